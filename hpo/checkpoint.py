@@ -1,0 +1,77 @@
+"""A file is whole or it is not there.
+
+Everything is written to a temporary name in the same folder, synced, and renamed. A checkpoint carries its sha256
+in its name, because torch.load does not notice a flipped bit in a tensor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEEP = 2  # a damaged newest one falls back to the one before
+_NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, or leave it as it was: temporary file, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_whole` of readable JSON; NaN and infinity are refused rather than written as non-JSON."""
+    write_whole(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
+    """Write the state after `epoch` and drop all but the newest KEEP checkpoints."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    path = folder / f"epoch-{epoch:06d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    write_whole(path, content)
+    for old in _checkpoints(folder)[KEEP:]:
+        old.unlink()
+    return path
+
+
+def newest(folder: Path) -> dict[str, Any] | None:
+    """The newest state whose checksum holds, or None. Damaged files are passed over, and stay for inspection."""
+    for path in _checkpoints(folder):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
+            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return None
+
+
+def discard(folder: Path) -> None:
+    """Remove all checkpoints of a run that has ended."""
+    for path in _checkpoints(folder):
+        path.unlink(missing_ok=True)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("epoch-*.pt") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (path.name[:12], path.stat().st_mtime_ns), reverse=True)

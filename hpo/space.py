@@ -1,0 +1,221 @@
+"""What may be searched: Optuna's own distributions under the full names of hyperparameters.
+
+The same string, "task.width" or "recipe.lr", stands in the study file, the storage, the plots and the errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+T = TypeVar("T")
+Choice = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class When:
+    """A parameter that exists only where another one took a certain value."""
+
+    parent: str
+    value: Choice
+    distribution: BaseDistribution
+
+
+Space = Mapping[str, BaseDistribution | When]
+
+
+def log(low: float, high: float) -> FloatDistribution:
+    """A positive number whose logarithm is uniform on [log low, log high]."""
+    _bounds("log", low, high)
+    if low <= 0:
+        raise ValueError(f"log: low must be above 0; got low={low!r}, high={high!r}")
+    return FloatDistribution(float(low), float(high), log=True)
+
+
+def uniform(low: float, high: float) -> FloatDistribution:
+    """A number uniform on [low, high]."""
+    _bounds("uniform", low, high)
+    return FloatDistribution(float(low), float(high))
+
+
+def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
+    """A whole number: low, low + step, ... high."""
+    _bounds("integer", low, high)
+    if any(not isinstance(value, int) for value in (low, high, step)):
+        raise ValueError(f"integer: bounds and step must be whole numbers; got {low=}, {high=}, {step=}")
+    if step < 1 or (high - low) % step:
+        raise ValueError(f"integer: step must be at least 1 and divide high - low; got {low=}, {high=}, {step=}")
+    return IntDistribution(low, high, step=step)
+
+
+def choose(*choices: Choice) -> CategoricalDistribution:
+    """One of these values: numbers, strings, booleans or None, all different."""
+    if not choices:
+        raise ValueError("choose: needs at least one choice; got none")
+    for choice in choices:
+        if not isinstance(choice, Choice) or (isinstance(choice, float) and not math.isfinite(choice)):
+            raise ValueError(f"choose: a choice is a finite number, a string, a boolean or None; got {choice!r}")
+    twice = [a for i, a in enumerate(choices) if a in choices[:i]]  # == on purpose: Optuna cannot tell 1 from True
+    if twice:
+        raise ValueError(f"choose: choices must differ; {twice[0]!r} stands twice in {choices!r}")
+    return CategoricalDistribution(choices)
+
+
+def when(parent: str, value: Choice, distribution: BaseDistribution) -> When:
+    """`distribution` where `parent` took `value`; elsewhere the default holds and nothing is searched."""
+    if not isinstance(distribution, BaseDistribution):
+        raise ValueError(f"when: the third argument must be log, uniform, integer or choose; got {distribution!r}")
+    return When(parent, value, distribution)
+
+
+def distribution_of(entry: BaseDistribution | When) -> BaseDistribution:
+    return entry.distribution if isinstance(entry, When) else entry
+
+
+def check(space: Space, owners: Mapping[str, Any]) -> None:
+    """Refuse a space that a study could not be run with.
+
+    `owners` maps "task" and "recipe" to the dataclass values that own the fields. Raises ValueError naming the key,
+    what was given, and what is allowed.
+    """
+    if not space:
+        raise ValueError("space: needs at least one parameter; got none")
+    known = known_names(owners)
+    for name, entry in space.items():
+        if name not in known:
+            raise ValueError(f"space: unknown hyperparameter {name!r}{nearest(name, known)}")
+        if not isinstance(entry, BaseDistribution | When):
+            raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
+        if isinstance(entry, When):
+            _check_condition(name, entry, space)
+        default = defaults({name: entry}, owners)[name]
+        distribution = distribution_of(entry)
+        if not contains(distribution, default):
+            raise ValueError(f"space[{name!r}]: the default {default!r} must lie in the space; "
+                             f"allowed: {describe(distribution)}")  # fmt: skip
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a trial could have drawn `value`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    if isinstance(distribution, IntDistribution):
+        on_grid = isinstance(value, int) and (value - distribution.low) % distribution.step == 0
+        return on_grid and distribution.low <= value <= distribution.high
+    return distribution.low <= value <= distribution.high
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """A distribution as the study file writes it."""
+    if isinstance(distribution, CategoricalDistribution):
+        return f"choose{distribution.choices!r}"
+    if isinstance(distribution, IntDistribution):
+        return f"integer({distribution.low}, {distribution.high}, step={distribution.step})"
+    return f"{'log' if distribution.log else 'uniform'}({distribution.low:g}, {distribution.high:g})"
+
+
+def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
+    """Suggest every parameter of the space, before anything is trained: a trial that ends early must not shrink the
+    space that TPE models jointly."""
+    values: dict[str, Any] = {}
+    for name, entry in space.items():
+        if isinstance(entry, When) and values.get(entry.parent, _ABSENT) != entry.value:
+            continue
+        distribution = distribution_of(entry)
+        if isinstance(distribution, CategoricalDistribution):
+            values[name] = trial.suggest_categorical(name, distribution.choices)
+        elif isinstance(distribution, IntDistribution):
+            values[name] = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+        else:
+            values[name] = trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    return values
+
+
+def put(values: Mapping[str, Any], owners: Mapping[str, T]) -> dict[str, T]:
+    """The owners with these values in their fields; an unknown name is refused with the known ones."""
+    known = known_names(owners)
+    changed: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"unknown hyperparameter {name!r}{nearest(name, known)}")
+        owner, _, attribute = name.partition(".")
+        changed[owner][attribute] = value
+    return {owner: replace(value, **changed[owner]) if changed[owner] else value for owner, value in owners.items()}
+
+
+def defaults(space: Space, owners: Mapping[str, Any]) -> dict[str, Any]:
+    """The default configuration, in the names of the space and without what its own conditions switch off."""
+    values: dict[str, Any] = {}
+    for name, entry in space.items():
+        if isinstance(entry, When) and entry.parent in space and values.get(entry.parent, _ABSENT) != entry.value:
+            continue
+        owner, _, attribute = name.partition(".")
+        values[name] = getattr(owners[owner], attribute)
+    return values
+
+
+def known_names(owners: Mapping[str, Any]) -> list[str]:
+    return [f"{owner}.{field.name}" for owner, value in owners.items() for field in dataclasses.fields(value)]
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A clause for an error: the nearest known name, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def fingerprint(value: Any) -> str:
+    """12 hex digits of a sha256 over the plain form of a value: dataclasses, mappings, distributions, numbers."""
+    text = json.dumps(plain(value), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it; a dataclass keeps its class name, a distribution its written form."""
+    if isinstance(value, When):
+        return {"when": value.parent, "is": value.value, "then": describe(value.distribution)}
+    if isinstance(value, BaseDistribution):
+        return describe(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"class": type(value).__qualname__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+_ABSENT = object()
+
+
+def _check_condition(name: str, entry: When, space: Space) -> None:
+    names = list(space)
+    if entry.parent not in space:
+        raise ValueError(f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched"
+                         f"{nearest(entry.parent, names)}")  # fmt: skip
+    if names.index(entry.parent) > names.index(name):
+        raise ValueError(f"space[{name!r}]: must stand after {entry.parent!r}, which it depends on")
+    parent = distribution_of(space[entry.parent])
+    if not isinstance(parent, CategoricalDistribution) or not contains(parent, entry.value):
+        raise ValueError(f"space[{name!r}]: its condition {entry.parent} = {entry.value!r} can never hold; "
+                         f"allowed: {describe(parent)}")  # fmt: skip
+
+
+def _bounds(kind: str, low: float, high: float) -> None:
+    for bound in (low, high):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+            raise ValueError(f"{kind}: bounds must be finite numbers; got low={low!r}, high={high!r}")
+    if low >= high:
+        raise ValueError(f"{kind}: low must be below high; got low={low!r}, high={high!r}")
