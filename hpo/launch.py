@@ -1,0 +1,116 @@
+"""The coordinator: the one process of a study that asks and tells. Shared by sweep and promotion.
+
+Jobs run on any `concurrent.futures` executor: inline, or joblib's loky on one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from typing import Protocol
+
+from joblib.externals.loky import get_reusable_executor
+
+from hpo.objective import Job, Outcome
+
+ATTEMPTS = 3  # of a job whose worker died
+POLL_S = 0.5
+
+# Set before a worker's torch allocates anything: glibc otherwise gives large activations back to the kernel after
+# every step, and a spinning thread pool starves its neighbour.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+}
+
+
+class Source(Protocol):
+    """Where jobs come from and outcomes go: a sweep or a promotion."""
+
+    def next(self) -> Job | None:
+        """The next job, or None while there is none."""
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        """Take a job's outcome."""
+
+
+class Inline(Executor):
+    """Runs a job where it is submitted: for one worker, for tests, and for a debugger."""
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        future: Future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def drive(source: Source, run: Callable[[Job], Outcome], *, workers: int, watch: Callable[[], None]) -> None:
+    """Keep `workers` jobs running until the source has no more. `watch` is called about twice a second.
+
+    When a worker dies, every job in flight is suspect: they run again, one at a time, from their checkpoints; one that
+    has died ATTEMPTS times is told as failed.
+    """
+    running: dict[Future, Job] = {}
+    suspects: deque[Job] = deque()
+    deaths: dict[int, int] = {}
+    executor = _executor(workers)
+    try:
+        while True:
+            for job in _ready(source, suspects, running, workers):
+                running[executor.submit(run, job)] = job
+            if not running:
+                return
+            done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            watch()
+            try:
+                for future in done:
+                    outcome = future.result()
+                    source.tell(running.pop(future), outcome)
+            except BrokenExecutor:
+                for job in sorted(running.values(), key=lambda job: job.number):
+                    deaths[job.number] = deaths.get(job.number, 0) + 1
+                    if deaths[job.number] < ATTEMPTS:
+                        suspects.append(job)
+                    else:
+                        reason = f"its worker died {ATTEMPTS} times (killed, out of memory, or a crash in native code)"
+                        source.tell(job, Outcome("failed", reason=reason))
+                running.clear()
+                executor = _executor(workers)
+    except BaseException:
+        executor.shutdown(wait=False, **({} if isinstance(executor, Inline) else {"kill_workers": True}))
+        raise
+
+
+def _ready(source: Source, suspects: deque[Job], running: dict[Future, Job], workers: int) -> Iterator[Job]:
+    """Jobs to start now: suspects alone, one at a time; else new ones up to the number of workers."""
+    if suspects:
+        if not running:
+            yield suspects.popleft()
+        return
+    while len(running) < workers and (job := source.next()) is not None:
+        yield job
+
+
+def _executor(workers: int) -> Executor:
+    if workers == 1:
+        prepare_worker()
+        return Inline()
+    return get_reusable_executor(max_workers=workers, timeout=None, initializer=_start_worker, env=WORKER_ENVIRONMENT)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator answers it
+    prepare_worker()
+
+
+def prepare_worker() -> None:
+    """One torch thread: workers share the cores, and the bits of a result depend on the number."""
+    import torch
+
+    os.environ.update(WORKER_ENVIRONMENT)
+    torch.set_num_threads(1)

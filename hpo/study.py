@@ -1,0 +1,139 @@
+"""What a study file declares: one frozen value. Nothing here runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution
+
+from hpo import space as spaces
+from hpo.engine import Recipe
+from hpo.seeds import derive
+from hpo.space import Space, When
+from hpo.task import Fidelity, Task
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Median:
+    """Stop a trial whose best score so far is worse than the median of the others' at the same epoch.
+
+    Never in its first `warmup_epochs`, never before `startup_trials` have been completed, and never against fewer than
+    `min_trials` values.
+    """
+
+    warmup_epochs: int = 0
+    min_trials: int = 1
+    startup_trials: int = 5
+
+    def pruner(self) -> optuna.pruners.BasePruner:
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup_epochs, n_min_trials=self.min_trials
+        )
+
+
+class Configuration(NamedTuple):
+    """A task and a recipe with all of a trial's values, and then the fidelity's, in their fields."""
+
+    task: Task
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """One question: which task, which space, at which fidelities, for how many trials.
+
+    `smoke` proves in seconds that the path works, `cheap` is what is swept, `full` is what counts. The defaults of
+    task and recipe are trial 0, and are promoted too. Raises ValueError naming the key, what was given and what is
+    allowed.
+    """
+
+    name: str
+    task: Task
+    space: Space
+    smoke: Fidelity
+    cheap: Fidelity
+    full: Fidelity
+    recipe: Recipe = field(default_factory=Recipe)
+    trials: int = 24
+    startup_trials: int = 10  # drawn at random before TPE models anything
+    pruning: Median | None = field(default_factory=Median)
+    keep: int = 3  # configurations that are promoted beside the default
+    seeds: int = 3  # fresh seeds for each of them
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
+                             f"digit (it names a folder); got {self.name!r}")  # fmt: skip
+        if not isinstance(self.task, Task):
+            raise ValueError(f"task: must be a Task value; got {self.task!r}")
+        for key in ("trials", "keep", "seeds"):
+            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
+                raise ValueError(f"{key}: must be a whole number of at least 1; got {getattr(self, key)!r}")
+        spaces.check(self.space, self._owners)
+        self._check_fidelities()
+        if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
+            raise ValueError(f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is "
+                             f"ever pruned (pruning=None says so); got {self.pruning.warmup_epochs}")  # fmt: skip
+
+    @property
+    def _owners(self) -> dict[str, Any]:
+        return {"task": self.task, "recipe": self.recipe}
+
+    def _check_fidelities(self) -> None:
+        for cheaper, dearer in (("smoke", "cheap"), ("cheap", "full")):
+            for key in ("size", "train", "val", "epochs"):
+                low, high = getattr(getattr(self, cheaper), key), getattr(getattr(self, dearer), key)
+                if low > high:
+                    raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {high}; got {low}")
+        for tier in ("smoke", "cheap", "full"):
+            spaces.put(getattr(self, tier).fixed, self._owners)
+        pinned = sorted(set(self.cheap.fixed) & set(self.space))
+        if pinned:
+            raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
+
+    def configure(self, values: Mapping[str, Any], fidelity: Fidelity) -> Configuration:
+        """Defaults, then a trial's values, then what the fidelity pins."""
+        owners = spaces.put({**values, **fidelity.fixed}, self._owners)
+        return Configuration(owners["task"], owners["recipe"])
+
+    def defaults(self) -> dict[str, Any]:
+        """The default configuration in the names of the space."""
+        return spaces.defaults(self.space, self._owners)
+
+    def sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """TPE for one trial, seeded by (study seed, trial number): a resumed study draws what an unbroken one would."""
+        conditional = any(isinstance(entry, When) for entry in self.space.values())
+        return optuna.samplers.TPESampler(
+            seed=derive(self.seed, "sampler", number) % 2**32, n_startup_trials=self.startup_trials,
+            multivariate=True, group=conditional,
+        )  # fmt: skip
+
+    def pruner(self) -> optuna.pruners.BasePruner:
+        return self.pruning.pruner() if self.pruning else optuna.pruners.NopPruner()
+
+    def training_seed(self, number: int) -> int:
+        return derive(self.seed, "trial", number)
+
+    def as_smoke(self) -> StudySpec:
+        """The whole path in seconds: the smoke fidelity stands for cheap and full, with few trials."""
+        task, recipe = self.configure({}, replace(self.smoke, fixed=self._unsearched(self.smoke)))
+        smoke = replace(self.smoke, fixed={})
+        pruning = None if self.pruning is None else replace(
+            self.pruning, warmup_epochs=min(self.pruning.warmup_epochs, smoke.epochs - 1))  # fmt: skip
+        return replace(self, name=f"{self.name[:58]}-smoke", task=task, recipe=recipe, smoke=smoke, cheap=smoke,
+                       full=smoke, trials=min(self.trials, 4), keep=1, seeds=2, pruning=pruning)  # fmt: skip
+
+    def _unsearched(self, fidelity: Fidelity) -> dict[str, Any]:
+        return {name: value for name, value in fidelity.fixed.items() if name not in self.space}
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The plain distributions of a space, conditions left aside."""
+    return {name: spaces.distribution_of(entry) for name, entry in space.items()}

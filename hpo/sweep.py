@@ -1,0 +1,128 @@
+"""The sweep: many configurations at the cheap fidelity, drawn by TPE, the hopeless ones stopped early."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState
+
+from hpo import launch, space
+from hpo.objective import Job, Outcome, run_trial
+from hpo.storage import RunFolder, open_study
+from hpo.study import StudySpec
+
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
+
+
+class SweepFailed(RuntimeError):
+    """The sweep has nothing to show: its trials fail. Says with what."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a sweep has come."""
+
+    done: int
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best: float | None
+    best_number: int | None
+
+
+def sweep(
+    study: StudySpec, folder: RunFolder, identity: dict[str, str], *, workers: int = 1, timeout: float | None = None,
+    device: str = "auto", watch: Callable[[Standing], None] = lambda standing: None,
+) -> Standing:  # fmt: skip
+    """Run the study's trials until `study.trials` of them have ended, or no new one after `timeout` seconds.
+
+    Trial 0 is the default configuration. A trial that an earlier call was interrupted in goes on under its own number,
+    and the budget counts every trial once. Raises Refused and SweepFailed.
+    """
+    with folder.locked():
+        source = Trials(study, folder, identity, timeout=timeout, device=device)
+        launch.drive(source, run_trial, workers=workers, watch=lambda: watch(source.standing()))
+        now = source.standing()
+    watch(now)
+    if now.done and not now.complete:
+        raise SweepFailed(f"none of {now.done} trials was completed: {source.last_reason}")
+    return now
+
+
+class Trials:
+    """The trials of a sweep: what is asked, and what is told."""
+
+    def __init__(self, study: StudySpec, folder: RunFolder, identity: dict[str, str], *, timeout: float | None,
+                 device: str) -> None:  # fmt: skip
+        self.study, self.folder, self.device = study, folder, device
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.optuna = open_study(folder.storage, study.name, study.task.direction, identity, pruner=study.pruner())
+        self.trials: dict[int, optuna.Trial] = {}
+        self.failures: list[str] = []
+        self.last_reason = ""
+        self.orphans = [frozen for frozen in self.optuna.get_trials(deepcopy=False)
+                        if frozen.state is TrialState.RUNNING]  # fmt: skip
+        if not self.optuna.get_trials(deepcopy=False):
+            self.optuna.enqueue_trial(study.defaults())
+
+    def next(self) -> Job | None:
+        if self.orphans:
+            frozen = self.orphans.pop(0)
+            self.optuna.sampler = self.study.sampler(frozen.number)
+            return self._job(optuna.trial.Trial(self.optuna, frozen._trial_id))
+        asked = sum(frozen.state is not TrialState.WAITING for frozen in self.optuna.get_trials(deepcopy=False))
+        if asked >= self.study.trials or (self.deadline and time.monotonic() > self.deadline):
+            return None
+        self.optuna.sampler = self.study.sampler(asked)
+        return self._job(self.optuna.ask())
+
+    def _job(self, trial: optuna.Trial) -> Job:
+        params = space.suggest(trial, self.study.space)
+        self.trials[trial.number] = trial
+        return Job(
+            self.study, self.study.cheap, params, trial.number, trial._trial_id,
+            self.study.training_seed(trial.number), self.folder.trial("sweep", trial.number), self.folder.storage,
+            self.optuna.study_name, self.device,
+        )  # fmt: skip
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        """Record the outcome. No NaN or infinity can pass: a value is there only where an epoch was finished."""
+        trial = self.trials.pop(job.number)
+        describe(trial, outcome)
+        value = outcome.value if outcome.state == "complete" else None
+        self.optuna.tell(trial, value, state=_STATES[outcome.state])
+        self.last_reason = outcome.reason or self.last_reason
+        self.failures = [*self.failures, outcome.reason] if outcome.state == "failed" else []
+        if len(self.failures) >= SAME_FAILURE and len(set(self.failures)) == 1:
+            raise SweepFailed(f"{SAME_FAILURE} trials in a row failed alike: {outcome.reason}\n{outcome.traceback}")
+
+    def standing(self) -> Standing:
+        return standing(self.optuna, self.study.trials)
+
+
+def describe(trial: optuna.Trial, outcome: Outcome) -> None:
+    """Put what a reader or the sampler should know of an outcome beside the trial."""
+    attributes = {"scores": dict(outcome.scores), "epochs": outcome.epochs, "best_epoch": outcome.best_epoch,
+                  "seconds": outcome.seconds, "reason": outcome.reason}  # fmt: skip
+    for key, value in attributes.items():
+        trial.set_user_attr(key, value)
+    trial.set_constraint("memory", 1.0 if outcome.memory else -1.0)  # TPE then keeps away from what did not fit
+
+
+def standing(study: optuna.Study, trials: int) -> Standing:
+    """The standing of a study, from its storage."""
+    finished = [frozen for frozen in study.get_trials(deepcopy=False) if frozen.state.is_finished()]
+    counts = Counter(frozen.state for frozen in finished)
+    sign = 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
+    complete = [frozen for frozen in finished if frozen.state is TrialState.COMPLETE]
+    best = min(complete, key=lambda frozen: (sign * frozen.value, frozen.number), default=None)
+    return Standing(
+        len(finished), trials, counts[TrialState.COMPLETE], counts[TrialState.PRUNED], counts[TrialState.FAIL],
+        best.value if best else None, best.number if best else None,
+    )  # fmt: skip
