@@ -1,0 +1,27 @@
+"""Random squares of a photograph at a random scale. Shapes: rgb_3HW in, rgb_3SS out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def random_square(
+    rgb_3HW: Tensor, size: int, *, scale: tuple[float, float], rng: torch.Generator, flip: bool = False
+) -> Tensor:
+    """A square of side size / s, shrunk to `size` pixels, with s uniform on `scale`; mirrored half of the time with
+    `flip`. Where the photograph is smaller than the square, the square shrinks to fit it."""
+    draw = torch.rand(4, generator=rng, dtype=torch.float64).tolist()
+    height, width = rgb_3HW.shape[-2:]
+    side = min(round(size / (scale[0] + (scale[1] - scale[0]) * draw[0])), height, width)
+    top, left = int(draw[1] * (height - side + 1)), int(draw[2] * (width - side + 1))
+    square = resized(rgb_3HW[:, top : top + side, left : left + side], size)
+    return square.flip(-1) if flip and draw[3] < 0.5 else square
+
+
+def resized(rgb_3HW: Tensor, size: int) -> Tensor:
+    """The image at `size` x `size` pixels: antialiased bilinear, clamped to [0, 1]."""
+    if rgb_3HW.shape[-2:] == (size, size):
+        return rgb_3HW.clone()
+    return F.interpolate(rgb_3HW[None], (size, size), mode="bilinear", antialias=True)[0].clamp(0, 1)

@@ -1,0 +1,153 @@
+"""Distances between images that follow what is seen, one value an image. Gradients flow to both images.
+
+`pged` needs no weights. It stands in for a learned distance and is not LPIPS: never compare its values with one.
+`stlpips` is shift-tolerant LPIPS (Ghildyal & Liu 2022) with the AlexNet weights of the package stlpips-pytorch; only
+its weight file is read. Its values grow with the image: compare them at one size only.
+
+Shapes: images [B, 3, H, W] in [0, 1]; distances [B].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Backend = Literal["pged", "stlpips"]
+BACKENDS: tuple[Backend, ...] = ("pged", "stlpips")
+STLPIPS_VERSION = "0.0.2"
+STLPIPS_SHA256 = "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"
+_WEIGHTS = "alex_shift_tolerant.pth"
+
+
+def perceptual_distance(backend: Backend, a: Tensor, b: Tensor) -> Tensor:
+    """Distance of each image `a` from the reference `b`. Raises ValueError for an unknown back-end, or one whose
+    weights are not installed; none is ever taken in another's place."""
+    if backend == "pged":
+        return pged(a, b)
+    if backend == "stlpips":
+        return stlpips_model(a.device)(a, b)
+    raise ValueError(f"perceptual back-end must be one of {', '.join(BACKENDS)}; got {backend!r}")
+
+
+def installed(backend: Backend) -> bool:
+    """Whether a back-end can be used here."""
+    return backend == "pged" or (backend == "stlpips" and _weight_file() is not None)
+
+
+# -- without weights -----------------------------------------------------------------------------------------------
+def pged(a: Tensor, b: Tensor, *, levels: int = 3) -> Tensor:
+    """Pyramid gradient-energy distance: relative differences of local edge energy and of local mean, over a pyramid."""
+    total = torch.zeros(a.shape[0], dtype=a.dtype, device=a.device)
+    for level in range(levels):
+        if level:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        edges = ((_edge_energy(a) - (e := _edge_energy(b))) / (e + 0.02)) ** 2
+        means = ((_local_mean(a) - (m := _local_mean(b))) / (m + 0.1)) ** 2
+        total = total + edges.flatten(1).mean(1) + 4 * means.flatten(1).mean(1)
+    return 0.25 * total / levels
+
+
+def sobel(image: Tensor) -> Tensor:
+    """Sobel / 8 across and down, [B, 2C, H, W]: the slope per pixel. The border is repeated."""
+    smooth, slope = image.new_tensor([1.0, 2.0, 1.0]), image.new_tensor([-1.0, 0.0, 1.0])
+    across = torch.outer(smooth, slope) / 8
+    kernels = torch.stack([across, across.T]).unsqueeze(1)
+    batch, channels, height, width = image.shape
+    flat = F.pad(image, (1, 1, 1, 1), mode="replicate").reshape(batch * channels, 1, height + 2, width + 2)
+    return F.conv2d(flat, kernels).reshape(batch, 2 * channels, height, width)
+
+
+def _edge_energy(image: Tensor) -> Tensor:
+    return _local_mean(sobel(image).abs())
+
+
+def _local_mean(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 5, stride=1, padding=2, count_include_pad=False)
+
+
+# -- with the weights of an installed package ----------------------------------------------------------------------
+class StLpips(nn.Module):
+    """Shift-tolerant LPIPS on AlexNet. Source: Ghildyal & Liu 2022, "Shift-tolerant perceptual similarity metric":
+    stride 1 in the first convolution, and every stride taken by a blur before the rectifier."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        layers = {"slice1.0": (3, 64, 11, 2), "slice2.5": (64, 192, 5, 2), "slice3.9": (192, 384, 3, 1),
+                  "slice4.11": (384, 256, 3, 1), "slice5.13": (256, 256, 3, 1)}  # fmt: skip
+        self.convolutions = nn.ModuleList()
+        for name, (before, after, kernel, padding) in layers.items():
+            convolution = nn.Conv2d(before, after, kernel, padding=padding)
+            convolution.load_state_dict({part: weights[f"net.{name}.{part}"] for part in ("weight", "bias")})
+            self.convolutions.append(convolution)
+        self.heads = nn.ParameterList([weights[f"lin{layer}.model.1.weight"] for layer in range(5)])
+        self.register_buffer("shift", weights["scaling_layer.shift"])
+        self.register_buffer("scale", weights["scaling_layer.scale"])
+        self.requires_grad_(False).eval()
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        total = torch.zeros(a.shape[0], dtype=a.dtype, device=a.device)
+        for head, of_a, of_b in zip(self.heads, self._features(a), self._features(b), strict=True):
+            total = total + F.conv2d((_unit(of_a) - _unit(of_b)) ** 2, head).flatten(1).mean(1)
+        return total
+
+    def _features(self, image: Tensor) -> list[Tensor]:
+        x = (2 * image - 1 - self.shift) / self.scale
+        first, second, *others = self.convolutions
+        x = torch.relu(_blur_down(first(x)))
+        features = [x]
+        x = torch.relu(second(_blur_down(F.max_pool2d(x, 3, stride=1))))
+        features.append(x)
+        x = _blur_down(F.max_pool2d(x, 3, stride=1))
+        for convolution in others:
+            x = torch.relu(convolution(x))
+            features.append(x)
+        return features
+
+
+def stlpips_model(device: torch.device) -> StLpips:
+    """The model on a device, loaded once a process. Raises ValueError where its weights are missing or differ."""
+    return _stlpips_model(str(device))
+
+
+@cache
+def _stlpips_model(device: str) -> StLpips:
+    path = _weight_file()
+    if path is None:
+        raise ValueError(
+            f"perceptual back-end 'stlpips' needs the weights of stlpips-pytorch {STLPIPS_VERSION}, which are not "
+            f"installed: pip install --no-deps stlpips-pytorch=={STLPIPS_VERSION}; 'pged' needs nothing"
+        )
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != STLPIPS_SHA256:
+        raise ValueError(f"{path} must have sha256 {STLPIPS_SHA256}; got {found}")
+    return StLpips(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")).to(device)
+
+
+def _weight_file() -> Path | None:
+    """The weight file of the installed package. The package itself is not imported: it wants torchvision."""
+    try:
+        files = importlib.metadata.files("stlpips-pytorch") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in files if file.name == _WEIGHTS), None)
+
+
+def _unit(features: Tensor) -> Tensor:
+    norm = (features**2).sum(1, keepdim=True).clamp(min=1e-20).sqrt()  # a gradient at 0, where sqrt has none
+    return features / (norm + 1e-10)
+
+
+def _blur_down(x: Tensor) -> Tensor:
+    """[1 2 1] x [1 2 1] / 16 after reflecting two pixels on each side, every second pixel."""
+    taps = x.new_tensor([1.0, 2.0, 1.0])
+    kernel = (torch.outer(taps, taps) / 16).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, stride=2, groups=x.shape[1])
