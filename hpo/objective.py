@@ -52,7 +52,7 @@ class Outcome:
     memory: bool = False  # it did not fit
     traceback: str = ""
     test: Mapping[str, float] = field(default_factory=dict)  # promotion: scores on the test split
-    examples: tuple[float, ...] = ()  # promotion: the goal of each test example
+    units: tuple[float, ...] = ()  # promotion: the goal of each unit of the test split (see promote.test_units)
 
 
 class Divergence(RuntimeError):
@@ -65,15 +65,15 @@ def run_trial(job: Job) -> Outcome:
     A trial whose result is already in its folder is not trained again. Whatever goes wrong with one configuration
     (it diverges, does not fit, raises) is its outcome and not the sweep's end.
     """
-    return finished(job.folder) or conclude(job, outcome_of(job, reported(job)))
+    return finished(job.folder) or conclude(job, outcome_of(reported(job)))
 
 
-def outcome_of(job: Job, progress: Iterator[Progress]) -> Outcome:
+def outcome_of(progress: Iterator[Progress]) -> Outcome:
     """What the epochs came to, whatever ended them."""
-    seen: list[Progress] = []
+    seen: list[dict[str, Any]] = []
     try:
         for epoch in progress:
-            seen.append(epoch)
+            seen.append(_epoch_record(epoch))
     except optuna.TrialPruned as pruned:
         return summary("pruned", seen, reason=str(pruned))
     except Diverged as diverged:
@@ -118,20 +118,21 @@ def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, 
                          f"and now computes {value!r}: code, data, packages or thread count have changed")  # fmt: skip
 
 
-def summary(state: State, seen: list[Progress], **more: Any) -> Outcome:
+def summary(state: State, seen: list[dict[str, Any]], **more: Any) -> Outcome:
+    """An outcome with the best epoch's value and scores, from the records of its epochs."""
     if not seen:
         return Outcome(state, **more)
     last = seen[-1]
     return Outcome(
-        state, value=last.best, epochs=last.epoch + 1, best_epoch=last.best_epoch,
-        seconds=sum(progress.seconds for progress in seen), scores=dict(seen[last.best_epoch].scores),
-        history=tuple(_epoch_record(progress) for progress in seen), **more,
+        state, value=last["best"], epochs=len(seen), best_epoch=last["best_epoch"], history=tuple(seen),
+        seconds=sum(epoch["seconds"] for epoch in seen), scores=dict(seen[last["best_epoch"]]["scores"]), **more,
     )  # fmt: skip
 
 
 def _epoch_record(progress: Progress) -> dict[str, Any]:
-    names = ("epoch", "loss", "terms", "scores", "value", "best", "grad_norm", "lr", "seconds", "steps_taken",
-             "steps_skipped", "nonfinite")  # fmt: skip
+    """A progress as JSON holds it: without the model and the weights, which would pile up."""
+    names = ("epoch", "loss", "terms", "scores", "value", "best", "best_epoch", "grad_norm", "lr", "seconds",
+             "steps_taken", "steps_skipped", "nonfinite")  # fmt: skip
     return {name: getattr(progress, name) for name in names}
 
 
@@ -152,7 +153,7 @@ def finished(folder: Path) -> Outcome | None:
     if not path.exists():
         return None
     record = json.loads(path.read_text())
-    return Outcome(**{**record, "history": tuple(record["history"]), "examples": tuple(record["examples"])})
+    return Outcome(**{**record, "history": tuple(record["history"]), "units": tuple(record["units"])})
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -12,6 +12,8 @@ from pathlib import Path
 import optuna
 from sqlalchemy import event
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # the command line says what matters
+
 BUSY_S = 60  # how long to wait for a database that somebody else has locked
 
 

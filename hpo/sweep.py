@@ -15,7 +15,7 @@ from hpo.objective import Job, Outcome, run_trial
 from hpo.storage import RunFolder, open_study
 from hpo.study import StudySpec
 
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
 
 
@@ -96,7 +96,7 @@ class Trials:
         trial = self.trials.pop(job.number)
         describe(trial, outcome)
         value = outcome.value if outcome.state == "complete" else None
-        self.optuna.tell(trial, value, state=_STATES[outcome.state])
+        self.optuna.tell(trial, value, state=STATES[outcome.state])
         self.last_reason = outcome.reason or self.last_reason
         self.failures = [*self.failures, outcome.reason] if outcome.state == "failed" else []
         if len(self.failures) >= SAME_FAILURE and len(set(self.failures)) == 1:

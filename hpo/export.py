@@ -1,0 +1,105 @@
+"""What outlives a study: the winner's weights as safetensors, a JSON card that rebuilds the model, and pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hpo import checkpoint, provenance, space
+from hpo.heldout import heldout_scores
+from hpo.storage import RunFolder
+from hpo.study import StudySpec
+from hpo.task import Chart, Picture, Task
+from hpo.verdict import Verdict
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+
+
+class Model(NamedTuple):
+    """A task and the trained model that belongs to it."""
+
+    task: Task
+    model: nn.Module
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """A state dict as safetensors: a format that cannot hold code."""
+    checkpoint.write_whole(folder / WEIGHTS, safetensors.torch.save({k: v.contiguous() for k, v in weights.items()}))
+
+
+def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, device: str) -> Path:
+    """Copy the weights of the winner's best run beside a card, load them back, and demand the same test scores.
+
+    The best run is the one with the best validation score. Raises RuntimeError if the reloaded model scores otherwise.
+    """
+    sign = 1 if study.task.direction == "minimize" else -1
+    winner = verdict.results[0]
+    run = min(winner.runs, key=lambda run: sign * run["value"])
+    task, recipe = study.configure(winner.candidate.params, study.full)
+    weights = (folder.trial("promotion", run["number"]) / WEIGHTS).read_bytes()
+    checkpoint.write_whole(folder.export / WEIGHTS, weights)
+    checkpoint.write_json(folder.export / CARD, {
+        "study": study.name, "winner": winner.candidate.name, "verdict": verdict.sentence,
+        "task": f"{type(task).__module__}:{type(task).__qualname__}", "fields": space.plain(_fields(task)),
+        "recipe": space.plain(recipe), "fidelity": space.plain(study.full), "params": dict(winner.candidate.params),
+        "seed_index": run["seed_index"], "validation": run["value"], "test": run["test"],
+        "sha256": hashlib.sha256(weights).hexdigest(), "versions": provenance.versions(),
+        "code": provenance.code_hash(task),
+    })  # fmt: skip
+    reloaded = load_winner(folder.export)
+    heldout = heldout_scores(reloaded.task, reloaded.model, study.full, device=device, precision=recipe.precision)
+    again = heldout.scores
+    close = all(abs(again[name] - value) <= 1e-4 * max(1.0, abs(value)) for name, value in run["test"].items())
+    if not close:
+        raise RuntimeError(f"the exported model scores {again}, but was promoted with {run['test']}")
+    return folder.export
+
+
+def load_winner(folder: Path) -> Model:
+    """Rebuild a task and its trained model from an exported folder.
+
+    Raises ValueError when the weights are not those that the card was written for.
+    """
+    card = json.loads((folder / CARD).read_text())
+    weights = (folder / WEIGHTS).read_bytes()
+    if hashlib.sha256(weights).hexdigest() != card["sha256"]:
+        raise ValueError(f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 differs")
+    module, _, name = card["task"].partition(":")
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in card["fields"].items()}
+    task = getattr(importlib.import_module(module), name)(**given)
+    model = task.model()
+    model.load_state_dict(safetensors.torch.load(weights))
+    return Model(task, model.eval())
+
+
+def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:
+    """Panels as PNG files, charts as their JSON, and an index that names them in order."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    index: list[dict[str, Any]] = []
+    for number, picture in enumerate(pictures):
+        entry = {"title": picture.title, "caption": picture.caption}
+        if isinstance(picture, Chart):
+            index.append({**entry, "figure": json.loads(picture.figure_json)})
+            continue
+        panels = []
+        for position, (label, pixels_HW3) in enumerate(picture.panels.items()):
+            name = f"{number:02d}-{position}.png"
+            Image.fromarray(pixels_HW3).save(folder / name)
+            panels.append({"label": label, "file": name})
+        index.append({**entry, "panels": panels})
+    checkpoint.write_json(folder / "index.json", index)
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    return {field.name: getattr(task, field.name) for field in fields(task)}

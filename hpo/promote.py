@@ -1,0 +1,166 @@
+"""Promotion: the sweep's best configurations and the default, at full fidelity, on fresh seeds, side by side.
+
+It is another Optuna study over the same objective, with parameters enqueued instead of drawn and nothing pruned. The
+winner is chosen by its validation score; the test split, which nothing else reads, then says what that is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+from torch import Tensor
+
+from hpo import checkpoint, export, launch, space, sweep
+from hpo.engine import Progress
+from hpo.heldout import Heldout, heldout_baselines, heldout_scores, heldout_units
+from hpo.objective import Job, Outcome, conclude, finished, outcome_of, reported
+from hpo.seeds import derive
+from hpo.selection import Selection, freeze, sweep_trials
+from hpo.storage import RunFolder, open_study
+from hpo.study import StudySpec
+from hpo.task import Check, Evidence
+from hpo.verdict import Outcomes, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a promotion has come."""
+
+    done: int
+    runs: int
+
+
+def promote(
+    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, device: str = "auto",
+    watch: Callable[[Standing], None] = lambda standing: None,
+) -> Verdict:  # fmt: skip
+    """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
+
+    Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
+    promotion goes on with the selection it began with. Raises Refused where there is no sweep to promote from.
+    """
+    with folder.locked():
+        selection = freeze(study, folder)
+        source = Runs(study, selection, folder, identity, device)
+        launch.drive(source, run_candidate, workers=workers, watch=lambda: watch(source.standing()))
+        watch(source.standing())
+        launch.prepare_worker()
+        verdict = judge(study, selection, source.outcomes(), heldout_baselines(study))
+        verdict = replace(verdict, checks=tuple(_task_checks(study, folder, verdict, source.outcomes())))
+        winner = export.export_winner(study, folder, verdict, device=device)
+        _draw(winner, study, folder)
+        checkpoint.write_json(folder.path / "verdict.json", space.plain(asdict(verdict)))
+    return verdict
+
+
+class Runs:
+    """The runs of a promotion: one trial for each candidate and seed."""
+
+    def __init__(self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str],
+                 device: str) -> None:  # fmt: skip
+        self.study, self.selection, self.folder, self.device = study, selection, folder, device
+        self.optuna = open_study(folder.storage, f"{study.name}.promotion", study.task.direction, dict(identity))
+        self.trials: dict[int, optuna.Trial] = {}
+        self.wanted = {(candidate.key, index) for index in range(selection.seeds) for candidate in selection.candidates}
+        known = {run_of(trial): trial for trial in self._all()}
+        for index in range(selection.seeds):  # a seed for everybody before the next one: early results compare
+            for candidate in selection.candidates:
+                if (candidate.key, index) not in known:
+                    self.optuna.enqueue_trial(dict(candidate.params), user_attrs={"key": candidate.key, "seed": index})
+        self.orphans = [trial for trial in self._all() if trial.state is TrialState.RUNNING]
+
+    def next(self) -> Job | None:
+        while self.orphans or any(trial.state is TrialState.WAITING for trial in self._all()):
+            trial = optuna.trial.Trial(self.optuna, self.orphans.pop(0)._trial_id) if self.orphans \
+                else self.optuna.ask()  # fmt: skip
+            if (trial.user_attrs["key"], trial.user_attrs["seed"]) in self.wanted:
+                return self._job(trial)
+            self.optuna.tell(trial, state=TrialState.FAIL)  # of an earlier selection that was given up
+        return None
+
+    def _job(self, trial: optuna.Trial) -> Job:
+        self.trials[trial.number] = trial
+        return Job(
+            replace(self.study, pruning=None), self.study.full, space.suggest(trial, self.study.space), trial.number,
+            trial._trial_id, derive(self.study.seed, "promotion", trial.user_attrs["seed"]),
+            self.folder.trial("promotion", trial.number), self.folder.storage, self.optuna.study_name, self.device,
+        )  # fmt: skip
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        trial = self.trials.pop(job.number)
+        sweep.describe(trial, outcome)
+        trial.set_user_attr("test", dict(outcome.test))
+        value = outcome.value if outcome.state == "complete" else None
+        self.optuna.tell(trial, value, state=sweep.STATES[outcome.state])
+
+    def standing(self) -> Standing:
+        ended = sum(trial.state.is_finished() for trial in self._all() if run_of(trial) in self.wanted)
+        return Standing(ended, len(self.wanted))
+
+    def outcomes(self) -> Outcomes:
+        """(candidate key, seed index) -> (trial number, outcome) of every run that has ended."""
+        found = {}
+        for trial in self._all():
+            outcome = finished(self.folder.trial("promotion", trial.number))
+            if run_of(trial) in self.wanted:
+                found[run_of(trial)] = (trial.number, outcome or Outcome("failed", reason="left no result"))
+        return found
+
+    def _all(self) -> list[optuna.trial.FrozenTrial]:
+        return self.optuna.get_trials(deepcopy=False)
+
+
+def run_candidate(job: Job) -> Outcome:
+    """Train at full fidelity, keep the best epoch's weights, and score them on the test split. Runs in a worker."""
+    done = finished(job.folder)
+    if done:
+        return done
+    examined: list[Heldout] = []
+
+    def epochs() -> Iterator[Progress]:
+        last = None
+        for progress in reported(job):
+            yield progress
+            last = progress
+        if last is not None:
+            export.write_weights(job.folder, last.best_weights)
+            examined.append(examine(job, last.best_weights))
+
+    outcome = outcome_of(epochs())
+    if outcome.state == "complete":
+        outcome = replace(outcome, test=dict(examined[0].scores), units=examined[0].units)
+    return conclude(job, outcome)
+
+
+def examine(job: Job, weights: Mapping[str, Tensor]) -> Heldout:
+    """Scores of the weights on the test split, as a whole and unit by unit."""
+    task, recipe = job.study.configure(job.params, job.fidelity)
+    model = task.model()
+    model.load_state_dict(weights)
+    return heldout_scores(task, model, job.fidelity, device=job.device, precision=recipe.precision)
+
+
+def run_of(trial: optuna.trial.FrozenTrial) -> tuple[str, int]:
+    return trial.user_attrs["key"], trial.user_attrs["seed"]
+
+
+def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, outcomes: Outcomes) -> list[Check]:
+    """The task's own conditions, on the winner's best run."""
+    winner = verdict.results[0]
+    history = outcomes[winner.candidate.key, 0][1].history
+    trials = tuple({"number": t.number, "state": t.state.name.lower(), "value": t.value, "params": t.params,
+                    "epochs": len(t.intermediate_values), "reason": t.user_attrs.get("reason", "")}
+                   for t in sweep_trials(study, folder))  # fmt: skip
+    task, _ = study.configure(winner.candidate.params, study.full)
+    return task.checks(Evidence("promotion", scores=winner.scores, history=history, trials=trials,
+                                baselines={one.name: one.scores for one in verdict.baselines}))  # fmt: skip
+
+
+def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> None:
+    """The task's pictures of the winner on the test split, as files that the report embeds."""
+    task, model = export.load_winner(winner)
+    export.write_pictures(folder.pictures, task.pictures(model, heldout_units(task, study.full)))

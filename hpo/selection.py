@@ -1,0 +1,89 @@
+"""What is promoted: chosen once from the sweep, and frozen before the first run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from hpo import checkpoint, space
+from hpo.storage import Refused, RunFolder, open_storage
+from hpo.study import StudySpec
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that is promoted."""
+
+    name: str  # "default" or "trial 17"
+    params: Mapping[str, Any]
+    trial: int | None  # of the sweep
+    cheap: float | None  # its value there
+
+    @property
+    def key(self) -> str:
+        return space.fingerprint(dict(self.params))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is promoted, frozen before the first run: a sweep that goes on does not change it."""
+
+    candidates: tuple[Candidate, ...]
+    seeds: int
+    sweep_trials: int  # that had ended when it was made
+
+
+def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
+    """The default, and the `keep` best other configurations among the completed trials; equal ones count once."""
+    sign = 1 if study.task.direction == "minimize" else -1
+    complete = sorted((t for t in trials if t.state is TrialState.COMPLETE), key=lambda t: (sign * t.value, t.number))
+    defaults = study.defaults()
+    cheap = next((trial for trial in complete if trial.params == defaults), None)
+    chosen = [Candidate(DEFAULT, defaults, cheap.number if cheap else None, cheap.value if cheap else None)]
+    for trial in complete:
+        if len(chosen) <= study.keep and all(trial.params != other.params for other in chosen):
+            chosen.append(Candidate(f"trial {trial.number}", dict(trial.params), trial.number, trial.value))
+    return tuple(chosen)
+
+
+def freeze(study: StudySpec, folder: RunFolder) -> Selection:
+    """The selection that an interrupted promotion began with, or a new one from the sweep as it stands."""
+    trials = sweep_trials(study, folder)
+    ended = sum(trial.state.is_finished() for trial in trials)
+    if not any(trial.state is TrialState.COMPLETE for trial in trials):
+        raise Refused(f"study {study.name!r} has no completed trial to promote in {folder.path}; run: hpo sweep")
+    before = read(folder)
+    asked_for = (study.keep, study.seeds)
+    if before and not _is_done(before, folder) and asked_for == (len(before.candidates) - 1, before.seeds):
+        return before
+    chosen = Selection(select(trials, study), study.seeds, ended)
+    checkpoint.write_json(folder.selection, space.plain(asdict(chosen)))
+    return chosen
+
+
+def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
+    try:
+        return optuna.load_study(study_name=study.name, storage=open_storage(folder.storage)).get_trials(deepcopy=False)
+    except KeyError:
+        return []
+
+
+def read(folder: RunFolder) -> Selection | None:
+    if not folder.selection.exists():
+        return None
+    record = json.loads(folder.selection.read_text())
+    return Selection(tuple(Candidate(**one) for one in record["candidates"]), record["seeds"], record["sweep_trials"])
+
+
+def _is_done(selection: Selection, folder: RunFolder) -> bool:
+    return (folder.path / "verdict.json").exists() and \
+        (folder.path / "verdict.json").stat().st_mtime_ns >= folder.selection.stat().st_mtime_ns  # fmt: skip
+
+
