@@ -32,7 +32,7 @@ def phase(at: Moment, *, warmup: int = 3, warmup_share: float = 0.1, final_share
 def stage(at: Moment, shares: Sequence[float]) -> int:
     """Index of the stage that this epoch lies in. `shares` of the epochs, which sum to 1; a boundary is rounded to
     the nearest epoch."""
-    if abs(sum(shares) - 1) > 1e-6 or min(shares) < 0:
+    if not (abs(sum(shares) - 1) <= 1e-6 and min(shares) >= 0):  # so put, NaN is refused too
         raise ValueError(f"stage shares must be at least 0 and sum to 1; got {tuple(shares)}")
     edge = 0.0
     for index, share in enumerate(shares[:-1]):
