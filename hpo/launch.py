@@ -5,13 +5,14 @@ Jobs run on any `concurrent.futures` executor: inline, or joblib's loky on one m
 
 from __future__ import annotations
 
-import os
+import ctypes
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from typing import Protocol
 
+import torch
 from joblib.externals.loky import get_reusable_executor
 
 from hpo.objective import Job, Outcome
@@ -19,15 +20,8 @@ from hpo.objective import Job, Outcome
 ATTEMPTS = 3  # of a job whose worker died
 POLL_S = 0.5
 
-# Set before a worker's torch allocates anything: glibc otherwise gives large activations back to the kernel after
-# every step, and a spinning thread pool starves its neighbour.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-}
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Source(Protocol):
@@ -58,11 +52,11 @@ def drive(source: Source, run: Callable[[Job], Outcome], *, workers: int, watch:
     running: dict[Future, Job] = {}
     suspects: deque[Job] = deque()
     deaths: dict[int, int] = {}
-    executor = _executor(workers)
+    pool = executor(workers)
     try:
         while True:
             for job in _ready(source, suspects, running, workers):
-                running[executor.submit(run, job)] = job
+                running[pool.submit(run, job)] = job
             if not running:
                 return
             done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
@@ -80,9 +74,9 @@ def drive(source: Source, run: Callable[[Job], Outcome], *, workers: int, watch:
                         reason = f"its worker died {ATTEMPTS} times (killed, out of memory, or a crash in native code)"
                         source.tell(job, Outcome("failed", reason=reason))
                 running.clear()
-                executor = _executor(workers)
+                pool = executor(workers)
     except BaseException:
-        executor.shutdown(wait=False, **({} if isinstance(executor, Inline) else {"kill_workers": True}))
+        pool.shutdown(wait=False, **({} if isinstance(pool, Inline) else {"kill_workers": True}))
         raise
 
 
@@ -96,7 +90,8 @@ def _ready(source: Source, suspects: deque[Job], running: dict[Future, Job], wor
         yield job
 
 
-def _executor(workers: int) -> Executor:
+def executor(workers: int) -> Executor:
+    """One worker: this process. More: loky's, which are started once and keep torch and the data loaded."""
     if workers == 1:
         prepare_worker()
         return Inline()
@@ -109,8 +104,13 @@ def _start_worker() -> None:
 
 
 def prepare_worker() -> None:
-    """One torch thread: workers share the cores, and the bits of a result depend on the number."""
-    import torch
+    """Make this process a good place to train in.
 
-    os.environ.update(WORKER_ENVIRONMENT)
+    One torch thread: workers share the cores, and the bits of a result depend on the number. And glibc is told to keep
+    large blocks, which it otherwise gives back to the kernel, to be zeroed again, at every step of a convolution.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     torch.set_num_threads(1)

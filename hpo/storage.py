@@ -60,15 +60,24 @@ class RunFolder:
         return self.path / kind / f"{number:04d}"
 
     def make(self) -> None:
-        """Create the folder and prove that it can be written. Raises Refused."""
+        """Create the folder. Raises Refused where it cannot be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".probe.{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
         except OSError as error:
-            raise Refused(f"the run folder {self.path} must be a folder that can be written: {error.strerror}; "
-                          f"name another one with --runs DIR") from error  # fmt: skip
+            raise self._unwritable(error.strerror) from error
+        self.check_writable()
+
+    def check_writable(self) -> None:
+        """Raise Refused unless the folder, or the one that it would be created in, can be written. Writes nothing."""
+        nearest = next(path for path in (self.path, *self.path.resolve().parents) if path.exists())
+        if not nearest.is_dir():
+            raise self._unwritable(f"{nearest} is a file")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise self._unwritable(f"no permission to write in {nearest}")
+
+    def _unwritable(self, why: str) -> Refused:
+        return Refused(f"the run folder {self.path} must be a folder that can be written: {why}; name another one "
+                       f"with --runs DIR")  # fmt: skip
 
     @contextmanager
     def locked(self) -> Iterator[None]:

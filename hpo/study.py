@@ -76,14 +76,14 @@ class StudySpec:
         for key in ("trials", "keep", "seeds"):
             if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
                 raise ValueError(f"{key}: must be a whole number of at least 1; got {getattr(self, key)!r}")
-        spaces.check(self.space, self._owners)
+        spaces.check(self.space, self.owners)
         self._check_fidelities()
         if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
             raise ValueError(f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is "
                              f"ever pruned (pruning=None says so); got {self.pruning.warmup_epochs}")  # fmt: skip
 
     @property
-    def _owners(self) -> dict[str, Any]:
+    def owners(self) -> dict[str, Any]:
         return {"task": self.task, "recipe": self.recipe}
 
     def _check_fidelities(self) -> None:
@@ -93,19 +93,19 @@ class StudySpec:
                 if low > high:
                     raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {high}; got {low}")
         for tier in ("smoke", "cheap", "full"):
-            spaces.put(getattr(self, tier).fixed, self._owners)
+            spaces.put(getattr(self, tier).fixed, self.owners)
         pinned = sorted(set(self.cheap.fixed) & set(self.space))
         if pinned:
             raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
 
     def configure(self, values: Mapping[str, Any], fidelity: Fidelity) -> Configuration:
         """Defaults, then a trial's values, then what the fidelity pins."""
-        owners = spaces.put({**values, **fidelity.fixed}, self._owners)
+        owners = spaces.put({**values, **fidelity.fixed}, self.owners)
         return Configuration(owners["task"], owners["recipe"])
 
     def defaults(self) -> dict[str, Any]:
         """The default configuration in the names of the space."""
-        return spaces.defaults(self.space, self._owners)
+        return spaces.defaults(self.space, self.owners)
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """TPE for one trial, seeded by (study seed, trial number): a resumed study draws what an unbroken one would."""

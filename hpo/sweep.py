@@ -63,6 +63,7 @@ class Trials:
         self.study, self.folder, self.device = study, folder, device
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.optuna = open_study(folder.storage, study.name, study.task.direction, identity, pruner=study.pruner())
+        self.optuna.set_user_attr("trials", study.trials)
         self.trials: dict[int, optuna.Trial] = {}
         self.failures: list[str] = []
         self.last_reason = ""

@@ -1,0 +1,320 @@
+"""hpo VERB STUDY. Imports neither torch nor Optuna until a verb needs them: `hpo --help` is immediate."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.terminal import bar, complain, duration, number, plain, say, status_line, table
+
+if TYPE_CHECKING:
+    from hpo.storage import RunFolder
+    from hpo.study import StudySpec
+
+DONE, NO, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Hyperparameter search you can trust: preflight, sweep, promote, report.")  # fmt: skip
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of one in ./studies.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="The whole path in seconds, at the study's smoke fidelity.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side.  [default: one a core]")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier ones included.")]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Start no new trial after this many seconds.")]
+Keep = Annotated[int | None, typer.Option(min=1, help="Configurations to promote beside the default.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Fresh seeds for each of them.")]
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own data instead of what the task ships.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
+Force = Annotated[bool, typer.Option("--force", help="Sweep without a fresh go of preflight. It is recorded.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study as the command line asks for it, its folder, and what its trials depend on."""
+
+    study: StudySpec
+    folder: RunFolder
+    identity: dict[str, str]
+    workers: int
+    device: str
+
+
+@app.command()
+def run(
+    study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
+    keep: Keep = None, seeds: Seeds = None, data: Data = None, device: Device = "auto", runs: Runs = Path("runs"),
+    force: Force = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
+    with _errors(debug):
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs,
+                       trials=trials, keep=keep, seeds=seeds)  # fmt: skip
+        if not _is_fresh(opened):
+            say(f"[bold]preflight[/] {opened.study.name}")
+            if _preflight(opened).status == "no-go" and not force:
+                raise typer.Exit(NO)
+        say(f"[bold]sweep[/] {opened.study.name}: {opened.study.trials} trials on {opened.workers} workers")
+        _sweep(opened, timeout=timeout)
+        say(f"[bold]promote[/] {opened.study.keep} configurations and the default, {opened.study.seeds} seeds each")
+        _promote(opened)
+        _report(opened.study, opened.folder)
+
+
+@app.command()
+def preflight(
+    study: Study, smoke: Smoke = False, workers: Workers = None, data: Data = None, device: Device = "auto",
+    runs: Runs = Path("runs"), as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
+    with _errors(debug):
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs)
+        result = _preflight(opened, quiet=as_json)
+        if as_json:
+            print(opened.folder.preflight.read_text())
+        raise typer.Exit(NO if result.status == "no-go" else DONE)
+
+
+@app.command()
+def sweep(
+    study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
+    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), force: Force = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
+    with _errors(debug):
+        from hpo.preflight import require_go
+
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, trials=trials)
+        if not force:
+            require_go(opened.folder, opened.identity, f"hpo preflight {study}{' --smoke' if smoke else ''}")
+        _sweep(opened, timeout=timeout)
+
+
+@app.command()
+def promote(
+    study: Study, smoke: Smoke = False, workers: Workers = None, keep: Keep = None, seeds: Seeds = None,
+    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), as_json: Json = False,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
+    with _errors(debug):
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, keep=keep,
+                       seeds=seeds)  # fmt: skip
+        _promote(opened, quiet=as_json)
+        if as_json:
+            print((opened.folder.path / "verdict.json").read_text())
+
+
+@app.command()
+def report(
+    study: Study, smoke: Smoke = False, data: Data = None, runs: Runs = Path("runs"), debug: Debug = False
+) -> None:
+    """Write runs/STUDY/report.html, which opens with no network."""
+    with _errors(debug):
+        from hpo.storage import Refused, RunFolder
+
+        loaded = _load(study, smoke=smoke, data=data)
+        folder = RunFolder(runs / loaded.name)
+        if not folder.path.is_dir():
+            raise Refused(f"nothing has been run in {folder.path}; run: hpo run {study}")
+        _report(loaded, folder)
+
+
+@app.command()
+def status(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name; all of them if left out.")] = None,
+    runs: Runs = Path("runs"), as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What is running, done, best, and how long it will take."""
+    with _errors(debug):
+        from hpo.status import statuses
+
+        found = [asdict(one) for one in statuses(runs, study)]
+        if as_json:
+            print(json.dumps(found, indent=1))
+            return
+        table("", ("study", "sweep", "running", "best", "left", "preflight", "promotion"), [
+            (one["study"], f"{one['done']}/{one['trials']}", str(one["running"]), number(one["best"]),
+             duration(one["seconds_left"]), one["preflight"], one["promotion"]) for one in found
+        ])  # fmt: skip
+
+
+def main() -> None:
+    """The entry point: every verb of the command line."""
+    app()
+
+
+# -- the verbs, with what they show ----------------------------------------------------------------------------------
+def _preflight(opened: Opened, *, quiet: bool = False):
+    from hpo.preflight import preflight
+
+    _record(opened.folder)
+    with status_line("preflight", quiet=quiet) as watch:
+        result = preflight(opened.study, opened.folder, opened.identity, workers=opened.workers, device=opened.device,
+                           watch=lambda check: watch(check.name))  # fmt: skip
+    if not quiet:
+        colour = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
+        table(f"preflight of {opened.study.name}: {result.status}", ("check", "", "seen", "allowed", "look at"), [
+            (check.name, f"[{colour[check.status]}]{check.status}[/]", plain(check.seen),
+             plain(check.allowed), plain(check.look_at) if check.status == "no-go" else "")
+            for check in result.checks
+        ])  # fmt: skip
+        say(f"{result.status} after {duration(result.seconds)}; kept in {opened.folder.preflight}")
+    return result
+
+
+def _sweep(opened: Opened, *, timeout: float | None) -> None:
+    from hpo.sweep import sweep
+
+    _record(opened.folder)
+
+    def line(standing) -> str:
+        best = "" if standing.best is None else f", best {number(standing.best)} (trial {standing.best_number})"
+        return f"{standing.pruned} pruned, {standing.failed} failed{best}"
+
+    with bar("sweep", opened.study.trials) as watch:
+        standing = sweep(
+            opened.study, opened.folder, opened.identity, workers=opened.workers, timeout=timeout,
+            device=opened.device, watch=lambda now: watch(now.done, line(now)),
+        )  # fmt: skip
+    say(f"{standing.done} of {standing.trials} trials: {standing.complete} complete, {line(standing)}")
+
+
+def _promote(opened: Opened, *, quiet: bool = False) -> None:
+    from hpo.promote import promote
+
+    _record(opened.folder)
+    full = {**opened.identity, **_full_identity(opened)}
+    with bar("promote", (opened.study.keep + 1) * opened.study.seeds) as watch:
+        verdict = promote(opened.study, opened.folder, full, workers=opened.workers, device=opened.device,
+                          watch=lambda now: watch(now.done, ""))  # fmt: skip
+    if quiet:
+        return
+    rows = [(result.candidate.name, number(result.candidate.cheap), number(result.full),
+             str(result.test) if result.test else "failed",
+             str(result.ahead_of_default or "")) for result in verdict.results]  # fmt: skip
+    rows += [(one.name, "", "", number(one.scores[verdict.goal]), "") for one in verdict.baselines]
+    table(f"{verdict.goal} ({verdict.direction})", ("", "cheap", "full, validation", "full, test", "ahead of default"),
+           rows)  # fmt: skip
+    say(verdict.sentence)
+    say(f"winner's weights and card: {opened.folder.export}")
+
+
+def _report(study: StudySpec, folder: RunFolder) -> None:
+    from hpo.report import write_report
+
+    _record(folder)
+    path = write_report(study, folder)
+    say(f"report: {path.resolve()}")
+
+
+# -- opening ---------------------------------------------------------------------------------------------------------
+def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, device: str, runs: Path,
+          **changes: int | None) -> Opened:  # fmt: skip
+    """Load a study and change what the command line says. Everything that can be refused is refused here, before
+    anything is written."""
+    from hpo.provenance import identity
+    from hpo.storage import RunFolder
+
+    study = _load(name, smoke=smoke, data=data)
+    study = replace(study, **{key: value for key, value in changes.items() if value is not None})
+    _check_device(device)
+    folder = RunFolder(runs / study.name)
+    folder.check_writable()
+    return Opened(study, folder, identity(study), workers or _cores(), device)
+
+
+def _load(name: str, *, smoke: bool, data: Path | None) -> StudySpec:
+    from hpo.load import load_study
+
+    study = load_study(name)
+    if data is not None:
+        study = _with_data(study, data)
+    return study.as_smoke() if smoke else study
+
+
+def _with_data(study: StudySpec, data: Path) -> StudySpec:
+    from hpo.storage import Refused
+
+    if not hasattr(study.task, "data"):
+        raise Refused(f"--data: {type(study.task).__name__} reads no data of the user's")
+    if not data.is_dir():
+        raise Refused(f"--data: must be a folder; got {data}, which {'is a file' if data.exists() else 'is not there'}")
+    return replace(study, task=replace(study.task, data=str(data.resolve())))
+
+
+def _check_device(device: str) -> None:
+    from hpo.storage import Refused
+
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not index.isdigit()) or (index and kind != "cuda"):
+        raise Refused(f"--device: must be auto, cpu, cuda or cuda:N; got {device!r}")
+    if kind == "cuda":
+        import torch
+
+        if int(index or 0) >= torch.cuda.device_count():
+            raise Refused(f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices")
+
+
+def _full_identity(opened: Opened) -> dict[str, str]:
+    from hpo.provenance import data_hash
+    from hpo.space import fingerprint
+
+    study = opened.study
+    return {"fidelity": fingerprint(study.full), "data": data_hash(study.configure({}, study.full).task, study.full)}
+
+
+def _is_fresh(opened: Opened) -> bool:
+    from hpo.preflight import require_go
+    from hpo.storage import Refused
+
+    try:
+        require_go(opened.folder, opened.identity, "")
+    except Refused:
+        return False
+    return True
+
+
+def _record(folder: RunFolder) -> None:
+    """Append the command to the study's log, with the versions that it ran under."""
+    from datetime import UTC, datetime
+
+    from hpo.provenance import versions
+
+    folder.make()
+    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": "hpo " + " ".join(sys.argv[1:]),
+            "versions": versions()}  # fmt: skip
+    with open(folder.commands, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Errors that are the user's to mend: one screen, no traceback, and an exit code that says what kind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain("interrupted; nothing that was done is lost, and the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        from hpo.storage import Refused
+        from hpo.sweep import SweepFailed
+
+        if debug or not isinstance(error, Refused | SweepFailed | ValueError | OSError):
+            raise
+        complain(str(error))
+        raise typer.Exit(NO if isinstance(error, SweepFailed) else BAD_INPUT) from None

@@ -1,0 +1,198 @@
+"""Preflight: before any money is spent, prove that the task can be learned and that what is searched matters."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import resource
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from hpo import checkpoint, checks, launch
+from hpo.checks import OverfitRun
+from hpo.engine import fit
+from hpo.storage import Refused, RunFolder
+from hpo.study import StudySpec
+from hpo.task import Check, Evidence, Status
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one trial takes, measured, and what the sweep will take from that, with nothing pruned."""
+
+    trial_seconds: float
+    sweep_seconds: float
+    workers: int
+    peak_mb: float  # of this process, or of the device
+
+
+@dataclass(frozen=True)
+class Overfitting:
+    """Curves of the measure on the fixed set, from the untrained model on."""
+
+    measure: str
+    go: float
+    caution: float
+    epochs: int
+    honest: tuple[float, ...]
+    shuffled: tuple[float, ...]
+    zeroed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The verdict, and what it rests on."""
+
+    status: Status
+    identity: Mapping[str, str]  # of code, data, space, ...: a change makes the verdict stale
+    checks: tuple[Check, ...]
+    seconds: float
+    overfit: Overfitting | None = None
+    cost: Cost | None = None
+
+
+@dataclass
+class _Findings:
+    checks: list[Check] = field(default_factory=list)
+    watch: Callable[[Check], None] = lambda check: None
+
+    def add(self, found: Iterable[Check]) -> None:
+        for check in found:
+            self.checks.append(check)
+            self.watch(check)
+
+
+def preflight(
+    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, device: str = "auto",
+    watch: Callable[[Check], None] = lambda check: None,
+) -> Preflight:  # fmt: skip
+    """Check the study's default configuration and each searched name; store the verdict with the hashes it holds for.
+
+    An exception in the task's own code is a no-go of the check that met it, not the end of the preflight.
+    """
+    started = time.perf_counter()
+    folder.make()
+    found = _Findings(watch=watch)
+    pool = launch.executor(workers)
+    for name, look in (("data", checks.check_batches), ("same seed, same batches", checks.check_repeatable),
+                       ("splits disjoint", checks.check_disjoint)):  # fmt: skip
+        found.add(_guarded(name, partial(look, study)))
+    overfitting, cost = None, None
+    if all(check.status != "no-go" for check in found.checks):  # the rest would only repeat what the data did wrong
+        overfitting = _prove(study, found, pool, device)
+        found.add(_guarded("same seed, same run", partial(checks.check_same_run, study, device)))
+        found.add(_guarded("goal is a mean", partial(checks.check_goal, study, device)))
+        for knob in pool.map(partial(_knob, study, device), study.space):
+            found.add(knob)
+        if worst(found.checks) != "no-go":
+            cost = measure_cost(study, workers, device)
+            found.add([_cost_check(study, cost)])
+    result = Preflight(worst(found.checks), dict(identity), tuple(found.checks), time.perf_counter() - started,
+                       overfitting, cost)  # fmt: skip
+    checkpoint.write_json(folder.preflight, _finite(asdict(result)))
+    return result
+
+
+def worst(found: Iterable[Check]) -> Status:
+    """"no-go" if any check says so, else "caution" if any does, else "go"."""
+    statuses = {check.status for check in found}
+    return "no-go" if "no-go" in statuses else "caution" if "caution" in statuses else "go"
+
+
+def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> None:
+    """Raise Refused unless a preflight of this very code, data and space has not said no-go."""
+    if not folder.preflight.exists():
+        raise Refused(f"no preflight has been run for this study in {folder.path}; run: {command}")
+    before = json.loads(folder.preflight.read_text())
+    stale = sorted(key for key in identity if before["identity"].get(key) != identity[key])
+    if stale:
+        raise Refused(f"the preflight is stale: {', '.join(stale)} changed since; run: {command}")
+    if before["status"] == "no-go":
+        failed = ", ".join(check["name"] for check in before["checks"] if check["status"] == "no-go")
+        raise Refused(f"the preflight said no-go ({failed}); mend that and run: {command}")
+
+
+def _prove(study: StudySpec, found: _Findings, pool: Any, device: str) -> Overfitting | None:
+    """Learn the fixed set by heart, honestly and with both controls."""
+    runs = list(pool.map(partial(_overfit, study, device), ("honest", "shuffled", "zeroed")))
+    honest, shuffled, zeroed = runs
+    if isinstance(honest, Check):
+        found.add([honest])
+        return None
+    found.add([checks.check_start(study, honest), checks.check_overfit(study, honest), checks.check_finite(honest)])
+    if not honest.failure:
+        found.add([checks.check_moves(honest)])
+    for name, control in (("shuffled", shuffled), ("zeroed", zeroed)):
+        found.add([control if isinstance(control, Check) else checks.check_control(study, name, honest, control)])
+    if honest.scores is not None:
+        evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
+        found.add(_guarded("the task's checks", partial(_own_checks, study, evidence)))
+    proof = study.task.overfit
+    curves = [run.curve if isinstance(run, OverfitRun) else () for run in runs]
+    return Overfitting(proof.measure, proof.go, proof.caution, proof.epochs, *curves)
+
+
+def _own_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
+    task, _ = study.configure({}, study.cheap)
+    return task.checks(evidence)
+
+
+def _overfit(study: StudySpec, device: str, control: str) -> OverfitRun | Check:
+    try:
+        return checks.overfit_run(study, control, device)
+    except Exception as error:
+        return _broken({"honest": "overfit", "shuffled": "labels matter", "zeroed": "input matters"}[control], error)
+
+
+def _knob(study: StudySpec, device: str, name: str) -> list[Check]:
+    return _guarded(f"reaches: {name}", lambda: [checks.check_knob(study, name, device)])
+
+
+def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return look()
+    except Exception as error:  # the task's code is what is being examined: its error is the finding
+        return [_broken(name, error)]
+
+
+def _broken(name: str, error: Exception) -> Check:
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
+    return Check(name, "no-go", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+                 "no exception", place)  # fmt: skip
+
+
+def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
+    """Time the second epoch of a cheap trial: the first one pays for imports and caches."""
+    task, recipe = study.configure({}, study.cheap)
+    epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
+    trial = [progress.seconds for progress in epochs][-1] * study.cheap.epochs
+    return Cost(trial, trial * study.trials / workers, workers, _peak_mb())
+
+
+def _cost_check(study: StudySpec, cost: Cost) -> Check:
+    return Check("cost", "go", f"{cost.trial_seconds:.1f} s and {cost.peak_mb:.0f} MB a trial",
+                 f"no limit; {study.trials} trials on {cost.workers} workers: at most {cost.sweep_seconds / 60:.1f} min"
+                 )  # fmt: skip
+
+
+def _peak_mb() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

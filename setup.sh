@@ -1,0 +1,17 @@
+#!/bin/sh
+# Make the virtual environment. torch comes in its CPU build where there is no GPU: pip alone cannot choose, so ask it
+# what it would take, and let uv pick the build where that is the one with gigabytes of CUDA.
+set -eu
+"${PYTHON:-python3}" -m venv "$VENV"
+pip="$VENV/bin/python -m pip --disable-pip-version-check"
+install="install -q -c constraints.txt -e .[dev]"
+
+if command -v nvidia-smi >/dev/null 2>&1 || $VENV/bin/python -c "import torch" 2>/dev/null; then
+    exec $pip $install
+fi
+pinned=$(grep '^torch==' constraints.txt)
+if $pip install -q --dry-run --no-deps --report - "$pinned" 2>/dev/null | grep -q '+cpu'; then
+    exec $pip $install
+fi
+$pip install -q uv && $VENV/bin/uv pip install -q --python $VENV/bin/python --torch-backend=cpu -c constraints.txt -e '.[dev]' \
+    || exec $pip $install
