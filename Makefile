@@ -15,7 +15,8 @@ soak: setup
 	$(VENV)/bin/python -m pytest -m soak --timeout=0 -s
 
 benchmark: setup
-	$(VENV)/bin/python -m pytest -m benchmark --timeout=0 -s
+	$(VENV)/bin/python -m tests.benchmarks.overhead
+	$(VENV)/bin/python -m tests.benchmarks.workers
 
 lint: setup
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -1,0 +1,87 @@
+"""The same trials as a person would write them without hpo: a torch loop under plain `study.optimize`.
+
+    python -m tests.benchmarks.plain trials.json storage.db
+
+trials.json holds a list of parameter mappings, which are enqueued one by one. Prints the values as JSON.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import optuna
+import torch
+
+from hpo import space
+from hpo.schedule import warmup_cosine
+from hpo.seeds import derive, generator
+from hpo.task import Held, Moment
+from tests.benchmarks.small import study
+
+torch.set_num_threads(1)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def objective(trial: optuna.Trial) -> float:
+    task, recipe = study.configure(space.suggest(trial, study.space), study.cheap)
+    seed = study.training_seed(trial.number)
+    torch.manual_seed(derive(seed, "model"))
+    model = task.model()
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    groups = task.groups(model)
+    optimizer = torch.optim.AdamW([{"params": parameters, "name": name} for name, parameters in groups.items()],
+                                  lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)  # fmt: skip
+    batches = math.ceil(study.cheap.train / recipe.batch_size)
+    best, step = math.inf, 0
+    sign = 1 if task.direction == "minimize" else -1
+    for epoch in range(study.cheap.epochs):
+        torch.manual_seed(derive(seed, "epoch", epoch))
+        model.train()
+        for batch in task.batches("train", study.cheap, recipe.batch_size, generator(seed, "batches", epoch)):
+            at = Moment(epoch, study.cheap.epochs, step, batches * study.cheap.epochs)
+            rates = task.rates(at)
+            for group in optimizer.param_groups:
+                rate = rates.get(group["name"], 1.0)
+                scheduled = recipe.lr * warmup_cosine(at, warmup=recipe.warmup, final=recipe.final_lr)
+                group["lr"] = rate.lr if isinstance(rate, Held) else scheduled * rate
+                for parameter in group["params"]:
+                    parameter.requires_grad_(group["lr"] > 0)
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+                terms = task.loss(model, laid_out(batch, recipe.channels_last), at)
+            torch.stack(list(terms.values())).sum().backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                task.project(model)
+            step += 1
+        model.eval()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            held = task.batches("val", study.cheap, recipe.batch_size, generator("validation"))
+            scores = task.score(model, [laid_out(batch, recipe.channels_last) for batch in held])
+        best = min(best, sign * scores[task.goal])
+        trial.report(sign * best, epoch)
+        trial.should_prune()
+    return sign * best
+
+
+def laid_out(batch, channels_last: bool):
+    if not channels_last:
+        return batch
+    return type(batch)(*(t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for t in batch))
+
+
+def main(trials: Path, storage: Path) -> None:
+    optimized = optuna.create_study(storage=f"sqlite:///{storage}", direction=study.task.direction,
+                                    sampler=optuna.samplers.TPESampler(seed=0, multivariate=True))  # fmt: skip
+    wanted = json.loads(trials.read_text())
+    for params in wanted:
+        optimized.enqueue_trial(params)
+    optimized.optimize(objective, n_trials=len(wanted))
+    print(json.dumps([trial.value for trial in optimized.trials]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
