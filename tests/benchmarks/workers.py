@@ -8,17 +8,18 @@ Whole `hpo sweep` processes, imports included. Prints trials an hour and the med
 import statistics
 import sys
 import tempfile
-from pathlib import Path
 
 from tests.benchmarks.overhead import timed
 from tests.benchmarks.small import study
 
+TRIALS = 16
+
 
 def trials_an_hour(workers: int) -> float:
     with tempfile.TemporaryDirectory() as runs:
-        seconds, _ = timed(sys.executable, "-m", "hpo", "sweep", "tests/benchmarks/small.py", "--force", "--trials", "16",
-                           "--workers", str(workers), "--runs", str(Path(runs)))  # fmt: skip
-    return 16 / seconds * 3600
+        seconds, _ = timed(sys.executable, "-m", "hpo", "sweep", "tests/benchmarks/small.py", "--force", "--trials",
+                           str(TRIALS), "--workers", str(workers), "--runs", runs)  # fmt: skip
+    return TRIALS / seconds * 3600
 
 
 def main(pairs: int) -> None:
