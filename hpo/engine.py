@@ -52,16 +52,22 @@ class Recipe:
     accumulate: int = 1  # pieces that a batch is computed in: same step, less memory
 
     def __post_init__(self) -> None:
-        _require(self, "lr", self.lr > 0, "above 0")
-        _require(self, "batch_size", self.batch_size >= 1, "at least 1")
-        _require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
-        _require(self, "warmup", 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
-        _require(self, "final_lr", 0 <= self.final_lr <= 1, "a factor in [0, 1]")
-        _require(self, "clip", self.clip > 0, "above 0")
+        _require(self, "lr", _number(self.lr) and 0 < self.lr < math.inf, "a finite number above 0")
+        _require(self, "batch_size", _whole(self.batch_size) and self.batch_size >= 1, "a whole number of at least 1")
+        decay = self.weight_decay
+        _require(self, "weight_decay", _number(decay) and 0 <= decay < math.inf, "a finite number of at least 0")
+        _require(self, "betas", isinstance(self.betas, tuple) and len(self.betas) == 2
+                 and all(_number(beta) and 0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)")  # fmt: skip
+        _require(self, "warmup", _number(self.warmup) and 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
+        _require(self, "final_lr", _number(self.final_lr) and 0 <= self.final_lr <= 1, "a factor in [0, 1]")
+        _require(self, "clip", _number(self.clip) and self.clip > 0, "a number above 0 (infinity: no clipping)")
         _require(self, "precision", self.precision in ("fp32", "bf16", "fp16"), "fp32, bf16 or fp16")
-        _require(self, "ema", 0 <= self.ema < 1, "in [0, 1)")
-        _require(self, "patience", self.patience is None or self.patience >= 1, "None or at least 1")
-        _require(self, "accumulate", 1 <= self.accumulate <= self.batch_size, "between 1 and batch_size")
+        _require(self, "ema", _number(self.ema) and 0 <= self.ema < 1, "a number in [0, 1)")
+        patience, pieces = self.patience, self.accumulate
+        _require(self, "patience", patience is None or (_whole(patience) and patience >= 1),
+                 "None or a whole number of at least 1")  # fmt: skip
+        _require(self, "accumulate", _whole(pieces) and 1 <= pieces <= self.batch_size,
+                 f"a whole number between 1 and batch_size = {self.batch_size}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Progress:
     """What one epoch came to. `steps_taken + steps_skipped == batches`, always."""
 
     epoch: int
-    loss: float  # mean over the steps whose loss was finite
+    loss: float  # mean over the steps taken; NaN where fp16 found no scale in a whole epoch and none was
     terms: Mapping[str, float]  # weighted loss terms, likewise
     scores: Mapping[str, float]  # on the validation split
     value: float  # scores[task.goal]
@@ -166,8 +172,10 @@ class _Run:
         self.model.train()
         for batch in self.task.batches("train", self.fidelity, self.recipe.batch_size,
                                        generator(self.seed, "batches", epoch)):  # fmt: skip
+            self._expect(totals.taken + totals.skipped < self.batches, "more")
             self._step(self._place(batch), epoch, totals)
-        self._check_count(totals, epoch)
+        self._expect(totals.taken + totals.skipped == self.batches, totals.taken + totals.skipped)
+        self._check_skipped(totals, epoch)
         scores = evaluate(self.task, self.scored, self._validation(), precision=self.recipe.precision)
         self._conclude(epoch, totals, scores, time.perf_counter() - started)
 
@@ -182,18 +190,19 @@ class _Run:
             return
         self.scaler.unscale_(self.optimizer)
         bad = sanitise(self.model)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        taken = self._descend(bad)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip))
+        taken = self._descend(bad, norm)
         self.optimizer.zero_grad(set_to_none=True)
         if not taken:
-            totals.skip(f"gradients were not finite in {', '.join(bad)}", bad)
+            reason = f"gradients were not finite in {', '.join(bad)}" if bad else f"the gradient's norm was {norm}"
+            totals.skip(reason, bad, forgiven=self._searching())
             return
         self.steps += 1
         with torch.no_grad():
             self.task.project(self.model)
         if self.average:
             self.average.update_parameters(self.model)
-        totals.take(terms, float(norm), bad)
+        totals.take(terms, norm, bad)
 
     def _backward(self, batch: NamedTuple, at: Moment) -> dict[str, float]:
         """Gradients of the summed terms, in `accumulate` pieces; the terms as numbers. A non-finite loss is not
@@ -213,18 +222,20 @@ class _Run:
             self.scaler.scale(weighted.sum()).backward()
         return summed
 
-    def _descend(self, bad: Mapping[str, int]) -> bool:
+    def _descend(self, bad: Mapping[str, int], norm: float) -> bool:
         """Take the step, unless its gradients were not worth it. In fp16 the scaler skips by itself: it has seen the
         overflow in unscale_, and making gradients finite afterwards does not hide it."""
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            return not bad
         elements = sum(p.grad.numel() for p in self.model.parameters() if p.grad is not None)
-        if sum(bad.values()) > MAX_SANITISED * elements:
-            return False
-        self.optimizer.step()
-        return True
+        too_many = not self.scaler.is_enabled() and sum(bad.values()) > MAX_SANITISED * elements
+        worth_it = math.isfinite(norm) and not too_many
+        if worth_it:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return worth_it and not (self.scaler.is_enabled() and bad)
+
+    def _searching(self) -> bool:
+        """Whether fp16 is still looking for its scale: an overflow that a smaller one may cure is no divergence."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
 
     def _set_rates(self, at: Moment, totals: _Totals) -> None:
         common = self.recipe.lr * warmup_cosine(at, warmup=self.recipe.warmup, final=self.recipe.final_lr)
@@ -248,15 +259,15 @@ class _Run:
         for batch in self.task.batches("val", self.fidelity, self.recipe.batch_size, rng):
             yield self._place(batch)
 
-    def _check_count(self, totals: _Totals, epoch: int) -> None:
-        if totals.taken + totals.skipped != self.batches:
+    def _expect(self, holds: bool, got: object) -> None:
+        if not holds:
             raise ValueError(
                 f"{type(self.task).__name__}.batches must yield {self.batches} batches an epoch (train="
-                f"{self.fidelity.train}, batch_size={self.recipe.batch_size}); got {totals.taken + totals.skipped}"
+                f"{self.fidelity.train}, batch_size={self.recipe.batch_size}); got {got}"
             )
-        # fp16 skips while its scaler looks for a scale; that is no divergence until most steps go that way
-        allowed = 0.5 if self.scaler.is_enabled() else MAX_SKIPPED
-        if totals.skipped > max(1, allowed * self.batches):
+
+    def _check_skipped(self, totals: _Totals, epoch: int) -> None:
+        if totals.blamed > max(1, MAX_SKIPPED * self.batches) or (totals.blamed and not totals.taken):
             raise Diverged(f"{totals.skipped} of {self.batches} steps were skipped in epoch {epoch}: {totals.reason}")
 
     def _conclude(self, epoch: int, totals: _Totals, scores: dict[str, float], seconds: float) -> None:
@@ -343,7 +354,7 @@ class _Totals:
     """Sums over the steps of one epoch."""
 
     def __init__(self) -> None:
-        self.taken = self.skipped = 0
+        self.taken = self.skipped = self.blamed = 0
         self.terms: Counter[str] = Counter()
         self.nonfinite: Counter[str] = Counter()
         self.norm = 0.0
@@ -357,10 +368,12 @@ class _Totals:
         self.norm += norm
         self.nonfinite.update(nonfinite)
 
-    def skip(self, reason: str, nonfinite: Mapping[str, int] | None = None) -> None:
+    def skip(self, reason: str, nonfinite: Mapping[str, int] | None = None, *, forgiven: bool = False) -> None:
         self.skipped += 1
-        self.reason = self.reason or reason
         self.nonfinite.update(nonfinite or {})
+        if not forgiven:
+            self.blamed += 1
+            self.reason = self.reason or reason
 
     @property
     def mean_terms(self) -> dict[str, float]:
@@ -368,7 +381,7 @@ class _Totals:
 
     @property
     def mean_loss(self) -> float:
-        return sum(self.mean_terms.values())
+        return sum(self.mean_terms.values()) if self.taken else math.nan
 
     @property
     def mean_norm(self) -> float:
@@ -408,3 +421,11 @@ def _checked_groups(task: Task, model: nn.Module) -> dict[str, list[nn.Parameter
 def _require(recipe: Recipe, name: str, holds: bool, allowed: str) -> None:
     if not holds:
         raise ValueError(f"recipe.{name} must be {allowed}; got {getattr(recipe, name)!r}")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
