@@ -211,6 +211,18 @@ def test_terms_are_named_weighted_and_summed() -> None:
     assert progress.loss == pytest.approx(sum(terms.values()))
 
 
+def test_a_piece_whose_loss_is_lost_leaves_nothing_of_the_others_behind() -> None:
+    """In the second piece the first has been differentiated already; in the first, the second is never computed."""
+    runs = []
+    for fault in (20, 21):  # the pieces of the eleventh step
+        task = Watched(faults={fault: "loss"})
+        runs.append(last(task, replace(SHORT_STEPS, accumulate=2), replace(LONG, epochs=1)))
+        assert len(task.moments) == (79 if fault == 20 else 80)
+        assert runs[-1].steps_skipped == 1
+    assert runs[0] == runs[1]
+    assert same(runs[0].model.state_dict(), runs[1].model.state_dict())
+
+
 @pytest.mark.parametrize("train", [16, 13, 3])
 def test_accumulation_in_pieces_takes_the_same_step(train: int) -> None:
     """The gradient of a mean is the mean of the pieces' gradients, weighted by their sizes, whole or ragged."""
@@ -223,15 +235,40 @@ def test_accumulation_in_pieces_takes_the_same_step(train: int) -> None:
 
 
 def test_the_running_average_is_the_closed_form() -> None:
-    """a_1 = w_1 and a_k = d a_(k-1) + (1 - d) w_k, over the weights after each step taken; it is what is scored."""
-    task, decay = Watched(), 0.8
+    """a_1 = w_1 and a_k = d a_(k-1) + (1 - d) w_k, over the weights after each step and its projection; it is what is
+    scored."""
+
+    class Bounded(Watched):
+        def project(self, model: nn.Module) -> None:
+            model.map.weight.clamp_(-0.3, 0.3)
+            super().project(model)
+
+    task, decay = Bounded(), 0.8
     progress = last(task, replace(RECIPE, ema=decay), replace(ONE_BATCH, train=80, epochs=2))
     expected = task.weights[0].double()
     for weight in task.weights[1:]:
         expected = decay * expected + (1 - decay) * weight.double()
     assert len(task.weights) == 10
+    assert max(float(weight.abs().max()) for weight in task.weights) == pytest.approx(0.3), "the projection was at work"
     assert torch.allclose(progress.model.map.weight.double(), expected, atol=1e-6)
     assert progress.scores == evaluate(task, progress.model, task.batches("val", ONE_BATCH, 16, generator("any")))
+
+
+def test_scores_are_taken_in_eval_mode_without_gradients_and_the_mode_is_put_back() -> None:
+    class Looking(Toy):
+        def score(self, model, batches):
+            seen.append((model.training, torch.is_grad_enabled()))
+            return super().score(model, batches)
+
+    task, seen = Looking(dropout=0.5), []
+    model = task.model()
+    val = list(task.batches("val", ONE_BATCH, 16, generator("any")))
+    assert evaluate(task, model, val) == evaluate(task, model, val)
+    assert model.training
+    model.eval()
+    evaluate(task, model, val)
+    assert not model.training
+    assert seen == [(False, False)] * 3
 
 
 # -- steps that are not taken --------------------------------------------------------------------------------------
@@ -358,12 +395,16 @@ def test_the_rate_of_every_step_is_warm_up_then_cosine() -> None:
     assert min(rates) > 0.03
 
 
-def test_a_frozen_group_is_bit_identical_and_thaws() -> None:
-    """Weight decay and AdamW's momentum included; the other group trains as always."""
+def test_a_frozen_group_is_bit_identical_and_thaws(tmp_path: Path) -> None:
+    """Weight decay and AdamW's moments included; the other group trains as always."""
     task = Grouped(thaw=2)
     first = clone(initial(task))
-    seen = [clone(progress.model) for progress in
-            fit(task, RECIPE, replace(ONE_BATCH, train=64, epochs=4), seed=0, device="cpu")]  # fmt: skip
+    seen, moments = [], []
+    for progress in fit(task, RECIPE, replace(ONE_BATCH, train=64, epochs=4), seed=0, device="cpu", resume=tmp_path):
+        seen.append(clone(progress.model))
+        states = checkpoint.newest(tmp_path)["optimizer"]["state"].values()
+        moments.append([float(state["step"]) for state in states])
+    assert moments == [[4], [8], [12, 4], [16, 8]], "no moments are gathered while it is frozen"
     assert [torch.equal(state["map.bias"], first["map.bias"]) for state in seen] == [True, True, False, False]
     assert not torch.equal(seen[0]["map.weight"], first["map.weight"])
 
