@@ -1,0 +1,134 @@
+"""Axes that can be read: logarithmic where numbers span decades, few ticks with full labels, outliers kept outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from hpo.wording import number, setting
+
+DECADES = 30  # a range whose ends are this far apart is drawn on a logarithmic axis
+OFF = -0.14  # where a parallel axis puts the trials that did not search its parameter
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A numeric axis: its range in the data's own numbers, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    log: bool = False
+    outside: int = 0  # values that do not fit
+
+    def plotly(self, **more: Any) -> dict[str, Any]:
+        """As the layout of a plotly axis."""
+        shown = [math.log10(self.low), math.log10(self.high)] if self.log else [self.low, self.high]
+        ticks = {"tickvals": log_ticks(self.low, self.high)} if self.log else {}
+        if ticks:
+            ticks["ticktext"] = [number(tick, 3) for tick in ticks["tickvals"]]
+        return {"type": "log" if self.log else "linear", "range": shown, **ticks, **more}
+
+    def inside(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def axis_of(values: Iterable[float | None], *, direction: str = "") -> Axis:
+    """An axis for these values. With a direction, up to a tenth of them may fall outside on the bad side, where they
+    would squeeze the others."""
+    known = np.array([value for value in values if value is not None], dtype=float)
+    if not known.size:
+        return Axis(0.0, 1.0)
+    low, high = float(known.min()), float(known.max())
+    if low > 0 and high / low >= DECADES:
+        room = (high / low) ** 0.06
+        return Axis(low / room, high * room, log=True)
+    low, high = _without_outliers(known, direction)
+    room = 0.07 * (high - low) or 0.05 * abs(high) or 1.0
+    return Axis(low - room, high + room, outside=int(((known < low) | (known > high)).sum()))
+
+
+def _without_outliers(known: np.ndarray, direction: str) -> tuple[float, float]:
+    low, high = float(known.min()), float(known.max())
+    if not direction or known.size < 8:
+        return low, high
+    first, third = np.quantile(known, [0.25, 0.75])
+    reach = 3 * (third - first) or math.inf
+    kept = known[known <= third + reach] if direction == "minimize" else known[known >= first - reach]
+    if kept.size < 0.9 * known.size:
+        return low, high
+    return float(kept.min()), float(kept.max())
+
+
+def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers in [low, high], at most `most` where that can be: 1-2-5, 1-3, whole decades, every n-th decade."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    found: list[float] = []
+    for digits in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
+        found = [digit * 10.0**decade for decade in range(first, last + 1) for digit in digits
+                 if low <= digit * 10.0**decade <= high]  # fmt: skip
+        if len(found) <= most:
+            return found
+    return found[:: math.ceil(len(found) / most)]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A hyperparameter's range laid on [0, 1]: logarithms, whole numbers and choices alike."""
+
+    name: str
+    distribution: BaseDistribution
+
+    @property
+    def choices(self) -> list[Any] | None:
+        return list(self.distribution.choices) if isinstance(self.distribution, CategoricalDistribution) else None
+
+    @property
+    def log(self) -> bool:
+        return self.choices is None and bool(getattr(self.distribution, "log", False))
+
+    def position(self, value: Any) -> float:
+        """Where the value lies, from 0 to 1."""
+        if self.choices is not None:
+            return self.choices.index(value) / max(1, len(self.choices) - 1)
+        low, high, value = self.distribution.low, self.distribution.high, float(value)
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
+
+    def ticks(self, most: int = 5) -> dict[float, str]:
+        """Position -> label; the ends of a numeric range always among them."""
+        if self.choices is not None:
+            return {self.position(choice): setting(choice) for choice in self.choices}
+        low, high = self.distribution.low, self.distribution.high
+        between = log_ticks(low, high, most) if self.log else round_ticks(low, high, most)
+        ends = {self.position(end): number(end, 3) for end in (low, high)}
+        kept = {self.position(tick): number(tick, 3) for tick in between}
+        return ends | {at: text for at, text in kept.items() if 0.1 < at < 0.9}
+
+
+def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten in [low, high], at most `most`; whole for a whole range."""
+    raw = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power * most >= high - low)
+    if isinstance(low, int) and isinstance(high, int):
+        step = max(1, round(step))
+    first = math.ceil(low / step - 1e-9)
+    return [round(step * index, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def near_edge(scale: Scale, values: Iterable[Any], share: float = 0.05) -> str:
+    """"lower" or "upper" where all the values crowd at that end of a numeric range."""
+    places = [scale.position(value) for value in values] if scale.choices is None else []
+    if not places or isinstance(scale.distribution, CategoricalDistribution):
+        return ""
+    return "lower" if max(places) <= share else "upper" if min(places) >= 1 - share else ""
+
+
+def scales(space: Mapping[str, BaseDistribution]) -> list[Scale]:
+    return [Scale(name, distribution) for name, distribution in space.items()]
