@@ -66,9 +66,11 @@ def blend(pred: Tensor, samp: Tensor, beta: float) -> Tensor:
     These assertions are permanent. They are there to catch drift between what the network predicts and what the
     samples are, which has no other symptom than a score that does not move.
     """
-    assert pred.dim() == 3 and pred.shape[-1] == pred.shape[-2], f"R_pred must be [B, N', N']; got {tuple(pred.shape)}"
+    assert pred.dim() == 3, f"R_pred must be [B, N', N']; got {tuple(pred.shape)}"
+    assert pred.shape[-1] == pred.shape[-2], f"R_pred must be square; got {tuple(pred.shape)}"
     assert pred.shape == samp.shape, f"R_pred {tuple(pred.shape)} and R_samp {tuple(samp.shape)} must agree in shape"
-    assert pred.is_complex() and samp.is_complex(), f"covariances must be complex; got {pred.dtype}, {samp.dtype}"
+    assert pred.is_complex(), f"R_pred must be complex; got {pred.dtype}"
+    assert samp.is_complex(), f"R_samp must be complex; got {samp.dtype}"
     assert pred.device == samp.device, f"covariances must share a device; got {pred.device}, {samp.device}"
     assert 0 <= beta <= 1, f"beta must lie in [0, 1]; got {beta}"
     blended = tracenorm((1 - beta) * pred + beta * samp.detach())
@@ -78,7 +80,7 @@ def blend(pred: Tensor, samp: Tensor, beta: float) -> Tensor:
 
 
 def effective(cov: Tensor, shrink_alpha: float, cov_eps: float) -> Tensor:
-    """(1 - alpha) R + alpha I, plus eps I, at trace N' for an R of trace N': what every consumer of a covariance sees."""
+    """(1 - alpha) R + alpha I, plus eps I, at trace N' for an R of trace N': what consumers of a covariance see."""
     eye = torch.eye(cov.shape[-1], device=cov.device, dtype=cov.dtype)
     return cov * ((1 - shrink_alpha) / (1 + cov_eps)) + eye * ((shrink_alpha + cov_eps) / (1 + cov_eps))
 

@@ -93,12 +93,12 @@ def joined(parts: list[Judged]) -> Judged:
 
 def summary(judged: Judged) -> dict[str, float]:
     """Scores of the scenes together. A figure that has no scene to stand on is left out."""
-    matched = judged.error[~judged.error.isnan().any(-1)]
     hit = (torch.nan_to_num(judged.distance_m, nan=math.inf) < CUTOFF_M).sum()
     recall, precision = hit / judged.count.sum(), hit / judged.claimed.sum()
     clear = judged.snr_db >= 10
     scores = {
         "ospa": judged.ospa_m.mean(),
+        "ospa_sem": judged.ospa_m.std() / len(judged.ospa_m) ** 0.5,
         "success": judged.success.double().mean(),
         "k_acc": (judged.claimed == judged.count).double().mean(),
         "k_under": (judged.claimed < judged.count).double().mean(),
@@ -112,15 +112,14 @@ def summary(judged: Judged) -> dict[str, float]:
         "border_clear": _share(judged.bordering[clear], judged.count[clear]),
     }  # fmt: skip
     for axis, name in enumerate(("phi_deg", "theta_deg", "r_m")):
-        error = matched[:, axis]
-        scores |= {f"med_{name}": error.median() if len(error) else torch.tensor(torch.nan),
-                   f"rmse_{name}": error.square().mean().sqrt(),
-                   f"p95_{name}": error.quantile(0.95) if len(error) else torch.tensor(torch.nan)}  # fmt: skip
-        clear_error = judged.error[clear][..., axis]
-        clear_error = clear_error[~clear_error.isnan()]
-        scores[f"med_{name}_clear"] = clear_error.median() if len(clear_error) else torch.tensor(torch.nan)
-        found, true = (x[..., axis][~x[..., axis].isnan()] for x in (judged.found, judged.true))
-        scores[f"spread_{name}"] = found.std() / true.std() if min(len(found), len(true)) > 1 else torch.tensor(torch.nan)
+        error, clear_error, found, true = (
+            _present(x[..., axis]) for x in (judged.error, judged.error[clear], judged.found, judged.true)
+        )
+        scores |= {
+            f"med_{name}": _quantile(error, 0.5), f"rmse_{name}": error.square().mean().sqrt(),
+            f"p95_{name}": _quantile(error, 0.95), f"med_{name}_clear": _quantile(clear_error, 0.5),
+            f"spread_{name}": found.std() / true.std() if min(len(found), len(true)) > 1 else math.nan,
+        }  # fmt: skip
     return {name: float(value) for name, value in scores.items() if math.isfinite(float(value))}
 
 
@@ -174,6 +173,14 @@ def _at_limit(q: Tensor, mask: Tensor, view: View) -> Tensor:
     low, high = q.new_tensor(view.low), q.new_tensor(view.high)
     margin = EDGE * (high - low)
     return (((q - low) < margin) | ((high - q) < margin)).any(-1) & mask
+
+
+def _present(values: Tensor) -> Tensor:
+    return values[~values.isnan()]
+
+
+def _quantile(values: Tensor, share: float) -> Tensor | float:
+    return values.quantile(share) if len(values) else math.nan
 
 
 def _share(flag_BK: Tensor, total_B: Tensor) -> Tensor:

@@ -5,21 +5,23 @@ Shapes: B scenes, K = k_max sources, G cells of the feature grid, R = N' entries
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Fidelity, Moment, Overfit, Split, Task, example_hash
+from hpo.task import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task, example_hash
+from objectives.ris import checks
 from objectives.ris import loss as losses
+from objectives.ris.baseline import competitors
 from objectives.ris.covariance import blend, effective, eigenpairs, predicted, sample, truth
 from objectives.ris.data import Batch, Scenario, served
 from objectives.ris.estimator import Estimates, Method, estimate, order
 from objectives.ris.features import Grid, features, points
 from objectives.ris.geometry import Steering, View, in_front
-from objectives.ris.metrics import joined, judge, summary
+from objectives.ris.metrics import Judged, joined, judge, summary
 from objectives.ris.model import Cells, GridNet
 from objectives.ris.sensing import Sensing, Surface, sensing
 
@@ -137,6 +139,26 @@ class RIS(Task[Batch]):
         scan = Grid(self.view, self.scan_u, self.scan_v, self.scan_planes, edges=True)
         return Method(self.surface, scan, self.range_grid, self.newton_iters, self.nf_mle_iters)
 
+    @property
+    def polished(self) -> Method:
+        """The estimator with near-field ML, whatever the trial drew."""
+        return replace(self.method, nf_mle_iters=max(2, self.nf_mle_iters))
+
+    @property
+    def unpolished(self) -> Method:
+        """The estimator without near-field ML."""
+        return replace(self.method, nf_mle_iters=0)
+
+    @property
+    def cell_method(self) -> Method:
+        """A search for peaks among the network's own cells."""
+        return replace(self.method, grid=self.grid)
+
+    @property
+    def scored_beta(self) -> float:
+        """The weight of R_samp in inference."""
+        return self.beta if self.beta_eval is None else self.beta_eval
+
     # -- the four methods --------------------------------------------------------------------------------------
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
         """Scenes of a split; a smaller split is the beginning of a larger one."""
@@ -173,15 +195,44 @@ class RIS(Task[Batch]):
             seen = self.sight(model, batch.z)
             judged.append(judge(self.infer(seen, batch.z), batch, self.view))
             errors.append(self._covariance_errors(seen, batch))
-        pred, samp, blended = torch.cat(errors).unbind(1)
+        pred, samp, blended, eye = torch.cat(errors).unbind(1)
         everything = joined(judged)
         scores = summary(everything) | {
             "nmse_pred": float(pred.mean()), "nmse_samp": float(samp.mean()), "nmse_blend": float(blended.mean()),
+            "nmse_eye": float(eye.mean()), "k_chance": 1 / self.k_max,
         }  # fmt: skip
         noisy = everything.snr_db < 0
         if noisy.any():
             scores |= {"nmse_pred_noisy": float(pred[noisy].mean()), "nmse_samp_noisy": float(samp[noisy].mean())}
         return scores
+
+    # -- beside the model --------------------------------------------------------------------------------------
+    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
+        """Beamformer, MVDR, MUSIC with MDL and AIC, greedy ML; what a trial drew for inference does not touch them."""
+        found: dict[str, list[Judged]] = {}
+        for batch in batches:
+            for name, estimates in competitors(batch, self.method).items():
+                found.setdefault(name, []).append(judge(estimates, batch, self.view))
+        return {name: summary(joined(parts)) for name, parts in found.items()}
+
+    def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
+        """Errors by SNR beside every classical method, spectra, scenes."""
+        from objectives.ris.pictures import charts  # plotly is slow to import, and a trial draws nothing
+
+        return charts(self, model, batches)
+
+    def checks(self, evidence: Evidence) -> list[Check]:
+        """G01 to G20: those that the stage can show, the others skipped with the reason."""
+        return checks.preflight(self, evidence) if evidence.stage == "preflight" else checks.promotion(evidence)
+
+    def rescored(self) -> Mapping[str, Sequence[Any]]:
+        """What inference alone reads, with candidate values: chosen anew on validation after full training, in this
+        order, because what helps a short training may hurt a long one."""
+        return {
+            "task.beta_eval": (None, 0.0, 0.15, 0.3, 0.45, 0.6, 0.8), "task.nf_mle_iters": (0, 1, 2, 3),
+            "task.newton_iters": (0, 3, 6), "task.k_conf_thresh": (0.0, 0.4, 0.6, 0.8),
+            "task.range_grid": (61, 121, 161, 241), "task.shrink_alpha": (0.0, 0.15),
+        }  # fmt: skip
 
     # -- the pipeline ------------------------------------------------------------------------------------------
     def sight(self, model: nn.Module, z: Tensor) -> Sight:
@@ -205,8 +256,8 @@ class RIS(Task[Batch]):
 
     def infer(self, seen: Sight, z: Tensor) -> Estimates:
         """Positions, by the trial's own inference settings."""
-        beta = self.beta if self.beta_eval is None else self.beta_eval
-        return estimate(self.blended(seen, beta), seen.samp, self.counted(seen, z), self.method, self.k_max)
+        cov = self.blended(seen, self.scored_beta)
+        return estimate(cov, seen.samp, self.counted(seen, z), self.method, self.k_max)
 
     def counted(self, seen: Sight, z: Tensor) -> Tensor:
         """How many sources: the network's count, or MDL's where the network is not sure."""
@@ -235,7 +286,8 @@ class RIS(Task[Batch]):
 
     def _covariance_errors(self, seen: Sight, batch: Batch) -> Tensor:
         true = truth(batch, self._sense(batch.z.device))
-        covs = (seen.pred, seen.samp, self.blended(seen, self.beta if self.beta_eval is None else self.beta_eval))
+        eye = torch.eye(true.shape[-1], device=true.device, dtype=true.dtype).expand_as(true)
+        covs = (seen.pred, seen.samp, self.blended(seen, self.scored_beta), eye)
         return torch.stack([losses.covariance_error(cov, true) for cov in covs], 1)
 
     def _sense(self, device: torch.device) -> Sensing:

@@ -1,0 +1,296 @@
+"""What a reader would rather look at: spectra, scenes, and errors by SNR beside every classical method.
+
+Shapes: B scenes, K = k_max sources, G grid points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import plotly.graph_objects as go
+import torch
+from hpo.palette import BASELINE, COMPLETE, DEFAULT, INK, PRUNED
+from plotly.subplots import make_subplots
+from torch import Tensor, nn
+
+from hpo.task import Chart
+from objectives.ris.baseline import competitors, references
+from objectives.ris.covariance import truth
+from objectives.ris.data import Batch
+from objectives.ris.estimator import Estimates, estimate, locate, maximum_likelihood, newton, peaks, scan, signal_basis
+from objectives.ris.features import dictionary, points
+from objectives.ris.metrics import Judged, by_snr, interval, joined, judge
+
+if TYPE_CHECKING:
+    from objectives.ris.task import RIS, Sight
+
+BINS = 5  # of SNR
+TOGETHER = 64  # scenes at a time
+SHOWN = 3  # scenes drawn
+LEARNED = "learned"
+
+
+class Tables(NamedTuple):
+    """Every method on the same scenes."""
+
+    learned: dict[str, Judged]  # LEARNED is the trial's own path; the others leave something out of it
+    classical: dict[str, Judged]
+    references: dict[str, Judged]
+
+    @property
+    def everything(self) -> dict[str, Judged]:
+        return self.learned | self.classical | self.references
+
+
+@torch.no_grad()
+def charts(task: RIS, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Chart]:
+    """OSPA of every method by SNR, where the learned one does not win, errors by SNR, spectra, scenes."""
+    batch = _joined_batches(batches)
+    device = next(model.parameters()).device
+    batch = Batch(*(field.to(device) for field in batch))
+    tables = compare(task, model, batch)
+    edges = bin_edges(task)
+    yield _table(tables, edges)
+    yield _lines(tables, edges)
+    yield _losses_chart(tables, edges)
+    yield _errors(tables, edges)
+    yield _spectra(task, model, batch, tables.learned[LEARNED])
+    yield _scenes(tables.learned[LEARNED])
+
+
+def compare(task: RIS, model: nn.Module, batch: Batch) -> Tables:
+    """Judge the learned paths, the classical methods and the references on the same scenes."""
+    found: list[dict[str, dict[str, Judged]]] = []
+    for rows in torch.arange(len(batch.z), device=batch.z.device).split(TOGETHER):
+        part = Batch(*(field[rows] for field in batch))
+        kinds = {"learned": learned(task, model, part), "classical": competitors(part, task.method),
+                 "references": references(part, task.method)}  # fmt: skip
+        found.append({kind: {name: judge(one, part, task.view) for name, one in methods.items()}
+                      for kind, methods in kinds.items()})  # fmt: skip
+    return Tables(**{kind: {name: joined([part[kind][name] for part in found]) for name in found[0][kind]}
+                     for kind in found[0]})  # fmt: skip
+
+
+def learned(task: RIS, model: nn.Module, batch: Batch) -> dict[str, Estimates]:
+    """The trial's own path, and variants that tell its gains apart: other covariances, other polish."""
+    seen = task.sight(model, batch.z)
+    count = task.counted(seen, batch.z)
+    basis = signal_basis(task.blended(seen, task.scored_beta).to(torch.complex128), count, task.k_max)
+    found = locate(basis, count, task.method, task.k_max)
+    fine = found._replace(q=newton(found.q, basis, task.method))
+    samp = seen.samp.to(torch.complex128)
+    return {
+        LEARNED: task.infer(seen, batch.z),
+        "learned, R_blend without ML": fine,
+        "learned, R_blend + ML": fine._replace(q=maximum_likelihood(fine.q, fine.mask, samp, task.polished)),
+        "learned, R_pred without ML": estimate(task.blended(seen, 0.0), seen.samp, count, task.unpolished, task.k_max),
+        "learned count on R_samp": estimate(seen.samp, seen.samp, count, task.method, task.k_max),
+        "learned cells alone": cells_alone(task, seen, count),
+    }
+
+
+def cells_alone(task: RIS, seen: Sight, count_B: Tensor) -> Estimates:
+    """The highest peaks of the network's own map, without any covariance."""
+    cell_BK, padded = peaks(seen.cells.logits.double(), task.cell_method, task.k_max)
+    q = seen.q.gather(1, cell_BK[..., None].expand(-1, -1, 3)).double()
+    mask = torch.arange(task.k_max, device=q.device) < count_B[:, None]
+    return Estimates(q, mask, padded & mask)
+
+
+def bin_edges(task: RIS) -> tuple[float, ...]:
+    span = task.snr_hi - task.snr_lo
+    return tuple(task.snr_lo + span * i / BINS for i in range(BINS)) + (task.snr_hi + 1e-3,)
+
+
+def not_won(tables: Tables, edges: tuple[float, ...]) -> dict[str, list[str]]:
+    """Classical method -> SNR bins where the learned path is not better beyond the 95 % interval of the paired
+    difference."""
+    ours = tables.learned[LEARNED]
+    lost = {}
+    for name, judged in tables.classical.items():
+        bins = by_snr(ours.ospa_m - judged.ospa_m, ours.snr_db, edges)
+        words = [f"{'loses' if one.lower > 0 else 'ties'} at {_range(one.low_db, one.high_db)}"
+                 for one in bins if one.upper >= 0]  # fmt: skip
+        if words:
+            lost[name] = words
+    return lost
+
+
+def markdown(tables: Tables, edges: tuple[float, ...]) -> Iterator[str]:
+    """OSPA (m) by SNR with 95 % intervals, as the rows of a table."""
+    yield "| method | " + " | ".join(_range(a, b) for a, b in zip(edges, edges[1:], strict=False)) + " | all |"
+    yield "|---" * (len(edges) + 1) + "|"
+    for name, judged in tables.everything.items():
+        cells = [f"{one.mean:.3f} [{one.lower:.3f}, {one.upper:.3f}]" for one in _bins(judged, edges)]
+        low, high = interval(judged.ospa_m)
+        yield f"| {name} | " + " | ".join(cells) + f" | {float(judged.ospa_m.mean()):.3f} [{low:.3f}, {high:.3f}] |"
+
+
+def _bins(judged: Judged, edges: tuple[float, ...]):
+    return by_snr(judged.ospa_m, judged.snr_db, edges)
+
+
+def _range(low_db: float, high_db: float) -> str:
+    return f"{low_db:.0f} to {high_db:.0f} dB"
+
+
+def _table(tables: Tables, edges: tuple[float, ...]) -> Chart:
+    names = list(tables.everything)[::-1]
+    rows = [_bins(tables.everything[name], edges) for name in names]
+    first = rows[0]
+    text = [[f"{one.mean:.3f}<br><span style='font-size:9px'>{one.lower:.3f} to {one.upper:.3f}</span>" for one in row]
+            for row in rows]  # fmt: skip
+    figure = go.Figure(go.Heatmap(
+        z=[[one.mean for one in row] for row in rows], x=[_range(one.low_db, one.high_db) for one in first], y=names,
+        text=text, texttemplate="%{text}", colorscale=[[0, "#dceafc"], [1, "#f7d9cb"]], showscale=False,
+        xgap=2, ygap=2, textfont={"color": INK, "size": 11}, hoverinfo="skip",
+    ))  # fmt: skip
+    figure.update_layout(height=60 + 34 * len(names), yaxis={"automargin": True, "nticks": 0, "dtick": 1},
+                         xaxis={"side": "top"})  # fmt: skip
+    lost = not_won(tables, edges)
+    words = "; ".join(f"{name}: {', '.join(bins)}" for name, bins in lost.items())
+    scenes = ", ".join(str(one.scenes) for one in first)
+    return Chart("OSPA of every method by SNR", figure.to_json(),
+                 f"Mean OSPA (m, cutoff 1 m) with 95 % bootstrap intervals; {scenes} scenes. Lower is better. "
+                 f"References know the number of sources or the true covariance. The learned path does not win, by the "
+                 f"95 % interval of the paired difference, against: {words or 'none'}.")  # fmt: skip
+
+
+def _lines(tables: Tables, edges: tuple[float, ...]) -> Chart:
+    """The learned path between the classical methods."""
+    figure = go.Figure()
+    drawn = {LEARNED: (COMPLETE, "solid", 3), "MUSIC + ML, AIC": (BASELINE, "solid", 2),
+             "MVDR, AIC": (BASELINE, "dot", 2), "greedy ML": (DEFAULT, "solid", 2),
+             "learned count on R_samp": (COMPLETE, "dot", 2), "MUSIC + ML, K known": (PRUNED, "dash", 2)}  # fmt: skip
+    for name, (colour, dash, width) in drawn.items():
+        bins = _bins(tables.everything[name], edges)
+        figure.add_scatter(
+            x=[(one.low_db + one.high_db) / 2 for one in bins], y=[one.mean for one in bins], name=name,
+            mode="lines+markers", line={"color": colour, "dash": dash, "width": width},
+            error_y={"array": [one.upper - one.mean for one in bins], "thickness": 1,
+                     "arrayminus": [one.mean - one.lower for one in bins]},
+        )  # fmt: skip
+    figure.update_layout(height=380, showlegend=True, xaxis_title="SNR (dB)", yaxis_title="OSPA (m)",
+                         yaxis_rangemode="tozero")  # fmt: skip
+    return Chart("OSPA by SNR", figure.to_json(),
+                 "Means with 95 % bootstrap intervals on the same scenes; the dashed method is told the number of "
+                 "sources.")  # fmt: skip
+
+
+def _losses_chart(tables: Tables, edges: tuple[float, ...]) -> Chart:
+    """Paired differences, learned less classical."""
+    figure = go.Figure()
+    ours = tables.learned[LEARNED]
+    for name in ("MUSIC, AIC", "MUSIC + ML, MDL", "greedy ML"):
+        bins = by_snr(ours.ospa_m - tables.classical[name].ospa_m, ours.snr_db, edges)
+        figure.add_scatter(
+            x=[(one.low_db + one.high_db) / 2 for one in bins], y=[one.mean for one in bins], name=f"less {name}",
+            mode="lines+markers", error_y={"array": [one.upper - one.mean for one in bins], "thickness": 1,
+                                           "arrayminus": [one.mean - one.lower for one in bins]},
+        )  # fmt: skip
+    figure.add_hline(y=0, line={"color": INK, "width": 1})
+    figure.update_layout(height=340, showlegend=True, xaxis_title="SNR (dB)", yaxis_title="difference in OSPA (m)")
+    return Chart("Learned less classical", figure.to_json(),
+                 "Paired differences with 95 % bootstrap intervals. Below 0 the learned path is better; an interval "
+                 "across 0 is a tie.")  # fmt: skip
+
+
+def _errors(tables: Tables, edges: tuple[float, ...]) -> Chart:
+    """Median errors of matched pairs."""
+    figure = make_subplots(1, 3, subplot_titles=("azimuth (deg)", "elevation (deg)", "range (m)"))
+    for name, colour in ((LEARNED, COMPLETE), ("MUSIC + ML, AIC", BASELINE), ("greedy ML", DEFAULT)):
+        judged = tables.everything[name]
+        for axis in range(3):
+            middle, median = [], []
+            for low, high in zip(edges, edges[1:], strict=False):
+                error = judged.error[(judged.snr_db >= low) & (judged.snr_db < high)][..., axis]
+                error = error[~error.isnan()]
+                if len(error):
+                    middle.append((low + high) / 2)
+                    median.append(float(error.median()))
+            figure.add_scatter(x=middle, y=median, name=name, legendgroup=name, showlegend=axis == 0,
+                               mode="lines+markers", line={"color": colour}, row=1, col=axis + 1)  # fmt: skip
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_xaxes(title="SNR (dB)")
+    figure.update_layout(height=320, showlegend=True)
+    return Chart("Errors by SNR", figure.to_json(),
+                 "Median absolute error over the estimates that were matched to a source; what was missed is in OSPA, "
+                 "not here.")  # fmt: skip
+
+
+def _spectra(task: RIS, model: nn.Module, batch: Batch, judged: Judged) -> Chart:
+    """MUSIC spectra of one scene: of the samples, of the network, blended, and of the truth."""
+    row = _typical(judged, full=True)
+    one = Batch(*(field[row : row + 1] for field in batch))
+    seen = task.sight(model, one.z)
+    covs = {"R_samp": seen.samp, "R_pred": seen.pred, "R_blend": task.blended(seen, task.scored_beta),
+            "R_true": truth(one, task._sense(one.z.device))}  # fmt: skip
+    figure = make_subplots(2, 2, subplot_titles=list(covs), shared_xaxes=True, shared_yaxes=True,
+                           horizontal_spacing=0.04, vertical_spacing=0.1)  # fmt: skip
+    grid = task.method.grid
+    at = points(grid, torch.device("cpu"), torch.float64)[: grid.nv * grid.nu]
+    for index, cov in enumerate(covs.values()):
+        place = {"row": index // 2 + 1, "col": index % 2 + 1}
+        figure.add_heatmap(z=spectrum_db(task, cov, one.count).tolist(), x=at[: grid.nu, 0].tolist(),
+                           y=at[:: grid.nu, 1].tolist(), colorscale="Viridis", zmin=0, zmax=20,
+                           showscale=index == 0, colorbar={"title": "dB"}, **place)  # fmt: skip
+        true = one.q[0, : int(one.count[0])].cpu()
+        figure.add_scatter(x=true[:, 0].tolist(), y=true[:, 1].tolist(), mode="markers", showlegend=False,
+                           marker={"symbol": "circle-open", "size": 14, "color": "white", "line": {"width": 2}},
+                           **place)  # fmt: skip
+    figure.update_xaxes(title="u", row=2)
+    figure.update_yaxes(title="v", col=1)
+    figure.update_layout(height=460)
+    return Chart("MUSIC spectra of one scene", figure.to_json(),
+                 f"1 / (1 - ||U_s^H b||^2) over direction, at the best range; circles are the {int(one.count[0])} true "
+                 f"sources; SNR {float(one.snr_db[0]):.1f} dB"
+                 f"{', sources 1 and 2 coherent' if bool(one.coherent[0]) else ''}. Scene of median OSPA among "
+                 "those with all sources.")  # fmt: skip
+
+
+def spectrum_db(task: RIS, cov: Tensor, count_B: Tensor) -> Tensor:
+    """MUSIC spectrum (dB) of the first scene over (v, u), the highest over the planes."""
+    grid = task.method.grid
+    basis = signal_basis(cov[:1].to(torch.complex128), count_B[:1], task.k_max)
+    height = scan(basis, dictionary(task.surface, grid, cov.device, torch.float64))[0]
+    best = height.unflatten(0, (grid.planes, grid.nv, grid.nu)).amax(0)
+    return (-10 * (1 - best).clamp_min(1e-6).log10()).cpu()
+
+
+def _scenes(judged: Judged) -> Chart:
+    """The scenes of the best, the median and the worst OSPA among those with the most sources."""
+    full = (judged.count == judged.count.max()).nonzero()[:, 0]
+    order = full[judged.ospa_m[full].argsort()]
+    rows = [int(order[round(share * (len(order) - 1))]) for share in (0.1, 0.5, 0.9)]
+    names = [f"{name}: OSPA {float(judged.ospa_m[row]):.2f} m, SNR {float(judged.snr_db[row]):.0f} dB"
+             for name, row in zip(("tenth best in a hundred", "median", "tenth worst"), rows, strict=True)]  # fmt: skip
+    figure = make_subplots(2, SHOWN, subplot_titles=names, shared_xaxes=True, shared_yaxes=True, vertical_spacing=0.08)
+    for column, row in enumerate(rows, 1):
+        for line, axis in ((1, 1), (2, 2)):
+            for name, (place_K3, symbol, colour) in {
+                "source": (judged.true[row], "circle-open", BASELINE),
+                "estimate": (judged.found[row], "x-thin-open", DEFAULT),
+            }.items():
+                shown = place_K3[~place_K3.isnan().any(-1)].cpu()
+                figure.add_scatter(
+                    x=shown[:, 0].tolist(), y=shown[:, axis].tolist(), mode="markers", name=name, legendgroup=name,
+                    showlegend=column == 1 and line == 1, row=line, col=column,
+                    marker={"symbol": symbol, "color": colour, "size": 12, "line": {"width": 2}},
+                )  # fmt: skip
+    figure.update_xaxes(title="azimuth (deg)", row=2, range=[-62, 62])
+    figure.update_yaxes(title="elevation (deg)", row=1, col=1, range=[-32, 32])
+    figure.update_yaxes(title="range (m)", row=2, col=1, rangemode="tozero")
+    figure.update_layout(height=480, showlegend=True)
+    caption = "Sources and estimates in azimuth and elevation (above) and in azimuth and range (below)."
+    return Chart("Three scenes", figure.to_json(), caption)
+
+
+def _typical(judged: Judged, *, full: bool) -> int:
+    """Row of the scene with the median OSPA, of those with the most sources if `full`."""
+    rows = (judged.count == judged.count.max()).nonzero()[:, 0] if full else torch.arange(len(judged.count))
+    return int(rows[judged.ospa_m[rows].argsort()[len(rows) // 2]])
+
+
+def _joined_batches(batches: Iterable[Batch]) -> Batch:
+    return Batch(*(torch.cat(field) for field in zip(*batches, strict=True)))
