@@ -46,19 +46,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
-    """Write the state after `epoch` and drop all but the newest KEEP checkpoints."""
+    """Write the state after `epoch`, and keep only it and the one before.
+
+    What lies there for this epoch or a later one is dropped: the run has come here without it, so it was damaged.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
     path = folder / f"epoch-{epoch:06d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
     write_whole(path, content)
-    for old in _checkpoints(folder)[KEEP:]:
-        old.unlink()
+    before = [other for other in _checkpoints(folder) if _epoch(other) < epoch]
+    for other in _checkpoints(folder):
+        if other != path and other not in before[: KEEP - 1]:
+            other.unlink()
     return path
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
-    """The newest state whose checksum holds, or None. Damaged files are passed over, and stay for inspection."""
+    """The newest state whose checksum holds, or None. Damaged files are passed over."""
     for path in _checkpoints(folder):
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
@@ -67,11 +72,16 @@ def newest(folder: Path) -> dict[str, Any] | None:
 
 
 def discard(folder: Path) -> None:
-    """Remove all checkpoints of a run that has ended."""
-    for path in _checkpoints(folder):
+    """Remove all checkpoints of a run that has ended, and what a killed process left of an unfinished write."""
+    for path in [*_checkpoints(folder), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
+    """Newest first."""
     found = [path for path in folder.glob("epoch-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (path.name[:12], path.stat().st_mtime_ns), reverse=True)
+    return sorted(found, key=lambda path: (_epoch(path), path.stat().st_mtime_ns), reverse=True)
+
+
+def _epoch(path: Path) -> int:
+    return int(path.name.split("-")[1])
