@@ -31,14 +31,15 @@ _FULL = {
 }  # fmt: skip
 FULL = Fidelity(size=8, train=4096, val=512, test=1024, epochs=20, fixed=_FULL | {"recipe.ema": 0.99})
 FULL_CPU_LONG = Fidelity(size=8, train=8192, val=1024, test=2048, epochs=40, fixed=_FULL | {"recipe.ema": 0.995})
+_GPU = {
+    "task.n_h": 12, "task.n_v": 12, "task.codes": 18, "task.snapshots": 16, "task.k_max": 5, "task.r_max": 10.0,
+    "task.snr_lo": -5.0, "task.snr_hi": 20.0, "task.feat_u": 36, "task.feat_v": 21, "task.feat_planes": 4,
+    "task.scan_u": 91, "task.scan_v": 53, "task.width": 64, "task.blocks": 4, "task.factors": 64,
+}  # fmt: skip
+CHEAP_GPU = Fidelity(size=12, train=8_000, val=1_600, epochs=28, fixed=_GPU)
 FULL_GPU = Fidelity(
     size=12, train=80_000, val=16_000, test=8_000, epochs=160,
-    fixed=_FULL | {
-        "task.n_h": 12, "task.n_v": 12, "task.codes": 18, "task.snapshots": 16, "task.k_max": 5, "task.r_max": 10.0,
-        "task.snr_lo": -5.0, "task.snr_hi": 20.0, "task.feat_u": 36, "task.feat_v": 21, "task.feat_planes": 4,
-        "task.scan_u": 91, "task.scan_v": 53, "task.width": 64, "task.blocks": 4, "task.factors": 64,
-        "recipe.ema": 0.999, "recipe.patience": 20,
-    },
+    fixed=_GPU | _FULL | {"recipe.ema": 0.999, "recipe.patience": 20},
 )  # fmt: skip
 
-__all__ = ["CHEAP", "FULL", "FULL_CPU_LONG", "FULL_GPU", "RIS", "SMOKE"]
+__all__ = ["CHEAP", "CHEAP_GPU", "FULL", "FULL_CPU_LONG", "FULL_GPU", "RIS", "SMOKE"]

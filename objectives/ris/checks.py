@@ -134,7 +134,7 @@ def liveness(task: RIS, probe: Batch) -> dict[str, tuple[float, float]]:
     found = {}
     for name, term in terms.items():
         slopes = torch.autograd.grad(term, list(model.parameters()), retain_graph=True, allow_unused=True)
-        found[name] = (float(term), math.sqrt(sum(float(s.square().sum()) for s in slopes if s is not None)))
+        found[name] = (float(term.detach()), math.sqrt(sum(float(s.square().sum()) for s in slopes if s is not None)))
     return found
 
 
