@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 T = TypeVar("T")
 Choice = bool | int | float | str | None
+LARGEST = 1e300  # of a bound: the width of a range must be a finite number too
+EXACT = 2**53  # the largest whole number up to which every one has a float of its own
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ def uniform(low: float, high: float) -> FloatDistribution:
 def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
     """A whole number: low, low + step, ... high."""
     _bounds("integer", low, high)
-    if any(not isinstance(value, int) for value in (low, high, step)):
+    if any(not isinstance(value, int) or isinstance(value, bool) for value in (low, high, step)):
         raise ValueError(f"integer: bounds and step must be whole numbers; got {low=}, {high=}, {step=}")
+    if max(abs(low), abs(high)) > EXACT:
+        raise ValueError(f"integer: bounds must lie within +-2**53, which a storage keeps exactly; got {low=}, {high=}")
     if step < 1 or (high - low) % step:
         raise ValueError(f"integer: step must be at least 1 and divide high - low; got {low=}, {high=}, {step=}")
     return IntDistribution(low, high, step=step)
@@ -59,14 +63,7 @@ def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
 
 def choose(*choices: Choice) -> CategoricalDistribution:
     """One of these values: numbers, strings, booleans or None, all different."""
-    if not choices:
-        raise ValueError("choose: needs at least one choice; got none")
-    for choice in choices:
-        if not isinstance(choice, Choice) or (isinstance(choice, float) and not math.isfinite(choice)):
-            raise ValueError(f"choose: a choice is a finite number, a string, a boolean or None; got {choice!r}")
-    twice = [a for i, a in enumerate(choices) if a in choices[:i]]  # == on purpose: Optuna cannot tell 1 from True
-    if twice:
-        raise ValueError(f"choose: choices must differ; {twice[0]!r} stands twice in {choices!r}")
+    _choices("choose", choices)
     return CategoricalDistribution(choices)
 
 
@@ -87,21 +84,34 @@ def check(space: Space, owners: Mapping[str, Any]) -> None:
     `owners` maps "task" and "recipe" to the dataclass values that own the fields. Raises ValueError naming the key,
     what was given, and what is allowed.
     """
-    if not space:
-        raise ValueError("space: needs at least one parameter; got none")
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f"space: must map at least one hyperparameter to its range; got {space!r}")
     known = known_names(owners)
     for name, entry in space.items():
         if name not in known:
             raise ValueError(f"space: unknown hyperparameter {name!r}{nearest(name, known)}")
         if not isinstance(entry, BaseDistribution | When):
             raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
+        distribution = distribution_of(entry)
+        _check_distribution(name, distribution)
         if isinstance(entry, When):
             _check_condition(name, entry, space)
         default = defaults({name: entry}, owners)[name]
-        distribution = distribution_of(entry)
         if not contains(distribution, default):
             raise ValueError(f"space[{name!r}]: the default {default!r} must lie in the space; "
                              f"allowed: {describe(distribution)}")  # fmt: skip
+        for value in extremes(distribution):
+            try:
+                put({**_conditions(name, space), name: value}, owners)
+            except ValueError as error:
+                raise ValueError(f"space[{name!r}]: {value!r} lies in the space and is refused: {error}") from error
+
+
+def extremes(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """Every choice, or both ends of a range: what a task or a recipe must accept."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return distribution.low, distribution.high
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
@@ -113,33 +123,49 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, IntDistribution):
         on_grid = isinstance(value, int) and (value - distribution.low) % distribution.step == 0
         return on_grid and distribution.low <= value <= distribution.high
-    return distribution.low <= value <= distribution.high
+    steps = (value - distribution.low) / distribution.step if distribution.step else 0
+    return distribution.low <= value <= distribution.high and abs(steps - round(steps)) < 1e-8
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """A distribution as the study file writes it."""
+    """A distribution as the study file writes it, to the last digit: a fingerprint is taken of this."""
     if isinstance(distribution, CategoricalDistribution):
         return f"choose{distribution.choices!r}"
-    if isinstance(distribution, IntDistribution):
+    if isinstance(distribution, IntDistribution) and not distribution.log:
         return f"integer({distribution.low}, {distribution.high}, step={distribution.step})"
-    return f"{'log' if distribution.log else 'uniform'}({distribution.low:g}, {distribution.high:g})"
+    if isinstance(distribution, FloatDistribution) and distribution.step is None:
+        return f"{'log' if distribution.log else 'uniform'}({distribution.low!r}, {distribution.high!r})"
+    return repr(distribution)
 
 
-def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
+def suggest(
+    trial: optuna.trial.BaseTrial, space: Space, sampler: Callable[[str], optuna.samplers.BaseSampler] | None = None
+) -> dict[str, Any]:
     """Suggest every parameter of the space, before anything is trained: a trial that ends early must not shrink the
-    space that TPE models jointly."""
+    space that TPE models jointly.
+
+    With `sampler`, a parameter that is not drawn jointly is drawn by `sampler(name)`, one of its own. What it draws
+    then does not depend on which others have been drawn already, by a process that was killed in between.
+    """
     values: dict[str, Any] = {}
+    if sampler:
+        _ = trial.relative_params  # drawn jointly and once, by the sampler that the trial was asked with
     for name, entry in space.items():
         if isinstance(entry, When) and values.get(entry.parent, _ABSENT) != entry.value:
             continue
-        distribution = distribution_of(entry)
-        if isinstance(distribution, CategoricalDistribution):
-            values[name] = trial.suggest_categorical(name, distribution.choices)
-        elif isinstance(distribution, IntDistribution):
-            values[name] = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
-        else:
-            values[name] = trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+        if sampler:
+            trial.study.sampler = sampler(name)
+        values[name] = _draw(trial, name, distribution_of(entry))
     return values
+
+
+def _draw(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Choice:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, low, high, step=step, log=log)
+    return float(trial.suggest_float(name, low, high, step=step, log=log))  # a default may be a whole number
 
 
 def put(values: Mapping[str, Any], owners: Mapping[str, T]) -> dict[str, T]:
@@ -169,9 +195,9 @@ def known_names(owners: Mapping[str, Any]) -> list[str]:
     return [f"{owner}.{field.name}" for owner, value in owners.items() for field in dataclasses.fields(value)]
 
 
-def nearest(name: str, known: list[str]) -> str:
+def nearest(name: object, known: list[str]) -> str:
     """A clause for an error: the nearest known name, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
@@ -194,6 +220,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in value), key=repr)  # its own order changes from process to process
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
@@ -205,7 +233,7 @@ def _check_condition(name: str, entry: When, space: Space) -> None:
     if entry.parent not in space:
         raise ValueError(f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched"
                          f"{nearest(entry.parent, names)}")  # fmt: skip
-    if names.index(entry.parent) > names.index(name):
+    if names.index(entry.parent) >= names.index(name):
         raise ValueError(f"space[{name!r}]: must stand after {entry.parent!r}, which it depends on")
     parent = distribution_of(space[entry.parent])
     if not isinstance(parent, CategoricalDistribution) or not contains(parent, entry.value):
@@ -213,9 +241,36 @@ def _check_condition(name: str, entry: When, space: Space) -> None:
                          f"allowed: {describe(parent)}")  # fmt: skip
 
 
+def _conditions(name: str, space: Space) -> dict[str, Any]:
+    """The values of other parameters under which this one exists."""
+    entry = space[name]
+    return {**_conditions(entry.parent, space), entry.parent: entry.value} if isinstance(entry, When) else {}
+
+
+def _check_distribution(name: str, distribution: BaseDistribution) -> None:
+    """What log, uniform, integer and choose refuse, for a distribution that was made without them."""
+    if isinstance(distribution, CategoricalDistribution):
+        _choices(f"space[{name!r}]", distribution.choices)
+    else:
+        _bounds(f"space[{name!r}]", distribution.low, distribution.high)
+
+
+def _choices(kind: str, choices: tuple[Choice, ...]) -> None:
+    if not choices:
+        raise ValueError(f"{kind}: needs at least one choice; got none")
+    for choice in choices:
+        if not isinstance(choice, Choice) or (isinstance(choice, float) and not math.isfinite(choice)):
+            raise ValueError(f"{kind}: a choice is a finite number, a string, a boolean or None; got {choice!r}")
+    twice = [a for i, a in enumerate(choices) if a in choices[:i]]  # == on purpose: Optuna cannot tell 1 from True
+    if twice:
+        raise ValueError(f"{kind}: choices must differ; {twice[0]!r} stands twice in {choices!r}")
+
+
 def _bounds(kind: str, low: float, high: float) -> None:
     for bound in (low, high):
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) < math.inf:
             raise ValueError(f"{kind}: bounds must be finite numbers; got low={low!r}, high={high!r}")
     if low >= high:
         raise ValueError(f"{kind}: low must be below high; got low={low!r}, high={high!r}")
+    if max(abs(low), abs(high)) > LARGEST:
+        raise ValueError(f"{kind}: bounds must lie within +-{LARGEST:g}; got low={low!r}, high={high!r}")
