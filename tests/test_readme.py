@@ -1,0 +1,28 @@
+"""What the README shows runs as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_the_task_of_the_readme_runs_from_preflight_to_report(tmp_path):
+    (tmp_path / "disc.py").write_text(next(block for block in blocks() if "class Disc" in block))
+    command = [sys.executable, "-m", "hpo", "run", "disc.py", "--trials", "4", "--keep", "1", "--workers", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "runs/disc/report.html").stat().st_size > 1e6
+    assert (tmp_path / "runs/disc/winner/weights.safetensors").exists()
+
+
+def test_the_study_of_the_readme_is_a_study(tmp_path):
+    from hpo.load import load_study
+
+    (tmp_path / "widths.py").write_text(next(block for block in blocks() if 'name="widths"' in block))
+    assert load_study(str(tmp_path / "widths.py")).defaults() == {"recipe.lr": 2e-3, "task.width": 16}
