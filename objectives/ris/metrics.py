@@ -98,7 +98,7 @@ def summary(judged: Judged) -> dict[str, float]:
     clear = judged.snr_db >= 10
     scores = {
         "ospa": judged.ospa_m.mean(),
-        "ospa_sem": judged.ospa_m.std() / len(judged.ospa_m) ** 0.5,
+        "ospa_sem": _deviation(judged.ospa_m) / len(judged.ospa_m) ** 0.5,
         "success": judged.success.double().mean(),
         "k_acc": (judged.claimed == judged.count).double().mean(),
         "k_under": (judged.claimed < judged.count).double().mean(),
@@ -118,7 +118,7 @@ def summary(judged: Judged) -> dict[str, float]:
         scores |= {
             f"med_{name}": _quantile(error, 0.5), f"rmse_{name}": error.square().mean().sqrt(),
             f"p95_{name}": _quantile(error, 0.95), f"med_{name}_clear": _quantile(clear_error, 0.5),
-            f"spread_{name}": found.std() / true.std() if min(len(found), len(true)) > 1 else math.nan,
+            f"spread_{name}": _deviation(found) / _deviation(true),
         }  # fmt: skip
     return {name: float(value) for name, value in scores.items() if math.isfinite(float(value))}
 
@@ -181,6 +181,10 @@ def _present(values: Tensor) -> Tensor:
 
 def _quantile(values: Tensor, share: float) -> Tensor | float:
     return values.quantile(share) if len(values) else math.nan
+
+
+def _deviation(values: Tensor) -> Tensor | float:
+    return values.std() if len(values) > 1 else math.nan
 
 
 def _share(flag_BK: Tensor, total_B: Tensor) -> Tensor:

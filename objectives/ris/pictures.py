@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 import torch
-from hpo.palette import BASELINE, COMPLETE, DEFAULT, INK, PRUNED
+from hpo.figures.palette import BASELINE, COMPLETE, DEFAULT, INK, PRUNED
 from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
