@@ -75,6 +75,7 @@ def _own_sources(module: str) -> set[Path]:
         if path:
             found[name] = path
             waiting += [other for other in _imports(path, name) if other.split(".")[0] == top]
+            waiting += [name.rpartition(".")[0]] if "." in name else []  # a package's own file runs before its modules
     return set(found.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -30,6 +31,10 @@ class Median:
     warmup_epochs: int = 0
     min_trials: int = 1
     startup_trials: int = 5
+
+    def __post_init__(self) -> None:
+        for key, least in (("warmup_epochs", 0), ("min_trials", 1), ("startup_trials", 0)):
+            _at_least(f"pruning.{key}", getattr(self, key), least)
 
     def pruner(self) -> optuna.pruners.BasePruner:
         return optuna.pruners.MedianPruner(
@@ -70,12 +75,17 @@ class StudySpec:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ValueError(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
-                             f"digit (it names a folder); got {self.name!r}")  # fmt: skip
-        if not isinstance(self.task, Task):
-            raise ValueError(f"task: must be a Task value; got {self.task!r}")
-        for key in ("trials", "keep", "seeds"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise ValueError(f"{key}: must be a whole number of at least 1; got {getattr(self, key)!r}")
+                             f"digit (it names a folder); got {reprlib.repr(self.name)}")  # fmt: skip
+        for key, kind in (("task", Task), ("recipe", Recipe), ("smoke", Fidelity), ("cheap", Fidelity),
+                          ("full", Fidelity), ("pruning", Median | None)):  # fmt: skip
+            if not isinstance(getattr(self, key), kind):
+                expected = "a Median or None" if key == "pruning" else f"a {kind.__name__} value"
+                raise ValueError(f"{key}: must be {expected}; got {reprlib.repr(getattr(self, key))}")
+        direction = getattr(self.task, "direction", None)
+        if direction not in ("minimize", "maximize"):
+            raise ValueError(f"task.direction: must be 'minimize' or 'maximize'; got {direction!r}")
+        for key, least in (("trials", 1), ("startup_trials", 0), ("keep", 1), ("seeds", 1), ("seed", 0)):
+            _at_least(key, getattr(self, key), least)
         spaces.check(self.space, self.owners)
         self._check_fidelities()
         if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
@@ -93,7 +103,10 @@ class StudySpec:
                 if low > high:
                     raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {high}; got {low}")
         for tier in ("smoke", "cheap", "full"):
-            spaces.put(getattr(self, tier).fixed, self.owners)
+            try:
+                spaces.put(getattr(self, tier).fixed, self.owners)
+            except ValueError as error:
+                raise ValueError(f"{tier}.fixed: {error}") from error
         pinned = sorted(set(self.cheap.fixed) & set(self.space))
         if pinned:
             raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
@@ -107,11 +120,12 @@ class StudySpec:
         """The default configuration in the names of the space."""
         return spaces.defaults(self.space, self.owners)
 
-    def sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """TPE for one trial, seeded by (study seed, trial number): a resumed study draws what an unbroken one would."""
+    def sampler(self, number: int, *parameter: str) -> optuna.samplers.BaseSampler:
+        """TPE for one trial, or for one parameter of it that is not drawn jointly, seeded by (study seed, trial number,
+        parameter): a resumed study draws what an unbroken one would."""
         conditional = any(isinstance(entry, When) for entry in self.space.values())
         return optuna.samplers.TPESampler(
-            seed=derive(self.seed, "sampler", number) % 2**32, n_startup_trials=self.startup_trials,
+            seed=derive(self.seed, "sampler", number, *parameter) % 2**32, n_startup_trials=self.startup_trials,
             multivariate=True, group=conditional,
         )  # fmt: skip
 
@@ -132,6 +146,11 @@ class StudySpec:
 
     def _unsearched(self, fidelity: Fidelity) -> dict[str, Any]:
         return {name: value for name, value in fidelity.fixed.items() if name not in self.space}
+
+
+def _at_least(key: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{key}: must be a whole number of at least {least}; got {value!r}")
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
