@@ -278,14 +278,21 @@ def test_a_whole_number_default_of_a_float_is_the_same_value_before_and_after_it
 
 
 @pytest.mark.parametrize("known", range(5))
-def test_what_a_parameter_draws_does_not_depend_on_which_are_drawn_already(known: int) -> None:
-    """A process killed between two suggestions leaves a trial with some: the rest must come out as if it had lived."""
+@pytest.mark.parametrize("finished", [0, 15])
+def test_what_a_parameter_draws_does_not_depend_on_which_are_drawn_already(known: int, finished: int) -> None:
+    """A process killed between two suggestions leaves a trial with some: the rest must come out as if it had lived.
+    With 15 trials behind it, TPE draws what it can jointly."""
 
     def sampler(*names: str) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(seed=hash(names) % 2**32, multivariate=True, group=True)
 
     def draw(upto: int) -> dict:
-        study = optuna.create_study(sampler=sampler())
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for value in range(finished):
+            trial = study.ask()
+            suggest(trial, SPACE)
+            study.tell(trial, value)
+        study.sampler = sampler()
         trial = study.ask()
         suggest(trial, dict(list(SPACE.items())[:upto]), sampler)
         study.sampler = sampler()
