@@ -89,6 +89,10 @@ class Sweep:
                             key=lambda trial: (sign * trial.value, trial.number)))  # fmt: skip
 
     @property
+    def ended(self) -> int:
+        return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))
+
+    @property
     def saved(self) -> float | None:
         """Share of the epochs that stopping early has saved, among the trials that have ended."""
         ended = [trial for trial in self.trials if trial.state in ("complete", "pruned")]
@@ -235,7 +239,7 @@ def _missing(study: StudySpec, folder: RunFolder, sweep: Sweep | None, promotion
     if not folder.preflight.exists():
         found.append(Missing("No preflight: nothing has proved that the task can be learned.",
                              f"hpo preflight {study.name}"))  # fmt: skip
-    ended = sum(sweep.counts.get(state, 0) for state in ("complete", "pruned", "failed")) if sweep else 0
+    ended = sweep.ended if sweep else 0
     if ended < study.trials:
         found.append(Missing(f"The sweep has {ended} of {study.trials} trials." if sweep else "No sweep.",
                              f"hpo sweep {study.name}"))  # fmt: skip
@@ -355,7 +359,7 @@ def _agreement(verdict: Verdict) -> Agreement:
 
 def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:
     notes = []
-    ended = sum(trial.state in ("complete", "pruned", "failed") for trial in sweep.trials) if sweep else 0
+    ended = sweep.ended if sweep else 0
     if ended > chosen.sweep_trials:
         notes.append(f"The sweep has gone on: {chosen.sweep_trials} trials had ended when these configurations were "
                      f"chosen, {ended} have now. A new promotion would choose among all of them.")  # fmt: skip

@@ -64,8 +64,18 @@ def unit(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """A score's name with its unit apart: "psnr_db" -> "psnr, dB"."""
-    return f"{name.rpartition('_')[0]}, {unit(name)}" if unit(name) else name
+    """A score's name with its unit apart: "psnr_db" -> "psnr (dB)"."""
+    return f"{name.rpartition('_')[0]} ({unit(name)})" if unit(name) else name
+
+
+def amount(value: Any, name: str) -> str:
+    """A score with its unit: "31.34 dB"."""
+    return f"{number(value)} {unit(name)}".rstrip()
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter first."""
+    return text[:1].upper() + text[1:]
 
 
 def better(direction: str) -> str:

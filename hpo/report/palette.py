@@ -55,6 +55,7 @@ TEMPLATE: dict[str, Any] = {
                        "font": {"family": FONT, "size": 12, "color": INK}},
         "colorway": [COMPLETE, DEFAULT, BASELINE, COLOURS["good"].light, FAILED, PRUNED],
         "margin": {"l": 8, "r": 12, "t": 12, "b": 8}, "xaxis": _AXIS, "yaxis": _AXIS,
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
         "annotationdefaults": {"font": {"size": 12, "color": INK}, "showarrow": False},
     },
 }  # fmt: skip

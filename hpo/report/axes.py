@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from hpo.wording import number, setting
 
@@ -33,23 +33,26 @@ class Axis:
             ticks["ticktext"] = [number(tick, 3) for tick in ticks["tickvals"]]
         return {"type": "log" if self.log else "linear", "range": shown, **ticks, **more}
 
-    def inside(self, value: float) -> bool:
-        return self.low <= value <= self.high
+    def share(self, value: float) -> float:
+        """Where the value lies, from 0 at the low end to 1 at the high one; what is off the axis lies at its end."""
+        low, high, value = (math.log(part) if self.log else part for part in (self.low, self.high, value))
+        return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
-def axis_of(values: Iterable[float | None], *, direction: str = "") -> Axis:
-    """An axis for these values. With a direction, up to a tenth of them may fall outside on the bad side, where they
-    would squeeze the others."""
+def axis_of(values: Iterable[float | None], *, direction: str = "", whole: bool = False) -> Axis:
+    """An axis for these values. With a direction, the good side has room for a label, and up to a tenth of the values
+    may fall outside on the bad side, where they would squeeze the others; `whole` keeps them in."""
     known = np.array([value for value in values if value is not None], dtype=float)
     if not known.size:
         return Axis(0.0, 1.0)
+    below, above = (2.2 if direction == side else 1.0 for side in ("minimize", "maximize"))
     low, high = float(known.min()), float(known.max())
     if low > 0 and high / low >= DECADES:
         room = (high / low) ** 0.06
-        return Axis(low / room, high * room, log=True)
-    low, high = _without_outliers(known, direction)
+        return Axis(low / room ** below, high * room ** above, log=True)
+    low, high = (low, high) if whole else _without_outliers(known, direction)
     room = 0.07 * (high - low) or 0.05 * abs(high) or 1.0
-    return Axis(low - room, high + room, outside=int(((known < low) | (known > high)).sum()))
+    return Axis(low - below * room, high + above * room, outside=int(((known < low) | (known > high)).sum()))
 
 
 def _without_outliers(known: np.ndarray, direction: str) -> tuple[float, float]:
@@ -105,6 +108,9 @@ class Scale:
         if self.choices is not None:
             return {self.position(choice): setting(choice) for choice in self.choices}
         low, high = self.distribution.low, self.distribution.high
+        steps = range(low, high + 1, self.distribution.step) if isinstance(self.distribution, IntDistribution) else []
+        if 0 < len(steps) <= most + 1:
+            return {self.position(step): number(step) for step in steps}
         between = log_ticks(low, high, most) if self.log else round_ticks(low, high, most)
         ends = {self.position(end): number(end, 3) for end in (low, high)}
         kept = {self.position(tick): number(tick, 3) for tick in between}

@@ -6,10 +6,10 @@ import math
 
 import plotly.graph_objects as go
 
-from hpo.figures.axes import axis_of
-from hpo.figures.drawing import Drawing, Key, blank, dots, line, note, safe
-from hpo.figures.palette import AXIS, BASELINE, COLOURS, COMPLETE, DEFAULT, SOFT
 from hpo.findings import Agreement, Overfit, Promotion
+from hpo.report.axes import axis_of
+from hpo.report.drawing import Drawing, Key, blank, dots, line, note, safe, wrapped
+from hpo.report.palette import AXIS, BASELINE, COLOURS, COMPLETE, DEFAULT, SOFT
 from hpo.selection import DEFAULT as DEFAULT_NAME
 from hpo.statistics import Interval
 from hpo.verdict import Verdict
@@ -26,7 +26,7 @@ def scores(promotion: Promotion, verdict: Verdict) -> Drawing | None:
              if one.name in promotion.baselines]  # fmt: skip
     if not rows:
         return None
-    figure = _whiskers(rows, title=f"{label(verdict.goal)} on test ({better(verdict.direction)})")
+    figure = _whiskers(rows, title=f"{label(verdict.goal)} on test: {better(verdict.direction)}")
     keys = (Key("complete", "dot", "promoted"), Key("default", "diamond", "the default"),
             *([Key("baseline", "square", "classical baseline")] if promotion.baselines else []))  # fmt: skip
     return Drawing("scores", "Scores on the test split", _scores_point(promotion, verdict), figure, keys)
@@ -41,14 +41,15 @@ def _whiskers(rows: list[tuple[str, Interval, str]], *, title: str, zero: bool =
     ends = [end for _, one, _ in rows for end in (one.low, one.high)]
     axis = axis_of([*ends, 0.0] if zero else ends)
     figure = blank(78 + 38 * len(rows), x=axis.plotly(title={"text": safe(title)}),
-                   y={"tickvals": list(range(len(rows))), "ticktext": [safe(name) for name, _, _ in rows],
+                   y={"tickvals": list(range(len(rows))), "ticktext": [wrapped(name) for name, _, _ in rows],
                       "range": [len(rows) - 0.45, -0.75], "showgrid": False})  # fmt: skip
     if zero:
         figure.add_vline(x=0, line={"color": AXIS, "width": 2}, layer="below")
     for row, (name, one, colour) in enumerate(rows):
         said = f"{safe(name)}: {interval(one)}"
-        figure.add_trace(line([([one.low, one.high], [row, row], said)], colour, 3))
-        figure.add_trace(dots([one.mean], [row], [said], colour, _SYMBOL[colour], 11))
+        figure.add_trace(line([([one.low, one.high], [row, row], said)], colour, 2))
+        figure.add_trace(dots([one.low, one.high], [row, row], [said, said], colour, "line-ns-open", 9))
+        figure.add_trace(dots([one.mean], [row], [said], colour, _SYMBOL[colour], 9))
         note(figure, mean_of(one, signed=zero), x=math.log10(one.mean) if axis.log else one.mean, y=row, yshift=17,
              bgcolor="rgba(0,0,0,0)")  # fmt: skip
     return figure
@@ -56,7 +57,7 @@ def _whiskers(rows: list[tuple[str, Interval, str]], *, title: str, zero: bool =
 
 def _scores_point(promotion: Promotion, verdict: Verdict) -> str:
     winner = verdict.results[0]
-    text = f"{winner.candidate.name} (first row) has the best validation score; on test it scores {interval(winner.test)}."
+    text = f"The first row has the best validation score. On test it scores {interval(winner.test)}."
     best = promotion.best_baseline
     if best:
         ahead = winner.ahead_of_baselines.get(best.name)
@@ -76,11 +77,11 @@ def leads(verdict: Verdict) -> Drawing | None:
     worse = [name for name, one, _ in rows if one.high < 0]
     point = f"Clearly ahead of the default: {listed(clear) or 'none'}; clearly behind: {listed(worse) or 'none'}. " \
             f"An interval that crosses zero decides nothing."  # fmt: skip
-    figure = _whiskers(rows, title=f"lead in {label(verdict.goal)} (right of zero: better than the default)", zero=True)
+    figure = _whiskers(rows, title=f"lead in {label(verdict.goal)}: right of 0 is better", zero=True)
     return Drawing("leads", "Lead over the default, on the same examples and seeds", point, figure)
 
 
-def agreement(found: Agreement, promotion: Promotion, goal: str, direction: str) -> Drawing | None:
+def agreement(found: Agreement, promotion: Promotion, goal: str) -> Drawing | None:
     """Cheap value against full value of each promoted configuration. None below two."""
     if len(found.points) < 2:
         return None
@@ -95,11 +96,15 @@ def agreement(found: Agreement, promotion: Promotion, goal: str, direction: str)
     if seeds:
         x, y, text = zip(*seeds, strict=True)
         figure.add_trace(dots(x, y, text, SOFT, "line-ew-open", 8))
-    for rank, (name, cheap, full) in enumerate(sorted(found.points, key=lambda point: point[1])):
-        colour = _colour(name)
+    labelled: list[float] = []
+    for name, cheap, full in found.points:
+        colour, height = _colour(name), y_axis.share(full)
         figure.add_trace(dots([cheap], [full], [f"{safe(name)}: cheap {number(cheap)}, full {number(full)}"], colour,
                               _SYMBOL[colour], 11))  # fmt: skip
-        right = rank >= len(found.points) / 2
+        if any(abs(height - other) < 0.06 for other in labelled):
+            continue  # it would cover another label; pointing at the mark tells
+        labelled.append(height)
+        right = x_axis.share(cheap) > 0.5
         note(figure, name, x=math.log10(cheap) if x_axis.log else cheap, y=math.log10(full) if y_axis.log else full,
              xanchor="right" if right else "left", xshift=-8 if right else 8, bgcolor="rgba(0,0,0,0)")  # fmt: skip
     keys = (Key("complete", "dot", "mean of a promoted configuration"), Key("default", "diamond", "of the default"),
@@ -117,7 +122,7 @@ def agreement_point(found: Agreement) -> str:
     worth = "the cheap fidelity ranks like the full one" if found.spearman >= 0.7 else \
         "the cheap fidelity is a rough guide" if found.spearman >= 0.2 else \
         "the cheap fidelity does not predict the full one"  # fmt: skip
-    return f"{said}: {worth}. They are the sweep's best, a narrow range, so this is a pessimistic number."
+    return f"{said}: {worth}. They are the sweep's best and the default, not a random sample."
 
 
 def overfit(found: Overfit) -> Drawing | None:
@@ -162,9 +167,9 @@ def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     runs = [(name, run) for name, run in promotion.runs if name in names and run.curve]
     if not runs:
         return None
-    axis = axis_of((value for _, run in runs for value in run.curve.values()), direction=verdict.direction)
+    axis = axis_of((value for _, run in runs for value in run.curve.values()), direction=verdict.direction, whole=True)
     figure = blank(320, x={"title": {"text": "epoch"}, "tickformat": "d"},
-                   y=axis.plotly(title={"text": f"best so far ({safe(label(verdict.goal))})"}))  # fmt: skip
+                   y=axis.plotly(title={"text": f"best {safe(label(verdict.goal))} so far"}))  # fmt: skip
     for name in names:
         drawn = [([epoch + 1 for epoch in run.curve], list(run.curve.values()), f"{safe(name)}: {number(run.value)}")
                  for other, run in runs if other == name]  # fmt: skip

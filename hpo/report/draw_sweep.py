@@ -9,14 +9,17 @@ from datetime import datetime
 import numpy as np
 import plotly.graph_objects as go
 
-from hpo.figures import axes
-from hpo.figures.axes import Axis, Scale, axis_of
-from hpo.figures.drawing import (
+from hpo.findings import State, Sweep, Trial
+from hpo.importance import Importances
+from hpo.report import axes
+from hpo.report.axes import Axis, Scale, axis_of
+from hpo.report.drawing import (
     STATE_COLOUR,
     STATE_SYMBOL,
     Drawing,
     Key,
     blank,
+    brief,
     dots,
     hover,
     keys_for,
@@ -24,10 +27,8 @@ from hpo.figures.drawing import (
     note,
     safe,
 )
-from hpo.figures.palette import AXIS, COMPLETE, DEFAULT, GRID, INK, PALE, PRUNED, SOFT, SURFACE
-from hpo.findings import State, Sweep, Trial
-from hpo.importance import Importances
-from hpo.wording import better, count, duration, label, listed, number, setting
+from hpo.report.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT, SURFACE
+from hpo.wording import amount, count, duration, label, listed, number, setting
 
 DEFAULT_KEY = Key("default", "diamond", "the default")
 ENDED: tuple[State, ...] = ("pruned", "failed", "running", "complete")  # in the order in which they are drawn
@@ -36,6 +37,7 @@ ENDED: tuple[State, ...] = ("pruned", "failed", "running", "complete")  # in the
 def history(sweep: Sweep, goal: str) -> Drawing:
     """Every trial's score in the order of their numbers, and the best so far."""
     shown = [trial for trial in sweep.trials if trial.value is not None]
+    unscored = [trial for trial in sweep.trials if trial.state == "failed" and trial.value is None]
     axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
     figure = blank(340, x={"title": {"text": "trial"}, "range": [-0.8, max(8, len(sweep.trials)) - 0.2]},
                    y=axis.plotly(title={"text": safe(label(goal))}))  # fmt: skip
@@ -43,10 +45,13 @@ def history(sweep: Sweep, goal: str) -> Drawing:
         steps = [*sweep.ahead, (max(trial.number for trial in sweep.trials), sweep.ahead[-1][1])]
         figure.add_trace(line([([n for n, _ in steps], [v for _, v in steps], "best so far")], COMPLETE, 2,
                               line={"shape": "hv"}))  # fmt: skip
-    _add_states(figure, shown, lambda trial: trial.number, lambda trial: trial.value)
+    worst = axis.high if sweep.direction == "minimize" else axis.low
+    _add_states(figure, [*shown, *unscored], lambda trial: trial.number,
+                lambda trial: worst if trial.value is None else trial.value)  # fmt: skip
     if sweep.best:
         _name_best(figure, sweep.best, axis, len(sweep.trials), sweep.direction)
-    keys = keys_for(shown, Key("complete", "line", "best so far"), *([DEFAULT_KEY] if sweep.default else []))
+    keys = keys_for([*shown, *unscored], Key("complete", "line", "best so far"))
+    keys = (*keys, DEFAULT_KEY) if sweep.default else keys
     return Drawing("history", "Every trial, and the best so far", _history_point(sweep, goal, axis), figure, keys)
 
 
@@ -69,23 +74,23 @@ def _name_best(figure: go.Figure, best: Trial, axis: Axis, trials: int, directio
     right = best.number > trials / 2
     note(figure, f"trial {best.number}: {number(best.value)}", x=best.number,
          y=math.log10(best.value) if axis.log else best.value, xanchor="right" if right else "left",
-         xshift=-6 if right else 6, yshift=14 if direction == "minimize" else -14)  # fmt: skip
+         yshift=-15 if direction == "minimize" else 15)  # fmt: skip
 
 
 def _history_point(sweep: Sweep, goal: str, axis: Axis) -> str:
     if not sweep.best:
         return "No trial has been completed, so there is no best one."
     later = sum(trial.number > sweep.best.number for trial in sweep.trials)
-    said = [f"Trial {sweep.best.number} is the best: {number(sweep.best.value)} ({label(goal)}, "
-            f"{better(sweep.direction)}).",
-            f"{count(later, 'later trial')} did not improve on it." if later else "It is the last one so far."]  # fmt: skip
+    said = [f"Trial {sweep.best.number} is the best, at {amount(sweep.best.value, goal)}.",
+            f"{count(later, 'later trial')} did not improve on it." if later else "It is the last so far."]  # fmt: skip
     if sweep.default and sweep.default.value is not None and sweep.default is not sweep.best:
-        said.append(f"The default scored {number(sweep.default.value)}.")
+        said.append(f"The default scored {amount(sweep.default.value, goal)}.")
     if axis.outside:
-        said.append(f"{count(axis.outside, 'trial')} so bad that the axis leaves {'it' if axis.outside == 1 else 'them'}"
-                    f" out.")  # fmt: skip
+        said.append(f"{count(axis.outside, 'far worse trial')} lie{'s' if axis.outside == 1 else ''} outside.")
     if sweep.counts.get("pruned"):
         said.append("A pruned trial stands at its best score before it was stopped.")
+    if any(trial.state == "failed" and trial.value is None for trial in sweep.trials):
+        said.append("A failed one without a score stands at the edge.")
     return " ".join(said)
 
 
@@ -93,8 +98,10 @@ def curves(sweep: Sweep, goal: str) -> Drawing:
     """The best score so far of every trial at every epoch: what the pruner saw."""
     shown = [trial for trial in sweep.trials if trial.curve]
     axis = axis_of((value for trial in shown for value in trial.curve.values()), direction=sweep.direction)
-    figure = blank(360, x={"title": {"text": "epoch"}, "range": [0.7, sweep.epochs_each + 0.3],
-                           "tickformat": "d"}, y=axis.plotly(title={"text": f"best so far ({safe(label(goal))})"}))  # fmt: skip
+    edge = 0.02 * sweep.epochs_each + 0.1
+    figure = blank(360, x={"title": {"text": "epoch"}, "range": [1 - edge, sweep.epochs_each + edge],
+                           "tickformat": "d"},
+                   y=axis.plotly(title={"text": f"best {safe(label(goal))} so far"}))  # fmt: skip
     for state in ENDED:
         group = [trial for trial in shown if trial.state == state and not trial.default]
         if not group:
@@ -111,11 +118,14 @@ def curves(sweep: Sweep, goal: str) -> Drawing:
             figure.add_trace(dots([max(trial.curve) + 1], [trial.value], [hover(trial)], colour, "circle", 8))
     more = [Key("complete", "line", f"the best, trial {sweep.best.number}")] if sweep.best else []
     more += [Key("default", "line", "the default")] if sweep.default and sweep.default.curve else []
-    return Drawing("curves", "Learning curves", _curves_point(sweep), figure, keys_for(shown, *more))
+    point = _curves_point(sweep)
+    if axis.outside:
+        point += f" {count(axis.outside, 'far worse value')} lie{'s' if axis.outside == 1 else ''} outside."
+    return Drawing("curves", "Learning curves", point, figure, keys_for(shown, *more))
 
 
 def _curve(trial: Trial) -> tuple[list[int], list[float], str]:
-    return [epoch + 1 for epoch in trial.curve], list(trial.curve.values()), hover(trial)
+    return [epoch + 1 for epoch in trial.curve], list(trial.curve.values()), brief(trial)
 
 
 def _curves_point(sweep: Sweep) -> str:
@@ -138,8 +148,10 @@ def importance_bars(found: Importances) -> list[Drawing]:
 
 def _bars(measure: str, question: str, shares: dict[str, float], order: list[str], complete: int) -> Drawing:
     names = order[::-1]
-    figure = blank(70 + 34 * len(names), x={"range": [0, 1.12], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]},
+    figure = blank(70 + 34 * len(names),
+                   x={"range": [0, 1.12], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]},
                    y={"tickvals": list(range(len(names))), "ticktext": [safe(name) for name in names],
+                      "ticklabelstandoff": 6,
                       "range": [-0.6, len(names) - 0.4], "showgrid": False}, bargap=0.45)  # fmt: skip
     figure.add_trace(go.Bar(
         x=[shares.get(name, 0.0) for name in names], y=list(range(len(names))), orientation="h",
@@ -150,8 +162,8 @@ def _bars(measure: str, question: str, shares: dict[str, float], order: list[str
                    for name in names],
     ))  # fmt: skip
     first = max(shares, key=lambda name: shares[name])
-    return Drawing(f"importance-{measure.lower()}", f"{measure}: {question}",
-                   f"{first} takes {shares[first]:.0%}, over {count(complete, 'completed trial')}.", figure)  # fmt: skip
+    point = f"{first} takes {shares[first]:.0%}, over {count(complete, 'completed trial')}."
+    return Drawing(f"importance-{measure.lower()}", f"{measure}: {question}", point, figure)
 
 
 def agreement_of(found: Importances) -> str:
@@ -161,8 +173,8 @@ def agreement_of(found: Importances) -> str:
         return ""
     if len(set(firsts)) == 1:
         return f"Both put {firsts[0]} first."
-    return (f"They disagree about what comes first ({listed(list(firsts))}), which is no error: one asks what makes the "
-            f"best trials different, the other what spreads all of them.")  # fmt: skip
+    return (f"They put different ones first ({listed(list(firsts))}), which is no error: PED-ANOVA asks what makes the "
+            f"best trials different, fANOVA what spreads all of them.")  # fmt: skip
 
 
 def slices(sweep: Sweep, scales: list[Scale], goal: str) -> list[Drawing]:
@@ -174,7 +186,8 @@ def slices(sweep: Sweep, scales: list[Scale], goal: str) -> list[Drawing]:
 
 def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: str) -> Drawing:
     ticks = scale.ticks(4)
-    figure = blank(240, x={"range": [-0.06, 1.06], "tickvals": list(ticks),
+    margin = 0.06 if scale.choices is None else 0.2
+    figure = blank(240, x={"range": [-margin, 1 + margin], "tickvals": list(ticks),
                            "ticktext": [safe(_short(text)) for text in ticks.values()], "tickangle": 0},
                    y=axis.plotly(title={"text": safe(label(goal))}))  # fmt: skip
     _add_states(figure, trials, lambda trial: scale.position(trial.params[scale.name]) + _jitter(trial, scale),
@@ -205,6 +218,8 @@ def _slice_point(sweep: Sweep, trials: list[Trial], scale: Scale) -> str:
     if len(top) < 3:
         return best + "."
     values = [trial.params[scale.name] for trial in top]
+    if len(set(values)) == 1:
+        return f"{best}, like the whole best three."
     edge = axes.near_edge(scale, values)
     if edge:
         return f"{best}; the best three crowd at the {edge} edge: a wider range may hold better ones."
@@ -221,8 +236,9 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
     axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
     top = sweep.ranked[: max(2, math.ceil(0.1 * len(sweep.ranked)))]
     columns = len(scales) + 1
+    conditional = {scale.name for scale in scales if any(scale.name not in trial.params for trial in shown)}
     figure = blank(420, x={"range": [-0.35, columns - 0.6], "visible": False},
-                   y={"range": [axes.OFF - 0.08, 1.06], "visible": False},
+                   y={"range": [(axes.OFF if conditional else 0.0) - 0.05, 1.03], "visible": False},
                    margin={"l": 4, "r": 4, "t": 46, "b": 4})  # fmt: skip
     rest = [trial for trial in shown if trial.state == "complete" and trial not in top and not trial.default]
     pruned = [trial for trial in shown if trial.state != "complete" and not trial.default]
@@ -234,8 +250,8 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
         figure.add_trace(line([_path(sweep.default, scales, axis, sweep.direction)], DEFAULT, 2.6,
                               line={"dash": "dash"}))  # fmt: skip
     for column, scale in enumerate(scales):
-        conditional = any(scale.name not in trial.params for trial in shown)
-        _column(figure, column, scale.name, scale.ticks() | ({axes.OFF: "not searched"} if conditional else {}))
+        absent = {axes.OFF: "not searched"} if scale.name in conditional else {}
+        _column(figure, column, scale.name, scale.ticks() | absent)
     _column(figure, columns - 1, f"{label(goal)}<br>(best at top)", _score_ticks(axis, sweep.direction))
     keys = (Key("complete", "line", f"the best {len(top)}"), Key("pale", "line", "other completed"),
             *([Key("pruned", "line", "pruned or failed")] if pruned else []),
@@ -244,16 +260,14 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
 
 
 def _height(value: float, axis: Axis, direction: str) -> float:
-    """Where a score lies on the last column, from 0 to 1, the better the higher; what is off the axis lies at its end."""
-    low, high, value = (math.log(part) if axis.log else part for part in (axis.low, axis.high, value))
-    share = min(1.0, max(0.0, (value - low) / (high - low)))
-    return 1 - share if direction == "minimize" else share
+    """Where a score lies on the last column, from 0 to 1, the better the higher."""
+    return 1 - axis.share(value) if direction == "minimize" else axis.share(value)
 
 
 def _path(trial: Trial, scales: list[Scale], axis: Axis, direction: str) -> tuple[list[float], list[float], str]:
     heights = [scale.position(trial.params[scale.name]) if scale.name in trial.params else axes.OFF for scale in scales]
     assert trial.value is not None
-    return list(range(len(scales) + 1)), [*heights, _height(trial.value, axis, direction)], hover(trial)
+    return list(range(len(scales) + 1)), [*heights, _height(trial.value, axis, direction)], brief(trial)
 
 
 def _score_ticks(axis: Axis, direction: str) -> dict[float, str]:
@@ -291,7 +305,8 @@ def timeline(sweep: Sweep) -> Drawing | None:
     start = begun[0].began
     until = max(trial.ended or trial.began for trial in begun)
     span = max((until - start).total_seconds(), 1e-3)
-    unit, size = next((name, size) for name, size in (("h", 3600), ("min", 60), ("s", 1)) if span >= 3 * size or size == 1)
+    units = (("h", 3600), ("min", 60), ("s", 1))
+    unit, size = next((name, size) for name, size in units if span >= 3 * size or size == 1)
     lanes = _lanes(begun, until)
     rows = max(lanes.values()) + 1
     figure = blank(90 + 30 * rows, x={"title": {"text": f"{unit} since the start"}, "range": [0, 1.01 * span / size]},
@@ -314,7 +329,8 @@ def _bars_of(group: list[Trial], state: State, lanes: dict[int, int], start: dat
         y=[lanes[trial.number] for trial in group], orientation="h", hoverinfo="text", textposition="none",
         text=[f"{hover(trial)}<br>{duration(length)}" for trial, length in zip(group, lengths, strict=True)],
         marker={"color": STATE_COLOUR[state], "line": {"color": SURFACE, "width": 1},
-                "pattern": {"shape": "/" if state == "failed" else "", "fgcolor": GRID, "size": 5}},
+                "pattern": {"shape": "/" if state == "failed" else "", "fgcolor": SURFACE, "size": 5,
+                            "bgcolor": STATE_COLOUR[state]}},
     )  # fmt: skip
 
 

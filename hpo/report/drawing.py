@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.figures.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
 from hpo.findings import Trial
+from hpo.report.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
 from hpo.wording import number, setting
 
 STATE_COLOUR = {"complete": COMPLETE, "pruned": PRUNED, "failed": FAILED, "running": INK, "waiting": PRUNED}
@@ -52,6 +53,11 @@ def safe(text: Any) -> str:
     return html.escape(str(text), quote=False)
 
 
+def wrapped(text: str, width: int = 18) -> str:
+    """A long label on several lines."""
+    return "<br>".join(safe(part) for part in textwrap.wrap(text, width)) or " "
+
+
 def hover(trial: Trial, name: str = "") -> str:
     """What a trial says when it is pointed at."""
     lines = [f"<b>{safe(name) or f'trial {trial.number}'}</b>, {trial.state}{', the default' if trial.default else ''}",
@@ -60,6 +66,11 @@ def hover(trial: Trial, name: str = "") -> str:
     if trial.reason:
         lines.append(safe(trial.reason[:90]))
     return "<br>".join(lines)
+
+
+def brief(trial: Trial) -> str:
+    """The same on lines, where it is repeated at every point."""
+    return f"trial {trial.number}, {trial.state}: {number(trial.value)}"
 
 
 def broken(lines: Iterable[tuple[Sequence[Any], Sequence[Any], str]]) -> dict[str, list[Any]]:
