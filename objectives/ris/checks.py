@@ -232,7 +232,7 @@ def counting(evidence: Evidence) -> Check:
     scores, chance = evidence.scores, evidence.scores.get("k_chance", math.nan)
     ours = scores.get("k_acc_clear", math.nan)
     aic = evidence.baselines.get(RIVAL, {}).get("k_acc_clear", math.nan)
-    course = [epoch["k_acc_clear"] for epoch in evidence.history if "k_acc_clear" in epoch]
+    course = [value for epoch in evidence.history if (value := _score(epoch, "k_acc_clear")) is not None]
     grew = len(course) < 2 or course[-1] > course[0]
     status: Status = "no-go" if not (ours > chance + 0.02 and grew) else "caution" if ours < aic else "go"
     rise = f"; {course[0]:.2f} -> {course[-1]:.2f} over the run" if len(course) > 1 else ""
@@ -305,6 +305,11 @@ def _pegs(scores: Mapping[str, Any], who: str) -> Check:
     seen, border = scores["peg_clear"], scores["border_clear"]
     return _check(name, seen <= border + 0.02, f"{seen:.1%} at 10 dB and more, {border:.1%} of the sources",
                   "at most 2 % more than the sources", "the box that Newton and ML are clamped to")  # fmt: skip
+
+
+def _score(epoch: Mapping[str, Any], name: str) -> float | None:
+    """A score of one epoch; the scores lie beside the loss, or one level deeper."""
+    return epoch.get(name, epoch.get("scores", {}).get(name))
 
 
 def _refuses(call: Callable[[], object]) -> bool:

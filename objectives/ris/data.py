@@ -102,7 +102,7 @@ def generate(
     scenario: Scenario, n: int, rng: torch.Generator, *, snr_db: float | None = None, count: int | None = None
 ) -> Batch:
     """n scenes; at one SNR and with one number of sources where these are given."""
-    sense = sensing(scenario.surface, CPU, torch.float64)
+    nature = sensing(scenario.surface, CPU, torch.float64).nature
     k_max = scenario.k_max
     count_B = torch.randint(1, k_max + 1, (n,), generator=rng)
     count_B = count_B if count is None else torch.full_like(count_B, count)
@@ -111,11 +111,11 @@ def generate(
     power_BK = _powers(q_BK3, mask_BK, scenario, rng)
     snr_B = scenario.snr_lo + (scenario.snr_hi - scenario.snr_lo) * _uniform((n,), rng)
     snr_B = snr_B if snr_db is None else torch.full_like(snr_B, snr_db)
-    noise_B = noise_variance(sense, q_BK3, power_BK, snr_B, scenario.surface)
+    noise_B = noise_variance(nature, q_BK3, power_BK, snr_B, scenario.surface)
     coherent_B = (_uniform((n,), rng) < scenario.p_coh) & (count_B >= 2)
     symbols_BKL = _symbols(power_BK, coherent_B, scenario.snapshots, rng)
     gains_N = gains(scenario.surface, scenario.sigma_psi, scenario.sigma_gain_db)
-    b_BKR = sense.nature.steer(q_BK3, gains_N)
+    b_BKR = nature.steer(q_BK3, gains_N)
     z_BRL = b_BKR.mT @ symbols_BKL
     z_BRL = z_BRL + noise_B.sqrt()[:, None, None] * torch.randn(z_BRL.shape, generator=rng, dtype=z_BRL.dtype)
     return Batch(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import plotly.graph_objects as go
 import torch
-from hpo.figures.palette import BASELINE, COMPLETE, DEFAULT, INK, PRUNED
 from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
@@ -25,6 +24,8 @@ from objectives.ris.metrics import Judged, by_snr, interval, joined, judge
 if TYPE_CHECKING:
     from objectives.ris.task import RIS, Sight
 
+# The report's own colours: it shows each in a darker or lighter shade where the reader's page is dark.
+OURS, CLASSICAL, GREEDY, REFERENCE, INK = "#2a78d6", "#4a3aa7", "#d9591f", "#8a8882", "#0b0b0b"
 BINS = 5  # of SNR
 TOGETHER = 64  # scenes at a time
 SHOWN = 3  # scenes drawn
@@ -160,9 +161,9 @@ def _table(tables: Tables, edges: tuple[float, ...]) -> Chart:
 def _lines(tables: Tables, edges: tuple[float, ...]) -> Chart:
     """The learned path between the classical methods."""
     figure = go.Figure()
-    drawn = {LEARNED: (COMPLETE, "solid", 3), "MUSIC + ML, AIC": (BASELINE, "solid", 2),
-             "MVDR, AIC": (BASELINE, "dot", 2), "greedy ML": (DEFAULT, "solid", 2),
-             "learned count on R_samp": (COMPLETE, "dot", 2), "MUSIC + ML, K known": (PRUNED, "dash", 2)}  # fmt: skip
+    drawn = {LEARNED: (OURS, "solid", 3), "MUSIC + ML, AIC": (CLASSICAL, "solid", 2),
+             "MVDR, AIC": (CLASSICAL, "dot", 2), "greedy ML": (GREEDY, "solid", 2),
+             "learned count on R_samp": (OURS, "dot", 2), "MUSIC + ML, K known": (REFERENCE, "dash", 2)}  # fmt: skip
     for name, (colour, dash, width) in drawn.items():
         bins = _bins(tables.everything[name], edges)
         figure.add_scatter(
@@ -199,7 +200,7 @@ def _losses_chart(tables: Tables, edges: tuple[float, ...]) -> Chart:
 def _errors(tables: Tables, edges: tuple[float, ...]) -> Chart:
     """Median errors of matched pairs."""
     figure = make_subplots(1, 3, subplot_titles=("azimuth (deg)", "elevation (deg)", "range (m)"))
-    for name, colour in ((LEARNED, COMPLETE), ("MUSIC + ML, AIC", BASELINE), ("greedy ML", DEFAULT)):
+    for name, colour in ((LEARNED, OURS), ("MUSIC + ML, AIC", CLASSICAL), ("greedy ML", GREEDY)):
         judged = tables.everything[name]
         for axis in range(3):
             middle, median = [], []
@@ -269,8 +270,8 @@ def _scenes(judged: Judged) -> Chart:
     for column, row in enumerate(rows, 1):
         for line, axis in ((1, 1), (2, 2)):
             for name, (place_K3, symbol, colour) in {
-                "source": (judged.true[row], "circle-open", BASELINE),
-                "estimate": (judged.found[row], "x-thin-open", DEFAULT),
+                "source": (judged.true[row], "circle-open", CLASSICAL),
+                "estimate": (judged.found[row], "x-thin-open", GREEDY),
             }.items():
                 shown = place_K3[~place_K3.isnan().any(-1)].cpu()
                 figure.add_scatter(
