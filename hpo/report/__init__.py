@@ -8,7 +8,7 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 import hpo
-from hpo import checkpoint, findings
+from hpo import checkpoint, gather
 from hpo.findings import Findings
 from hpo.report import grounds, results, search
 from hpo.report.header import header
@@ -22,7 +22,7 @@ PAGE = Path(__file__).with_name("page.html")
 
 def write_report(study: StudySpec, folder: RunFolder) -> Path:
     """Write the study's page and return where it is. Raises Refused where the study has no folder."""
-    page = render(findings.collect(study, folder))
+    page = render(gather.collect(study, folder))
     checkpoint.write_whole(folder.report, page.encode())
     return folder.report
 

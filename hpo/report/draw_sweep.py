@@ -31,6 +31,7 @@ from hpo.report.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT,
 from hpo.wording import amount, count, duration, label, listed, number, setting
 
 DEFAULT_KEY = Key("default", "diamond", "the default")
+BEST_KEY = Key("ink", "ring", "the best")
 ENDED: tuple[State, ...] = ("pruned", "failed", "running", "complete")  # in the order in which they are drawn
 
 

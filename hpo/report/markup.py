@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell | str]], *, name: s
 
 
 def _head(text: str, index: int, number: bool, sortable: bool) -> str:
-    label = text_of(text).replace(".", ".<wbr>").replace("_", "_<wbr>")
+    label = re.sub(r"(?<=[a-z]\.)(?=[a-z])", "<wbr>", text_of(text))
     inner = f'<button type="button">{label}</button>' if sortable else label
     order = " aria-sort=ascending" if sortable and not index else ""
     return f'<th scope="col"{" class=num" if number else ""}{order}>{inner}</th>'
@@ -127,7 +128,8 @@ _MARKS = {
 }
 
 
-def _legend(keys: Sequence[Key]) -> str:
+def legend(keys: Sequence[Key]) -> str:
+    """The marks of a figure and what they stand for."""
     entries = "".join(
         f'<li><svg width="16" height="14" aria-hidden="true">{_MARKS[key.mark].format(f"var(--{key.role})")}</svg>'
         f"{text_of(key.text)}</li>" for key in keys
@@ -139,16 +141,16 @@ def chart(drawing: Drawing | None) -> str:
     """A figure with its title, its point and its legend; nothing where there is none."""
     if drawing is None:
         return ""
-    return plot(drawing.title, drawing.point, json.loads(drawing.figure.to_json()), _legend(drawing.keys),
+    return plot(drawing.title, drawing.point, json.loads(drawing.figure.to_json()), legend(drawing.keys),
                 drawing.least_px)  # fmt: skip
 
 
-def plot(title: str, point: str, figure: Mapping[str, Any], legend: str = "", least_px: int = 0) -> str:
+def plot(title: str, point: str, figure: Mapping[str, Any], marks: str = "", least_px: int = 0) -> str:
     """The place of a plotly figure, and the figure as data, which the page's script draws."""
     height = figure.get("layout", {}).get("height") or 380
     least = f"min-width:{least_px}px;" if least_px else ""
     scrolls = f' role="region" tabindex="0" aria-label="{text_of(title)}"' if least_px else ""
-    return f"""<figure class="chart"><figcaption><h3>{text_of(title)}</h3><p>{text_of(point)}</p></figcaption>{legend}
+    return f"""<figure class="chart"><figcaption><h3>{text_of(title)}</h3><p>{text_of(point)}</p></figcaption>{marks}
 <div class="plotbox"{scrolls}><div class="plot" role="img" aria-label="{text_of(title)}. {text_of(point)}"
 style="{least}height:{height}px"></div><script type="application/json">{json_of(figure)}</script></div></figure>"""
 

@@ -9,7 +9,21 @@ from hpo import study as studies
 from hpo.findings import Findings, Sweep, Trial
 from hpo.report import draw_sweep
 from hpo.report.axes import scales
-from hpo.report.markup import Cell, Section, block, caveats, chart, charts, numeric, section, table, text_of, words
+from hpo.report.drawing import keys_for
+from hpo.report.markup import (
+    Cell,
+    Section,
+    block,
+    caveats,
+    chart,
+    charts,
+    legend,
+    numeric,
+    section,
+    table,
+    text_of,
+    words,
+)
 from hpo.report.results import state
 from hpo.wording import NOTHING, better, count, duration, label, setting
 
@@ -24,10 +38,11 @@ def sweep(found: Findings) -> Section | None:
     if all(trial.value is None for trial in one.trials):
         return section("sweep", "Sweep", f"{lead} No trial has a score yet.", chart(draw_sweep.timeline(one)))
     searched = scales(studies.distributions(study.space))
+    marks = legend((*keys_for(one.trials, *([draw_sweep.DEFAULT_KEY] if one.default else [])), draw_sweep.BEST_KEY))
     return section(
         "sweep", "Sweep", lead, chart(draw_sweep.history(one, goal)), chart(draw_sweep.curves(one, goal)),
         block("What mattered", _importances(one)),
-        block("One parameter at a time", charts(draw_sweep.slices(one, searched, goal), "small")),
+        block("One parameter at a time", marks + charts(draw_sweep.slices(one, searched, goal), "small")),
         chart(draw_sweep.parallel(one, searched, goal)), chart(draw_sweep.timeline(one)),
     )  # fmt: skip
 

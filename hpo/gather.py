@@ -1,0 +1,325 @@
+"""From what the verbs have left in a study's folder to findings. Reads only, and at any stage.
+
+The storage is the index of the trials; verdict, preflight, pictures and commands lie in files beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from scipy import stats
+
+from hpo import export, provenance, selection
+from hpo.findings import (
+    Agreement,
+    Exhibit,
+    Findings,
+    Headline,
+    Missing,
+    Overfit,
+    Panel,
+    Preflight,
+    Promotion,
+    Provenance,
+    State,
+    Sweep,
+    Trial,
+)
+from hpo.heldout import Baseline
+from hpo.importance import importances
+from hpo.selection import Candidate, Selection
+from hpo.space import When, plain
+from hpo.statistics import Interval, crossed_interval
+from hpo.storage import Refused, RunFolder, open_storage
+from hpo.study import StudySpec
+from hpo.task import Check
+from hpo.verdict import Result, Verdict
+from hpo.wording import finite
+
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running", TrialState.WAITING: "waiting",
+}  # fmt: skip
+
+
+def collect(study: StudySpec, folder: RunFolder) -> Findings:
+    """Read everything that a study's folder holds. Raises Refused where there is no such folder."""
+    if not folder.path.is_dir():
+        raise Refused(f"nothing to report: {folder.path} does not exist; run: hpo sweep {study.name}")
+    swept, promoted = _stored(study.name, folder), _stored(f"{study.name}.promotion", folder)
+    found = _sweep(study, swept) if swept else None
+    logged = tuple(_commands(folder))
+    promotion = _promotion(study, folder, promoted, found)
+    identity = swept.user_attrs.get("identity", {}) if swept else {}
+    return Findings(
+        study, datetime.now(UTC), _headline(found, promotion), found, promotion, _preflight(folder, identity),
+        _exhibits(folder), _provenance(study, folder, identity, logged),
+        tuple(_missing(study, folder, found, promotion, logged)),
+    )  # fmt: skip
+
+
+def _stored(name: str, folder: RunFolder) -> optuna.Study | None:
+    """A study of the storage, if it is there; opening must not create an empty database."""
+    file = folder.storage.removeprefix("sqlite:///")
+    if file != folder.storage and not os.path.exists(file):
+        return None
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(folder.storage))
+    except KeyError:
+        return None
+
+
+def command(verb: str, study: StudySpec, logged: Sequence[Mapping[str, Any]]) -> str:
+    """The command for a verb: with the study, the folders and the fidelity that the last logged one was given."""
+    named, kept = study.name, []
+    words = str(logged[-1]["command"]).split()[2:] if logged else []
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            named = word
+            continue
+        option, alone, _ = word.partition("=")
+        value = [] if alone or option in _FLAGS or not words else [words.pop(0)]
+        if option in ("--smoke", "--runs", "--data"):  # they mean the same to every verb
+            kept += [word, *value]
+    return " ".join(["hpo", verb, named, *kept])
+
+
+_FLAGS = ("--smoke", "--force", "--json", "--debug")
+
+
+def _missing(study: StudySpec, folder: RunFolder, sweep: Sweep | None, promotion: Promotion | None,
+             logged: Sequence[Mapping[str, Any]]) -> list[Missing]:  # fmt: skip
+    found = []
+    if not folder.preflight.exists():
+        found.append(Missing("No preflight: nothing has proved that the task can be learned.",
+                             command("preflight", study, logged)))  # fmt: skip
+    if sweep is None or sweep.ended < sweep.planned:
+        found.append(Missing(f"The sweep has {sweep.ended} of {sweep.planned} trials." if sweep else "No sweep.",
+                             command("sweep", study, logged)))  # fmt: skip
+    if promotion is None:
+        found.append(Missing("No promotion: what a cheap score is worth at full fidelity is not known.",
+                             command("promote", study, logged)))  # fmt: skip
+    elif promotion.verdict is None:
+        found.append(Missing(f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.",
+                             command("promote", study, logged)))  # fmt: skip
+    return found
+
+
+# -- sweep -----------------------------------------------------------------------------------------------------------
+def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
+    defaults = study.defaults()
+    trials = tuple(_trial(frozen, defaults) for frozen in stored.get_trials(deepcopy=False))
+    ahead = _ahead(trials, study.task.direction)
+    starts = [trial.began for trial in trials if trial.began]
+    ends = [trial.ended for trial in trials if trial.ended]
+    conditional = {name for name, entry in study.space.items() if isinstance(entry, When)}
+    return Sweep(
+        trials, study.task.direction, planned=stored.user_attrs.get("trials", study.trials),
+        epochs_each=study.cheap.epochs, counts=Counter(trial.state for trial in trials),
+        best=next((trial for trial in trials if ahead and trial.number == ahead[-1][0]), None),
+        default=next((trial for trial in trials if trial.default), None), ahead=ahead,
+        seconds=sum(trial.seconds or 0.0 for trial in trials),
+        wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
+        importances=importances(stored, list(study.space), conditional),
+    )  # fmt: skip
+
+
+def _trial(frozen: FrozenTrial, defaults: Mapping[str, Any]) -> Trial:
+    state = _STATES[frozen.state]
+    curve = {epoch: value for epoch, value in sorted(frozen.intermediate_values.items()) if finite(value) is not None}
+    last = list(curve.values())[-1] if curve else None
+    more = frozen.user_attrs
+    return Trial(
+        frozen.number, state, finite(frozen.value) if state == "complete" else last, dict(frozen.params), curve,
+        epochs=more.get("epochs", len(curve)), best_epoch=more.get("best_epoch"), seconds=finite(more.get("seconds")),
+        began=frozen.datetime_start, ended=frozen.datetime_complete, reason=more.get("reason", ""),
+        default=dict(frozen.params) == dict(defaults) and state != "waiting",
+    )  # fmt: skip
+
+
+def _ahead(trials: tuple[Trial, ...], direction: str) -> tuple[tuple[int, float], ...]:
+    """The trials that were the best so far when they were completed, in the order of their numbers."""
+    sign, steps = 1 if direction == "minimize" else -1, []
+    for trial in trials:
+        if trial.state == "complete" and trial.value is not None and \
+                (not steps or sign * trial.value < sign * steps[-1][1]):  # fmt: skip
+            steps.append((trial.number, trial.value))
+    return tuple(steps)
+
+
+# -- promotion -------------------------------------------------------------------------------------------------------
+def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None
+               ) -> Promotion | None:  # fmt: skip
+    chosen = selection.read(folder)
+    if chosen is None:
+        return None
+    verdict = read_verdict(folder)
+    names = {candidate.key: candidate.name for candidate in chosen.candidates}
+    runs = []
+    for frozen in stored.get_trials(deepcopy=False) if stored else ():
+        key, seed = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
+        if key in names and seed < chosen.seeds and frozen.state.is_finished():
+            runs.append((names[key], _trial(frozen, {})))
+    baselines = {one.name: crossed_interval(np.array([one.units])) for one in verdict.baselines if len(one.units) > 1} \
+        if verdict else {}  # fmt: skip
+    return Promotion(
+        chosen, tuple(runs), len(chosen.candidates) * chosen.seeds, chosen.seeds, verdict,
+        _agreement(verdict) if verdict else None, baselines, _best(verdict) if verdict else None,
+        sum(run.seconds or 0.0 for _, run in runs), tuple(_notes(chosen, verdict, folder, sweep)),
+    )  # fmt: skip
+
+
+def read_verdict(folder: RunFolder) -> Verdict | None:
+    """The verdict of the promotion that the folder's selection belongs to, if it has come to one."""
+    path = folder.path / "verdict.json"
+    if not path.exists() or path.stat().st_mtime_ns < folder.selection.stat().st_mtime_ns:
+        return None
+    record = json.loads(path.read_text())
+    return Verdict(
+        record["goal"], record["direction"], tuple(_result(one) for one in record["results"]),
+        tuple(Baseline(one["name"], one["scores"], tuple(one["units"])) for one in record["baselines"]),
+        record["winner"], record["sentence"], tuple(_check(one) for one in record["checks"]),
+    )  # fmt: skip
+
+
+def _result(record: Mapping[str, Any]) -> Result:
+    def interval(one: Mapping[str, float] | None) -> Interval | None:
+        return Interval(one["mean"], one["low"], one["high"]) if one else None
+
+    return Result(
+        Candidate(**record["candidate"]), tuple(record["runs"]), record["full"], interval(record["test"]),
+        record["scores"], interval(record["ahead_of_default"]),
+        {name: interval(one) for name, one in record["ahead_of_baselines"].items()},
+    )  # fmt: skip
+
+
+def _check(record: Mapping[str, Any]) -> Check:
+    return Check(record["name"], record["status"], str(record["seen"]), str(record["allowed"]),
+                 record.get("look_at", ""))  # fmt: skip
+
+
+def _best(verdict: Verdict) -> Baseline | None:
+    sign = 1 if verdict.direction == "minimize" else -1
+    return min(verdict.baselines, key=lambda one: sign * one.scores[verdict.goal], default=None)
+
+
+def _agreement(verdict: Verdict) -> Agreement:
+    points = tuple((result.candidate.name, result.candidate.cheap, result.full) for result in verdict.results
+                   if result.candidate.cheap is not None and result.full is not None)  # fmt: skip
+    cheap, full = [point[1] for point in points], [point[2] for point in points]
+    ranks = len(points) >= 3 and len(set(cheap)) > 1 and len(set(full)) > 1
+    return Agreement(points, float(stats.spearmanr(cheap, full).statistic) if ranks else None)
+
+
+def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:
+    notes = []
+    ended = sweep.ended if sweep else 0
+    if ended > chosen.sweep_trials:
+        notes.append(f"The sweep has gone on: {chosen.sweep_trials} trials had ended when these configurations were "
+                     f"chosen, {ended} have now. A new promotion would choose among all of them.")  # fmt: skip
+    if verdict is None and (folder.path / "verdict.json").exists():
+        notes.append("An earlier promotion came to a verdict; this one has not yet, and replaces it.")
+    return notes
+
+
+# -- headline --------------------------------------------------------------------------------------------------------
+def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
+    if promotion and promotion.verdict:
+        return _verdict_headline(promotion.verdict)
+    if promotion:
+        return Headline("open", "promotion unfinished", f"The promotion has ended {len(promotion.runs)} of "
+                        f"{promotion.planned} runs; its verdict is still open.")  # fmt: skip
+    if sweep and sweep.best:
+        return Headline("open", "not promoted", f"Trial {sweep.best.number} scored best at the cheap fidelity; nothing "
+                        "has been promoted, so nothing is known about the full one.")  # fmt: skip
+    if sweep and sweep.trials:
+        return Headline("no-go" if sweep.counts.get("failed") else "open", "no result",
+                        "No trial has been completed.")  # fmt: skip
+    return Headline("open", "not started", "Nothing has been searched yet.")
+
+
+def _verdict_headline(verdict: Verdict) -> Headline:
+    winner = verdict.results[0]
+    ahead = winner.ahead_of_default
+    if winner.candidate.name == selection.DEFAULT:
+        return Headline("caution", "the default won", verdict.sentence)
+    if ahead is None:
+        return Headline("caution", "default failed", verdict.sentence)
+    if not ahead.excludes_zero:
+        return Headline("caution", "a tie", verdict.sentence)
+    return Headline("go", "beats the default", verdict.sentence) if ahead.mean > 0 \
+        else Headline("no-go", "default is better", verdict.sentence)  # fmt: skip
+
+
+# -- the rest of the folder ------------------------------------------------------------------------------------------
+def _preflight(folder: RunFolder, identity: Mapping[str, str]) -> Preflight | None:
+    if not folder.preflight.exists():
+        return None
+    record = json.loads(folder.preflight.read_text())
+    before = record.get("identity") or {}
+    curves = record.get("overfit")
+    return Preflight(
+        record["status"], tuple(_check(one) for one in record["checks"]), bool(record.get("forced")),
+        finite(record.get("seconds")), _overfit(curves) if curves else None,
+        {key: value for key, value in (record.get("cost") or {}).items() if finite(value) is not None},
+        tuple(sorted(key for key in identity if before.get(key) != identity[key])),
+    )  # fmt: skip
+
+
+def _overfit(record: Mapping[str, Any]) -> Overfit:
+    curves = {name: tuple(finite(value) for value in record.get(name) or ())
+              for name in ("honest", "shuffled", "zeroed")}  # fmt: skip
+    return Overfit(record["measure"], record["go"], record["caution"], curves)
+
+
+def _exhibits(folder: RunFolder) -> tuple[Exhibit, ...]:
+    index = folder.pictures / "index.json"
+    if not index.exists():
+        return ()
+    return tuple(
+        Exhibit(one["title"], one.get("caption", ""),
+                tuple(Panel(panel["label"], (folder.pictures / panel["file"]).read_bytes())
+                      for panel in one.get("panels", ()) if (folder.pictures / panel["file"]).exists()),
+                one.get("figure"))
+        for one in json.loads(index.read_text())
+    )  # fmt: skip
+
+
+def _provenance(study: StudySpec, folder: RunFolder, identity: Mapping[str, str],
+                commands: tuple[Mapping[str, Any], ...]) -> Provenance:  # fmt: skip
+    card_path = folder.export / export.CARD
+    card = json.loads(card_path.read_text()) if card_path.exists() else {}
+    versions, whose = (card["versions"], "when the winner was exported") if card.get("versions") \
+        else (commands[-1]["versions"], "of the last command") if commands and commands[-1].get("versions") \
+        else (provenance.versions(), "when this report was written")  # fmt: skip
+    conditions = {name: f"where {entry.parent} = {entry.value}" for name, entry in study.space.items()
+                  if isinstance(entry, When)}  # fmt: skip
+    pruning = "nothing" if study.pruning is None else \
+        ", ".join(f"{key} = {value}" for key, value in plain(study.pruning).items() if key != "class")  # fmt: skip
+    return Provenance(identity, versions, whose, commands, card, folder.export, pruning, conditions)
+
+
+def _commands(folder: RunFolder) -> list[Mapping[str, Any]]:
+    """The log's lines; a last one that a crash cut short is passed over."""
+    if not folder.commands.exists():
+        return []
+    found = []
+    for line in folder.commands.read_text(errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict) and "command" in record:
+            found.append(record)
+    return found
+
+
