@@ -32,9 +32,19 @@ class Model(NamedTuple):
     model: nn.Module
 
 
-def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+def packed(weights: Mapping[str, Tensor]) -> bytes:
     """A state dict as safetensors: a format that cannot hold code."""
-    checkpoint.write_whole(folder / WEIGHTS, safetensors.torch.save({k: v.contiguous() for k, v in weights.items()}))
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()})
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    checkpoint.write_whole(folder / WEIGHTS, packed(weights))
+
+
+def card_of(task: Task) -> dict[str, Any]:
+    """What rebuilds a task: where its class lies, and its fields."""
+    return {"task": f"{type(task).__module__}:{type(task).__qualname__}",
+            "fields": space.plain({field.name: getattr(task, field.name) for field in fields(task)})}  # fmt: skip
 
 
 def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, device: str) -> Path:
@@ -50,7 +60,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     checkpoint.write_whole(folder.export / WEIGHTS, weights)
     checkpoint.write_json(folder.export / CARD, {
         "study": study.name, "winner": winner.candidate.name, "verdict": verdict.sentence,
-        "task": f"{type(task).__module__}:{type(task).__qualname__}", "fields": space.plain(_fields(task)),
+        **card_of(task),
         "recipe": space.plain(recipe), "fidelity": space.plain(study.full), "params": dict(winner.candidate.params),
         "seed_index": run["seed_index"], "validation": run["value"], "test": run["test"],
         "sha256": hashlib.sha256(weights).hexdigest(), "versions": provenance.versions(),
@@ -74,8 +84,13 @@ def load_winner(folder: Path) -> Model:
     weights = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(weights).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 differs")
+    return rebuild(card, weights)
+
+
+def rebuild(card: Mapping[str, Any], weights: bytes) -> Model:
+    """The task that a card describes, and its model with these weights."""
     module, _, name = card["task"].partition(":")
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in card["fields"].items()}
+    given = {key: _tuples(value) for key, value in card["fields"].items()}
     task = getattr(importlib.import_module(module), name)(**given)
     model = task.model()
     model.load_state_dict(safetensors.torch.load(weights))
@@ -101,5 +116,6 @@ def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:
     checkpoint.write_json(folder / "index.json", index)
 
 
-def _fields(task: Task) -> dict[str, Any]:
-    return {field.name: getattr(task, field.name) for field in fields(task)}
+def _tuples(value: Any) -> Any:
+    """JSON has lists where a frozen task has tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import resource
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
-from hpo import checkpoint, checks, launch
-from hpo.checks import OverfitRun
+from hpo import backend, byheart, checkpoint, checks
+from hpo.byheart import OverfitRun
 from hpo.engine import fit
 from hpo.storage import Refused, RunFolder
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence, Status
+from hpo.wording import count, duration
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Cost:
     trial_seconds: float
     sweep_seconds: float
     workers: int
-    peak_mb: float  # of this process, or of the device
+    peak_mb: float  # of the process that it was measured in, or of the device
 
 
 @dataclass(frozen=True)
@@ -78,24 +85,44 @@ def preflight(
     started = time.perf_counter()
     folder.make()
     found = _Findings(watch=watch)
-    pool = launch.executor(workers)
-    for name, look in (("data", checks.check_batches), ("same seed, same batches", checks.check_repeatable),
-                       ("splits disjoint", checks.check_disjoint)):  # fmt: skip
-        found.add(_guarded(name, partial(look, study)))
     overfitting, cost = None, None
-    if all(check.status != "no-go" for check in found.checks):  # the rest would only repeat what the data did wrong
-        overfitting = _prove(study, found, pool, device)
-        found.add(_guarded("same seed, same run", partial(checks.check_same_run, study, device)))
-        found.add(_guarded("goal is a mean", partial(checks.check_goal, study, device)))
-        for knob in pool.map(partial(_knob, study, device), study.space):
-            found.add(knob)
-        if worst(found.checks) != "no-go":
-            cost = measure_cost(study, workers, device)
-            found.add([_cost_check(study, cost)])
+    pool = backend.executor(workers)
+    backend.prepare_worker()  # much of what follows is run here, and must be what a worker would see
+    try:
+        overfitting, cost = _look(study, found, pool, workers, device)
+    except BrokenExecutor as error:
+        found.add([_broken("workers", error)])
+    except BaseException:
+        pool.kill()
+        raise
     result = Preflight(worst(found.checks), dict(identity), tuple(found.checks), time.perf_counter() - started,
                        overfitting, cost)  # fmt: skip
     checkpoint.write_json(folder.preflight, _finite(asdict(result)))
     return result
+
+
+def _look(study: StudySpec, found: _Findings, pool: Executor, workers: int, device: str
+          ) -> tuple[Overfitting | None, Cost | None]:  # fmt: skip
+    for name, look in (("data", checks.check_batches), ("same seed, same batches", checks.check_repeatable),
+                       ("splits disjoint", checks.check_disjoint)):  # fmt: skip
+        found.add(_guarded(name, partial(look, study)))
+    if worst(found.checks) == "no-go":
+        return None, None  # the rest would only repeat what the data did wrong
+    overfitting = _prove(study, found, pool, device)
+    run = _attempt("smoke run", partial(checks.smoke_run, study, device))
+    if isinstance(run, Check):
+        found.add([run])
+        return overfitting, None
+    found.add(_guarded("same seed, same run", partial(checks.check_same_run, study, device, run)))
+    found.add(_guarded("goal is a mean", partial(checks.check_goal, study)))
+    found.add(_guarded("can be promoted", partial(checks.check_promotable, study)))
+    for knob in pool.map(partial(_knob, study, device, run), study.space):
+        found.add(knob)
+    if worst(found.checks) == "no-go":
+        return overfitting, None
+    cost = _attempt("cost", partial(measure_cost, study, workers, device))
+    found.add([cost if isinstance(cost, Check) else _cost_check(study, cost)])
+    return overfitting, None if isinstance(cost, Check) else cost
 
 
 def worst(found: Iterable[Check]) -> Status:
@@ -108,7 +135,10 @@ def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> 
     """Raise Refused unless a preflight of this very code, data and space has not said no-go."""
     if not folder.preflight.exists():
         raise Refused(f"no preflight has been run for this study in {folder.path}; run: {command}")
-    before = json.loads(folder.preflight.read_text())
+    try:
+        before = json.loads(folder.preflight.read_text())
+    except json.JSONDecodeError as error:
+        raise Refused(f"{folder.preflight} is damaged ({error}); run: {command}") from error
     stale = sorted(key for key in identity if before["identity"].get(key) != identity[key])
     if stale:
         raise Refused(f"the preflight is stale: {', '.join(stale)} changed since; run: {command}")
@@ -117,18 +147,18 @@ def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> 
         raise Refused(f"the preflight said no-go ({failed}); mend that and run: {command}")
 
 
-def _prove(study: StudySpec, found: _Findings, pool: Any, device: str) -> Overfitting | None:
+def _prove(study: StudySpec, found: _Findings, pool: Executor, device: str) -> Overfitting | None:
     """Learn the fixed set by heart, honestly and with both controls."""
     runs = list(pool.map(partial(_overfit, study, device), ("honest", "shuffled", "zeroed")))
     honest, shuffled, zeroed = runs
     if isinstance(honest, Check):
         found.add([honest])
         return None
-    found.add([checks.check_start(study, honest), checks.check_overfit(study, honest), checks.check_finite(honest)])
+    found.add([byheart.check_start(study, honest), byheart.check_overfit(study, honest), byheart.check_finite(honest)])
     if not honest.failure:
-        found.add([checks.check_moves(honest)])
+        found.add([byheart.check_moves(honest)])
     for name, control in (("shuffled", shuffled), ("zeroed", zeroed)):
-        found.add([control if isinstance(control, Check) else checks.check_control(study, name, honest, control)])
+        found.add([control if isinstance(control, Check) else byheart.check_control(study, name, honest, control)])
     if honest.scores is not None:
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
         found.add(_guarded("the task's checks", partial(_own_checks, study, evidence)))
@@ -142,31 +172,43 @@ def _own_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
     return task.checks(evidence)
 
 
-def _overfit(study: StudySpec, device: str, control: str) -> OverfitRun | Check:
-    try:
-        return checks.overfit_run(study, control, device)
-    except Exception as error:
-        return _broken({"honest": "overfit", "shuffled": "labels matter", "zeroed": "input matters"}[control], error)
+def _overfit(study: StudySpec, device: str, control: byheart.Control) -> OverfitRun | Check | None:
+    if not {"honest": True, "shuffled": study.task.labels, "zeroed": study.task.inputs}[control]:
+        return None
+    name = {"honest": "overfit", "shuffled": "labels matter", "zeroed": "input matters"}[control]
+    return _attempt(name, lambda: byheart.overfit_run(study, control, device))
 
 
-def _knob(study: StudySpec, device: str, name: str) -> list[Check]:
-    return _guarded(f"reaches: {name}", lambda: [checks.check_knob(study, name, device)])
+def _knob(study: StudySpec, device: str, run: Mapping[str, float], name: str) -> list[Check]:
+    return _guarded(f"reaches: {name}", lambda: [checks.check_knob(study, device, run, name)])
 
 
 def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+    found = _attempt(name, look)
+    return [found] if isinstance(found, Check) else found
+
+
+def _attempt(name: str, look: Callable[[], T]) -> T | Check:
+    """What the look came to; if the task's code raises, that is the finding, since it is what is examined."""
     try:
         return look()
-    except Exception as error:  # the task's code is what is being examined: its error is the finding
-        return [_broken(name, error)]
+    except Exception as error:
+        return _broken(name, error)
 
 
 def _broken(name: str, error: Exception) -> Check:
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
-    return Check(name, "no-go", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-                 "no exception", place)  # fmt: skip
+    """The check that met an exception: what was raised, and the line of the task's code that it came from."""
+    first = str(error).strip().splitlines()[:1]
+    said = ": ".join([type(error).__name__, *first])
+    return Check(name, "no-go", "; with ".join([said, *getattr(error, "__notes__", [])]), "no exception",
+                 _place(error))  # fmt: skip
+
+
+def _place(error: Exception) -> str:
+    """The innermost line outside installed packages and the harness, or else outside installed packages."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    theirs = [frame for frame in lines if Path(frame.filename).parent != Path(__file__).parent]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(theirs or lines)), "")
 
 
 def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
@@ -174,13 +216,13 @@ def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
     task, recipe = study.configure({}, study.cheap)
     epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
     trial = [progress.seconds for progress in epochs][-1] * study.cheap.epochs
-    return Cost(trial, trial * study.trials / workers, workers, _peak_mb())
+    return Cost(trial, trial * math.ceil(study.trials / workers), workers, _peak_mb())
 
 
 def _cost_check(study: StudySpec, cost: Cost) -> Check:
-    return Check("cost", "go", f"{cost.trial_seconds:.1f} s and {cost.peak_mb:.0f} MB a trial",
-                 f"no limit; {study.trials} trials on {cost.workers} workers: at most {cost.sweep_seconds / 60:.1f} min"
-                 )  # fmt: skip
+    return Check("cost", "go", f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial; the sweep at most "
+                 f"{duration(cost.sweep_seconds)}, {count(study.trials, 'trial')} on {count(cost.workers, 'worker')}",
+                 "no limit")  # fmt: skip
 
 
 def _peak_mb() -> float:
@@ -190,9 +232,9 @@ def _peak_mb() -> float:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: what was not measured is null."""
+    """JSON has neither NaN nor infinity: what was not measured is null."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,9 +20,9 @@ def complain(text: str) -> None:
 
 def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    drawn = Table(*columns, title=title or None, title_justify="left")
+    drawn = Table(*(Column(name, overflow="fold") for name in columns), title=title or None, title_justify="left")
     for row in rows:
         drawn.add_row(*row)
     console = Console() if sys.stdout.isatty() else Console(width=160)
