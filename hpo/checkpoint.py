@@ -10,22 +10,38 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hpo.patience import Halted, disk_full, patiently
+
 KEEP = 2  # a damaged newest one falls back to the one before
 _NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, or leave it as it was: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Replace `path` by `content`, or leave it as it was: temporary file, fsync, rename, fsync of the folder.
+
+    Waits for a full disk. Raises Halted, an OSError, where the file cannot be written.
+    """
     try:
-        with open(temporary, "wb") as file:
+        patiently(lambda: _write_whole(path, content), disk_full)
+    except Halted:
+        raise
+    except OSError as error:
+        raise Halted(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # of a process that was killed and had our number
+    try:
+        with open(temporary, "xb") as file:  # never through a link that somebody has put there
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -69,6 +85,11 @@ def newest(folder: Path) -> dict[str, Any] | None:
         if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
             return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     return None
+
+
+def reached(folder: Path) -> int:
+    """The last epoch that a checkpoint was saved after; -1 where there is none."""
+    return max((_epoch(path) for path in _checkpoints(folder)), default=-1)
 
 
 def discard(folder: Path) -> None:

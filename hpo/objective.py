@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import torch
 
-from hpo import checkpoint
+from hpo import checkpoint, events
 from hpo.engine import Diverged, Progress, fit
-from hpo.storage import open_storage
+from hpo.patience import Halted, watched
+from hpo.records import Outcome, State, outcome_in, write_outcome
+from hpo.space import fingerprint
+from hpo.storage import Refused, lease, steadily, worker_storage
 from hpo.study import StudySpec
 from hpo.task import Fidelity
-
-State = Literal["complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,10 @@ class Job:
     study_name: str  # in the storage: the sweep's or the promotion's
     device: str = "auto"
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended. Written to its folder before anybody is told: that is the truth, the storage its index."""
-
-    state: State
-    value: float | None = None  # best validation score; None where no epoch was finished
-    epochs: int = 0
-    best_epoch: int = 0
-    seconds: float = 0.0  # spent in the epochs, over all attempts
-    scores: Mapping[str, float] = field(default_factory=dict)  # of the best epoch
-    history: tuple[Mapping[str, Any], ...] = ()  # an epoch each: loss, terms, scores, grad_norm, ...
-    reason: str = ""  # why it was pruned or failed
-    memory: bool = False  # it did not fit
-    traceback: str = ""
-    test: Mapping[str, float] = field(default_factory=dict)  # promotion: scores on the test split
-    units: tuple[float, ...] = ()  # promotion: the goal of each unit of the test split (see promote.test_units)
+    @property
+    def inputs(self) -> str:
+        """What the outcome depends on, beside the study's identity."""
+        return fingerprint({"params": self.params, "fidelity": self.fidelity, "seed": self.seed})
 
 
 class Divergence(RuntimeError):
@@ -65,7 +52,25 @@ def run_trial(job: Job) -> Outcome:
     A trial whose result is already in its folder is not trained again. Whatever goes wrong with one configuration
     (it diverges, does not fit, raises) is its outcome and not the sweep's end.
     """
-    return finished(job.folder) or conclude(job, outcome_of(reported(job)))
+    return once(job, lambda: outcome_of(reported(job)))
+
+
+def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
+    """The job's outcome: the one in its folder, or else what `train()` comes to, which is then written there.
+
+    Of several processes that are given the same job, one trains and the others wait for it.
+    """
+    events.keep(job.folder.parent.parent / "events.log")
+    with lease(job.folder):
+        done = outcome_in(job.folder, job.inputs)
+        if done is None:
+            events.record("start", study=job.study_name, trial=job.number, epoch=checkpoint.reached(job.folder) + 1)
+            done = train()
+            write_outcome(job.folder, done, job.inputs)
+            events.record("end", study=job.study_name, trial=job.number, state=done.state, reason=done.reason)
+        checkpoint.discard(job.folder)  # they have done their work
+        (job.folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
+    return done
 
 
 def outcome_of(progress: Iterator[Progress]) -> Outcome:
@@ -78,6 +83,8 @@ def outcome_of(progress: Iterator[Progress]) -> Outcome:
         return summary("pruned", seen, reason=str(pruned))
     except Diverged as diverged:
         return summary("pruned", seen, reason=f"diverged: {diverged}")
+    except Halted:
+        raise
     except Exception as error:
         if out_of_memory(error):
             return summary("pruned", seen, reason=f"out of memory: {error}", memory=True)
@@ -88,31 +95,39 @@ def outcome_of(progress: Iterator[Progress]) -> Outcome:
 def trained(job: Job) -> Iterator[Progress]:
     """The epochs of the job's configuration, going on from its checkpoint where it has one."""
     task, recipe = job.study.configure(job.params, job.fidelity)
-    return fit(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder)
+    return watched(fit(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
 
 
 def reported(job: Job) -> Iterator[Progress]:
     """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
-    study = optuna.load_study(study_name=job.study_name, storage=open_storage(job.storage), pruner=job.study.pruner(),
-                              sampler=optuna.samplers.RandomSampler(seed=0))  # fmt: skip
-    trial = optuna.trial.Trial(study, job.trial_id)
-    before = study.get_trials(deepcopy=False)[job.number].intermediate_values
-    last = None
+    trial = steadily(lambda: _trial(job))
+    before = trial.storage.get_trial(trial._trial_id).intermediate_values
+    reached, last = max(before, default=-1), None
     for progress in trained(job):
         _report(trial, progress.epoch, progress.best, before)
         yield progress
         last = progress
-        if trial.should_prune():
+        # The pruner looks at the last epoch that was reported: at an earlier one it was asked when that was the last.
+        if progress.epoch >= reached and steadily(trial.should_prune):
             raise optuna.TrialPruned(f"worse than the median at epoch {progress.epoch}")
     if last is not None and last.stopped:  # carried forward, so that others meet a curve at every epoch
         for epoch in range(last.epoch + 1, job.fidelity.epochs):
             _report(trial, epoch, last.best, before)
 
 
+def _trial(job: Job) -> optuna.Trial:
+    try:
+        study = optuna.load_study(study_name=job.study_name, storage=worker_storage(job.storage),
+                                  pruner=job.study.pruner(), sampler=optuna.samplers.RandomSampler(seed=0))  # fmt: skip
+        return optuna.trial.Trial(study, job.trial_id)
+    except (KeyError, Refused) as error:
+        raise Halted(f"the storage has lost trial {job.number} of {job.study_name!r}: {error}") from error
+
+
 def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, float]) -> None:
     """Report once; what a killed attempt has reported must come out the same again."""
     if epoch not in before:
-        trial.report(value, epoch)
+        steadily(lambda: trial.report(value, epoch))
     elif before[epoch] != value:
         raise Divergence(f"trial {trial.number} reported {before[epoch]!r} at epoch {epoch} before it was interrupted "
                          f"and now computes {value!r}: code, data, packages or thread count have changed")  # fmt: skip
@@ -134,26 +149,6 @@ def _epoch_record(progress: Progress) -> dict[str, Any]:
     names = ("epoch", "loss", "terms", "scores", "value", "best", "best_epoch", "grad_norm", "lr", "seconds",
              "steps_taken", "steps_skipped", "nonfinite")  # fmt: skip
     return {name: getattr(progress, name) for name in names}
-
-
-def conclude(job: Job, outcome: Outcome) -> Outcome:
-    """Write the outcome into the trial's folder; the checkpoints have done their work."""
-    write_outcome(job.folder, outcome)
-    checkpoint.discard(job.folder)
-    return outcome
-
-
-def write_outcome(folder: Path, outcome: Outcome) -> None:
-    checkpoint.write_json(folder / "result.json", asdict(outcome))
-
-
-def finished(folder: Path) -> Outcome | None:
-    """The outcome that a trial has left in its folder, if it came that far."""
-    path = folder / "result.json"
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text())
-    return Outcome(**{**record, "history": tuple(record["history"]), "units": tuple(record["units"])})
 
 
 def out_of_memory(error: BaseException) -> bool:

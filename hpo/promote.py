@@ -14,13 +14,14 @@ import optuna
 from optuna.trial import TrialState
 from torch import Tensor
 
-from hpo import checkpoint, export, launch, space, sweep
+from hpo import backend, checkpoint, export, launch, records, space, sweep
 from hpo.engine import Progress
 from hpo.heldout import Heldout, heldout_baselines, heldout_scores, heldout_units
-from hpo.objective import Job, Outcome, conclude, finished, outcome_of, reported
+from hpo.objective import Job, once, outcome_of, reported
+from hpo.records import Asked, Outcome, outcome_in
 from hpo.seeds import derive
 from hpo.selection import Selection, freeze, sweep_trials
-from hpo.storage import RunFolder, open_study
+from hpo.storage import RunFolder, open_study, steadily
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence
 from hpo.verdict import Outcomes, Verdict, judge
@@ -35,8 +36,8 @@ class Standing:
 
 
 def promote(
-    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, device: str = "auto",
-    watch: Callable[[Standing], None] = lambda standing: None,
+    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, on: str = "auto",
+    device: str = "auto", watch: Callable[[Standing], None] = lambda standing: None,
 ) -> Verdict:  # fmt: skip
     """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
 
@@ -46,9 +47,10 @@ def promote(
     with folder.locked():
         selection = freeze(study, folder)
         source = Runs(study, selection, folder, identity, device)
-        launch.drive(source, run_candidate, workers=workers, watch=lambda: watch(source.standing()))
-        watch(source.standing())
-        launch.prepare_worker()
+        launch.drive(source, run_candidate, pool=backend.executor(workers, on),
+                     watch=lambda: watch(steadily(source.standing)))  # fmt: skip
+        watch(steadily(source.standing))
+        backend.prepare_worker()
         verdict = judge(study, selection, source.outcomes(), heldout_baselines(study))
         verdict = replace(verdict, checks=tuple(_task_checks(study, folder, verdict, source.outcomes())))
         winner = export.export_winner(study, folder, verdict, device=device)
@@ -63,39 +65,45 @@ class Runs:
     def __init__(self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str],
                  device: str) -> None:  # fmt: skip
         self.study, self.selection, self.folder, self.device = study, selection, folder, device
-        self.optuna = open_study(folder.storage, f"{study.name}.promotion", study.task.direction, dict(identity))
-        self.trials: dict[int, optuna.Trial] = {}
+        self.identity = dict(identity)
+        self.optuna = open_study(folder, "promotion", f"{study.name}.promotion", study.task.direction, self.identity)
+        records.compare(self.optuna, folder, "promotion")
+        self.running: dict[int, optuna.Trial] = {}
         self.wanted = {(candidate.key, index) for index in range(selection.seeds) for candidate in selection.candidates}
         known = {run_of(trial): trial for trial in self._all()}
         for index in range(selection.seeds):  # a seed for everybody before the next one: early results compare
             for candidate in selection.candidates:
                 if (candidate.key, index) not in known:
                     self.optuna.enqueue_trial(dict(candidate.params), user_attrs={"key": candidate.key, "seed": index})
-        self.orphans = [trial for trial in self._all() if trial.state is TrialState.RUNNING]
 
     def next(self) -> Job | None:
-        while self.orphans or any(trial.state is TrialState.WAITING for trial in self._all()):
-            trial = optuna.trial.Trial(self.optuna, self.orphans.pop(0)._trial_id) if self.orphans \
-                else self.optuna.ask()  # fmt: skip
-            if (trial.user_attrs["key"], trial.user_attrs["seed"]) in self.wanted:
-                return self._job(trial)
-            self.optuna.tell(trial, state=TrialState.FAIL)  # of an earlier selection that was given up
+        for frozen in self._all():
+            orphan = sweep.is_orphan(frozen, self.running)
+            if not orphan and frozen.state is not TrialState.WAITING:
+                continue
+            trial = optuna.trial.Trial(self.optuna, frozen._trial_id) if orphan else self.optuna.ask()
+            job = self._job(trial)
+            if run_of(trial) in self.wanted:
+                return job
+            given_up = Outcome("failed", reason="of an earlier selection that was given up")
+            records.write_outcome(job.folder, given_up, job.inputs)
+            self.tell(job, given_up)
         return None
 
     def _job(self, trial: optuna.Trial) -> Job:
-        self.trials[trial.number] = trial
-        return Job(
+        job = Job(
             replace(self.study, pruning=None), self.study.full, space.suggest(trial, self.study.space), trial.number,
             trial._trial_id, derive(self.study.seed, "promotion", trial.user_attrs["seed"]),
             self.folder.trial("promotion", trial.number), self.folder.storage, self.optuna.study_name, self.device,
         )  # fmt: skip
+        attributes = {"key": trial.user_attrs["key"], "seed": trial.user_attrs["seed"]}
+        records.write_asked(job.folder, Asked(trial.number, job.params, attributes, self.identity))
+        self.running[trial.number] = trial
+        return job
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        trial = self.trials.pop(job.number)
-        sweep.describe(trial, outcome)
-        trial.set_user_attr("test", dict(outcome.test))
-        value = outcome.value if outcome.state == "complete" else None
-        self.optuna.tell(trial, value, state=sweep.STATES[outcome.state])
+        sweep.conclude(self.optuna, self.running[job.number], outcome)
+        del self.running[job.number]
 
     def standing(self) -> Standing:
         ended = sum(trial.state.is_finished() for trial in self._all() if run_of(trial) in self.wanted)
@@ -105,7 +113,7 @@ class Runs:
         """(candidate key, seed index) -> (trial number, outcome) of every run that has ended."""
         found = {}
         for trial in self._all():
-            outcome = finished(self.folder.trial("promotion", trial.number))
+            outcome = outcome_in(self.folder.trial("promotion", trial.number))
             if run_of(trial) in self.wanted:
                 found[run_of(trial)] = (trial.number, outcome or Outcome("failed", reason="left no result"))
         return found
@@ -116,9 +124,10 @@ class Runs:
 
 def run_candidate(job: Job) -> Outcome:
     """Train at full fidelity, keep the best epoch's weights, and score them on the test split. Runs in a worker."""
-    done = finished(job.folder)
-    if done:
-        return done
+    return once(job, lambda: _candidate(job))
+
+
+def _candidate(job: Job) -> Outcome:
     examined: list[Heldout] = []
 
     def epochs() -> Iterator[Progress]:
@@ -131,9 +140,9 @@ def run_candidate(job: Job) -> Outcome:
             examined.append(examine(job, last.best_weights))
 
     outcome = outcome_of(epochs())
-    if outcome.state == "complete":
-        outcome = replace(outcome, test=dict(examined[0].scores), units=examined[0].units)
-    return conclude(job, outcome)
+    if outcome.state != "complete":
+        return outcome
+    return replace(outcome, test=dict(examined[0].scores), units=examined[0].units)
 
 
 def examine(job: Job, weights: Mapping[str, Tensor]) -> Heldout:
@@ -144,7 +153,7 @@ def examine(job: Job, weights: Mapping[str, Tensor]) -> Heldout:
     return heldout_scores(task, model, job.fidelity, device=job.device, precision=recipe.precision)
 
 
-def run_of(trial: optuna.trial.FrozenTrial) -> tuple[str, int]:
+def run_of(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
     return trial.user_attrs["key"], trial.user_attrs["seed"]
 
 

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo import checkpoint, space
-from hpo.storage import Refused, RunFolder, open_storage
+from hpo.storage import Refused, RunFolder, stored_study
 from hpo.study import StudySpec
 
 DEFAULT = "default"
@@ -69,10 +69,8 @@ def freeze(study: StudySpec, folder: RunFolder) -> Selection:
 
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
-    try:
-        return optuna.load_study(study_name=study.name, storage=open_storage(folder.storage)).get_trials(deepcopy=False)
-    except KeyError:
-        return []
+    stored = stored_study(folder, study.name)
+    return stored.get_trials(deepcopy=False) if stored else []
 
 
 def read(folder: RunFolder) -> Selection | None:

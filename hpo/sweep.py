@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import optuna
 from optuna.trial import TrialState
 
-from hpo import launch, space
-from hpo.objective import Job, Outcome, run_trial
-from hpo.storage import RunFolder, open_study
+from hpo import backend, launch, records, space
+from hpo.objective import Job, run_trial
+from hpo.records import STATES, Asked, Outcome
+from hpo.storage import RunFolder, open_study, steadily
 from hpo.study import StudySpec
 
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
 
 
@@ -37,18 +38,20 @@ class Standing:
 
 
 def sweep(
-    study: StudySpec, folder: RunFolder, identity: dict[str, str], *, workers: int = 1, timeout: float | None = None,
-    device: str = "auto", watch: Callable[[Standing], None] = lambda standing: None,
+    study: StudySpec, folder: RunFolder, identity: dict[str, str], *, workers: int = 1, on: str = "auto",
+    timeout: float | None = None, device: str = "auto", watch: Callable[[Standing], None] = lambda standing: None,
 ) -> Standing:  # fmt: skip
     """Run the study's trials until `study.trials` of them have ended, or no new one after `timeout` seconds.
 
-    Trial 0 is the default configuration. A trial that an earlier call was interrupted in goes on under its own number,
-    and the budget counts every trial once. Raises Refused and SweepFailed.
+    `on` names the backend (see backend.executor). Trial 0 is the default configuration. A trial that an earlier call
+    was interrupted in goes on under its own number, and the budget counts every trial once. Raises Refused and
+    SweepFailed.
     """
     with folder.locked():
         source = Trials(study, folder, identity, timeout=timeout, device=device)
-        launch.drive(source, run_trial, workers=workers, watch=lambda: watch(source.standing()))
-        now = source.standing()
+        pool = backend.executor(workers, on)
+        launch.drive(source, run_trial, pool=pool, watch=lambda: watch(steadily(source.standing)))
+        now = steadily(source.standing)
     watch(now)
     if now.done and not now.complete:
         raise SweepFailed(f"none of {now.done} trials was completed: {source.last_reason}")
@@ -60,44 +63,44 @@ class Trials:
 
     def __init__(self, study: StudySpec, folder: RunFolder, identity: dict[str, str], *, timeout: float | None,
                  device: str) -> None:  # fmt: skip
-        self.study, self.folder, self.device = study, folder, device
+        self.study, self.folder, self.identity, self.device = study, folder, identity, device
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.optuna = open_study(folder.storage, study.name, study.task.direction, identity, pruner=study.pruner())
+        self.optuna = open_study(folder, "sweep", study.name, study.task.direction, identity, pruner=study.pruner())
+        records.compare(self.optuna, folder, "sweep")
         self.optuna.set_user_attr("trials", study.trials)
-        self.trials: dict[int, optuna.Trial] = {}
+        self.running: dict[int, optuna.Trial] = {}
         self.failures: list[str] = []
         self.last_reason = ""
-        self.orphans = [frozen for frozen in self.optuna.get_trials(deepcopy=False)
-                        if frozen.state is TrialState.RUNNING]  # fmt: skip
-        if not self.optuna.get_trials(deepcopy=False):
-            self.optuna.enqueue_trial(study.defaults())
 
     def next(self) -> Job | None:
-        if self.orphans:
-            frozen = self.orphans.pop(0)
-            self.optuna.sampler = self.study.sampler(frozen.number)
-            return self._job(optuna.trial.Trial(self.optuna, frozen._trial_id))
-        asked = sum(frozen.state is not TrialState.WAITING for frozen in self.optuna.get_trials(deepcopy=False))
+        trials = self.optuna.get_trials(deepcopy=False)
+        if not trials:
+            self.optuna.enqueue_trial(self.study.defaults())
+        orphan = next((frozen for frozen in trials if is_orphan(frozen, self.running)), None)
+        if orphan:
+            self.optuna.sampler = self.study.sampler(orphan.number)
+            return self._job(optuna.trial.Trial(self.optuna, orphan._trial_id))
+        asked = sum(frozen.state is not TrialState.WAITING for frozen in trials)
         if asked >= self.study.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
         self.optuna.sampler = self.study.sampler(asked)
         return self._job(self.optuna.ask())
 
     def _job(self, trial: optuna.Trial) -> Job:
-        params = space.suggest(trial, self.study.space)
-        self.trials[trial.number] = trial
-        return Job(
+        params = space.suggest(trial, self.study.space, lambda name: self.study.sampler(trial.number, name))
+        job = Job(
             self.study, self.study.cheap, params, trial.number, trial._trial_id,
             self.study.training_seed(trial.number), self.folder.trial("sweep", trial.number), self.folder.storage,
             self.optuna.study_name, self.device,
         )  # fmt: skip
+        records.write_asked(job.folder, Asked(trial.number, job.params, {}, self.identity))
+        self.running[trial.number] = trial
+        return job
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Record the outcome. No NaN or infinity can pass: a value is there only where an epoch was finished."""
-        trial = self.trials.pop(job.number)
-        describe(trial, outcome)
-        value = outcome.value if outcome.state == "complete" else None
-        self.optuna.tell(trial, value, state=STATES[outcome.state])
+        conclude(self.optuna, self.running[job.number], outcome)
+        del self.running[job.number]
         self.last_reason = outcome.reason or self.last_reason
         self.failures = [*self.failures, outcome.reason] if outcome.state == "failed" else []
         if len(self.failures) >= SAME_FAILURE and len(set(self.failures)) == 1:
@@ -107,13 +110,28 @@ class Trials:
         return standing(self.optuna, self.study.trials)
 
 
-def describe(trial: optuna.Trial, outcome: Outcome) -> None:
-    """Put what a reader or the sampler should know of an outcome beside the trial."""
-    attributes = {"scores": dict(outcome.scores), "epochs": outcome.epochs, "best_epoch": outcome.best_epoch,
+def is_orphan(trial: optuna.trial.FrozenTrial, running: Collection[int]) -> bool:
+    """Whether a trial was begun and is nobody's: its coordinator died, or the storage lost our answer."""
+    return trial.state is TrialState.RUNNING and trial.number not in running
+
+
+def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
+    """Tell the outcome, with what a reader or the sampler should know beside it. Once: again is no error."""
+    if trial.storage.get_trial(trial._trial_id).state.is_finished():
+        return
+    attributes = {"scores": _finite(outcome.scores), "epochs": outcome.epochs, "best_epoch": outcome.best_epoch,
                   "seconds": outcome.seconds, "reason": outcome.reason}  # fmt: skip
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
+    if outcome.test:
+        trial.set_user_attr("test", _finite(outcome.test))
     trial.set_constraint("memory", 1.0 if outcome.memory else -1.0)  # TPE then keeps away from what did not fit
+    study.tell(trial, outcome.value if outcome.state == "complete" else None, state=STATES[outcome.state])
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """Those that are numbers: no NaN or infinity reaches Optuna, and JSON has none."""
+    return {name: score for name, score in scores.items() if math.isfinite(score)}
 
 
 def standing(study: optuna.Study, trials: int) -> Standing:

@@ -1,0 +1,118 @@
+"""Where jobs run: in this process, in processes of this machine, or on the workers of a Dask cluster.
+
+All three are `concurrent.futures` executors; the loop that asks and tells sees no difference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+
+import torch
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+FOLLOW_S = 1.0
+
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+class Backend(Executor):
+    """An executor that knows how many jobs it wants side by side."""
+
+    workers = 1
+
+    def kill(self) -> None:
+        """Stop what runs, now."""
+
+
+class Inline(Backend):
+    """Runs a job where it is submitted: for one worker, for tests, and for a debugger."""
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        future: Future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Processes(Backend):
+    """Processes that are started once and keep torch and the data loaded. Each is a pool of its own, so that one that
+    dies takes one job with it, and the future of just that job is broken."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pools: list[ProcessPoolExecutor | None] = [None] * workers
+        self._running: list[list[Future]] = [[] for _ in range(workers)]
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        for futures in self._running:
+            futures[:] = [future for future in futures if not future.done()]
+        slot = min(range(self.workers), key=lambda slot: len(self._running[slot]))
+        future = self._pool(slot).submit(fn, *args, **kwargs)
+        self._running[slot].append(future)
+        return future
+
+    def _pool(self, slot: int) -> ProcessPoolExecutor:
+        pool = self._pools[slot]
+        if pool is None or pool._flags.broken is not None:
+            pool = self._pools[slot] = ProcessPoolExecutor(
+                1, env=WORKER_ENVIRONMENT, initializer=_start_worker, initargs=(os.getpid(),)
+            )
+        return pool
+
+    def kill(self) -> None:
+        """End all processes now; they start again when something is submitted."""
+        pools, self._pools = self._pools, [None] * self.workers
+        for pool in pools:
+            if pool is not None:
+                pool.shutdown(wait=False, kill_workers=True)
+
+
+@functools.cache
+def _processes(workers: int) -> Processes:
+    return Processes(workers)
+
+
+def executor(workers: int, backend: str = "auto") -> Backend:
+    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker
+    and local for more."""
+    if backend == "inline" or (backend == "auto" and workers == 1):
+        prepare_worker()
+        return Inline()
+    if backend in ("auto", "local"):
+        return _processes(workers)
+    from hpo.cluster import Cluster
+
+    return Cluster(backend, workers)
+
+
+def _start_worker(coordinator: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator answers it
+    threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
+    prepare_worker()
+
+
+def _follow(coordinator: int) -> None:
+    """End this process when the coordinator has: nobody would take its result."""
+    while os.getppid() == coordinator:
+        time.sleep(FOLLOW_S)
+    os._exit(1)
+
+
+def prepare_worker() -> None:
+    """Make this process a good place to train in.
+
+    One torch thread: workers share the cores, and the bits of a result depend on the number. And glibc is told to keep
+    large blocks, which it otherwise gives back to the kernel, to be zeroed again, at every step of a convolution.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    torch.set_num_threads(1)
