@@ -1,0 +1,47 @@
+"""Classical ways to fill holes, that a network must beat. Each gets what the network gets, and works in the logarithm.
+
+Sources: push-pull (Gortler et al. 1996); harmonic, the discrete Laplace equation; biharmonic (Damelin & Hoang 2018) as
+scikit-image has it. Shapes as in a Batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from skimage.restoration import inpaint_biharmonic
+from torch import Tensor
+
+from objectives.hdr.data import EPS, Batch, log_light
+from objectives.hdr.fill import harmonic, layered, pushpull
+
+REFERENCE = " (reference)"  # ends the name of a method that is no rival
+Method = Callable[[Batch], Tensor]  # log(light + EPS), right in the holes at least
+
+
+def methods() -> Mapping[str, Method]:
+    """Every method by name. The reference trusts the exact layers that a synthetic scene has, and so is no rival."""
+    return {
+        "plain copy": lambda batch: log_light(batch.warped_B3SS),
+        "push-pull": lambda batch: pushpull(*_log_and_valid(batch)),
+        "harmonic": lambda batch: harmonic(*_log_and_valid(batch)),
+        "biharmonic": lambda batch: biharmonic(*_log_and_valid(batch)),
+        "layered" + REFERENCE: lambda batch: layered(*_log_and_valid(batch), batch.occluder_B1SS > 0.5),
+    }
+
+
+def filled_light(method: Method, batch: Batch) -> Tensor:
+    """The warped light with the method's in its holes."""
+    hole = batch.hole_B1SS > 0.5
+    return torch.where(hole, torch.exp(method(batch)) - EPS, batch.warped_B3SS)
+
+
+def biharmonic(log_B3HW: Tensor, valid_B1HW: Tensor) -> Tensor:
+    """The smoothest surface through what is valid: the Laplacian of its Laplacian is 0 in holes."""
+    made = [inpaint_biharmonic(log.permute(1, 2, 0).double().numpy(), ~valid[0].numpy(), channel_axis=-1)
+            for log, valid in zip(log_B3HW, valid_B1HW, strict=True)]  # fmt: skip
+    return torch.stack([torch.from_numpy(image).permute(2, 0, 1).float() for image in made])
+
+
+def _log_and_valid(batch: Batch) -> tuple[Tensor, Tensor]:
+    return log_light(batch.warped_B3SS), batch.hole_B1SS < 0.5
