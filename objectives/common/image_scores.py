@@ -41,7 +41,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         similarity, contrast = _ssim_and_contrast(a, b)
         last = scale == len(_MS_WEIGHTS) - 1
         product = product * (similarity if last else contrast).clamp(min=0) ** weight
-        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        a, b = (F.avg_pool2d(x, 2, ceil_mode=True) for x in (a, b))
     return product.mean(1)
 
 
