@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpo.heldout import Baseline
-from hpo.objective import Outcome
+from hpo.records import Outcome
 from hpo.selection import DEFAULT, Candidate, Selection
 from hpo.statistics import Interval, crossed_interval
 from hpo.study import StudySpec

@@ -165,7 +165,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
     seen = set()
     for _ in range(20):
         pid = in_child(rewrite)
-        time.sleep(rng.uniform(0.005, 0.03))
+        time.sleep(rng.uniform(0.02, 0.15))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         content = path.read_bytes()
