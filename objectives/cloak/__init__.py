@@ -1,0 +1,24 @@
+"""Cloak: protect one's own photographs from face matching before posting them.
+
+What is found   for each photograph by itself: noise of at most 0.05 and a warp of at most 1.5 % of the side, both
+                bounded by tanh, that an encoder no longer matches with the original and that hardly shows
+Batch           photo_B3SS, reference_B3SS (the same), in [0, 1]; number_B: whose parameters in the model
+Encoders        `tinyface` is attacked, `tinyface-wide` judges; or siglip:DIR. No network is trained here
+Goal            exposure, lower is better: 1 for an unchanged photograph, 0 for one that matches nobody
+Purpose         defence only, and only of one's own photographs: away from oneself, never towards another person
+
+Sources: Shan et al. 2020 (Fawkes); Cherepanova et al. 2021 (LowKey); Zhong & Deng 2022 (OPOM); Xiao et al. 2018
+(spatially transformed examples). See README.md. `python -m objectives.cloak FOLDER OUT` protects a folder.
+"""
+
+from objectives.cloak.data import Batch
+from objectives.cloak.encoders import Critic
+from objectives.cloak.model import Cloak
+from objectives.cloak.task import Cloaking, tier
+
+SMOKE = tier(size=48, val=2, test=2, steps=24, epochs=3, **{"task.perceptual": "pged"})
+CHEAP = tier(size=96, val=8, steps=40, epochs=8)
+FULL = tier(size=96, val=12, test=12, steps=60, epochs=10, batch=12)
+FULL_GPU = tier(size=384, val=20, test=21, steps=60, epochs=10, batch=41)
+
+__all__ = ["CHEAP", "FULL", "FULL_GPU", "SMOKE", "Batch", "Cloak", "Cloaking", "Critic", "tier"]
