@@ -1,0 +1,380 @@
+"""HDR files in and out, a user's frames and their splits, and filling them with an exported network.
+
+Expected values come from the formats' definitions (hand-written bytes), from OpenEXR itself, and from planted frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from hpo import checkpoint, export
+from hpo.task import Evidence, Fidelity
+from objectives.hdr import HDR, frames
+from objectives.hdr.apply import apply, main
+from objectives.hdr.files import SUFFIXES, read_light, read_mask, write_light
+
+OpenEXR = pytest.importorskip("OpenEXR")
+
+
+def _light(height: int = 20, width: int = 30, seed: int = 0) -> Tensor:
+    """Five decades of light."""
+    rng = torch.Generator().manual_seed(seed)
+    return 10 ** (5 * torch.rand(3, height, width, generator=rng) - 2)
+
+
+def _hole(height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(1, height, width, generator=torch.Generator().manual_seed(seed)) < 0.15
+
+
+# -- formats ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("suffix", [".exr", ".pfm", ".npy"])
+def test_float_formats_round_trip_exactly(tmp_path: Path, suffix: str) -> None:
+    light = _light()
+    light[0, 0, 0], light[1, 2, 3] = -1.5, 3e30
+    write_light(tmp_path / f"a{suffix}", light)
+    assert torch.equal(read_light(tmp_path / f"a{suffix}"), light)
+
+
+def test_rgbe_round_trips_to_one_part_in_128_of_the_largest_channel(tmp_path: Path) -> None:
+    light = _light() * torch.tensor([1.0, 0.1, 1e-3]).view(3, 1, 1)
+    light[:, 0, 0] = 0
+    write_light(tmp_path / "a.hdr", light)
+    found = read_light(tmp_path / "a.hdr")
+    assert ((found - light).abs() <= light.amax(0) / 128).all()
+    assert (found[:, 0, 0] == 0).all()
+    assert not torch.equal(found, light)  # it is not float
+
+
+def test_exr_is_what_openexr_reads(tmp_path: Path) -> None:
+    light = _light()
+    write_light(tmp_path / "a.exr", light)
+    theirs = OpenEXR.File(str(tmp_path / "a.exr")).channels()["RGB"].pixels
+    assert theirs.dtype == np.float32
+    assert np.array_equal(theirs, light.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("R", "G", "B"), (0, 1, 2)),
+        (("R", "G", "B", "A"), (0, 1, 2)),
+        (("B", "G", "R", "Z"), (2, 1, 0)),
+        (("beauty.R", "beauty.G", "beauty.B", "beauty.A"), (0, 1, 2)),
+        (("Y",), (0, 0, 0)),
+        (("Y", "Z"), (0, 0, 0)),
+        (("depth",), (0, 0, 0)),
+    ],
+)
+def test_exr_channels_are_found_by_name(tmp_path: Path, names: tuple[str, ...], expected: tuple[int, ...]) -> None:
+    planes = np.random.default_rng(0).random((len(names), 4, 5)).astype(np.float32)
+    OpenEXR.File({}, dict(zip(names, planes, strict=True))).write(str(tmp_path / "a.exr"))
+    found = read_light(tmp_path / "a.exr")
+    assert np.array_equal(found.numpy(), planes[list(expected)])
+
+
+def test_exr_of_halves_comes_as_floats(tmp_path: Path) -> None:
+    half = np.random.default_rng(0).random((4, 5, 3)).astype(np.float16)
+    OpenEXR.File({}, {"RGB": half}).write(str(tmp_path / "a.exr"))
+    assert np.array_equal(read_light(tmp_path / "a.exr").permute(1, 2, 0).numpy(), half.astype(np.float32))
+
+
+def test_exr_with_two_layers_is_refused_with_their_names(tmp_path: Path) -> None:
+    planes = {f"{layer}.{c}": np.zeros((4, 5), np.float32) for layer in ("diffuse", "glossy") for c in "RGB"}
+    OpenEXR.File({}, planes).write(str(tmp_path / "a.exr"))
+    with pytest.raises(ValueError, match=r"a.exr: it must have channels R, G and B, or just one; got .*glossy.R"):
+        read_light(tmp_path / "a.exr")
+
+
+HEADER = b"#?RADIANCE\n# made by hand\nFORMAT=32-bit_rle_rgbe\nEXPOSURE=2\n\n"
+
+
+def test_rgbe_pixels_by_hand(tmp_path: Path) -> None:
+    """Source: Ward 1991: (mantissa + 0.5) / 256 x 2^(exponent - 128), over the exposure; exponent 0 is black."""
+    (tmp_path / "a.hdr").write_bytes(HEADER + b"-Y 1 +X 2\n" + bytes([128, 64, 0, 129, 9, 9, 9, 0]))
+    expected = torch.tensor([[128.5, 64.5, 0.5], [0, 0, 0]]) / 256 * 2 / 2
+    assert torch.allclose(read_light(tmp_path / "a.hdr")[:, 0].T, expected)
+
+
+def test_rgbe_run_length_by_component_and_by_pixel_by_hand(tmp_path: Path) -> None:
+    """8 pixels: reds a run of 8, greens 8 values, blues two runs, exponents a run; then old runs of pixels."""
+    new = bytes([2, 2, 0, 8, 136, 200, 8, *range(128, 136), 131, 150, 133, 160, 136, 128])
+    old = bytes([200, 128, 150, 128, 1, 1, 1, 2, 200, 135, 160, 128, 1, 1, 1, 4])
+    for name, body in (("new", new), ("old", old)):
+        (tmp_path / f"{name}.hdr").write_bytes(b"#?RGBE\n\n-Y 1 +X 8\n" + body)
+    unit = 1 / 256
+    found = read_light(tmp_path / "new.hdr")
+    assert torch.allclose(found[0, 0], torch.full((8,), 200.5 * unit))
+    assert torch.allclose(found[1, 0], (torch.arange(128, 136) + 0.5) * unit)
+    assert torch.allclose(found[2, 0], torch.tensor([150.5] * 3 + [160.5] * 5) * unit)
+    assert torch.allclose(read_light(tmp_path / "old.hdr")[1, 0], torch.tensor([128.5] * 3 + [135.5] * 5) * unit)
+
+
+def test_pfm_by_hand_is_read_from_the_bottom_up_in_either_byte_order(tmp_path: Path) -> None:
+    for name, order, scale in (("little", "<", b"-1.0"), ("big", ">", b"1.0")):
+        body = struct.pack(f"{order}4f", 1.0, 2.0, 3.0, 4.0)
+        (tmp_path / f"{name}.pfm").write_bytes(b"Pf\n2 2\n" + scale + b"\n" + body)
+        assert torch.equal(read_light(tmp_path / f"{name}.pfm"), torch.tensor([[3.0, 4.0], [1.0, 2.0]]).expand(3, 2, 2))
+
+
+def test_masks_come_from_any_format_and_from_a_plain_picture(tmp_path: Path) -> None:
+    mask = _hole(6, 7)
+    write_light(tmp_path / "a.exr", mask.float().expand(3, -1, -1))
+    OpenEXR.File({}, {"Y": mask[0].numpy().astype(np.float32)}).write(str(tmp_path / "b.exr"))
+    np.save(tmp_path / "c.npy", mask[0].numpy())
+    Image.fromarray((mask[0].numpy() * 255).astype(np.uint8)).save(tmp_path / "d.png")
+    for name in ("a.exr", "b.exr", "c.npy", "d.png"):
+        assert torch.equal(read_mask(tmp_path / name), mask), name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.exr", b"", "cannot read .*a.exr"),
+        ("a.exr", b"no exr at all", "cannot read .*a.exr"),
+        ("a.hdr", b"#?RADIANCE\n\n+X 4 -Y 4\n", "there must be a line such as '-Y 480"),
+        ("a.hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_xyze\n\n-Y 4 +X 4\n", "FORMAT must be 32-bit_rle_rgbe"),
+        ("a.hdr", b"#?RADIANCE\n\n-Y 4 +X 4\n1234", "truncated"),
+        ("a.hdr", b"#?RADIANCE\n\n-Y 1 +X 8\n" + bytes([2, 2, 0, 8, 250, 7]), "a run of its scanlines leaves"),
+        ("a.hdr", b"#?RADIANCE\nEXPOSURE=0\n\n-Y 1 +X 1\n1234", "EXPOSURE must be a finite number above 0"),
+        ("a.hdr", b"#?RADIANCE\n\n-Y 999999 +X 999999\n", "999999 x 999999 pixels; 1 to"),
+        ("a.pfm", b"PF\n2 2\n-1.0\n1234", "truncated: 48 bytes of pixels expected, got 4"),
+        ("a.pfm", b"P6\n2 2\n255\n", "must begin with PF or Pf"),
+        ("a.npy", b"\x93NUMPY\1\0", "cannot read .*a.npy"),
+        ("a.tga", b"", "must end in one of .exr, .hdr, .npy, .pfm"),
+        ("b.exr", None, "b.exr: there is no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_that_names_it(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_light(tmp_path / name)
+
+
+def test_a_truncated_exr_is_an_error_that_names_it(tmp_path: Path) -> None:
+    write_light(tmp_path / "whole.exr", _light())
+    content = (tmp_path / "whole.exr").read_bytes()
+    for share in (0.02, 0.5, 0.99):
+        (tmp_path / "a.exr").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ValueError, match=r"cannot read .*a.exr"):
+            read_light(tmp_path / "a.exr")
+
+
+def test_an_exr_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    write_light(tmp_path / "a.exr", _light())
+    content = bytearray((tmp_path / "a.exr").read_bytes())
+    at = content.index(b"dataWindow\0box2i\0") + len(b"dataWindow\0box2i\0") + 4
+    content[at + 8 : at + 16] = struct.pack("<2i", 99_999, 99_999)
+    (tmp_path / "a.exr").write_bytes(content)
+    with pytest.raises(ValueError, match="100000 x 100000 pixels; 1 to"):
+        read_light(tmp_path / "a.exr")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(suffix=st.sampled_from(sorted(SUFFIXES - {".exr"})), place=st.floats(0, 1), byte=st.integers(0, 255),
+       keep=st.floats(0, 1))  # fmt: skip
+def test_damaged_bytes_give_a_picture_or_a_value_error(
+    tmp_path: Path, suffix: str, place: float, byte: int, keep: float
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_light(path, _light(4, 9))
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] = byte
+    path.write_bytes(content[: round(keep * len(content))] if keep < 0.5 else content)
+    outcome = _outcome(path)
+    assert outcome == "a picture" or str(path) in outcome
+
+
+def _outcome(path: Path) -> str:
+    try:
+        read_light(path)
+    except ValueError as error:
+        return str(error)
+    return "a picture"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("a.exr", torch.nan, "1 values to be written are not finite"), ("a.hdr", -1.0, "hold no negative light; got -1"),
+     ("a.jpg", 1.0, "must end in one of")],
+)  # fmt: skip
+def test_what_cannot_be_written_is_refused(tmp_path: Path, name: str, value: float, message: str) -> None:
+    light = _light()
+    light[0, 0, 0] = value
+    with pytest.raises(ValueError, match=message):
+        write_light(tmp_path / name, light)
+    assert not (tmp_path / name).exists()
+
+
+# -- a user's frames -------------------------------------------------------------------------------------------------
+def _tree(root: Path, count: int = 8, *, size: tuple[int, int] = (48, 56), suffix: str = ".exr",
+          folders: tuple[str, str, str] = ("warp", "ref", "hole")) -> Path:  # fmt: skip
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+    for number in range(1, count + 1):
+        light, hole = _light(*size, seed=number), _hole(*size, seed=number)
+        write_light(root / folders[0] / f"warped_hole-{number:04d}{suffix}", light * ~hole)
+        write_light(root / folders[1] / f"ref-{number:04d}{suffix}", light)
+        write_light(root / folders[2] / f"hole-{number:04d}.exr", hole.float().expand(3, -1, -1))
+    return root
+
+
+@pytest.mark.parametrize("folders", [("warp", "ref", "hole"), ("warp_hole", "ref", "bistro/correct")])
+@pytest.mark.parametrize("suffix", [".exr", ".npy"])
+def test_frames_are_found_in_either_layout_and_split_in_blocks(
+    tmp_path: Path, folders: tuple[str, str, str], suffix: str
+) -> None:
+    found = frames.sequence(_tree(tmp_path, 8, suffix=suffix, folders=folders))
+    numbers = [[frame.number for frame in found.of(split)] for split in ("train", "val", "test")]
+    assert numbers == [[1, 2, 3, 4, 5, 6], [7], [8]]
+    assert str(found) == "6 train, 1 val and 1 test frames"
+
+
+def test_a_long_sequence_leaves_a_frame_out_on_each_border_of_two_blocks(tmp_path: Path) -> None:
+    """Neighbouring frames show nearly the same: they would leak from one split into the next."""
+    found = frames.sequence(_tree(tmp_path, 20, size=(4, 4)))
+    numbers = [[frame.number for frame in found.of(split)] for split in ("train", "val", "test")]
+    assert numbers == [list(range(1, 14)), [15, 16], [18, 19, 20]]
+
+
+def test_frames_that_lack_a_file_are_reported_and_make_preflight_cautious(tmp_path: Path) -> None:
+    _tree(tmp_path, 8, size=(64, 64))
+    (tmp_path / "hole" / "hole-0003.exr").unlink()
+    assert frames.sequence(tmp_path).alone == (3,)
+    checks = HDR(data=str(tmp_path)).checks(Evidence("preflight"))
+    assert [(c.status, c.seen) for c in checks if c.name == "frames of files"] == [
+        ("caution", "5 train, 1 val and 1 test frames; incomplete: 3")]  # fmt: skip
+
+
+def test_what_is_wrong_with_a_folder_is_said_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere must be a folder"):
+        frames.sequence(tmp_path / "nowhere")
+    (tmp_path / "ref").mkdir()
+    with pytest.raises(ValueError, match=r"must hold a folder warp or warped or warp_hole; found: ref"):
+        frames.sequence(tmp_path)
+    few = _tree(tmp_path / "few", 2)
+    with pytest.raises(ValueError, match=r"few must hold at least 3 whole frames.*got 2"):
+        frames.sequence(few)
+    twice = _tree(tmp_path / "twice", 3)
+    write_light(twice / "ref" / "other-1.exr", _light())
+    with pytest.raises(ValueError, match=r"other-1.exr and ref-0001.exr have the same number"):
+        frames.sequence(twice)
+
+
+def test_a_frame_is_scaled_to_a_middle_grey_by_what_the_network_may_see(tmp_path: Path) -> None:
+    """The target's light in holes must not move the scale, nor what lies under a hole in the warped file."""
+    root = _tree(tmp_path, 3)
+    paths = [root / folder / f"{name}-0001.exr" for folder, name in
+             (("warp", "warped_hole"), ("hole", "hole"), ("ref", "ref"))]  # fmt: skip
+    sight = frames.look(*paths)
+    shown = sight.warped_3HW[:, ~sight.hole_1HW[0]]
+    luminance = (shown * torch.tensor([0.2126, 0.7152, 0.0722])[:, None]).sum(0)
+    assert float(luminance.median()) == pytest.approx(0.2, rel=1e-4)
+    assert torch.allclose(sight.target_3HW / sight.gain, read_light(paths[2]), rtol=1e-5)
+    warped = read_light(paths[0])
+    write_light(paths[0], torch.where(sight.hole_1HW, 1e6, warped))
+    assert frames.look(*paths).gain == sight.gain
+    assert (frames.look(*paths).warped_3HW[:, sight.hole_1HW[0]] == 0).all()
+
+
+def test_light_that_is_not_finite_is_refused_with_a_count_except_under_holes(tmp_path: Path) -> None:
+    root = _tree(tmp_path, 3)
+    warp, ref, hole = (root / "warp/warped_hole-0001.exr", root / "ref/ref-0001.exr", root / "hole/hole-0001.exr")
+    mask, light = read_mask(hole), read_light(warp)
+
+    def spoil(path: Path, where: Tensor) -> None:
+        OpenEXR.File({}, {"RGB": torch.where(where, torch.nan, light).permute(1, 2, 0).numpy().copy()}).write(str(path))
+
+    spoil(warp, mask)
+    assert torch.isfinite(frames.look(warp, hole, None).warped_3HW).all()
+    spoil(warp, ~mask)
+    with pytest.raises(ValueError, match=rf"warped_hole-0001.exr: {3 * int((~mask).sum())} values outside its holes"):
+        frames.look(warp, hole, None)
+    write_light(warp, light)
+    spoil(ref, mask)
+    with pytest.raises(ValueError, match=rf"ref-0001.exr: {3 * int(mask.sum())} values in it are not finite"):
+        frames.look(warp, hole, ref)
+
+
+def test_negative_light_counts_as_none_and_sizes_must_agree(tmp_path: Path) -> None:
+    root = _tree(tmp_path, 3)
+    warp, hole = root / "warp/warped_hole-0001.exr", root / "hole/hole-0001.exr"
+    write_light(warp, read_light(warp) - 1.0)
+    assert frames.look(warp, hole, None).warped_3HW.min() == 0
+    write_light(warp, _light(10, 10))
+    with pytest.raises(ValueError, match=r"must have the same size; got \(10, 10\) and \(48, 56\)"):
+        frames.look(warp, hole, None)
+
+
+def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> None:
+    """Every target patch is a window of its frame, in the frame's own scale; no layers and no motion are made up."""
+    task = HDR(data=str(_tree(tmp_path, 5)), flip=False)
+    fidelity = Fidelity(size=32, train=6, val=4, epochs=1)
+    batch = next(task.batches("train", fidelity, 6, torch.Generator()))
+    assert not batch.motion_B2SS.any()
+    assert not batch.occluder_B1SS.any()
+    assert (batch.hole_B1SS.mean((1, 2, 3)) > 0.005).all()
+    assert torch.equal(batch.warped_B3SS, batch.target_B3SS * (1 - batch.hole_B1SS))
+    wholes = [frames.look(f.warp, f.hole, f.ref).target_3HW for f in frames.sequence(tmp_path).train]
+    for target in batch.target_B3SS:
+        assert any(
+            torch.equal(target, whole[:, top : top + 32, left : left + 32])
+            for whole in wholes for top, left in (whole[0] == target[0, 0, 0]).nonzero().tolist()
+        )  # fmt: skip
+    origins = [task.origins(split, fidelity) for split in ("train", "val", "test")]
+    assert [len(found) for found in origins] == [3, 1, 1]
+    assert len(set.union(*origins)) == 5
+
+
+def test_a_frame_that_is_too_small_or_has_no_hole_is_refused_with_its_name(tmp_path: Path) -> None:
+    task = HDR(data=str(_tree(tmp_path / "small", 3, size=(24, 40))))
+    fidelity = Fidelity(size=32, train=1, val=1, epochs=1)
+    with pytest.raises(ValueError, match=r"hole-0001.exr: the frame must have at least 32 pixels a side; got 40 x 24"):
+        next(task.batches("train", fidelity, 1, torch.Generator()))
+    whole = _tree(tmp_path / "whole", 3)
+    write_light(whole / "hole" / "hole-0001.exr", torch.zeros(3, 48, 56))
+    with pytest.raises(ValueError, match=r"hole-0001.exr: the frame has no hole"):
+        next(HDR(data=str(whole)).batches("train", fidelity, 1, torch.Generator()))
+
+
+# -- filling frames --------------------------------------------------------------------------------------------------
+def _winner(folder: Path, task: HDR) -> Path:
+    """An export as promotion writes it, of an untrained network."""
+    export.write_weights(folder, task.model().state_dict())
+    sha256 = hashlib.sha256((folder / export.WEIGHTS).read_bytes()).hexdigest()
+    checkpoint.write_json(folder / export.CARD, {**export.card_of(task), "sha256": sha256})
+    return folder
+
+
+def test_an_exported_network_fills_exr_frames_in_their_own_scale(tmp_path: Path) -> None:
+    """An untrained network adds almost nothing: holes hold the classical fill, and the rest is the input."""
+    winner = _winner(tmp_path / "winner", HDR(width=8))
+    root = _tree(tmp_path / "shot", 3, size=(40, 33))
+    written = list(apply(winner, root, tmp_path / "out"))
+    assert [path.name for path in written] == ["filled-0001.exr", "filled-0002.exr", "filled-0003.exr"]
+    light, warped = read_light(written[0]), read_light(root / "warp/warped_hole-0001.exr")
+    hole = read_mask(root / "hole/hole-0001.exr")
+    away = ~torch.nn.functional.max_pool2d(hole.float(), 3, 1, 1).bool().expand_as(light)
+    assert torch.allclose(light[away], warped[away], rtol=1e-5)
+    assert (light[:, hole[0]] > 0).all()
+    assert float(light[:, hole[0]].log().mean()) == pytest.approx(float(warped[:, ~hole[0]].log().mean()), abs=1.0)
+
+
+def test_the_command_says_what_it_wrote_or_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    winner, root = _winner(tmp_path / "winner", HDR(width=8)), _tree(tmp_path / "shot", 3)
+    main([str(winner), str(root), str(tmp_path / "out")])
+    assert capsys.readouterr().out.count("filled-") == 3
+    with pytest.raises(SystemExit, match="nowhere must be a folder"):
+        main([str(winner), str(tmp_path / "nowhere"), str(tmp_path / "out")])
