@@ -87,13 +87,13 @@ def check_disjoint(study: StudySpec) -> list[Check]:
 
 # -- the run ---------------------------------------------------------------------------------------------------------
 def smoke_run(study: StudySpec, device: str) -> dict[str, float]:
-    """All numbers of the default configuration's run at the smoke fidelity, with seed 1."""
-    return _run(study, {}, _freed(study, study.smoke), 1, device)
+    """All numbers of the default configuration's run at the smoke fidelity, with seed 1. Raises Diverged."""
+    return _numbers(study, {}, _freed(study, study.smoke), 1, device)
 
 
 def check_same_run(study: StudySpec, device: str, run: Mapping[str, float]) -> list[Check]:
     """The same seed gives the same run, on the CPU bit for bit; another seed another one. `run` is the smoke run."""
-    noise = _distance(run, smoke_run(study, device))
+    noise = _distance(run, _run(study, {}, _freed(study, study.smoke), 1, device))
     change = _distance(run, _run(study, {}, _freed(study, study.smoke), 2, device))
     same = noise == 0 or (resolve_device(device).type != "cpu" and NOISE * noise < change)
     return [Check("same seed, same run", _status(same and change > 0),
@@ -124,11 +124,22 @@ def check_knob(study: StudySpec, device: str, run: Mapping[str, float], name: st
         reference = known or _run(study, parents, fidelity, 1, device)
         noise = 0.0 if resolve_device(device).type == "cpu" else \
             _distance(reference, _run(study, parents, fidelity, 1, device))  # fmt: skip
-        for value in values:
-            if _distance(reference, _run(study, {**parents, name: value}, fidelity, 1, device)) > NOISE * noise:
-                return Check(f"reaches: {name}", "go", f"{value!r} changes the run", "changes something")
+        for changed in _changes(study, name, values):
+            if _distance(reference, _run(study, {**parents, **changed}, fidelity, 1, device)) > NOISE * noise:
+                return Check(f"reaches: {name}", "go", f"{_listed(changed, name)} changes the run", "changes something")
     return Check(f"reaches: {name}", "no-go", "no value changes anything", "changes something",
                  f"where {name} is read; remove it from the space if it cannot matter")  # fmt: skip
+
+
+def _changes(study: StudySpec, name: str, values: list[Any]) -> Iterator[dict[str, Any]]:
+    """The alternatives of a name alone, then each with what it brings into being: a switch may be neutral as long as
+    the weight behind it has its default."""
+    yield from ({name: value} for value in values)
+    for value in values:
+        for child, entry in study.space.items():
+            if isinstance(entry, space.When) and (entry.parent, entry.value) == (name, value):
+                default = space.defaults({child: entry}, study.owners)[child]
+                yield from ({name: value, child: other} for other in alternatives(entry.distribution, default))
 
 
 def alternatives(distribution: BaseDistribution, default: Any) -> list[Any]:
@@ -172,18 +183,24 @@ def _undrawable(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
 
 # -- small parts -----------------------------------------------------------------------------------------------------
 def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str) -> dict[str, float]:
-    """Losses, terms and scores of every epoch; a run that diverges is told apart by how."""
-    task, recipe = study.configure(values, fidelity)
-    seen: dict[str, float] = {}
+    """The numbers of a run; one that diverges is told apart by how."""
     try:
-        for epoch in fit(task, recipe, fidelity, seed=seed, device=device):
-            numbers = {"loss": epoch.loss, **epoch.terms, **{f"score {name}": s for name, s in epoch.scores.items()}}
-            seen |= {f"{name} of epoch {epoch.epoch}": number for name, number in numbers.items()}
+        return _numbers(study, values, fidelity, seed, device)
     except Diverged as diverged:
         return {str(diverged): 0.0}
     except Exception as error:
         error.add_note(", ".join(f"{name} = {value!r}" for name, value in values.items()))
         raise
+
+
+def _numbers(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str
+             ) -> dict[str, float]:  # fmt: skip
+    """Losses, terms and scores of every epoch."""
+    task, recipe = study.configure(values, fidelity)
+    seen: dict[str, float] = {}
+    for epoch in fit(task, recipe, fidelity, seed=seed, device=device):
+        numbers = {"loss": epoch.loss, **epoch.terms, **{f"score {name}": s for name, s in epoch.scores.items()}}
+        seen |= {f"{name} of epoch {epoch.epoch}": number for name, number in numbers.items()}
     return seen
 
 
@@ -208,6 +225,11 @@ def _close(one: float, other: float) -> bool:
 def _freed(study: StudySpec, fidelity: Fidelity) -> Fidelity:
     """The fidelity, without what it pins of the searched names."""
     return replace(fidelity, fixed={key: value for key, value in fidelity.fixed.items() if key not in study.space})
+
+
+def _listed(changed: Mapping[str, Any], name: str) -> str:
+    others = [f"{key} = {value!r}" for key, value in changed.items() if key != name]
+    return " with ".join([repr(changed[name]), *others])
 
 
 def _parents(entries: space.Space, name: str) -> dict[str, Any]:
