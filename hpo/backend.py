@@ -79,21 +79,22 @@ def _processes(workers: int) -> Processes:
     return Processes(workers)
 
 
-def executor(workers: int, backend: str = "auto") -> Backend:
-    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker
-    and local for more."""
+def executor(workers: int, backend: str = "auto", *, gpu: bool = False) -> Backend:
+    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler, whose jobs each get a GPU if
+    `gpu`; "auto" is inline for one worker and local for more."""
     if backend == "inline" or (backend == "auto" and workers == 1):
         prepare_worker()
         return Inline()
     if backend in ("auto", "local"):
         return _processes(workers)
-    from hpo.cluster import Cluster
+    from hpo.cluster import cluster
 
-    return Cluster(backend, workers)
+    return cluster(backend, workers, gpu)
 
 
 def _start_worker(coordinator: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator answers it
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):  # may reach the whole group: the coordinator answers
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
     prepare_worker()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from hpo.storage import RunFolder
     from hpo.study import StudySpec
 
-DONE, NO, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, NO, BAD_INPUT = 0, 1, 2
+DAMAGED, ALL_FAILED, IN_USE, NO_SPACE = 65, 70, 73, 74  # the sysexits that fit
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR2: 75}  # 75: try again, as batch systems ask it
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Hyperparameter search you can trust: preflight, sweep, promote, report.")  # fmt: skip
@@ -33,6 +36,10 @@ Keep = Annotated[int | None, typer.Option(min=1, help="Configurations to promote
 Seeds = Annotated[int | None, typer.Option(min=1, help="Fresh seeds for each of them.")]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own data instead of what the task ships.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Storage = Annotated[str | None, typer.Option(metavar="URL", envvar="HPO_STORAGE", help="postgresql://USER@HOST/DB, "
+                    "without a password.  [default: SQLite in the study's folder]")]  # fmt: skip
+Backend = Annotated[str, typer.Option(metavar="NAME", help="local: processes; inline: this one; dask: a cluster.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask scheduler: tcp://HOST:8786.")]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
 Force = Annotated[bool, typer.Option("--force", help="Sweep without a fresh go of preflight. It is recorded.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
@@ -48,23 +55,25 @@ class Opened:
     identity: dict[str, str]
     workers: int
     device: str
+    on: str  # the backend
 
 
 @app.command()
 def run(
     study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
     keep: Keep = None, seeds: Seeds = None, data: Data = None, device: Device = "auto", runs: Runs = Path("runs"),
+    storage: Storage = None, backend: Backend = "local", scheduler: Scheduler = None,
     force: Force = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
     with _errors(debug):
-        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs,
-                       trials=trials, keep=keep, seeds=seeds)  # fmt: skip
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
+                       backend=backend, scheduler=scheduler, trials=trials, keep=keep, seeds=seeds)  # fmt: skip
         if not _is_fresh(opened):
             say(f"[bold]preflight[/] {opened.study.name}")
             if _preflight(opened).status == "no-go" and not force:
                 raise typer.Exit(NO)
-        say(f"[bold]sweep[/] {opened.study.name}: {opened.study.trials} trials on {opened.workers} workers")
+        say(f"[bold]sweep[/] {opened.study.name}: {opened.study.trials} trials on {opened.workers or 'all'} workers")
         _sweep(opened, timeout=timeout)
         say(f"[bold]promote[/] {opened.study.keep} configurations and the default, {opened.study.seeds} seeds each")
         _promote(opened)
@@ -88,13 +97,15 @@ def preflight(
 @app.command()
 def sweep(
     study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
-    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), force: Force = False, debug: Debug = False,
+    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), storage: Storage = None,
+    backend: Backend = "local", scheduler: Scheduler = None, force: Force = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
     with _errors(debug):
         from hpo.preflight import require_go
 
-        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, trials=trials)
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
+                       backend=backend, scheduler=scheduler, trials=trials)  # fmt: skip
         if not force:
             require_go(opened.folder, opened.identity, f"hpo preflight {study}{' --smoke' if smoke else ''}")
         _sweep(opened, timeout=timeout)
@@ -103,13 +114,13 @@ def sweep(
 @app.command()
 def promote(
     study: Study, smoke: Smoke = False, workers: Workers = None, keep: Keep = None, seeds: Seeds = None,
-    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), as_json: Json = False,
-    debug: Debug = False,
+    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), storage: Storage = None,
+    backend: Backend = "local", scheduler: Scheduler = None, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
     with _errors(debug):
-        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, keep=keep,
-                       seeds=seeds)  # fmt: skip
+        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
+                       backend=backend, scheduler=scheduler, keep=keep, seeds=seeds)  # fmt: skip
         _promote(opened, quiet=as_json)
         if as_json:
             print((opened.folder.path / "verdict.json").read_text())
@@ -149,6 +160,21 @@ def status(
         ])  # fmt: skip
 
 
+@app.command()
+def rebuild(
+    study: Study, smoke: Smoke = False, data: Data = None, runs: Runs = Path("runs"), storage: Storage = None,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Make a damaged or lost storage anew from the trials' folders."""
+    with _errors(debug):
+        from hpo.rebuild import rebuild as from_folders
+
+        opened = _open(study, smoke=smoke, workers=1, data=data, device="auto", runs=runs, storage=storage)
+        _record(opened.folder)
+        trials = from_folders(opened.study, opened.folder, opened.identity)
+        say(f"{trials} trials are in {opened.folder.storage} again")
+
+
 def main() -> None:
     """The entry point: every verb of the command line."""
     app()
@@ -160,8 +186,8 @@ def _preflight(opened: Opened, *, quiet: bool = False):
 
     _record(opened.folder)
     with status_line("preflight", quiet=quiet) as watch:
-        result = preflight(opened.study, opened.folder, opened.identity, workers=opened.workers, device=opened.device,
-                           watch=lambda check: watch(check.name))  # fmt: skip
+        result = preflight(opened.study, opened.folder, opened.identity, workers=opened.workers or _cores(),
+                           device=opened.device, watch=lambda check: watch(check.name))  # fmt: skip
     if not quiet:
         colour = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
         table(f"preflight of {opened.study.name}: {result.status}", ("check", "", "seen", "allowed", "look at"), [
@@ -184,8 +210,8 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
 
     with bar("sweep", opened.study.trials) as watch:
         standing = sweep(
-            opened.study, opened.folder, opened.identity, workers=opened.workers, timeout=timeout,
-            device=opened.device, watch=lambda now: watch(now.done, line(now)),
+            opened.study, opened.folder, opened.identity, workers=opened.workers, on=opened.on,
+            timeout=timeout, device=opened.device, watch=lambda now: watch(now.done, line(now)),
         )  # fmt: skip
     say(f"{standing.done} of {standing.trials} trials: {standing.complete} complete, {line(standing)}")
 
@@ -196,8 +222,8 @@ def _promote(opened: Opened, *, quiet: bool = False) -> None:
     _record(opened.folder)
     full = {**opened.identity, **_full_identity(opened)}
     with bar("promote", (opened.study.keep + 1) * opened.study.seeds) as watch:
-        verdict = promote(opened.study, opened.folder, full, workers=opened.workers, device=opened.device,
-                          watch=lambda now: watch(now.done, ""))  # fmt: skip
+        verdict = promote(opened.study, opened.folder, full, workers=opened.workers, on=opened.on,
+                          device=opened.device, watch=lambda now: watch(now.done, ""))  # fmt: skip
     if quiet:
         return
     rows = [(result.candidate.name, number(result.candidate.cheap), number(result.full),
@@ -220,18 +246,38 @@ def _report(study: StudySpec, folder: RunFolder) -> None:
 
 # -- opening ---------------------------------------------------------------------------------------------------------
 def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, device: str, runs: Path,
+          storage: str | None = None, backend: str = "local", scheduler: str | None = None,
           **changes: int | None) -> Opened:  # fmt: skip
     """Load a study and change what the command line says. Everything that can be refused is refused here, before
     anything is written."""
     from hpo.provenance import identity
-    from hpo.storage import RunFolder
+    from hpo.storage import RunFolder, check_url
 
+    url = None if storage is None else check_url(storage)
     study = _load(name, smoke=smoke, data=data)
     study = replace(study, **{key: value for key, value in changes.items() if value is not None})
-    _check_device(device)
-    folder = RunFolder(runs / study.name)
+    folder = RunFolder((runs / study.name).absolute(), url)
     folder.check_writable()
-    return Opened(study, folder, identity(study), workers or _cores(), device)
+    on = _backend(backend, scheduler, folder)
+    if backend != "dask":
+        _check_device(device)
+    workers = workers or {"inline": 1, "dask": 0}.get(backend, _cores())
+    return Opened(study, folder, identity(study), workers, device, on)
+
+
+def _backend(name: str, scheduler: str | None, folder: RunFolder) -> str:
+    from hpo.storage import SQLITE, Refused
+
+    if name not in ("local", "inline", "dask"):
+        raise Refused(f"--backend: must be local, inline or dask; got {name!r}")
+    if (name == "dask") != (scheduler is not None):
+        raise Refused("--backend dask and --scheduler ADDRESS belong together")
+    if scheduler is None:
+        return name
+    if folder.storage.startswith(SQLITE):
+        raise Refused("--backend dask: its workers write to the storage from several machines, which SQLite cannot "
+                      "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE")  # fmt: skip
+    return scheduler
 
 
 def _load(name: str, *, smoke: bool, data: Path | None) -> StudySpec:
@@ -302,19 +348,51 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _stop(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise Stopped(number)
+
+
 @contextmanager
 def _errors(debug: bool) -> Iterator[None]:
     """Errors that are the user's to mend: one screen, no traceback, and an exit code that says what kind."""
+    before = {which: signal.getsignal(which) for which in STOPPED}
+    for which, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(which, _stop)
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         complain("interrupted; nothing that was done is lost, and the same command goes on")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(STOPPED[getattr(stopped, "number", signal.SIGINT)]) from None
     except (ValueError, OSError, RuntimeError) as error:
-        from hpo.storage import Refused
-        from hpo.sweep import SweepFailed
-
-        if debug or not isinstance(error, Refused | SweepFailed | ValueError | OSError):
+        code = _code(error)
+        if debug or code is None:
             raise
-        complain(str(error))
-        raise typer.Exit(NO if isinstance(error, SweepFailed) else BAD_INPUT) from None
+        again = "; nothing that was done is lost, and the same command goes on" if code == NO_SPACE else ""
+        complain(f"{error}{again}")
+        raise typer.Exit(code) from None
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+def _code(error: Exception) -> int | None:
+    """The exit code for an error that needs no traceback."""
+    from hpo.patience import Halted, disk_full
+    from hpo.storage import Damaged, InUse
+    from hpo.sweep import SweepFailed
+
+    kinds = ((Damaged, DAMAGED), (InUse, IN_USE), (Halted, NO_SPACE), (SweepFailed, ALL_FAILED))
+    code = next((code for kind, code in kinds if isinstance(error, kind)), None)
+    if code is None and isinstance(error, ValueError | OSError):
+        return NO_SPACE if disk_full(error) else BAD_INPUT
+    return code

@@ -47,7 +47,7 @@ def promote(
     with folder.locked():
         selection = freeze(study, folder)
         source = Runs(study, selection, folder, identity, device)
-        launch.drive(source, run_candidate, pool=backend.executor(workers, on),
+        launch.drive(source, run_candidate, pool=backend.executor(workers, on, gpu=device.startswith("cuda")),
                      watch=lambda: watch(steadily(source.standing)))  # fmt: skip
         watch(steadily(source.standing))
         backend.prepare_worker()

@@ -35,7 +35,8 @@ class Status:
 
 def statuses(runs: Path, name: str | None) -> list[Status]:
     """The studies in a folder, or the one of that name. Raises Refused where there is none."""
-    folders = [RunFolder(path.parent) for path in sorted(runs.glob("*/study.db")) if name in (None, path.parent.name)]
+    kept = sorted({path.parent for pattern in ("*/study.db", "*/storage") for path in runs.glob(pattern)})
+    folders = [RunFolder(path) for path in kept if name in (None, path.name)]
     if not folders:
         raise Refused(f"no study {name!r} in {runs.resolve()}" if name else f"no study in {runs.resolve()}")
     return [one for folder in folders for one in _of(folder)]
@@ -43,7 +44,8 @@ def statuses(runs: Path, name: str | None) -> list[Status]:
 
 def _of(folder: RunFolder) -> Iterator[Status]:
     storage = open_storage(folder.storage)
-    names = [summary.study_name for summary in storage.get_all_studies()]
+    of_folder = (folder.path.name, f"{folder.path.name}.promotion")  # a server may hold others' studies too
+    names = [summary.study_name for summary in storage.get_all_studies() if summary.study_name in of_folder]
     for name in names:
         if name.endswith(".promotion"):
             continue

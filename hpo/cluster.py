@@ -1,0 +1,136 @@
+"""Jobs on the workers of a Dask cluster: `dask scheduler` on one machine, `dask worker --nthreads 1` on each.
+
+Start both in a checkout of this code: a job is sent as values and names, not as code.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from typing import Any
+
+from distributed import Client, KilledWorker, Status, get_worker
+
+from hpo.backend import FOLLOW_S, Backend, prepare_worker
+from hpo.objective import Job
+from hpo.patience import Halted
+from hpo.provenance import code_hash, versions
+from hpo.storage import Refused
+
+CONNECT_S = 30
+
+
+class WorkerDied(BrokenExecutor):
+    """Dask has run the job on `deaths` workers, and each of them died."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(f"{deaths} workers died")
+        self.deaths = deaths
+
+
+class Cluster(Backend):
+    """The cluster behind a scheduler's address. With `gpu`, jobs go to workers that offer the resource GPU, one each.
+
+    `limit` bounds the jobs side by side; 0: as many as there are workers, now and later. Raises Refused where no
+    scheduler answers, or a worker has several threads.
+    """
+
+    def __init__(self, address: str, limit: int = 0, *, gpu: bool = False) -> None:
+        try:
+            self._client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hpo")
+        except (OSError, TimeoutError, ValueError) as error:
+            raise Refused(f"no Dask scheduler answers at {address}; start it: dask scheduler") from error
+        self._address, self._limit = address, limit
+        self._check_threads(self._client.nthreads())
+        self._pool = self._client.get_executor(pure=False, resources={"GPU": 1} if gpu else None)
+        self._running: set[Future] = set()
+
+    @property
+    def workers(self) -> int:  # type: ignore[override]
+        """As many as the cluster has now; one waits for the first worker."""
+        try:
+            threads = self._client.nthreads()
+        except (OSError, TimeoutError) as error:
+            raise self._lost() from error
+        self._check_threads(threads)
+        return min(self._limit or len(threads), max(1, len(threads)))
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        told: Future = Future()
+        inner = self._pool.submit(_on_worker, _surroundings_of(args), fn, *args, **kwargs)
+        self._running.add(inner)
+        inner.add_done_callback(lambda done: self._settle(done, told))
+        return told
+
+    def kill(self) -> None:
+        """Take back what is running: its workers end, and their nannies start new ones."""
+        for future in list(self._running):
+            future.cancel()
+        self._client.close(timeout=5)
+
+    def _settle(self, done: Future, told: Future) -> None:
+        self._running.discard(done)
+        try:
+            told.set_result(done.result())
+        except KilledWorker as error:
+            told.set_exception(WorkerDied(error.allowed_failures + 1))
+        except CancelledError:
+            told.set_exception(self._lost())
+        except ImportError as error:
+            told.set_exception(Refused(f"a Dask worker cannot import what the study needs ({error}); start it in a "
+                                       f"checkout of the same code"))  # fmt: skip
+        except BaseException as error:
+            told.set_exception(error)
+
+    def _lost(self) -> Halted:
+        return Halted(f"the Dask scheduler at {self._address} was lost; start it and its workers again")
+
+    def _check_threads(self, threads: dict[str, int]) -> None:
+        several = sorted(worker for worker, count in threads.items() if count != 1)
+        if several:
+            raise Refused(f"Dask workers must have one thread each (trials share the random generator of their "
+                          f"process); start them with --nthreads 1: {', '.join(several[:5])}")  # fmt: skip
+
+
+@functools.cache
+def cluster(address: str, limit: int, gpu: bool) -> Cluster:
+    """One connection for all verbs of a command."""
+    return Cluster(address, limit, gpu=gpu)
+
+
+def _on_worker(expected: dict[str, str], fn: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Runs in the worker's one thread. Ends the process if the job is no longer wanted: nobody would take its result,
+    and whoever is given the job next waits for the lease of its folder."""
+    differing = {key: value for key, value in _surroundings_of(args).items() if expected.get(key) != value}
+    if differing:
+        raise Refused(f"a Dask worker runs other code or packages than this process: {differing}, expected "
+                      f"{ {key: expected.get(key) for key in differing} }")  # fmt: skip
+    prepare_worker()
+    worker, done = get_worker(), threading.Event()
+    key = worker.get_current_task()
+    threading.Thread(target=_follow, args=(worker, key, done), daemon=True).start()
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        done.set()
+
+
+def _follow(worker: Any, key: str, done: threading.Event) -> None:
+    while not done.wait(FOLLOW_S):
+        task = worker.state.tasks.get(key)
+        if worker.status is not Status.running or task is None or task.state in ("cancelled", "released"):
+            os._exit(1)
+
+
+def _surroundings_of(args: tuple) -> dict[str, str]:
+    """What must be the same on all machines for a job to come out the same."""
+    return _surroundings(args[0].study.task) if args and isinstance(args[0], Job) else {}
+
+
+@functools.lru_cache(maxsize=4)
+def _surroundings(task: Any) -> dict[str, str]:
+    packages = {name: value for name, value in versions().items() if name not in ("device", "processor")}
+    return {"code": code_hash(task), **packages}
