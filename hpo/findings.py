@@ -48,6 +48,12 @@ class Trial:
     reason: str
     default: bool = False
 
+    @property
+    def score(self) -> float:
+        """The value of a trial that is known to have one."""
+        assert self.value is not None
+        return self.value
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -70,7 +76,7 @@ class Sweep:
         """The completed trials, best first."""
         sign = 1 if self.direction == "minimize" else -1
         return tuple(sorted((trial for trial in self.trials if trial.state == "complete" and trial.value is not None),
-                            key=lambda trial: (sign * trial.value, trial.number)))  # fmt: skip
+                            key=lambda trial: (sign * trial.score, trial.number)))  # fmt: skip
 
     @property
     def ended(self) -> int:

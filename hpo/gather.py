@@ -6,9 +6,9 @@ The storage is the index of the trials; verdict, preflight, pictures and command
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,11 +38,11 @@ from hpo.importance import importances
 from hpo.selection import Candidate, Selection
 from hpo.space import When, plain
 from hpo.statistics import Interval, crossed_interval
-from hpo.storage import Refused, RunFolder, open_storage
+from hpo.storage import SQLITE, Refused, RunFolder, open_storage
 from hpo.study import StudySpec
 from hpo.task import Check
 from hpo.verdict import Result, Verdict
-from hpo.wording import finite
+from hpo.wording import count, finite
 
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
@@ -61,15 +61,14 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     identity = swept.user_attrs.get("identity", {}) if swept else {}
     return Findings(
         study, datetime.now(UTC), _headline(found, promotion), found, promotion, _preflight(folder, identity),
-        _exhibits(folder), _provenance(study, folder, identity, logged),
+        _exhibits(folder, promotion), _provenance(study, folder, identity, logged, promotion),
         tuple(_missing(study, folder, found, promotion, logged)),
     )  # fmt: skip
 
 
 def _stored(name: str, folder: RunFolder) -> optuna.Study | None:
-    """A study of the storage, if it is there; opening must not create an empty database."""
-    file = folder.storage.removeprefix("sqlite:///")
-    if file != folder.storage and not os.path.exists(file):
+    """A study of the storage, if both are there."""
+    if folder.storage.startswith(SQLITE) and not (folder.database.exists() and folder.database.stat().st_size):
         return None
     try:
         return optuna.load_study(study_name=name, storage=open_storage(folder.storage))
@@ -99,6 +98,9 @@ _FLAGS = ("--smoke", "--force", "--json", "--debug")
 def _missing(study: StudySpec, folder: RunFolder, sweep: Sweep | None, promotion: Promotion | None,
              logged: Sequence[Mapping[str, Any]]) -> list[Missing]:  # fmt: skip
     found = []
+    if sweep is None and folder.numbers("sweep"):
+        found.append(Missing(f"The storage is missing, but {count(len(folder.numbers('sweep')), 'trial')} lie in "
+                             f"{folder.path / 'sweep'}.", command("rebuild", study, logged)))  # fmt: skip
     if not folder.preflight.exists():
         found.append(Missing("No preflight: nothing has proved that the task can be learned.",
                              command("preflight", study, logged)))  # fmt: skip
@@ -116,8 +118,9 @@ def _missing(study: StudySpec, folder: RunFolder, sweep: Sweep | None, promotion
 
 # -- sweep -----------------------------------------------------------------------------------------------------------
 def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
-    defaults = study.defaults()
-    trials = tuple(_trial(frozen, defaults) for frozen in stored.get_trials(deepcopy=False))
+    trials = tuple(_trial(frozen) for frozen in stored.get_trials(deepcopy=False))
+    first = next((trial for trial in trials if trial.params == study.defaults() and trial.state != "waiting"), None)
+    trials = tuple(replace(trial, default=trial is first) for trial in trials)
     ahead = _ahead(trials, study.task.direction)
     starts = [trial.began for trial in trials if trial.began]
     ends = [trial.ended for trial in trials if trial.ended]
@@ -133,7 +136,7 @@ def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
     )  # fmt: skip
 
 
-def _trial(frozen: FrozenTrial, defaults: Mapping[str, Any]) -> Trial:
+def _trial(frozen: FrozenTrial) -> Trial:
     state = _STATES[frozen.state]
     curve = {epoch: value for epoch, value in sorted(frozen.intermediate_values.items()) if finite(value) is not None}
     last = list(curve.values())[-1] if curve else None
@@ -142,13 +145,13 @@ def _trial(frozen: FrozenTrial, defaults: Mapping[str, Any]) -> Trial:
         frozen.number, state, finite(frozen.value) if state == "complete" else last, dict(frozen.params), curve,
         epochs=more.get("epochs", len(curve)), best_epoch=more.get("best_epoch"), seconds=finite(more.get("seconds")),
         began=frozen.datetime_start, ended=frozen.datetime_complete, reason=more.get("reason", ""),
-        default=dict(frozen.params) == dict(defaults) and state != "waiting",
     )  # fmt: skip
 
 
 def _ahead(trials: tuple[Trial, ...], direction: str) -> tuple[tuple[int, float], ...]:
     """The trials that were the best so far when they were completed, in the order of their numbers."""
-    sign, steps = 1 if direction == "minimize" else -1, []
+    sign = 1 if direction == "minimize" else -1
+    steps: list[tuple[int, float]] = []
     for trial in trials:
         if trial.state == "complete" and trial.value is not None and \
                 (not steps or sign * trial.value < sign * steps[-1][1]):  # fmt: skip
@@ -168,7 +171,7 @@ def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None,
     for frozen in stored.get_trials(deepcopy=False) if stored else ():
         key, seed = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
         if key in names and seed < chosen.seeds and frozen.state.is_finished():
-            runs.append((names[key], _trial(frozen, {})))
+            runs.append((names[key], _trial(frozen)))
     baselines = {one.name: crossed_interval(np.array([one.units])) for one in verdict.baselines if len(one.units) > 1} \
         if verdict else {}  # fmt: skip
     return Promotion(
@@ -192,13 +195,11 @@ def read_verdict(folder: RunFolder) -> Verdict | None:
 
 
 def _result(record: Mapping[str, Any]) -> Result:
-    def interval(one: Mapping[str, float] | None) -> Interval | None:
-        return Interval(one["mean"], one["low"], one["high"]) if one else None
-
+    test, ahead = record["test"], record["ahead_of_default"]
     return Result(
-        Candidate(**record["candidate"]), tuple(record["runs"]), record["full"], interval(record["test"]),
-        record["scores"], interval(record["ahead_of_default"]),
-        {name: interval(one) for name, one in record["ahead_of_baselines"].items()},
+        Candidate(**record["candidate"]), tuple(record["runs"]), record["full"], Interval(**test) if test else None,
+        record["scores"], Interval(**ahead) if ahead else None,
+        {name: Interval(**one) for name, one in record["ahead_of_baselines"].items()},
     )  # fmt: skip
 
 
@@ -236,8 +237,8 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
     if promotion and promotion.verdict:
         return _verdict_headline(promotion.verdict)
     if promotion:
-        return Headline("open", "promotion unfinished", f"The promotion has ended {len(promotion.runs)} of "
-                        f"{promotion.planned} runs; its verdict is still open.")  # fmt: skip
+        return Headline("open", "promotion unfinished", f"{len(promotion.runs)} of {promotion.planned} runs of the "
+                        "promotion have ended; its verdict is still open.")  # fmt: skip
     if sweep and sweep.best:
         return Headline("open", "not promoted", f"Trial {sweep.best.number} scored best at the cheap fidelity; nothing "
                         "has been promoted, so nothing is known about the full one.")  # fmt: skip
@@ -281,9 +282,9 @@ def _overfit(record: Mapping[str, Any]) -> Overfit:
     return Overfit(record["measure"], record["go"], record["caution"], curves)
 
 
-def _exhibits(folder: RunFolder) -> tuple[Exhibit, ...]:
+def _exhibits(folder: RunFolder, promotion: Promotion | None) -> tuple[Exhibit, ...]:
     index = folder.pictures / "index.json"
-    if not index.exists():
+    if not index.exists() or (promotion and not promotion.verdict):  # an earlier winner's
         return ()
     return tuple(
         Exhibit(one["title"], one.get("caption", ""),
@@ -295,9 +296,10 @@ def _exhibits(folder: RunFolder) -> tuple[Exhibit, ...]:
 
 
 def _provenance(study: StudySpec, folder: RunFolder, identity: Mapping[str, str],
-                commands: tuple[Mapping[str, Any], ...]) -> Provenance:  # fmt: skip
+                commands: tuple[Mapping[str, Any], ...], promotion: Promotion | None) -> Provenance:  # fmt: skip
     card_path = folder.export / export.CARD
-    card = json.loads(card_path.read_text()) if card_path.exists() else {}
+    judged = promotion is not None and promotion.verdict is not None
+    card = json.loads(card_path.read_text()) if judged and card_path.exists() else {}
     versions, whose = (card["versions"], "when the winner was exported") if card.get("versions") \
         else (commands[-1]["versions"], "of the last command") if commands and commands[-1].get("versions") \
         else (provenance.versions(), "when this report was written")  # fmt: skip
@@ -312,7 +314,7 @@ def _commands(folder: RunFolder) -> list[Mapping[str, Any]]:
     """The log's lines; a last one that a crash cut short is passed over."""
     if not folder.commands.exists():
         return []
-    found = []
+    found: list[Mapping[str, Any]] = []
     for line in folder.commands.read_text(errors="replace").splitlines():
         try:
             record = json.loads(line)

@@ -43,9 +43,14 @@ class Importances:
 
 def importances(study: optuna.Study, names: list[str], conditional: set[str]) -> Importances:
     """PED-ANOVA and fANOVA shares of the searched parameters. Never raises: what cannot be computed says why."""
-    complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    top = math.ceil(QUANTILE * complete)
+    values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    complete, top = len(values), math.ceil(QUANTILE * len(values))
     heard: list[str] = []
+    why_not = "it needs 2 completed trials" if complete < 2 else \
+        "all completed trials scored alike" if len(set(values)) == 1 else ""  # fmt: skip
+    if why_not:
+        none = tuple(Importance(name, "", skipped=tuple(names), why_not=why_not) for name in ("PED-ANOVA", "fANOVA"))
+        return Importances(none, complete, top, ())
     measures = (
         _measured(study, names, "PED-ANOVA", "What brings a trial into the best tenth?",
                   PedAnovaImportanceEvaluator(target_quantile=QUANTILE), heard),
@@ -61,7 +66,7 @@ def _measured(study: optuna.Study, names: list[str], measure: str, question: str
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             shares = {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}
-    except (ValueError, RuntimeError) as error:  # too few trials, or all with one value
+    except (ValueError, RuntimeError) as error:  # no parameter in all trials, or no variance to share out
         return Importance(measure, question, skipped=tuple(names), why_not=str(error).rstrip("."))
     heard += [f"{measure}: {warning.message}" for warning in caught
               if not issubclass(warning.category, optuna.exceptions.ExperimentalWarning)]  # fmt: skip

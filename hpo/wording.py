@@ -84,7 +84,7 @@ def better(direction: str) -> str:
 
 def duration(seconds: float | None) -> str:
     """Time in at most two units: 0.42 s, 12 s, 3 min 20 s, 2 h 05 min."""
-    if finite(seconds) is None:
+    if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds < 10:
         return f"{seconds:.2g} s"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.wording import number, setting
 
@@ -28,9 +28,8 @@ class Axis:
     def plotly(self, **more: Any) -> dict[str, Any]:
         """As the layout of a plotly axis."""
         shown = [math.log10(self.low), math.log10(self.high)] if self.log else [self.low, self.high]
-        ticks = {"tickvals": log_ticks(self.low, self.high)} if self.log else {}
-        if ticks:
-            ticks["ticktext"] = [number(tick, 3) for tick in ticks["tickvals"]]
+        at = log_ticks(self.low, self.high) if self.log else []
+        ticks = {"tickvals": at, "ticktext": [number(tick, 3) for tick in at]} if self.log else {}
         return {"type": "log" if self.log else "linear", "range": shown, **ticks, **more}
 
     def share(self, value: float) -> float:
@@ -84,7 +83,7 @@ class Scale:
     """A hyperparameter's range laid on [0, 1]: logarithms, whole numbers and choices alike."""
 
     name: str
-    distribution: BaseDistribution
+    distribution: FloatDistribution | IntDistribution | CategoricalDistribution
 
     @property
     def choices(self) -> list[Any] | None:
@@ -96,8 +95,8 @@ class Scale:
 
     def position(self, value: Any) -> float:
         """Where the value lies, from 0 to 1."""
-        if self.choices is not None:
-            return self.choices.index(value) / max(1, len(self.choices) - 1)
+        if isinstance(self.distribution, CategoricalDistribution):
+            return self.distribution.choices.index(value) / max(1, len(self.distribution.choices) - 1)
         low, high, value = self.distribution.low, self.distribution.high, float(value)
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
@@ -105,10 +104,11 @@ class Scale:
 
     def ticks(self, most: int = 5) -> dict[float, str]:
         """Position -> label; the ends of a numeric range always among them."""
-        if self.choices is not None:
-            return {self.position(choice): setting(choice) for choice in self.choices}
+        if isinstance(self.distribution, CategoricalDistribution):
+            return {self.position(choice): setting(choice) for choice in self.distribution.choices}
         low, high = self.distribution.low, self.distribution.high
-        steps = range(low, high + 1, self.distribution.step) if isinstance(self.distribution, IntDistribution) else []
+        whole = self.distribution if isinstance(self.distribution, IntDistribution) else None
+        steps = range(whole.low, whole.high + 1, whole.step) if whole else []
         if 0 < len(steps) <= most + 1:
             return {self.position(step): number(step) for step in steps}
         between = log_ticks(low, high, most) if self.log else round_ticks(low, high, most)
@@ -130,11 +130,11 @@ def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 def near_edge(scale: Scale, values: Iterable[Any], share: float = 0.05) -> str:
     """"lower" or "upper" where all the values crowd at that end of a numeric range."""
-    places = [scale.position(value) for value in values] if scale.choices is None else []
-    if not places or isinstance(scale.distribution, CategoricalDistribution):
+    places = [scale.position(value) for value in values]
+    if not places or scale.choices is not None:
         return ""
     return "lower" if max(places) <= share else "upper" if min(places) >= 1 - share else ""
 
 
 def scales(space: Mapping[str, BaseDistribution]) -> list[Scale]:
-    return [Scale(name, distribution) for name, distribution in space.items()]
+    return [Scale(name, cast(Any, distribution)) for name, distribution in space.items()]

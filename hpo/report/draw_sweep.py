@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 
 import numpy as np
 import plotly.graph_objects as go
@@ -28,7 +27,7 @@ from hpo.report.drawing import (
     safe,
 )
 from hpo.report.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT, SURFACE
-from hpo.wording import amount, count, duration, label, listed, number, setting
+from hpo.wording import amount, count, label, listed, number, setting
 
 DEFAULT_KEY = Key("default", "diamond", "the default")
 BEST_KEY = Key("ink", "ring", "the best")
@@ -51,8 +50,8 @@ def history(sweep: Sweep, goal: str) -> Drawing:
                 lambda trial: worst if trial.value is None else trial.value)  # fmt: skip
     if sweep.best:
         _name_best(figure, sweep.best, axis, len(sweep.trials), sweep.direction)
-    keys = keys_for([*shown, *unscored], Key("complete", "line", "best so far"))
-    keys = (*keys, DEFAULT_KEY) if sweep.default else keys
+    more = [Key("complete", "line", "best so far")] if sweep.ahead else []
+    keys = keys_for([*shown, *unscored], *more, *([DEFAULT_KEY] if sweep.default else []))
     return Drawing("history", "Every trial, and the best so far", _history_point(sweep, goal, axis), figure, keys)
 
 
@@ -74,7 +73,7 @@ def _add_states(figure: go.Figure, trials: list[Trial], x: Callable[[Trial], flo
 def _name_best(figure: go.Figure, best: Trial, axis: Axis, trials: int, direction: str) -> None:
     right = best.number > trials / 2
     note(figure, f"trial {best.number}: {number(best.value)}", x=best.number,
-         y=math.log10(best.value) if axis.log else best.value, xanchor="right" if right else "left",
+         y=math.log10(best.score) if axis.log else best.score, xanchor="right" if right else "left",
          yshift=-15 if direction == "minimize" else 15)  # fmt: skip
 
 
@@ -116,7 +115,8 @@ def curves(sweep: Sweep, goal: str) -> Drawing:
     for trial, colour in ((sweep.best, COMPLETE), (sweep.default, DEFAULT)):
         if trial and trial.curve:
             figure.add_trace(line([_curve(trial)], colour, 3))
-            figure.add_trace(dots([max(trial.curve) + 1], [trial.value], [hover(trial)], colour, "circle", 8))
+            symbol = "circle" if trial.state == "complete" else "x"
+            figure.add_trace(dots([max(trial.curve) + 1], [trial.value], [hover(trial)], colour, symbol, 8))
     more = [Key("complete", "line", f"the best, trial {sweep.best.number}")] if sweep.best else []
     more += [Key("default", "line", "the default")] if sweep.default and sweep.default.curve else []
     point = _curves_point(sweep)
@@ -130,8 +130,8 @@ def _curve(trial: Trial) -> tuple[list[int], list[float], str]:
 
 
 def _curves_point(sweep: Sweep) -> str:
-    counted = [f"{count(sweep.counts[state], 'trial')} {said}" for state, said in
-               (("complete", "ran to the end"), ("pruned", "stopped early"), ("failed", "failed"))
+    ends: dict[State, str] = {"complete": "ran to the end", "pruned": "stopped early", "failed": "failed"}
+    counted = [f"{count(sweep.counts[state], 'trial')} {said}" for state, said in ends.items()
                if sweep.counts.get(state)]  # fmt: skip
     text = (listed(counted) or "No trial has ended") + "."
     if sweep.counts.get("pruned") and sweep.saved:
@@ -296,61 +296,3 @@ def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:
                           else f"{scale.name} ({number(min(values), 3)} to {number(max(values), 3)})")  # fmt: skip
     few = f"The best {len(top)} completed trials"
     return f"{few} agree on {listed(narrow)}." if narrow else f"{few} agree on no parameter."
-
-
-def timeline(sweep: Sweep) -> Drawing | None:
-    """When each trial ran, beside which others. None where nothing has begun."""
-    begun = sorted((trial for trial in sweep.trials if trial.began), key=lambda trial: (trial.began, trial.number))
-    if not begun:
-        return None
-    start = begun[0].began
-    until = max(trial.ended or trial.began for trial in begun)
-    span = max((until - start).total_seconds(), 1e-3)
-    units = (("h", 3600), ("min", 60), ("s", 1))
-    unit, size = next((name, size) for name, size in units if span >= 3 * size or size == 1)
-    lanes = _lanes(begun, until)
-    rows = max(lanes.values()) + 1
-    figure = blank(90 + 30 * rows, x={"title": {"text": f"{unit} since the start"}, "range": [0, 1.01 * span / size]},
-                   y={"tickvals": list(range(rows)), "ticktext": [str(lane + 1) for lane in range(rows)],
-                      "title": {"text": "at once"}, "range": [rows - 0.4, -0.6], "showgrid": False},
-                   barmode="overlay", bargap=0.25)  # fmt: skip
-    for state in ENDED:
-        group = [trial for trial in begun if trial.state == state]
-        if group:
-            figure.add_trace(_bars_of(group, state, lanes, start, until, size))
-    return Drawing("timeline", "When the trials ran", _timeline_point(sweep, begun, rows), figure,
-                   tuple(Key(key.role, "square", key.text) for key in keys_for(begun)))  # fmt: skip
-
-
-def _bars_of(group: list[Trial], state: State, lanes: dict[int, int], start: datetime, until: datetime,
-             size: int) -> go.Bar:  # fmt: skip
-    lengths = [((trial.ended or until) - trial.began).total_seconds() for trial in group]
-    return go.Bar(
-        base=[(trial.began - start).total_seconds() / size for trial in group], x=[length / size for length in lengths],
-        y=[lanes[trial.number] for trial in group], orientation="h", hoverinfo="text", textposition="none",
-        text=[f"{hover(trial)}<br>{duration(length)}" for trial, length in zip(group, lengths, strict=True)],
-        marker={"color": STATE_COLOUR[state], "line": {"color": SURFACE, "width": 1},
-                "pattern": {"shape": "/" if state == "failed" else "", "fgcolor": SURFACE, "size": 5,
-                            "bgcolor": STATE_COLOUR[state]}},
-    )  # fmt: skip
-
-
-def _lanes(begun: list[Trial], until: datetime) -> dict[int, int]:
-    """Trial number -> the first lane that is free when it begins: as many lanes as trials ran at once."""
-    free: list[datetime] = []
-    lanes = {}
-    for trial in begun:
-        lane = next((index for index, end in enumerate(free) if end <= trial.began), len(free))
-        free[lane : lane + 1] = [trial.ended or until]
-        lanes[trial.number] = lane
-    return lanes
-
-
-def _timeline_point(sweep: Sweep, begun: list[Trial], rows: int) -> str:
-    text = f"{count(len(begun), 'trial')} in {duration(sweep.wall_seconds)} from first to last, " \
-           f"up to {rows} at once."  # fmt: skip
-    timed = [trial for trial in begun if trial.seconds is not None]
-    if timed:
-        slowest = max(timed, key=lambda trial: trial.seconds)
-        text += f" The longest trained for {duration(slowest.seconds)} (trial {slowest.number})."
-    return text

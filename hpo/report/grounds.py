@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hpo.findings import Findings, Preflight
 from hpo.report import draw_promotion
-from hpo.report.markup import Cell, Section, badge, block, caveats, chart, code, numeric, section, table, text_of, words
+from hpo.report.markup import (
+    Cell,
+    Rows,
+    Section,
+    badge,
+    block,
+    caveats,
+    chart,
+    code,
+    numeric,
+    section,
+    table,
+    text_of,
+    words,
+)
 from hpo.space import describe, distribution_of
 from hpo.study import StudySpec
 from hpo.task import Check, Fidelity
@@ -41,7 +56,7 @@ def _cost(one: Preflight) -> str:
 def checks(found: Sequence[Check], name: str) -> str:
     """Conditions as a table; where to look stands only beside those that did not pass."""
     wrong = any(check.look_at for check in found if check.status in ("no-go", "caution"))
-    rows = [[check.name, Cell(badge(check.status)), words(check.seen), words(check.allowed),
+    rows: Rows = [[check.name, Cell(badge(check.status)), words(check.seen), words(check.allowed),
              *([words(check.look_at if check.status in ("no-go", "caution") else "")] if wrong else [])]
             for check in found]  # fmt: skip
     return table(["Check", "Status", "Seen", "Allowed", *(["Look at"] if wrong else [])], rows, name=name)
@@ -90,8 +105,8 @@ def _commands(found: Findings) -> str:
     if not logged:
         again = "\n".join(f"hpo {verb} {found.study.name}" for verb in VERBS)
         return f"<p>None was logged. These make it again:</p>{code(again)}"
-    rows = [[str(line.get("at", ""))[:19].replace("T", " "), Cell(f"<code>{text_of(line['command'])}</code>", "words")]
-            for line in logged]  # fmt: skip
+    rows: Rows = [[str(line.get("at", ""))[:19].replace("T", " "),
+                   Cell(f"<code>{text_of(line['command'])}</code>", "words")] for line in logged]  # fmt: skip
     return table(["At (UTC)", "Command"], rows, name="Commands")
 
 
@@ -101,10 +116,10 @@ def _space(found: Findings) -> str:
     best = winner.candidate if winner else found.sweep.best if found.sweep else None
     chosen = best.params if best else {}
 
-    def value(params: object, name: str) -> Cell:
+    def value(params: Mapping[str, Any], name: str) -> Cell:
         return words(setting(params[name]) if name in params else NOTHING, "num")
 
-    rows = [[name, Cell(f"<code>{text_of(describe(distribution_of(entry)))}</code> "
+    rows: Rows = [[name, Cell(f"<code>{text_of(describe(distribution_of(entry)))}</code> "
                         f"{text_of(conditions.get(name, ''))}", "words"),
              value(defaults, name), value(chosen, name)] for name, entry in found.study.space.items()]  # fmt: skip
     heads = ["Default", "Winner" if winner else "Best cheap"]

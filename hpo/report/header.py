@@ -47,7 +47,7 @@ def _tiles(found: Findings) -> Iterator[str]:
         where = f"trial {sweep.best.number}, on validation"
         yield _tile("Best cheap score", number(sweep.best.value), where, unit(goal))
     if sweep:
-        yield _tile("Trials", str(sweep.ended), _states(sweep), f"of {sweep.planned}")
+        yield _tile("Trials", str(sweep.ended), _states(sweep), f"of {max(sweep.planned, sweep.ended)}")
         promoted = promotion.seconds if promotion else 0.0
         more = f", promotion {duration(promoted)}" if promoted else ""
         yield _tile("Time spent training", duration(sweep.seconds + promoted), f"sweep {duration(sweep.seconds)}{more}")

@@ -80,6 +80,9 @@ class Cell:
         return f"<td{kind}{value}>{self.html}</td>"
 
 
+Rows = list[list[Cell | str]]
+
+
 def numeric(value: Any, text: str = "") -> Cell:
     """A number, on the right; what is missing is sorted last."""
     return Cell(text_of(text or number(value)), "num", "" if finite(value) is None else value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo.findings import Exhibit, Findings, Promotion, Trial
 from hpo.report import draw_promotion
-from hpo.report.markup import Cell, Section, charts, folded, numeric, plot, section, table, text_of, words
+from hpo.report.markup import Cell, Rows, Section, charts, folded, numeric, plot, section, table, text_of, words
 from hpo.selection import DEFAULT
 from hpo.verdict import Result, Verdict
 from hpo.wording import NOTHING, count, duration, interval, label, number, setting
@@ -73,7 +73,7 @@ def _configurations(verdict: Verdict) -> str:
     defaults = next((one.candidate.params for one in verdict.results if one.candidate.name == DEFAULT), {})
     names = list(dict.fromkeys(name for one in verdict.results for name in one.candidate.params))
     heads = [one.candidate.name for one in verdict.results]
-    rows = [[name, *(_value(one.candidate.params, name, defaults) for one in verdict.results)] for name in names]
+    rows: Rows = [[name, *(_value(one.candidate.params, name, defaults) for one in verdict.results)] for name in names]
     return table(["Parameter", *heads], rows, name="Promoted configurations", numbers=heads)
 
 
@@ -89,14 +89,14 @@ def _scores(verdict: Verdict) -> str:
     named = [(one.candidate.name, one.scores) for one in verdict.results]
     named += [(one.name, one.scores) for one in verdict.baselines]
     scores = dict.fromkeys(score for _, scores in named for score in scores)
-    rows = [[f"{label(score)}{', the goal' if score == verdict.goal else ''}",
+    rows: Rows = [[f"{label(score)}{', the goal' if score == verdict.goal else ''}",
              *(numeric(values.get(score)) for _, values in named)] for score in scores]  # fmt: skip
     heads = [name for name, _ in named]
     return table(["Score", *heads], rows, name="All scores on the test split", numbers=heads)
 
 
 def _runs_so_far(one: Promotion, goal: str) -> str:
-    rows = [[name, state(run), numeric(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
+    rows: Rows = [[name, state(run), numeric(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
             for name, run in one.runs]  # fmt: skip
     heads = ["Configuration", "State", f"Full {label(goal)}, on validation", "Time", "Reason"]
     return table(heads, rows, name="Runs of the promotion", numbers=heads[2:4]) if rows else ""

@@ -9,6 +9,7 @@ from hpo import study as studies
 from hpo.findings import Findings, Sweep, Trial
 from hpo.report import draw_sweep
 from hpo.report.axes import scales
+from hpo.report.draw_timeline import timeline
 from hpo.report.drawing import keys_for
 from hpo.report.markup import (
     Cell,
@@ -36,14 +37,14 @@ def sweep(found: Findings) -> Section | None:
     lead = (f"{count(len(study.space), 'parameter')} searched at the cheap fidelity, {one.epochs_each} epochs a trial, "
             f"scored by {text_of(label(goal))} on validation; {better(study.task.direction)}.")  # fmt: skip
     if all(trial.value is None for trial in one.trials):
-        return section("sweep", "Sweep", f"{lead} No trial has a score yet.", chart(draw_sweep.timeline(one)))
+        return section("sweep", "Sweep", f"{lead} No trial has a score yet.", chart(timeline(one)))
     searched = scales(studies.distributions(study.space))
     marks = legend((*keys_for(one.trials, *([draw_sweep.DEFAULT_KEY] if one.default else [])), draw_sweep.BEST_KEY))
     return section(
         "sweep", "Sweep", lead, chart(draw_sweep.history(one, goal)), chart(draw_sweep.curves(one, goal)),
         block("What mattered", _importances(one)),
         block("One parameter at a time", marks + charts(draw_sweep.slices(one, searched, goal), "small")),
-        chart(draw_sweep.parallel(one, searched, goal)), chart(draw_sweep.timeline(one)),
+        chart(draw_sweep.parallel(one, searched, goal)), chart(timeline(one)),
     )  # fmt: skip
 
 

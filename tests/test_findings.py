@@ -1,0 +1,329 @@
+"""Findings against the same numbers taken from the database with plain SQL, from closed forms, and at every stage."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from hpo import wording
+from hpo.findings import Sweep
+from hpo.gather import collect, command
+from hpo.importance import importances
+from hpo.space import choose, distribution_of, log, uniform, when
+from hpo.statistics import Interval
+from hpo.storage import Refused, RunFolder, open_storage
+from tests.finished import HOSTILE, PREFLIGHT, STUDY, finished
+from tests.toy import toy_study
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return finished(tmp_path)
+
+
+def query(folder: RunFolder, sql: str, *values: object) -> list[tuple]:
+    with sqlite3.connect(folder.database) as database:
+        return database.execute(sql, values).fetchall()
+
+
+def of_sweep(folder: RunFolder, columns: str, more: str = "") -> list[tuple]:
+    return query(folder, f"select {columns} from trials join studies using (study_id) {more} "
+                 "where study_name = ? order by number", STUDY.name)  # fmt: skip
+
+
+# -- the same numbers as in the storage ------------------------------------------------------------------------------
+def test_every_trial_is_there_with_its_state_and_value(folder: RunFolder) -> None:
+    found = collect(STUDY, folder).sweep.trials
+    states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    assert [(t.number, t.state) for t in found] == [(n, states[s]) for n, s in of_sweep(folder, "number, state")]
+    values = dict(of_sweep(folder, "number, value", "join trial_values using (trial_id)"))
+    assert {t.number: t.value for t in found if t.state == "complete"} == \
+        {number: value for number, value in values.items() if found[number].state == "complete"}  # fmt: skip
+
+
+def test_curves_are_what_was_reported(folder: RunFolder) -> None:
+    reported: dict[int, dict[int, float]] = {}
+    for number, step, value in of_sweep(folder, "number, step, intermediate_value",
+                                        "join trial_intermediate_values using (trial_id)"):  # fmt: skip
+        reported.setdefault(number, {})[step] = value
+    assert {t.number: dict(t.curve) for t in collect(STUDY, folder).sweep.trials if t.curve} == reported
+
+
+def test_best_default_counts_and_time(folder: RunFolder) -> None:
+    sweep = collect(STUDY, folder).sweep
+    rows = of_sweep(folder, "value, number", "join trial_values using (trial_id)")
+    complete = {number for number, state in of_sweep(folder, "number, state") if state == "COMPLETE"}
+    best = min((value, number) for value, number in rows if number in complete)
+    assert (sweep.best.value, sweep.best.number) == best
+    assert sweep.default.number == 0  # trial 0 is the default configuration
+    assert sum(sweep.counts.values()) == len(of_sweep(folder, "number"))
+    results = [json.loads(path.read_text()) for path in folder.path.glob("sweep/*/result.json")]
+    assert sweep.seconds == pytest.approx(sum(result["seconds"] for result in results))
+    trained = sum(len(result["history"]) for result in results)
+    assert sweep.saved == pytest.approx(1 - trained / (STUDY.cheap.epochs * len(results)))
+
+
+def test_best_so_far_follows_the_running_minimum(folder: RunFolder) -> None:
+    sweep = collect(STUDY, folder).sweep
+    values = [math.inf if t.state != "complete" else t.value for t in sweep.trials]
+    running = np.minimum.accumulate(values)
+    drawn = np.full(len(values), np.inf)
+    for number, value in sweep.ahead:
+        drawn[number:] = value
+    np.testing.assert_array_equal(drawn, running)
+    assert [trial.value for trial in sweep.ranked] == sorted(value for value in values if value < math.inf)
+
+
+def test_highest_comes_first_where_more_is_better() -> None:
+    optimistic = optuna.create_study(direction="maximize")
+    optimistic.add_trials([create_trial(value=value, params={"x": 0.5}, distributions={"x": uniform(0, 1)})
+                           for value in (1.0, 3.0, 2.0)])  # fmt: skip
+    from hpo.gather import _ahead, _trial
+
+    trials = tuple(_trial(frozen) for frozen in optimistic.trials)
+    assert _ahead(trials, "maximize") == ((0, 1.0), (1, 3.0))
+    sweep = Sweep(trials, "maximize", 3, 1, {}, None, None, (), 0.0, None, importances(optimistic, ["x"], set()))
+    assert [trial.value for trial in sweep.ranked] == [3.0, 2.0, 1.0]
+
+
+def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> None:
+    promotion = collect(STUDY, folder).promotion
+    for result in promotion.verdict.results:
+        units = [json.loads((folder.trial("promotion", run["number"]) / "result.json").read_text())["units"]
+                 for run in result.runs]  # fmt: skip
+        assert result.test.mean == pytest.approx(np.mean(units))
+    baseline, = promotion.verdict.baselines
+    assert promotion.baselines[baseline.name].mean == pytest.approx(np.mean(baseline.units))
+    assert promotion.best_baseline is baseline
+
+
+def test_rank_correlation_from_its_definition(folder: RunFolder) -> None:
+    """Spearman without ties: 1 - 6 sum d^2 / (n (n^2 - 1))."""
+    agreement = collect(STUDY, folder).promotion.agreement
+    cheap, full = (np.argsort(np.argsort([point[axis] for point in agreement.points])) for axis in (1, 2))
+    n = len(agreement.points)
+    assert n == STUDY.keep + 1
+    assert agreement.spearman == pytest.approx(1 - 6 * float(((cheap - full) ** 2).sum()) / (n * (n * n - 1)))
+
+
+# -- every stage -----------------------------------------------------------------------------------------------------
+def commands(folder: RunFolder) -> list[str]:
+    return [one.command for one in collect(STUDY, folder).missing]
+
+
+def forget_promotion(folder: RunFolder) -> None:
+    for path in (folder.selection, folder.path / "verdict.json"):
+        path.unlink(missing_ok=True)
+    for path in (folder.export, folder.pictures, folder.path / "promotion"):
+        shutil.rmtree(path, ignore_errors=True)
+    optuna.delete_study(study_name=f"{STUDY.name}.promotion", storage=open_storage(folder.storage))
+
+
+def test_a_finished_study_misses_nothing(folder: RunFolder) -> None:
+    found = collect(STUDY, folder)
+    assert not found.missing
+    assert found.headline.sentence == found.promotion.verdict.sentence
+    assert found.sweep.trials[-1].reason == HOSTILE
+
+
+def test_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="hpo sweep toy"):
+        collect(STUDY, RunFolder(tmp_path / "none"))
+
+
+def test_an_empty_folder_stays_empty(tmp_path: Path) -> None:
+    found = collect(STUDY, RunFolder(tmp_path))
+    assert (found.sweep, found.promotion, found.preflight) == (None, None, None)
+    assert commands(RunFolder(tmp_path)) == ["hpo preflight toy", "hpo sweep toy", "hpo promote toy"]
+    assert not list(tmp_path.iterdir())  # asking for a report creates no database
+
+
+def test_trials_without_their_storage_can_be_rebuilt(folder: RunFolder) -> None:
+    folder.database.unlink()
+    missing = collect(STUDY, folder).missing[0]
+    assert "9 trials" in missing.what
+    assert missing.command == "hpo rebuild toy --runs there"
+
+
+def test_without_promotion_it_says_how_to_promote(folder: RunFolder) -> None:
+    forget_promotion(folder)
+    found = collect(STUDY, folder)
+    assert commands(folder) == ["hpo promote toy --runs there"]
+    assert found.promotion is None
+    assert found.headline.status == "open"
+
+
+def test_an_interrupted_promotion_shows_its_runs(folder: RunFolder) -> None:
+    (folder.path / "verdict.json").unlink()
+    found = collect(STUDY, folder)
+    assert found.promotion.verdict is None
+    assert not found.exhibits  # an earlier winner's
+    assert not found.provenance.card
+    assert len(found.promotion.runs) == found.promotion.planned == (STUDY.keep + 1) * STUDY.seeds
+    assert commands(folder) == ["hpo promote toy --runs there"]
+
+
+def test_a_verdict_of_an_earlier_selection_is_not_shown(folder: RunFolder) -> None:
+    folder.selection.touch()
+    found = collect(STUDY, folder)
+    assert found.promotion.verdict is None
+    assert any("earlier promotion" in note for note in found.promotion.notes)
+
+
+def test_a_sweep_that_went_on_is_told(folder: RunFolder) -> None:
+    notes = collect(STUDY, folder).promotion.notes  # the failed trial was added after the promotion
+    assert len(notes) == 1
+    assert "9 trials" in notes[0]
+    assert "10 have" in notes[0]
+
+
+def test_an_unfinished_sweep_is_told(folder: RunFolder) -> None:
+    study = optuna.load_study(study_name=STUDY.name, storage=open_storage(folder.storage))
+    study.set_user_attr("trials", 30)
+    assert "hpo sweep toy --runs there" in commands(folder)
+
+
+@pytest.mark.parametrize("states", [(TrialState.PRUNED,) * 3, (TrialState.FAIL,), (TrialState.RUNNING,), ()])
+def test_a_sweep_without_a_completed_trial(tmp_path: Path, states: tuple[TrialState, ...]) -> None:
+    folder = RunFolder(tmp_path)
+    stored(folder, [create_trial(state=state, params=STUDY.defaults(), distributions=plain_space(),
+                                 intermediate_values={0: 2.0} if state is TrialState.PRUNED else {})
+                    for state in states])  # fmt: skip
+    found = collect(STUDY, folder)
+    assert found.sweep.best is None
+    assert all(one.why_not for one in found.sweep.importances.measures)
+
+
+def test_no_number_that_is_not_finite(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    stored(folder, [
+        create_trial(state=TrialState.PRUNED, params=STUDY.defaults(), distributions=plain_space(),
+                     intermediate_values={0: 3.0, 1: math.nan}),
+        create_trial(value=math.inf, params=STUDY.defaults(), distributions=plain_space()),
+    ])  # fmt: skip
+    pruned, endless = collect(STUDY, folder).sweep.trials
+    assert (pruned.value, dict(pruned.curve), endless.value) == (3.0, {0: 3.0}, None)
+    assert collect(STUDY, folder).sweep.best is None
+
+
+def plain_space() -> dict:
+    return {name: distribution_of(entry) for name, entry in STUDY.space.items()}
+
+
+def stored(folder: RunFolder, trials: list[optuna.trial.FrozenTrial]) -> None:
+    study = optuna.create_study(study_name=STUDY.name, storage=open_storage(folder.storage, create=True))
+    study.add_trials(trials)
+
+
+def test_preflight_of_other_code_is_stale(folder: RunFolder) -> None:
+    assert collect(STUDY, folder).preflight.stale == ()
+    record = json.loads(folder.preflight.read_text())
+    folder.preflight.write_text(json.dumps({**record, "identity": {**record["identity"], "code": "other"}}))
+    found = collect(STUDY, folder).preflight
+    assert found.stale == ("code",)
+    assert found.forced
+    assert found.overfit.curves["shuffled"] == (1.5, None)
+    assert [check.name for check in found.checks] == [check["name"] for check in PREFLIGHT["checks"]]
+
+
+def test_a_torn_command_log_keeps_its_whole_lines(folder: RunFolder) -> None:
+    line, = collect(STUDY, folder).provenance.commands
+    assert line["command"] == "hpo run toy --runs there"
+
+
+@pytest.mark.parametrize(("logged", "expected"), [
+    ("", "hpo promote toy"),
+    ("hpo sweep studies/toy.py", "hpo promote studies/toy.py"),
+    ("hpo sweep --workers 2 studies/toy.py --smoke --trials 9", "hpo promote studies/toy.py --smoke"),
+    ("hpo sweep --runs=/data/runs toy --data /d --force", "hpo promote toy --runs=/data/runs --data /d"),
+])  # fmt: skip
+def test_commands_are_given_as_the_last_one_was(logged: str, expected: str) -> None:
+    assert command("promote", STUDY, [{"command": logged}] if logged else []) == expected
+
+
+# -- importances -----------------------------------------------------------------------------------------------------
+def planted(count: int, *, conditional: bool = False) -> optuna.Study:
+    """y = x, and z does nothing; a third parameter stands where the switch is on."""
+    study, rng = optuna.create_study(), np.random.default_rng(0)
+    for index in range(count):
+        params, space = {"x": rng.random(), "z": rng.random()}, {"x": uniform(0, 1), "z": uniform(0, 1)}
+        if conditional and index % 2:
+            params, space = {**params, "c": 0.5}, {**space, "c": uniform(0, 1)}
+        study.add_trial(create_trial(value=params["x"], params=params, distributions=space))
+    return study
+
+
+def test_both_measures_find_the_planted_driver() -> None:
+    found = importances(planted(60), ["x", "z"], set())
+    assert [next(iter(one.shares)) for one in found.measures] == ["x", "x"]
+    assert all(sum(one.shares.values()) == pytest.approx(1) for one in found.measures)
+    assert (found.complete, found.top, found.caveats) == (60, 6, ())
+
+
+def test_few_trials_are_a_caveat() -> None:
+    caveat, = importances(planted(12), ["x", "z"], set()).caveats
+    assert "2 of 12" in caveat
+
+
+def test_what_a_measure_skips_is_named() -> None:
+    found = importances(planted(60, conditional=True), ["x", "z", "c"], {"c"})
+    assert [one.skipped for one in found.measures] == [(), ("c",)]
+    assert any("fANOVA skips" in caveat and "c" in caveat for caveat in found.caveats)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_trials_say_so(count: int) -> None:
+    assert all(one.why_not for one in importances(planted(count), ["x", "z"], set()).measures)
+
+
+def test_a_flat_objective_says_so_and_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:
+    study = optuna.create_study()
+    study.add_trials([create_trial(value=1.0, params={"x": x / 9}, distributions={"x": uniform(0, 1)})
+                      for x in range(9)])  # fmt: skip
+    assert all("alike" in one.why_not for one in importances(study, ["x"], set()).measures)
+    assert not recwarn.list
+
+
+def test_conditions_are_told() -> None:
+    study = toy_study(space={"recipe.lr": log(1e-3, 0.3), "recipe.channels_last": choose(False, True),
+                             "task.shift": when("recipe.channels_last", True, uniform(-1, 1))})  # fmt: skip
+    assert replace(study).defaults().keys() == {"recipe.lr", "recipe.channels_last"}
+
+
+# -- wording ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("value", "text"), [
+    (0.0656101, "0.06561"), (12345.6, "12,346"), (0.1, "0.1"), (1e-5, "1e-5"), (math.nan, "–"), (None, "–"),
+    (-math.inf, "–"), (3, "3"), (2.5e12, "2.500e+12"),
+])  # fmt: skip
+def test_numbers(value: float, text: str) -> None:
+    assert wording.number(value) == text
+
+
+def test_intervals_have_the_digits_that_their_width_allows() -> None:
+    assert wording.interval(Interval(0.010949, 0.0098, 0.0121)) == "0.0109 [0.0098, 0.0121]"
+    assert wording.interval(Interval(31.3412, 30.9, 31.8), signed=True) == "+31.34 [+30.90, +31.80]"
+    assert wording.interval(Interval(1.0, 1.0, 1.0)) == "1 [1, 1]"
+    assert wording.interval(None) == "–"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (0.0261, "0.026 s"), (9.99, "10 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, "–"),
+    (3599.9, "1 h 00 min"),
+])  # fmt: skip
+def test_durations(seconds: float, text: str) -> None:
+    assert wording.duration(seconds) == text
+
+
+def test_units() -> None:
+    assert wording.label("psnr_db") == "psnr (dB)"
+    assert wording.label("mse") == "mse"
+    assert wording.amount(31.337, "psnr_db") == "31.34 dB"

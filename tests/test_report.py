@@ -1,0 +1,292 @@
+"""The page in a real browser: it asks for nothing, complains of nothing, and can be read and sorted at every stage."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from hpo import checkpoint, report
+from hpo.report import write_report
+from hpo.report.axes import Axis, Scale, axis_of, log_ticks
+from hpo.report.palette import COLOURS
+from hpo.space import choose, distribution_of, integer, log, uniform, when
+from hpo.storage import RunFolder, open_storage
+from hpo.study import StudySpec
+from tests.finished import HOSTILE, STUDY, finished
+from tests.toy import toy_study
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    """The system's Chromium; where it is missing, what it would have shown stays unproved, and the skip says so."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="REPORT NOT OPENED IN A BROWSER: no playwright")
+    where = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if where is None:
+        pytest.skip("REPORT NOT OPENED IN A BROWSER: no Chromium on this machine")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=where, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium) -> Iterator:
+    """Open a page and wait until it is drawn. Gives the tab, its requests and its complaints."""
+    contexts = []
+
+    def opened(path: Path, *, width: int = 1280, scheme: str = "light") -> SimpleNamespace:
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        tab, requests, complaints = contexts[-1].new_page(), [], []
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(path.as_uri())
+        tab.wait_for_selector(f"html[data-drawn={scheme}]", state="attached", timeout=60_000)
+        return SimpleNamespace(tab=tab, requests=requests, complaints=complaints)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return finished(tmp_path)
+
+
+class Words(HTMLParser):
+    """What a page says: its text without scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.said, self.silent = [], 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.silent += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.silent -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self.silent:
+            self.said.append(data)
+
+    @classmethod
+    def of(cls, path: Path) -> str:
+        return " ".join(" ".join(cls(path.read_text()).said).split())
+
+
+def stored(folder: RunFolder, study: StudySpec, trials: list[optuna.trial.FrozenTrial]) -> RunFolder:
+    folder.path.mkdir()
+    storage = open_storage(folder.storage, create=True)
+    optuna.create_study(study_name=study.name, storage=storage, direction=study.task.direction).add_trials(trials)
+    return folder
+
+
+# -- in a browser ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_it_asks_for_nothing_and_complains_of_nothing(folder: RunFolder, browse, width: int, scheme: str) -> None:
+    page = browse(write_report(STUDY, folder), width=width, scheme=scheme)
+    assert page.requests == [folder.report.as_uri()]
+    assert page.complaints == []
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width  # tables scroll in boxes of their own
+    figures = page.tab.locator(".plot")
+    assert figures.count() >= 12
+    assert page.tab.locator(".plot .main-svg").count() >= figures.count()
+    assert page.tab.evaluate("window.owned") is None
+
+
+def test_the_policy_forbids_the_network(folder: RunFolder, browse) -> None:
+    tab = browse(write_report(STUDY, folder)).tab
+    script = "fetch('http://localhost:9/').then(() => 'sent', error => 'refused')"
+    assert tab.evaluate(script) == "refused"
+    assert "default-src 'none'" in tab.locator("meta[http-equiv]").get_attribute("content")
+
+
+def test_figures_follow_the_readers_scheme(folder: RunFolder, browse) -> None:
+    tab = browse(write_report(STUDY, folder)).tab
+    text = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+    light = tab.evaluate(text)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_selector("html[data-drawn=dark]", state="attached")
+    assert [light, tab.evaluate(text)] == [rgb(one) for one in COLOURS["soft"]]
+    tab.emulate_media(media="print", color_scheme="dark")  # paper is white, whatever the screen was
+    assert tab.evaluate("getComputedStyle(document.body).color") == rgb(COLOURS["ink"].light)
+
+
+def rgb(colour: str) -> str:
+    return f"rgb({', '.join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+
+def test_the_trials_can_be_sorted_with_the_keyboard(folder: RunFolder, browse) -> None:
+    tab = browse(write_report(STUDY, folder)).tab
+    header = tab.locator("#trials th", has_text="mse")
+    cells = "[...document.querySelectorAll('#trials tbody tr')].map(row => row.cells[1].dataset.value)"
+
+    def shown() -> list[float]:
+        values = tab.evaluate(cells)
+        assert values[-1] == ""  # the failed trial has no score, and stays at the end either way
+        return [float(value) for value in values[:-1]]
+
+    header.locator("button").focus()
+    tab.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") == "ascending"
+    ascending = shown()
+    assert ascending == sorted(ascending)
+    tab.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") == "descending"
+    assert shown() == ascending[::-1]
+    assert tab.locator("#trials th[aria-sort]").count() == 1
+
+    tab.locator("#trials th", has_text="State").locator("button").click()
+    states = tab.evaluate("[...document.querySelectorAll('#trials tbody tr')].map(row => row.cells[2].dataset.value)")
+    assert states == sorted(states)
+    assert {"complete", "failed", "pruned"} >= set(states) > {"complete"}
+
+
+def rich_study() -> StudySpec:
+    space = {"recipe.lr": log(1e-3, 0.3), "recipe.batch_size": integer(8, 32, step=8),
+             "recipe.channels_last": choose(False, True), "recipe.precision": choose("fp32", "bf16"),
+             "task.shift": when("recipe.channels_last", True, uniform(-1, 1))}  # fmt: skip
+    return toy_study(name="rich", space=space)
+
+
+def rich_trials() -> list[optuna.trial.FrozenTrial]:
+    """Every kind of parameter, a condition, values over five decades, and every state."""
+    plain = {name: distribution_of(entry) for name, entry in rich_study().space.items()}
+    states = (TrialState.COMPLETE,) * 4 + (TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
+    trials = []
+    for index in range(24):
+        state, on = states[index % 8], bool(index % 2)
+        params = {"recipe.lr": 1e-3 * 1.2**index, "recipe.batch_size": 8 * (1 + index % 4),
+                  "recipe.channels_last": on, "recipe.precision": "bf16"}  # fmt: skip
+        params |= {"task.shift": 0.1} if on else {}
+        curve = {} if state is TrialState.WAITING else {0: 1e3, 1: 10.0 ** (2 - index % 5)}
+        trials.append(create_trial(
+            state=state, params={} if state is TrialState.WAITING else params,
+            distributions={} if state is TrialState.WAITING else {name: plain[name] for name in params},
+            value=curve[1] if state is TrialState.COMPLETE else None, intermediate_values=curve,
+            user_attrs={"epochs": 2, "best_epoch": 1, "seconds": 60.0 * index, "reason": HOSTILE},
+        ))  # fmt: skip
+    return trials
+
+
+STAGES = {
+    "no sweep": [],
+    "one trial": [create_trial(value=1.0, params=STUDY.defaults(), intermediate_values={0: 1.0},
+                               distributions={name: distribution_of(one) for name, one in STUDY.space.items()})],
+    "only pruned": [create_trial(state=TrialState.PRUNED, params=STUDY.defaults(), intermediate_values={0: float(n)},
+                                 distributions={name: distribution_of(one) for name, one in STUDY.space.items()})
+                    for n in range(3)],
+    "every kind": rich_trials(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_a_page(tmp_path: Path, browse, stage: str) -> None:
+    study = rich_study() if stage == "every kind" else STUDY
+    page = browse(write_report(study, stored(RunFolder(tmp_path / "run"), study, STAGES[stage])), width=375)
+    assert (page.requests, page.complaints) == ([(tmp_path / "run" / "report.html").as_uri()], [])
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= 375
+    assert page.tab.evaluate("window.owned") is None
+    assert f"hpo promote {study.name}" in page.tab.locator(".missing").inner_text()
+    assert page.tab.locator("#promotion").count() == 0
+
+
+# -- as text ---------------------------------------------------------------------------------------------------------
+def test_it_says_what_came_out_and_nothing_that_is_no_number(folder: RunFolder) -> None:
+    said = Words.of(write_report(STUDY, folder))
+    verdict = json.loads((folder.path / "verdict.json").read_text())
+    assert verdict["sentence"] in said
+    for word in ("NaN", "nan", "None", "Infinity", "undefined"):
+        assert word not in said.split(), word
+    assert "beats zero" in said  # the task's own check
+    assert "The sweep was forced past this preflight." in said
+    assert str(folder.export) in said
+
+
+def test_what_comes_from_outside_is_text(folder: RunFolder) -> None:
+    page = write_report(STUDY, folder).read_text()
+    assert HOSTILE in Words.of(folder.report)
+    assert HOSTILE not in page
+    assert "<script>window.owned" not in page
+
+
+def test_pictures_are_inside(folder: RunFolder) -> None:
+    page = write_report(STUDY, folder).read_text()
+    for png in sorted(folder.pictures.glob("*.png")):
+        assert base64.b64encode(png.read_bytes()).decode() in page
+    assert "dropped" not in Words.of(folder.report)  # a chart's own title: the page gives it one
+
+
+def test_a_missing_picture_is_told(folder: RunFolder) -> None:
+    for png in folder.pictures.glob("*.png"):
+        png.unlink()
+    assert "its images are missing" in Words.of(write_report(STUDY, folder))
+
+
+def test_it_is_whole_or_as_it_was(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_report(STUDY, folder).read_bytes()
+
+    def torn(source: object, target: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint.os, "replace", torn)
+    with pytest.raises(OSError, match="no space"):
+        write_report(STUDY, folder)
+    assert folder.report.read_bytes() == before
+    assert not list(folder.path.glob(".report*"))
+
+
+def test_plotly_is_in_it_once_and_the_rest_is_small(folder: RunFolder) -> None:
+    page = write_report(STUDY, folder).read_text()
+    assert page.count(report.get_plotlyjs()[:200]) == 1
+    assert len(page) - len(report.get_plotlyjs()) < 400_000
+
+
+# -- axes ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("low", "high", "ticks"), [
+    (0.9, 1100, [1, 10, 100, 1000]), (0.9, 110, [1, 3, 10, 30, 100]), (0.9, 21, [1, 2, 5, 10, 20]),
+    (0.05, 200000, [0.1, 1, 10, 100, 1000, 1e4, 1e5][::2]),
+])  # fmt: skip
+def test_log_ticks_are_round_few_and_inside(low: float, high: float, ticks: list[float]) -> None:
+    assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_a_few_bad_outliers_stay_outside_but_never_good_ones() -> None:
+    values = [float(value) for value in range(-10, 10)]
+    assert axis_of([*values, 5000.0], direction="minimize").outside == 1
+    assert axis_of([*values, -5000.0], direction="minimize").outside == 0
+    assert axis_of([*values, -5000.0], direction="maximize").outside == 1
+    assert axis_of([*values, 5000.0], direction="minimize", whole=True).outside == 0
+
+
+def test_decades_make_a_logarithmic_axis() -> None:
+    axis = axis_of([1e-4, 1.0])
+    assert axis.log
+    assert axis.share(1e-2) == pytest.approx(0.5)
+    assert not axis_of([-1.0, 1000.0]).log
+    assert axis_of([2.0, 2.0]).low < 2.0 < axis_of([2.0, 2.0]).high
+    assert axis_of([]) == Axis(0.0, 1.0)
+
+
+def test_every_kind_of_parameter_has_its_place() -> None:
+    assert Scale("lr", log(1e-4, 1.0)).position(1e-2) == pytest.approx(0.5)
+    assert Scale("width", integer(8, 32, step=8)).ticks() == {0: "8", 1 / 3: "16", 2 / 3: "24", 1: "32"}
+    assert Scale("kind", choose("a", "b", "c")).ticks() == {0: "a", 0.5: "b", 1: "c"}
+    assert Scale("one", choose("a")).position("a") == 0.0
+    ends = Scale("x", uniform(-1, 1)).ticks()
+    assert (ends[0.0], ends[1.0]) == ("-1", "1")
