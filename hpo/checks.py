@@ -159,15 +159,15 @@ def check_promotable(study: StudySpec) -> list[Check]:
     model = seeded_model(task)
     batches = list(_batches(study, study.smoke, "val"))
     scores = evaluate(task, model, batches)
-    rebuilt = export.rebuild(json.loads(json.dumps(export.card_of(task))), export.packed(model.state_dict()))
+    card = json.loads(json.dumps(export.card_of(task), allow_nan=False))
+    rebuilt = export.rebuild(card, export.packed(model.state_dict()))
     again = evaluate(rebuilt.task, rebuilt.model, batches)
     wrong = [f"{name} is {again[name]:.6g} after export, not {scores[name]:.6g}" for name in scores
              if not _close(again[name], scores[name])]  # fmt: skip
     wrong += [] if rebuilt.task == task else ["the exported fields make another task"]
     wrong += [f"baseline {name!r} has no finite {task.goal}" for name, found in task.baselines(batches).items()
               if not math.isfinite(found.get(task.goal, math.nan))]  # fmt: skip
-    with torch.no_grad():
-        wrong += list(_undrawable(task.pictures(model.eval(), batches)))
+    wrong += _undrawable(task.pictures(model.eval(), batches))
     return [Check("can be promoted", _status(not wrong), _first(wrong) or "export, baselines and pictures work",
                   "work", "the task's fields, baselines() and pictures()")]  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from hpo.engine import evaluate, place, resolve_device
+from hpo.engine import Diverged, evaluate, place, resolve_device
 from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import Fidelity, Task
@@ -35,18 +35,22 @@ class Baseline:
 
 
 def heldout_units(task: Task, fidelity: Fidelity) -> list[NamedTuple]:
-    """The test split in at most UNITS batches of equal size."""
+    """The test split in at most UNITS batches of equal size, the last one perhaps smaller."""
     size = math.ceil(fidelity.examples("test") / UNITS)
     return list(task.batches("test", fidelity, size, generator("test")))
 
 
 def heldout_scores(task: Task, model: nn.Module, fidelity: Fidelity, *, device: str, precision: str) -> Heldout:
-    """Score a trained model on the test split."""
+    """Score a trained model on the test split. Raises Diverged where the goal is not a number there."""
     where = resolve_device(device)
     model = model.to(where).eval()
     units = [place(unit, where) for unit in heldout_units(task, fidelity)]
     goals = tuple(evaluate(task, model, [unit], precision=precision)[task.goal] for unit in units)
-    return Heldout(evaluate(task, model, units, precision=precision), goals)
+    scores = evaluate(task, model, units, precision=precision)
+    for value in (scores[task.goal], *goals):
+        if not math.isfinite(value):
+            raise Diverged(f"the test score {task.goal} was {value}")
+    return Heldout(scores, goals)
 
 
 def heldout_baselines(study: StudySpec) -> tuple[Baseline, ...]:

@@ -13,11 +13,11 @@ from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
-from hpo import backend, byheart, checkpoint, checks
+from hpo import backend, byheart, checkpoint, checks, space
 from hpo.byheart import OverfitRun
 from hpo.engine import fit
 from hpo.storage import Refused, RunFolder
@@ -97,7 +97,7 @@ def preflight(
         raise
     result = Preflight(worst(found.checks), dict(identity), tuple(found.checks), time.perf_counter() - started,
                        overfitting, cost)  # fmt: skip
-    checkpoint.write_json(folder.preflight, _finite(asdict(result)))
+    checkpoint.write_json(folder.preflight, space.nulled(asdict(result)))
     return result
 
 
@@ -105,7 +105,7 @@ def _look(study: StudySpec, found: _Findings, pool: Executor, workers: int, devi
           ) -> tuple[Overfitting | None, Cost | None]:  # fmt: skip
     for name, look in (("data", checks.check_batches), ("same seed, same batches", checks.check_repeatable),
                        ("splits disjoint", checks.check_disjoint)):  # fmt: skip
-        found.add(_guarded(name, partial(look, study)))
+        found.add(guarded(name, partial(look, study)))
     if worst(found.checks) == "no-go":
         return None, None  # the rest would only repeat what the data did wrong
     overfitting = _prove(study, found, pool, device)
@@ -113,9 +113,9 @@ def _look(study: StudySpec, found: _Findings, pool: Executor, workers: int, devi
     if isinstance(run, Check):
         found.add([run])
         return overfitting, None
-    found.add(_guarded("same seed, same run", partial(checks.check_same_run, study, device, run)))
-    found.add(_guarded("goal is a mean", partial(checks.check_goal, study)))
-    found.add(_guarded("can be promoted", partial(checks.check_promotable, study)))
+    found.add(guarded("same seed, same run", partial(checks.check_same_run, study, device, run)))
+    found.add(guarded("goal is a mean", partial(checks.check_goal, study)))
+    found.add(guarded("can be promoted", partial(checks.check_promotable, study)))
     for knob in pool.map(partial(_knob, study, device, run), study.space):
         found.add(knob)
     if worst(found.checks) == "no-go":
@@ -161,7 +161,7 @@ def _prove(study: StudySpec, found: _Findings, pool: Executor, device: str) -> O
         found.add([control if isinstance(control, Check) else byheart.check_control(study, name, honest, control)])
     if honest.scores is not None:
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
-        found.add(_guarded("the task's checks", partial(_own_checks, study, evidence)))
+        found.add(guarded("the task's checks", partial(_own_checks, study, evidence)))
     proof = study.task.overfit
     curves = [run.curve if isinstance(run, OverfitRun) else () for run in runs]
     return Overfitting(proof.measure, proof.go, proof.caution, proof.epochs, *curves)
@@ -180,10 +180,11 @@ def _overfit(study: StudySpec, device: str, control: byheart.Control) -> Overfit
 
 
 def _knob(study: StudySpec, device: str, run: Mapping[str, float], name: str) -> list[Check]:
-    return _guarded(f"reaches: {name}", lambda: [checks.check_knob(study, device, run, name)])
+    return guarded(f"reaches: {name}", lambda: [checks.check_knob(study, device, run, name)])
 
 
-def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+def guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+    """What the look found; an exception is a finding too."""
     found = _attempt(name, look)
     return [found] if isinstance(found, Check) else found
 
@@ -229,12 +230,3 @@ def _peak_mb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _finite(value: Any) -> Any:
-    """JSON has neither NaN nor infinity: what was not measured is null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -18,6 +19,7 @@ from hpo import backend, checkpoint, export, launch, records, space, sweep
 from hpo.engine import Progress
 from hpo.heldout import Heldout, heldout_baselines, heldout_scores, heldout_units
 from hpo.objective import Job, once, outcome_of, reported
+from hpo.preflight import guarded
 from hpo.records import Asked, Outcome, outcome_in
 from hpo.seeds import derive
 from hpo.selection import Selection, freeze, sweep_trials
@@ -25,6 +27,8 @@ from hpo.storage import RunFolder, open_study, steadily
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence
 from hpo.verdict import Outcomes, Verdict, judge
+
+GIVEN_UP = "of an earlier selection that was given up"
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,11 @@ def promote(
         watch(steadily(source.standing))
         backend.prepare_worker()
         verdict = judge(study, selection, source.outcomes(), heldout_baselines(study))
-        verdict = replace(verdict, checks=tuple(_task_checks(study, folder, verdict, source.outcomes())))
         winner = export.export_winner(study, folder, verdict, device=device)
-        _draw(winner, study, folder)
-        checkpoint.write_json(folder.path / "verdict.json", space.plain(asdict(verdict)))
+        verdict = replace(verdict, checks=(
+            *guarded("the task's checks", partial(_task_checks, study, folder, verdict, source.outcomes())),
+            *guarded("pictures", partial(_draw, winner, study, folder))))  # fmt: skip
+        checkpoint.write_json(folder.path / "verdict.json", space.nulled(space.plain(asdict(verdict))))
     return verdict
 
 
@@ -70,7 +75,7 @@ class Runs:
         records.compare(self.optuna, folder, "promotion")
         self.running: dict[int, optuna.Trial] = {}
         self.wanted = {(candidate.key, index) for index in range(selection.seeds) for candidate in selection.candidates}
-        known = {run_of(trial): trial for trial in self._all()}
+        known = {run_of(trial) for trial in self._all() if trial.user_attrs.get("reason") != GIVEN_UP}
         for index in range(selection.seeds):  # a seed for everybody before the next one: early results compare
             for candidate in selection.candidates:
                 if (candidate.key, index) not in known:
@@ -85,7 +90,7 @@ class Runs:
             job = self._job(trial)
             if run_of(trial) in self.wanted:
                 return job
-            given_up = Outcome("failed", reason="of an earlier selection that was given up")
+            given_up = Outcome("failed", reason=GIVEN_UP)
             records.write_outcome(job.folder, given_up, job.inputs)
             self.tell(job, given_up)
         return None
@@ -160,7 +165,7 @@ def run_of(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
 def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, outcomes: Outcomes) -> list[Check]:
     """The task's own conditions, on the winner's best run."""
     winner = verdict.results[0]
-    history = outcomes[winner.candidate.key, 0][1].history
+    history = outcomes[winner.candidate.key, export.best_run(study, winner)["seed_index"]][1].history
     trials = tuple({"number": t.number, "state": t.state.name.lower(), "value": t.value, "params": t.params,
                     "epochs": len(t.intermediate_values), "reason": t.user_attrs.get("reason", "")}
                    for t in sweep_trials(study, folder))  # fmt: skip
@@ -169,7 +174,8 @@ def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, outcomes
                                 baselines={one.name: one.scores for one in verdict.baselines}))  # fmt: skip
 
 
-def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> None:
-    """The task's pictures of the winner on the test split, as files that the report embeds."""
+def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> list[Check]:
+    """The task's pictures of the winner on the test split, as files that the report embeds. Finds nothing by itself."""
     task, model = export.load_winner(winner)
     export.write_pictures(folder.pictures, task.pictures(model, heldout_units(task, study.full)))
+    return []

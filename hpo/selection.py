@@ -36,8 +36,13 @@ class Selection:
     """What is promoted, frozen before the first run: a sweep that goes on does not change it."""
 
     candidates: tuple[Candidate, ...]
+    keep: int  # how many were asked for beside the default
     seeds: int
     sweep_trials: int  # that had ended when it was made
+
+    @property
+    def key(self) -> str:
+        return space.fingerprint(self)
 
 
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
@@ -55,17 +60,22 @@ def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Ca
 
 def freeze(study: StudySpec, folder: RunFolder) -> Selection:
     """The selection that an interrupted promotion began with, or a new one from the sweep as it stands."""
+    require_trials(study, folder, f"hpo sweep {study.name}")
+    before = read(folder)
+    if before and not is_judged(before, folder) and (before.keep, before.seeds) == (study.keep, study.seeds):
+        return before
     trials = sweep_trials(study, folder)
     ended = sum(trial.state.is_finished() for trial in trials)
-    if not any(trial.state is TrialState.COMPLETE for trial in trials):
-        raise Refused(f"study {study.name!r} has no completed trial to promote in {folder.path}; run: hpo sweep")
-    before = read(folder)
-    asked_for = (study.keep, study.seeds)
-    if before and not _is_done(before, folder) and asked_for == (len(before.candidates) - 1, before.seeds):
-        return before
-    chosen = Selection(select(trials, study), study.seeds, ended)
-    checkpoint.write_json(folder.selection, space.plain(asdict(chosen)))
+    chosen = Selection(select(trials, study), study.keep, study.seeds, ended)
+    if chosen != before:
+        checkpoint.write_json(folder.selection, space.plain(asdict(chosen)))
     return chosen
+
+
+def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
+    """Raise Refused unless the sweep has completed a trial."""
+    if not any(trial.state is TrialState.COMPLETE for trial in sweep_trials(study, folder)):
+        raise Refused(f"study {study.name!r} has no completed trial to promote in {folder.path}; run: {command}")
 
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
@@ -77,11 +87,10 @@ def read(folder: RunFolder) -> Selection | None:
     if not folder.selection.exists():
         return None
     record = json.loads(folder.selection.read_text())
-    return Selection(tuple(Candidate(**one) for one in record["candidates"]), record["seeds"], record["sweep_trials"])
+    return Selection(**{**record, "candidates": tuple(Candidate(**one) for one in record["candidates"])})
 
 
-def _is_done(selection: Selection, folder: RunFolder) -> bool:
-    return (folder.path / "verdict.json").exists() and \
-        (folder.path / "verdict.json").stat().st_mtime_ns >= folder.selection.stat().st_mtime_ns  # fmt: skip
-
-
+def is_judged(selection: Selection, folder: RunFolder) -> bool:
+    """Whether the verdict in the folder is this selection's."""
+    verdict = folder.path / "verdict.json"
+    return verdict.exists() and json.loads(verdict.read_text()).get("selection") == selection.key

@@ -225,6 +225,15 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
+def nulled(value: Any) -> Any:
+    """A plain value with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: nulled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nulled(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 _ABSENT = object()
 
 

@@ -44,6 +44,7 @@ class Verdict:
     winner: str
     sentence: str
     checks: tuple[Check, ...] = ()
+    selection: str = ""  # key of the selection that was judged
 
 
 def judge(
@@ -60,7 +61,7 @@ def judge(
         reasons = "; ".join(sorted({run["reason"] for result in results for run in result.runs}))
         raise SweepFailed(f"no configuration could be trained at full fidelity: {reasons}")
     return Verdict(study.task.goal, study.task.direction, tuple(ranked), baselines, ranked[0].candidate.name,
-                   _sentence(ranked, study, selection))  # fmt: skip
+                   _sentence(ranked, study, selection), selection=selection.key)  # fmt: skip
 
 
 def _result(candidate: Candidate, selection: Selection, outcomes: Outcomes, default_SU: np.ndarray | None,
@@ -75,7 +76,8 @@ def _result(candidate: Candidate, selection: Selection, outcomes: Outcomes, defa
         candidate, runs,
         full=float(np.mean([run["value"] for run in runs])),
         test=crossed_interval(units_SU),
-        scores={name: float(np.mean([test[name] for test in tests])) for name in tests[0]},
+        scores={name: float(np.mean([test[name] for test in tests])) for name in tests[0]
+                if all(name in test for test in tests)},
         ahead_of_default=None if default_SU is None or candidate.name == DEFAULT
         else crossed_interval(sign * (units_SU - default_SU)),
         ahead_of_baselines=of_baselines,
@@ -98,7 +100,7 @@ def _sentence(ranked: list[Result], study: StudySpec, selection: Selection) -> s
     tests = study.full.examples("test")
     where = f"{study.task.goal}, {selection.seeds} seeds x {tests} test examples, 95 % intervals"
     if winner.candidate.name == DEFAULT:
-        return f"The default configuration won: nothing that was promoted validates better at full fidelity ({where})."
+        return f"{_default_won(ranked[1:])} ({where})."
     ahead = winner.ahead_of_default
     if ahead is None:
         return f"{winner.candidate.name} won; the default could not be trained ({where})."
@@ -107,3 +109,16 @@ def _sentence(ranked: list[Result], study: StudySpec, selection: Selection) -> s
     if ahead.mean < 0:
         return f"The default is better: {winner.candidate.name} validates best, but leads on test by {ahead} ({where})."
     return f"{winner.candidate.name} beats the default by {ahead} ({where})."
+
+
+def _default_won(others: list[Result]) -> str:
+    compared = [(other.candidate.name, other.ahead_of_default) for other in others if other.ahead_of_default]
+    if not compared:
+        return "The default configuration won: nothing else could be promoted"
+    name, ahead = compared[0]
+    lead = Interval(-ahead.mean, -ahead.high, -ahead.low)
+    if not lead.excludes_zero:
+        return f"A tie: the default validates best, but its lead over {name} on test, {lead}, includes zero"
+    if lead.mean < 0:
+        return f"{name} is better on test by {ahead}, but the default validates best, and validation chooses"
+    return f"The default configuration won: {name}, which validates next best, lags by {lead}"
