@@ -222,7 +222,7 @@ def _errors(tables: Tables, edges: tuple[float, ...]) -> Chart:
 
 def _spectra(task: RIS, model: nn.Module, batch: Batch, judged: Judged) -> Chart:
     """MUSIC spectra of one scene: of the samples, of the network, blended, and of the truth."""
-    row = _typical(judged, full=True)
+    row = _typical(judged)
     one = Batch(*(field[row : row + 1] for field in batch))
     seen = task.sight(model, one.z)
     covs = {"R_samp": seen.samp, "R_pred": seen.pred, "R_blend": task.blended(seen, task.scored_beta),
@@ -287,9 +287,9 @@ def _scenes(judged: Judged) -> Chart:
     return Chart("Three scenes", figure.to_json(), caption)
 
 
-def _typical(judged: Judged, *, full: bool) -> int:
-    """Row of the scene with the median OSPA, of those with the most sources if `full`."""
-    rows = (judged.count == judged.count.max()).nonzero()[:, 0] if full else torch.arange(len(judged.count))
+def _typical(judged: Judged) -> int:
+    """Row of the scene with the median OSPA, of those with the most sources."""
+    rows = (judged.count == judged.count.max()).nonzero()[:, 0]
     return int(rows[judged.ospa_m[rows].argsort()[len(rows) // 2]])
 
 

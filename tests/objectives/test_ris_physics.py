@@ -397,6 +397,14 @@ def test_the_order_of_planted_eigenvalues(rule: str) -> None:
         assert order(value, 64, 8, 3, rule).item() == k
 
 
+def test_the_longer_side_stands_in_for_the_number_of_samples() -> None:
+    """By hand, eigenvalues 30, 4, 1 x 6 with 64 entries and 8 snapshots: for k = 1 MDL is 64 * 7 * ln(1.4286 / 1.2190)
+    + 7.5 ln 64 = 102, for k = 2 it is 14 ln 64 = 58. With 8 in the place of 64 it would be 24 against 29."""
+    value = torch.tensor([[30.0, 4, 1, 1, 1, 1, 1, 1]])
+    assert order(value, 64, 8, 3, "mdl").item() == 2
+    assert order(value, 8, 8, 3, "mdl").item() == 1
+
+
 def test_truth_has_the_rank_of_the_sources_and_the_right_trace() -> None:
     """Closed form: rank K, trace N', whatever the powers."""
     task = _small()
