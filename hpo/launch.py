@@ -10,8 +10,8 @@ from typing import Protocol
 
 from hpo import checkpoint, events
 from hpo.backend import Backend
-from hpo.objective import Job
-from hpo.records import Outcome, count_deaths, outcome_in, write_outcome
+from hpo.objective import Job, settle
+from hpo.records import Outcome, count_deaths
 from hpo.storage import steadily
 
 ATTEMPTS = 3  # of a job whose worker dies, without an epoch in between
@@ -50,8 +50,7 @@ def drive(source: Source, run: Callable[[Job], Outcome], *, pool: Backend, watch
                 if outcome is None:
                     again.append(job)
                     continue
-                if outcome_in(job.folder, job.inputs) is None:  # it ran where folders are not shared, or died
-                    write_outcome(job.folder, outcome, job.inputs)
+                settle(job, outcome)
                 steadily(partial(source.tell, job, outcome))
     except BaseException:
         pool.kill()

@@ -68,9 +68,21 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
             done = train()
             write_outcome(job.folder, done, job.inputs)
             events.record("end", study=job.study_name, trial=job.number, state=done.state, reason=done.reason)
-        checkpoint.discard(job.folder)  # they have done their work
-        (job.folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
+        _tidy(job.folder)
     return done
+
+
+def settle(job: Job, outcome: Outcome) -> None:
+    """Write a job's outcome into its folder, unless one is there: it ran where folders are not shared, or it died."""
+    with lease(job.folder):
+        if outcome_in(job.folder, job.inputs) is None:
+            write_outcome(job.folder, outcome, job.inputs)
+        _tidy(job.folder)
+
+
+def _tidy(folder: Path) -> None:
+    checkpoint.discard(folder)  # they have done their work
+    (folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
 
 
 def outcome_of(progress: Iterator[Progress]) -> Outcome:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hpo import backend, checkpoint, export, launch, records, space, sweep
 from hpo.engine import Progress
 from hpo.heldout import Heldout, heldout_baselines, heldout_scores, heldout_units
-from hpo.objective import Job, once, outcome_of, reported
+from hpo.objective import Job, once, outcome_of, reported, settle
 from hpo.preflight import guarded
 from hpo.records import Asked, Outcome, outcome_in
 from hpo.seeds import derive
@@ -91,7 +91,7 @@ class Runs:
             if run_of(trial) in self.wanted:
                 return job
             given_up = Outcome("failed", reason=GIVEN_UP)
-            records.write_outcome(job.folder, given_up, job.inputs)
+            settle(job, given_up)
             self.tell(job, given_up)
         return None
 

@@ -1,0 +1,117 @@
+"""The invariants of a study, read by a fresh process that shares no code with hpo: `python check.py FOLDER TRIALS`.
+
+Prints a JSON list of violations. The numbers are those of the promises: I2 numbers dense and a folder each, I4 the
+storage says what the folders say, I5 nothing left running, I6 progress never goes back, I9 the budget is exact,
+I10 the database is sound, I11 nothing is left lying about, I12 the log can be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
+    name = folder.name
+    yield from _check("sweep", folder, rows(query, name), trials)
+    promoted = rows(query, f"{name}.promotion")
+    if promoted:
+        yield from _check("promotion", folder, promoted, None)
+    left = [str(path) for pattern in ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
+            for path in folder.glob(pattern)]  # fmt: skip
+    if left:
+        yield f"I11 left behind: {left}"
+    for line in (folder / "events.log").read_text().splitlines():
+        if not json.loads(line).get("event"):
+            yield f"I12 no event: {line}"
+
+
+def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
+    """By number: what the tables say of each trial of a study."""
+    which = f"(SELECT trial_id FROM trials t JOIN studies s ON t.study_id = s.study_id WHERE s.study_name = '{study}')"
+    found = {identity: {"number": number, "state": state, "value": None, "params": {}, "reports": {}, "attributes": {}}
+             for identity, number, state in query(
+                 f"SELECT trial_id, number, state FROM trials WHERE trial_id IN {which} ORDER BY number")}  # fmt: skip
+    for identity, value in query(f"SELECT trial_id, value FROM trial_values WHERE trial_id IN {which}"):
+        found[identity]["value"] = value
+    for identity, name, value in query(
+        f"SELECT trial_id, param_name, param_value FROM trial_params WHERE trial_id IN {which}"
+    ):
+        found[identity]["params"][name] = value
+    for identity, step, value in query(
+        f"SELECT trial_id, step, intermediate_value FROM trial_intermediate_values WHERE trial_id IN {which}"
+    ):
+        found[identity]["reports"][step] = value
+    for identity, key, value in query(
+        f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN {which}"
+    ):
+        found[identity]["attributes"][key] = json.loads(value)
+    if len({one["number"] for one in found.values()}) != len(found):
+        raise AssertionError(f"I2 a number twice in {study}")
+    return {one["number"]: one for one in found.values()}
+
+
+def _check(kind: str, folder: Path, stored: dict[int, dict[str, Any]], trials: int | None) -> Iterator[str]:
+    numbers = sorted(stored)
+    folders = sorted(int(path.name) for path in (folder / kind).iterdir())
+    if numbers != list(range(len(numbers))) or folders != numbers:
+        yield f"I2 {kind}: numbers {numbers}, folders {folders}"
+    if trials is not None and len(numbers) != trials:
+        yield f"I9 {kind}: {len(numbers)} trials, {trials} asked for"
+    for number, row in stored.items():
+        if row["state"] not in ("COMPLETE", "PRUNED", "FAIL"):
+            yield f"I5 {kind} {number} is {row['state']}"
+            continue
+        yield from (f"{what} ({kind} {number})" for what in _of_trial(row, folder / kind / f"{number:04d}"))
+
+
+def _of_trial(row: dict[str, Any], folder: Path) -> Iterator[str]:
+    outcome, asked = _sealed(folder / "result.json"), _sealed(folder / "trial.json")
+    if outcome is None or asked is None:
+        yield "I4 the folder has no whole record"
+        return
+    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    if states[outcome["state"]] != row["state"]:
+        yield f"I4 {row['state']} in the storage, {outcome['state']} in the folder"
+    history = outcome["history"]
+    if [epoch["epoch"] for epoch in history] != list(range(len(history))):
+        yield f"I6 epochs {[epoch['epoch'] for epoch in history]}"
+    last = history[-1]["best"] if history else None
+    if row["state"] == "COMPLETE" and not row["value"] == outcome["value"] == last:
+        yield f"I4 value {row['value']} in the storage, {outcome['value']} in the folder, {last} last"
+    reported = [value for _, value in sorted(row["reports"].items())]
+    if row["state"] != "FAIL" and reported[: len(history)] != [epoch["best"] for epoch in history]:
+        yield f"I4 reported {reported}, history {[epoch['best'] for epoch in history]}"
+    if set(row["params"]) != set(asked["params"]):
+        yield f"I4 params {sorted(row['params'])}, asked {sorted(asked['params'])}"
+
+
+def _sealed(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    seal = record.pop("sha256")
+    return record if seal == hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest() else None
+
+
+def sqlite_query(path: Path) -> Query:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    return lambda text: connection.execute(text).fetchall()
+
+
+def main(folder: Path, trials: int) -> list[str]:
+    query = sqlite_query(folder / "study.db")
+    found = [f"I10 {row}" for check in ("integrity_check", "foreign_key_check") for row in query(f"PRAGMA {check}")
+             if row != ("ok",)]  # fmt: skip
+    return found + list(violations(folder, trials, query))
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -1,0 +1,177 @@
+"""Processes that can be killed: forked from this one, so that torch is imported once."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from hpo import backend, storage
+
+
+def start(act: Callable[[], Any], *, die_at: int = 0, with_signal: int = signal.SIGKILL) -> int:
+    """Run `act` in a child with a process group of its own; returns its id. It exits with 0, or 1 where `act` raises.
+
+    With `die_at`, the child sends itself the signal at that moment: before a commit to a storage, before the rename of
+    a file, or before the removal of one.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        storage._opened_once.cache_clear()  # connections do not survive a fork
+        if die_at:
+            _die(die_at, with_signal)
+        act()
+        code = 0
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):
+            traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _die(at: int, number: int) -> None:
+    seen = 0
+
+    def moment(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            os.kill(os.getpid(), number)
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", moment)
+    sys.addaudithook(lambda name, arguments: moment() if name in ("os.rename", "os.remove") else None)
+
+
+def code_of(pid: int, seconds: float = 120) -> int:
+    """Wait until the process has ended: its exit code, or minus the signal."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    end_group(pid)
+    raise AssertionError(f"process {pid} has not ended after {seconds} s")
+
+
+def end_group(pid: int) -> None:
+    """SIGKILL a process started here, with all that it has started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def children(pid: int) -> list[int]:
+    """Of a process, directly."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def group(pid: int) -> list[int]:
+    """The living processes of a group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[2]) == pid and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def until(holds: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for something to hold; what it returned then."""
+    end = time.monotonic() + seconds
+    while not (held := holds()):
+        assert time.monotonic() < end, f"did not come to hold within {seconds} s"
+        time.sleep(0.01)
+    return held
+
+
+class Forks(backend.Backend):
+    """One forked process a job: what loky's do, without the import of torch in each."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pids: set[int] = set()
+
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        reading, writing = os.pipe()
+        coordinator, future = os.getpid(), Future()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            _work(writing, coordinator, lambda: fn(*args, **kwargs))
+        os.close(writing)
+        self._pids.add(pid)
+        threading.Thread(target=self._wait, args=(pid, reading, future), daemon=True).start()
+        return future
+
+    def _wait(self, pid: int, reading: int, future: Future) -> None:
+        with os.fdopen(reading, "rb") as pipe:
+            content = pipe.read()
+        os.waitpid(pid, 0)
+        self._pids.discard(pid)
+        if not content:
+            future.set_exception(BrokenExecutor(f"process {pid} died"))
+            return
+        kind, value = pickle.loads(content)
+        (future.set_result if kind == "result" else future.set_exception)(value)
+
+    def kill(self) -> None:
+        for pid in list(self._pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
+    """In the child; never returns."""
+    try:
+        storage._opened_once.cache_clear()
+        backend._start_worker(coordinator)
+        try:
+            said = ("result", act())
+        except BaseException as error:
+            said = ("raised", error)
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(pickle.dumps(said))
+    finally:
+        os._exit(0)
+
+
+@contextmanager
+def forked_workers() -> Iterator[None]:
+    """Sweeps and promotions of this process run on Forks."""
+    real = backend.executor
+    backend.executor = lambda workers, on="auto", gpu=False: Forks(workers) if workers > 1 else real(1, "inline")
+    try:
+        yield
+    finally:
+        backend.executor = real

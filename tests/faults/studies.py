@@ -1,0 +1,78 @@
+"""Tasks that misbehave on request, and the study that faults are injected into."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hpo.engine import Recipe, fit
+from hpo.provenance import identity
+from hpo.space import choose, log, uniform
+from hpo.storage import RunFolder
+from hpo.study import Median, StudySpec
+from hpo.sweep import sweep
+from hpo.task import Fidelity, Moment, Split
+from tests.toy import INPUTS, Batch, Toy
+
+EPOCHS = 4
+CHEAP = Fidelity(size=INPUTS, train=48, val=32, epochs=EPOCHS)
+FULL = Fidelity(size=INPUTS, train=64, val=32, epochs=EPOCHS + 1, test=40)
+
+
+@dataclass(frozen=True)
+class Victim(Toy):
+    """Takes `seconds` an epoch, and does `deed` in the epoch `when` while the file `here` exists (or has no name)."""
+
+    pace: float = 0.0
+    deed: str = ""  # "die", "hang", "raise", "hoard"
+    when: int = 1
+    here: str = ""
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        if split == "train":
+            time.sleep(self.pace)
+        return super().batches(split, fidelity, batch_size, rng)
+
+    def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
+        if self.deed and at.epoch == self.when and (not self.here or Path(self.here).exists()):
+            _do(self.deed)
+        return super().loss(model, batch, at)
+
+
+def _do(deed: str) -> None:
+    if deed == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "hang":
+        time.sleep(3600)
+    if deed == "hoard":
+        torch.empty(2**34)
+    raise RuntimeError("the task cannot do this")
+
+
+def victims(**changes) -> StudySpec:
+    """Draws, pruning, dropout and an average: what an interruption could disturb. `deed` is searched where given."""
+    fields = {
+        "name": "victims", "task": Victim(), "recipe": Recipe(lr=0.1, batch_size=16, ema=0.5),
+        "space": {"recipe.lr": log(1e-3, 0.5), "task.shift": uniform(-1, 1), "task.dropout": choose(0.0, 0.2)},
+        "smoke": CHEAP, "cheap": CHEAP, "full": FULL, "trials": 10, "startup_trials": 4, "keep": 1, "seeds": 2,
+        "pruning": Median(warmup_epochs=1, min_trials=2, startup_trials=3),
+    }  # fmt: skip
+    return StudySpec(**{**fields, **changes})
+
+
+def swept(study: StudySpec, folder: Path, *, workers: int = 1) -> None:
+    sweep(study, RunFolder(folder), identity(study), workers=workers, device="cpu")
+
+
+def curve(study: StudySpec, params: dict, number: int) -> list[float]:
+    """What an undisturbed run of a trial's params reports, in this process."""
+    task, recipe = study.configure(params, study.cheap)
+    return [progress.best for progress in fit(task, recipe, study.cheap, seed=study.training_seed(number),
+                                              device="cpu")]  # fmt: skip

@@ -1,0 +1,262 @@
+"""Several workers, killed at any moment from outside. Nothing is lost, repeated or left running, and the budget stays
+exact; each trial comes out as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpo import patience
+from hpo.space import choose
+from hpo.storage import InUse, RunFolder
+from tests.faults import check, processes
+from tests.faults.processes import alive, children, code_of, forked_workers, start, until
+from tests.faults.studies import Victim, curve, swept, victims
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(tmp_path_factory) -> None:
+    """What torch and alembic import at their first use takes seconds: here, and not in every fork."""
+    swept(victims(trials=1), tmp_path_factory.mktemp("warm") / "victims")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory: the disk's speed is not what is tested."""
+    base = SHARED_MEMORY / f"hpo-faults-{os.getpid()}-{tmp_path.name}"
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir()
+    yield base / "victims"
+    shutil.rmtree(base)
+
+
+def coordinator(study, folder: Path, *, workers: int = 2, **how) -> int:
+    def act() -> None:
+        with forked_workers():
+            swept(study, folder, workers=workers)
+
+    return start(act, **how)
+
+
+def checked(folder: Path, trials: int) -> None:
+    """The invariants, by a process of its own."""
+    done = subprocess.run([sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert json.loads(done.stdout) == []
+
+
+def stored(folder: Path) -> dict:
+    return check.rows(check.sqlite_query(folder / "study.db"), folder.name)
+
+
+def events(folder: Path, name: str) -> list[dict]:
+    return [line for line in map(json.loads, (folder / "events.log").read_text().splitlines())
+            if line["event"] == name]  # fmt: skip
+
+
+def each_as_undisturbed(study, folder: Path) -> None:
+    for number in stored(folder):
+        asked = json.loads((folder / "sweep" / f"{number:04d}" / "trial.json").read_text())
+        history = json.loads((folder / "sweep" / f"{number:04d}" / "result.json").read_text())["history"]
+        assert [epoch["best"] for epoch in history] == curve(study, asked["params"], number)[: len(history)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_and_coordinators_killed_at_random_lose_and_repeat_nothing(folder: Path, seed: int) -> None:
+    """SIGKILL of a worker, of the coordinator alone, or of all at once, until 12 kills have struck."""
+    rng, study = random.Random(seed), victims(task=Victim(pace=0.02), trials=14)
+    kills = 0
+    pid = coordinator(study, folder, workers=3)
+    while kills < 12:
+        time.sleep(rng.uniform(0.02, 0.4))
+        if not alive(pid):
+            assert code_of(pid) == 0
+            break
+        workers = children(pid)
+        target = rng.choice(["worker", "worker", "coordinator", "all"])
+        if target == "worker" and workers:
+            os.kill(rng.choice(workers), signal.SIGKILL)
+            kills += 1
+        elif target == "coordinator":
+            os.kill(pid, signal.SIGKILL)
+            code_of(pid)
+            kills += 1
+            pid = coordinator(study, folder, workers=3)
+        elif target == "all":
+            processes.end_group(pid)
+            code_of(pid)
+            kills += 1
+            pid = coordinator(study, folder, workers=3)
+    else:
+        assert code_of(pid) == 0
+    assert kills > 3
+    checked(folder, 14)
+    each_as_undisturbed(study, folder)
+    swept(study, folder)  # again: there is nothing left to do
+    checked(folder, 14)
+
+
+def test_a_coordinator_killed_at_every_eleventh_moment_of_its_own(folder: Path) -> None:
+    """Before commits, renames and removals of the coordinator, while two workers are at work; forty kills."""
+    study, at = victims(trials=8), 1
+    for _ in range(40):
+        code = code_of(coordinator(study, folder, die_at=at))
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        at += 11 if at < 60 else -50
+    else:
+        assert code_of(coordinator(study, folder)) == 0
+    checked(folder, 8)
+    each_as_undisturbed(study, folder)
+
+
+def test_the_job_of_a_killed_worker_goes_on_from_its_checkpoint_and_no_other_is_touched(folder: Path) -> None:
+    study = victims(task=Victim(pace=0.15), trials=2, pruning=None)
+    pid = coordinator(study, folder)
+    until(lambda: (folder / "sweep/0001").is_dir() and list((folder / "sweep/0001").glob("epoch-000001-*")))
+    victim = next(event["pid"] for event in events(folder, "start") if event["trial"] == 1)
+    os.kill(victim, signal.SIGKILL)
+    assert code_of(pid) == 0
+    starts = [(event["trial"], event["epoch"]) for event in events(folder, "start")]
+    assert starts.count((0, 0)) == 1
+    assert [trial for trial, _ in starts].count(0) == 1
+    resumed = [epoch for trial, epoch in starts if trial == 1]
+    assert len(resumed) == 2
+    assert resumed[1] >= 2
+    checked(folder, 2)
+    each_as_undisturbed(study, folder)
+
+
+def test_a_trial_that_kills_its_worker_fails_after_three_and_the_other_nine_complete(folder: Path) -> None:
+    study = victims(space={"task.deed": choose("", "die"), "task.shift": choose(0.0, 0.1, 0.2)}, trials=10,
+                    pruning=None, startup_trials=10)  # fmt: skip
+    assert code_of(coordinator(study, folder)) == 0
+    rows = stored(folder)
+    deadly = {number for number in rows if _asked(folder, number)["task.deed"] == "die"}
+    assert deadly
+    assert {number for number, row in rows.items() if row["state"] == "FAIL"} == deadly
+    assert all("died 3 times" in rows[number]["attributes"]["reason"] for number in deadly)
+    assert len(events(folder, "death")) == 3 * len(deadly)
+    checked(folder, 10)
+
+
+def test_deaths_are_remembered_by_the_next_coordinator_and_forgotten_with_every_epoch(folder: Path) -> None:
+    """Dies in epoch 1 while a file is there: two deaths, then the coordinator is killed too; the next death is the
+    third. And a trial that gets further each time may die as often as it has epochs."""
+    study = victims(task=Victim(deed="die"), trials=1, pruning=None)
+    pid = coordinator(study, folder)
+    until(lambda: (folder / "events.log").exists() and len(events(folder, "death")) == 2)
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
+    before = len(events(folder, "death"))
+    assert code_of(coordinator(study, folder)) == 1  # nothing completed
+    assert len(events(folder, "death")) == max(3, before)
+    assert stored(folder)[0]["state"] == "FAIL"
+
+
+def test_a_trial_that_hangs_shows_its_stacks_and_fails_after_three(folder: Path, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(patience, "HANG_S", 0.7)
+    study = victims(space={"task.deed": choose("", "hang")}, trials=4, pruning=None, startup_trials=4)
+    assert code_of(coordinator(study, folder)) == 0
+    rows = stored(folder)
+    hung = [number for number in rows if _asked(folder, number)["task.deed"] == "hang"]
+    assert hung
+    assert [number for number, row in rows.items() if row["state"] == "FAIL"] == hung
+    assert "in _do" in capfd.readouterr().err  # the line it hung at
+    checked(folder, 4)
+
+
+def test_a_worker_that_is_stopped_for_a_while_is_nobodys_loss(folder: Path) -> None:
+    study = victims(task=Victim(pace=0.1), trials=4)
+    pid = coordinator(study, folder)
+    worker = until(lambda: children(pid))[0]
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(1.5)
+    assert len(events(folder, "start")) == len({event["trial"] for event in events(folder, "start")})
+    os.kill(worker, signal.SIGCONT)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGCONT)
+    assert code_of(pid) == 0
+    checked(folder, 4)
+    each_as_undisturbed(study, folder)
+
+
+def test_workers_end_themselves_when_the_coordinator_is_gone(folder: Path) -> None:
+    pid = coordinator(victims(task=Victim(pace=5.0)), folder, workers=3)
+    workers = until(lambda: len(children(pid)) == 3 and children(pid))
+    os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    code_of(pid)
+    until(lambda: not any(alive(worker) for worker in workers), 10)
+    assert time.monotonic() - killed < 10
+
+
+def test_a_trial_is_never_trained_by_two_at_once(folder: Path) -> None:
+    """The coordinator is killed; its worker, stopped, does not notice. The next coordinator's worker waits for it."""
+    study = victims(task=Victim(pace=0.3), trials=1, pruning=None)
+    pid = coordinator(study, folder)
+    worker = until(lambda: children(pid))[0]
+    until(lambda: list(folder.glob("sweep/0000/epoch-000000-*")))
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
+    pid = coordinator(study, folder)
+    until(lambda: children(pid))
+    time.sleep(1)
+    assert len(events(folder, "start")) == 1, "the lease is held by the stopped process"
+    os.kill(worker, signal.SIGKILL)
+    assert code_of(pid) == 0
+    assert len(events(folder, "start")) == 2
+    checked(folder, 1)
+    each_as_undisturbed(study, folder)
+
+
+@pytest.mark.parametrize("starters", [2, 8])
+def test_of_several_coordinators_at_once_one_wins_and_the_others_name_it(folder: Path, starters: int) -> None:
+    study = victims(task=Victim(pace=0.5), trials=2)
+
+    def act() -> None:
+        try:
+            swept(study, folder)
+        except InUse as refused:
+            os._exit(73 if "in use by process" in str(refused) else 1)
+
+    codes = sorted(code_of(pid) for pid in [start(act) for _ in range(starters)])
+    assert codes == [0] + [73] * (starters - 1)
+    checked(folder, 2)
+
+
+def test_more_workers_than_trials_and_a_budget_that_grows(folder: Path) -> None:
+    study = victims(trials=2)
+    assert code_of(coordinator(study, folder, workers=6)) == 0
+    checked(folder, 2)
+    assert code_of(coordinator(replace(study, trials=5), folder, workers=3)) == 0
+    checked(folder, 5)
+
+
+def _asked(folder: Path, number: int) -> dict:
+    return json.loads((folder / "sweep" / f"{number:04d}" / "trial.json").read_text())["params"]
+
+
+def test_the_lock_is_freed_by_the_kernel_and_never_by_hand(folder: Path) -> None:
+    """A lock file that a dead process has left, with the number of a living one in it, locks nothing."""
+    folder.mkdir()
+    (folder / "lock").write_text(f"process {os.getppid()} on here since yesterday")
+    with RunFolder(folder).locked():
+        pid = start(lambda: RunFolder(folder).locked().__enter__())
+        assert code_of(pid) == 1
