@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from objectives.cloak.task import Cloaking
 
 ROWS = 4
-NOISE_SHOWN, WARP_SHOWN = 5.0, 5.0  # how many times too large changes are drawn
+NOISE_SHOWN, WARP_SHOWN = 4.0, 2.0  # how many times too large changes are drawn
 MIN_SIDE = 192  # small photographs are shown enlarged, pixel by pixel
 RIVAL = "noise, as visible"
 

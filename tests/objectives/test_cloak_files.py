@@ -1,0 +1,188 @@
+"""A user's own photographs: how they are read, split, protected and written.
+
+Expected values come from closed forms, from Pillow's own reading of what was written, and from planted folders.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hpo.seeds import generator
+from objectives.cloak import Cloaking, data, encoders, protect, tier
+from objectives.cloak.__main__ import main
+from objectives.common import photographs
+from objectives.common.colour import as_uint8
+from objectives.common.files import read_image
+
+SETTINGS = protect.Settings(Cloaking(size=48), steps=4)
+
+
+@pytest.fixture(autouse=True)
+def small_critics(tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path_factory.getbasetemp() / "hpo-cache"))
+    monkeypatch.setattr(encoders, "TINY", {"tinyface": 8, "tinyface-wide": 10})
+    monkeypatch.setattr(encoders, "STEPS", 100)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_critics():
+    for cached in (encoders._critic, encoders._calibration):
+        cached.cache_clear()
+    yield
+    for cached in (encoders._critic, encoders._calibration):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photographs of other sizes and formats; the JPEG carries a camera, a place and a rotation."""
+    own = tmp_path / "own"
+    own.mkdir()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A camera", 6  # maker; to be turned by a quarter
+    exif.get_ifd(0x8825)[1] = "N"  # GPS
+    coffee = Image.fromarray(as_uint8(photographs.srgb("coffee")).permute(1, 2, 0).numpy())
+    coffee.resize((120, 80)).save(own / "coffee.jpg", exif=exif, quality=95)
+    cat = Image.fromarray(as_uint8(photographs.srgb("chelsea")).permute(1, 2, 0).numpy())
+    cat.resize((90, 60)).save(own / "cat.png")
+    cat.crop((0, 0, 200, 200)).resize((40, 40)).save(own / "cat.bmp")
+    return own
+
+
+def _protected(folder, out, settings=SETTINGS) -> list[protect.Protected]:
+    return list(protect.protect(folder, out, settings, device="cpu"))
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+def test_what_is_written_is_what_was_judged(tmp_path) -> None:
+    """Judge: Pillow reads the file that was written."""
+    image = torch.rand(3, 20, 31, generator=generator("image"))
+    returned = protect.write(image, tmp_path / "x.png")
+    pixels = np.asarray(Image.open(tmp_path / "x.png"))
+    assert np.array_equal(pixels, as_uint8(image).permute(1, 2, 0).numpy())
+    assert torch.equal(as_uint8(returned), as_uint8(image))
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.png"]
+
+
+def test_a_protected_photograph_tells_nothing_but_its_pixels(folder, tmp_path) -> None:
+    """Judge: Pillow's own reading of EXIF and text chunks, and the raw bytes."""
+    assert Image.open(folder / "coffee.jpg").getexif()[0x010F] == "A camera"
+    _protected(folder, tmp_path / "out")
+    written = Image.open(tmp_path / "out" / "coffee.png")
+    assert len(written.getexif()) == 0
+    assert written.info == {}
+    assert b"camera" not in (tmp_path / "out" / "coffee.png").read_bytes()
+
+
+def test_a_photograph_keeps_its_size_its_rotation_and_nearly_its_pixels(folder, tmp_path) -> None:
+    """Closed form for the size: the camera's quarter turn makes 120 x 80 into 80 x 120."""
+    found = {one.source: one for one in _protected(folder, tmp_path / "out")}
+    assert found["coffee.jpg"].pixels == (80, 120)
+    assert found["cat.png"].pixels == (90, 60)
+    assert found["cat.bmp"].written == "cat.bmp.png"  # beside cat.png
+    for one in found.values():
+        before, after = read_image(folder / one.source), read_image(tmp_path / "out" / one.written)
+        assert 0 < (before - after).abs().mean() < 0.05
+        assert one.largest_change == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
+
+
+def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="nothing is ever overwritten"):
+        _protected(folder, folder)  # cat.png would be
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_else_lies_in_the_folder_changes_nothing_about_a_photograph(folder, tmp_path) -> None:
+    together = protect.changed(folder / "cat.png", SETTINGS, device="cpu")
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    (folder / "cat.png").rename(lone / "renamed.png")
+    assert torch.equal(protect.changed(lone / "renamed.png", SETTINGS, device="cpu"), together)
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    code = main([str(folder), str(out), "--size", "48", "--steps", "3", "--device", "cpu"])
+    assert code == 0
+    shown = capsys.readouterr().out
+    assert "coffee.jpg" in shown
+    assert "says nothing of any other encoder" in shown
+    report = json.loads((out / "report.json").read_text())
+    assert report["perceptual_backend"] == "pged"
+    assert report["steps"] == 3
+    assert {one["written"] for one in report["photographs"]} == {"coffee.png", "cat.png.png", "cat.bmp.png"}
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda folder: [path.unlink() for path in folder.iterdir()], "holds no image"),
+    (lambda folder: (folder / "cat.png").write_bytes(b""), "cat.png: the file is empty"),
+    (lambda folder: (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n junk"), "cannot read the image"),
+])  # fmt: skip
+def test_bad_input_is_told_in_a_line_with_exit_code_2(folder, tmp_path, capsys, spoil, message) -> None:
+    spoil(folder)
+    assert main([str(folder), str(tmp_path / "out"), "--size", "48", "--steps", "2", "--device", "cpu"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> None:
+    assert main([str(folder), str(tmp_path / "out"), "--card", str(tmp_path)]) == 2
+    assert "no card.json in it" in capsys.readouterr().err
+
+
+# -- the user's folder as a study's data ---------------------------------------------------------------------------
+def test_a_folder_is_split_by_content_and_copies_stay_together(folder) -> None:
+    (folder / "again.png").write_bytes((folder / "cat.png").read_bytes())
+    parts = data.split_folder(str(folder))
+    assert len(parts["val"]) + len(parts["test"]) == 3
+    before = {part: {path.read_bytes() for path in paths} for part, paths in parts.items()}
+    assert not before["val"] & before["test"]
+    for part in ("val", "test"):  # a new file moves no other
+        Image.new("RGB", (50, 50), (hash(part) % 255, 9, 9)).save(folder / f"new-{part}.png")
+    after = {part: {path.read_bytes() for path in paths} for part, paths in data.split_folder(str(folder)).items()}
+    assert before["val"] <= after["val"] or before["test"] <= after["test"]
+
+
+def test_one_photograph_cannot_be_split(folder) -> None:
+    for name in ("coffee.jpg", "cat.bmp"):
+        (folder / name).unlink()
+    with pytest.raises(ValueError, match="at least 2 different photographs"):
+        data.split_folder(str(folder))
+
+
+def test_too_few_photographs_stand_in_turn_and_the_checks_say_so(folder) -> None:
+    from hpo.task import Evidence
+
+    task = replace(Cloaking(size=48, val_photos=4), data=str(folder))
+    fidelity = tier(size=48, val=4, steps=2, epochs=1)
+    batches = list(task.batches("val", fidelity, 4, generator("any")))
+    assert sum(len(batch.number_B) for batch in batches) == 4
+    assert not task.origins("val", fidelity) & task.origins("test", fidelity)
+    checks = {check.name: check for check in task.checks(Evidence("preflight"))}
+    assert checks["the user's photographs"].status == "caution"
+
+
+def test_more_photographs_than_ship_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 20 photographs ship for val; asked for 21"):
+        data.shipped("val", 48, 21)
+    with pytest.raises(ValueError, match="size must be at least 32"):
+        data.shipped("val", 16, 2)
+
+
+def test_the_faces_are_the_file_that_is_pinned(monkeypatch) -> None:
+    """Judge: numpy reads the same file; another hash is refused."""
+    assert data.faces().shape == (100, 1, 25, 25)
+    assert data.faces().min() >= 0
+    assert data.faces().max() <= 1
+    monkeypatch.setattr(data, "FACES_SHA256", "0" * 64)
+    data._faces.cache_clear()
+    with pytest.raises(ValueError, match="must be scikit-image's"):
+        data.faces()
+    data._faces.cache_clear()
