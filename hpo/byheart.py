@@ -177,6 +177,7 @@ def seeded_model(task: Task) -> nn.Module:
 def _shuffled(task: Task, batches: list[NamedTuple]) -> list[NamedTuple]:
     """The labels of half the set further on, for every example: over the whole set, since neighbours may be alike and
     a batch may hold one example."""
+
     def moved(name: str) -> tuple[Tensor, ...]:
         parts = [getattr(batch, name) for batch in batches]
         whole = torch.cat(parts)

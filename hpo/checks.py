@@ -58,9 +58,13 @@ def _faults(batch: NamedTuple) -> Iterator[str]:
 def check_repeatable(study: StudySpec) -> list[Check]:
     """The same rng gives the same batches, another one other training batches, and validation depends on neither the
     rng nor the batch size."""
+
     def rows(split: Split, seed: int, batch_size: int | None = None) -> list[str]:
-        return [example_hash(field[row] for field in batch)
-                for batch in _batches(study, study.smoke, split, seed, batch_size) for row in range(len(batch[0]))]
+        return [
+            example_hash(field[row] for field in batch)
+            for batch in _batches(study, study.smoke, split, seed, batch_size)
+            for row in range(len(batch[0]))
+        ]
 
     again = all(rows(split, 1) == rows(split, 1) for split in ("train", "val"))
     varied = rows("train", 1) != rows("train", 2)
@@ -78,8 +82,11 @@ def check_disjoint(study: StudySpec) -> list[Check]:
     for tier, fidelity in tiers.items():
         task, _ = study.configure({}, fidelity)
         origins = {split: task.origins(split, fidelity) for split in ("train", "val", "test")}
-        shared += [f"{tier}: {a} and {b} share {len(origins[a] & origins[b])}"
-                   for a, b in (("train", "val"), ("train", "test"), ("val", "test")) if origins[a] & origins[b]]
+        shared += [
+            f"{tier}: {a} and {b} share {len(origins[a] & origins[b])}"
+            for a, b in (("train", "val"), ("train", "test"), ("val", "test"))
+            if origins[a] & origins[b]
+        ]
         counts.append(f"{tier}: " + " + ".join(str(len(found)) for found in origins.values()))
     return [Check("splits disjoint", _status(not shared), _first(shared) or f"none shared ({', '.join(counts)})",
                   "none shared", "how the task splits its data")]  # fmt: skip

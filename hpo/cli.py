@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.terminal import bar, complain, duration, number, plain, say, status_line, table
+from hpo.terminal import bar, complain, plain, say, status_line, table
 
 if TYPE_CHECKING:
+    from hpo.preflight import Preflight
+    from hpo.status import Status
     from hpo.storage import RunFolder
     from hpo.study import StudySpec
 
@@ -29,7 +32,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of one in ./studies.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The whole path in seconds, at the study's smoke fidelity.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side.  [default: one a core]")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side; left out: one a core.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier ones included.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Start no new trial after this many seconds.")]
 Keep = Annotated[int | None, typer.Option(min=1, help="Configurations to promote beside the default.")]
@@ -37,7 +40,7 @@ Seeds = Annotated[int | None, typer.Option(min=1, help="Fresh seeds for each of 
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own data instead of what the task ships.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Storage = Annotated[str | None, typer.Option(metavar="URL", envvar="HPO_STORAGE", help="postgresql://USER@HOST/DB, "
-                    "without a password.  [default: SQLite in the study's folder]")]  # fmt: skip
+                    "without a password; left out: SQLite in the study's folder.")]  # fmt: skip
 Backend = Annotated[str, typer.Option(metavar="NAME", help="local: processes; inline: this one; dask: a cluster.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask scheduler: tcp://HOST:8786.")]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
@@ -69,13 +72,12 @@ def run(
     with _errors(debug):
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, trials=trials, keep=keep, seeds=seeds)  # fmt: skip
-        if not _is_fresh(opened):
-            say(f"[bold]preflight[/] {opened.study.name}")
-            if _preflight(opened).status == "no-go" and not force:
+        _require_same(opened)
+        if not _is_fresh(opened) and _preflight(opened).status == "no-go":
+            if not force:
                 raise typer.Exit(NO)
-        say(f"[bold]sweep[/] {opened.study.name}: {opened.study.trials} trials on {opened.workers or 'all'} workers")
+            _record_force(opened)
         _sweep(opened, timeout=timeout)
-        say(f"[bold]promote[/] {opened.study.keep} configurations and the default, {opened.study.seeds} seeds each")
         _promote(opened)
         _report(opened.study, opened.folder)
 
@@ -106,8 +108,11 @@ def sweep(
 
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, trials=trials)  # fmt: skip
+        _require_same(opened)
         if not force:
-            require_go(opened.folder, opened.identity, f"hpo preflight {study}{' --smoke' if smoke else ''}")
+            require_go(opened.folder, opened.identity, _command("preflight", study, smoke=smoke, data=data, runs=runs))
+        elif not _is_fresh(opened):
+            _record_force(opened)
         _sweep(opened, timeout=timeout)
 
 
@@ -119,8 +124,12 @@ def promote(
 ) -> None:  # fmt: skip
     """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
     with _errors(debug):
+        from hpo.selection import require_trials
+
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, keep=keep, seeds=seeds)  # fmt: skip
+        _require_same(opened)
+        require_trials(opened.study, opened.folder, _command("sweep", study, smoke=smoke, data=data, runs=runs))
         _promote(opened, quiet=as_json)
         if as_json:
             print((opened.folder.path / "verdict.json").read_text())
@@ -137,7 +146,8 @@ def report(
         loaded = _load(study, smoke=smoke, data=data)
         folder = RunFolder(runs / loaded.name)
         if not folder.path.is_dir():
-            raise Refused(f"nothing has been run in {folder.path}; run: hpo run {study}")
+            raise Refused(f"nothing has been run in {folder.path}; run: "
+                          f"{_command('run', study, smoke=smoke, data=data, runs=runs)}")  # fmt: skip
         _report(loaded, folder)
 
 
@@ -150,14 +160,11 @@ def status(
     with _errors(debug):
         from hpo.status import statuses
 
-        found = [asdict(one) for one in statuses(runs, study)]
+        found = statuses(runs, study)
         if as_json:
-            print(json.dumps(found, indent=1))
-            return
-        table("", ("study", "sweep", "running", "best", "left", "preflight", "promotion"), [
-            (one["study"], f"{one['done']}/{one['trials']}", str(one["running"]), number(one["best"]),
-             duration(one["seconds_left"]), one["preflight"], one["promotion"]) for one in found
-        ])  # fmt: skip
+            print(json.dumps([asdict(one) for one in found], indent=1))
+        else:
+            _show(found)
 
 
 @app.command()
@@ -181,8 +188,21 @@ def main() -> None:
 
 
 # -- the verbs, with what they show ----------------------------------------------------------------------------------
-def _preflight(opened: Opened, *, quiet: bool = False):
+def _show(found: list[Status]) -> None:
+    from hpo.wording import duration, number
+
+    table("", ("study", "preflight", "sweep", "running", "best", "left", "promotion"), [
+        (one.study, one.preflight, "not run" if one.trials is None else f"{one.done}/{one.trials}",
+         f"{one.running}" + (f", {one.interrupted} interrupted" if one.interrupted else ""),
+         "" if one.best is None else f"{number(one.best)} (trial {one.best_trial})",
+         duration(one.seconds_left) if one.seconds_left else "", one.promotion)
+        for one in found
+    ])  # fmt: skip
+
+
+def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
     from hpo.preflight import preflight
+    from hpo.wording import duration
 
     _record(opened.folder)
     with status_line("preflight", quiet=quiet) as watch:
@@ -200,14 +220,16 @@ def _preflight(opened: Opened, *, quiet: bool = False):
 
 
 def _sweep(opened: Opened, *, timeout: float | None) -> None:
-    from hpo.sweep import sweep
+    from hpo.sweep import Standing, sweep
+    from hpo.wording import count, number
 
-    _record(opened.folder)
-
-    def line(standing) -> str:
+    def line(standing: Standing) -> str:
         best = "" if standing.best is None else f", best {number(standing.best)} (trial {standing.best_number})"
         return f"{standing.pruned} pruned, {standing.failed} failed{best}"
 
+    _record(opened.folder)
+    say(f"sweep of {opened.study.name}: {count(opened.study.trials, 'trial')}, "
+        f"{count(opened.workers, 'worker') if opened.workers else 'all workers of the cluster'}")  # fmt: skip
     with bar("sweep", opened.study.trials) as watch:
         standing = sweep(
             opened.study, opened.folder, opened.identity, workers=opened.workers, on=opened.on,
@@ -218,9 +240,15 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
 
 def _promote(opened: Opened, *, quiet: bool = False) -> None:
     from hpo.promote import promote
+    from hpo.storage import require_same
+    from hpo.wording import count, number
 
-    _record(opened.folder)
     full = {**opened.identity, **_full_identity(opened)}
+    require_same(opened.folder, f"{opened.study.name}.promotion", full)
+    _record(opened.folder)
+    if not quiet:
+        say(f"promotion of {opened.study.name}: the default and the best "
+            f"{count(opened.study.keep, 'other configuration')}, {count(opened.study.seeds, 'seed')} each")  # fmt: skip
     with bar("promote", (opened.study.keep + 1) * opened.study.seeds) as watch:
         verdict = promote(opened.study, opened.folder, full, workers=opened.workers, on=opened.on,
                           device=opened.device, watch=lambda now: watch(now.done, ""))  # fmt: skip
@@ -292,7 +320,7 @@ def _load(name: str, *, smoke: bool, data: Path | None) -> StudySpec:
 def _with_data(study: StudySpec, data: Path) -> StudySpec:
     from hpo.storage import Refused
 
-    if not hasattr(study.task, "data"):
+    if "data" not in {field.name for field in fields(study.task)}:
         raise Refused(f"--data: {type(study.task).__name__} reads no data of the user's")
     if not data.is_dir():
         raise Refused(f"--data: must be a folder; got {data}, which {'is a file' if data.exists() else 'is not there'}")
@@ -303,13 +331,14 @@ def _check_device(device: str) -> None:
     from hpo.storage import Refused
 
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not index.isdigit()) or (index and kind != "cuda"):
+    known = device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())
+    if not known:
         raise Refused(f"--device: must be auto, cpu, cuda or cuda:N; got {device!r}")
     if kind == "cuda":
         import torch
 
         if int(index or 0) >= torch.cuda.device_count():
-            raise Refused(f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices")
+            raise Refused(f"--device {device}: this machine has {torch.cuda.device_count() or 'no'} CUDA devices")
 
 
 def _full_identity(opened: Opened) -> dict[str, str]:
@@ -318,6 +347,25 @@ def _full_identity(opened: Opened) -> dict[str, str]:
 
     study = opened.study
     return {"fidelity": fingerprint(study.full), "data": data_hash(study.configure({}, study.full).task, study.full)}
+
+
+def _require_same(opened: Opened) -> None:
+    from hpo.storage import require_same
+
+    require_same(opened.folder, opened.study.name, opened.identity)
+
+
+def _record_force(opened: Opened) -> None:
+    from hpo.preflight import record_force
+
+    record_force(opened.folder)
+
+
+def _command(verb: str, study: str, *, smoke: bool, data: Path | None, runs: Path) -> str:
+    """The command for another verb on the same study."""
+    words = ["hpo", verb, study, *(["--smoke"] if smoke else []), *(["--data", str(data)] if data else []),
+             *([] if runs == Path("runs") else ["--runs", str(runs)])]  # fmt: skip
+    return shlex.join(words)
 
 
 def _is_fresh(opened: Opened) -> bool:
@@ -373,26 +421,39 @@ def _errors(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as stopped:
         complain("interrupted; nothing that was done is lost, and the same command goes on")
         raise typer.Exit(STOPPED[getattr(stopped, "number", signal.SIGINT)]) from None
-    except (ValueError, OSError, RuntimeError) as error:
-        code = _code(error)
-        if debug or code is None:
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if debug:
             raise
+        code = _code(error)
         again = "; nothing that was done is lost, and the same command goes on" if code == NO_SPACE else ""
-        complain(f"{error}{again}")
+        complain(f"{_said(error)}{again}")
         raise typer.Exit(code) from None
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
 
 
-def _code(error: Exception) -> int | None:
-    """The exit code for an error that needs no traceback."""
+def _code(error: Exception) -> int:
+    from hpo.export import Unfaithful
     from hpo.patience import Halted, disk_full
     from hpo.storage import Damaged, InUse
     from hpo.sweep import SweepFailed
 
-    kinds = ((Damaged, DAMAGED), (InUse, IN_USE), (Halted, NO_SPACE), (SweepFailed, ALL_FAILED))
-    code = next((code for kind, code in kinds if isinstance(error, kind)), None)
-    if code is None and isinstance(error, ValueError | OSError):
-        return NO_SPACE if disk_full(error) else BAD_INPUT
-    return code
+    kinds = ((Damaged, DAMAGED), (InUse, IN_USE), (Halted, NO_SPACE), (SweepFailed, ALL_FAILED), (Unfaithful, NO))
+    code = next((code for kind, code in kinds if isinstance(error, kind)), BAD_INPUT)
+    return NO_SPACE if disk_full(error) else code
+
+
+def _said(error: Exception) -> str:
+    """The message alone where it was written for the user; else with what was raised, and where."""
+    from hpo.export import Unfaithful
+    from hpo.preflight import place
+    from hpo.sweep import SweepFailed
+
+    where = place(error)
+    ours = isinstance(error, ValueError) and Path(where.rpartition(":")[0]).parent == Path(__file__).parent
+    if ours or isinstance(error, OSError | SweepFailed | Unfaithful):
+        return str(error)
+    return f"{type(error).__name__}: {error}\n  at {where}; --debug shows the whole traceback"

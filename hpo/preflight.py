@@ -126,7 +126,7 @@ def _look(study: StudySpec, found: _Findings, pool: Executor, workers: int, devi
 
 
 def worst(found: Iterable[Check]) -> Status:
-    """"no-go" if any check says so, else "caution" if any does, else "go"."""
+    """The worst status among the checks: "no-go", then "caution", then "go"."""
     statuses = {check.status for check in found}
     return "no-go" if "no-go" in statuses else "caution" if "caution" in statuses else "go"
 
@@ -145,6 +145,12 @@ def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> 
     if before["status"] == "no-go":
         failed = ", ".join(check["name"] for check in before["checks"] if check["status"] == "no-go")
         raise Refused(f"the preflight said no-go ({failed}); mend that and run: {command}")
+
+
+def record_force(folder: RunFolder) -> None:
+    """Note beside the verdict that a sweep went past it."""
+    if folder.preflight.exists():
+        checkpoint.write_json(folder.preflight, {**json.loads(folder.preflight.read_text()), "forced": True})
 
 
 def _prove(study: StudySpec, found: _Findings, pool: Executor, device: str) -> Overfitting | None:
@@ -202,11 +208,11 @@ def _broken(name: str, error: Exception) -> Check:
     first = str(error).strip().splitlines()[:1]
     said = ": ".join([type(error).__name__, *first])
     return Check(name, "no-go", "; with ".join([said, *getattr(error, "__notes__", [])]), "no exception",
-                 _place(error))  # fmt: skip
+                 place(error))  # fmt: skip
 
 
-def _place(error: Exception) -> str:
-    """The innermost line outside installed packages and the harness, or else outside installed packages."""
+def place(error: Exception) -> str:
+    """Where an error came from: the innermost line outside installed packages and the harness, or else in the harness."""
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
     theirs = [frame for frame in lines if Path(frame.filename).parent != Path(__file__).parent]
     return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(theirs or lines)), "")

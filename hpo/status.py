@@ -1,17 +1,21 @@
-"""What is running, done and best, read from the storages alone."""
+"""What is running, done and best, read from what the studies' folders and storages say. Writes nothing."""
 
 from __future__ import annotations
 
+import difflib
+import fcntl
 import json
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
-from optuna.trial import TrialState
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
 
-from hpo.storage import Refused, RunFolder, open_storage
+from hpo import selection
+from hpo.promote import GIVEN_UP
+from hpo.storage import Refused, RunFolder, stored_study
 from hpo.sweep import standing
 
 
@@ -20,55 +24,82 @@ class Status:
     """One study at this moment."""
 
     study: str
-    done: int
-    trials: int
-    running: int
-    complete: int
-    pruned: int
-    failed: int
-    best: float | None
-    best_trial: int | None
-    seconds_left: float | None  # None before the first trial has ended
-    preflight: str  # "go", "caution", "no-go" or "not run"
-    promotion: str  # "not run", "2/9 runs" or the winner's name
+    done: int = 0
+    trials: int | None = None  # None before the first sweep
+    running: int = 0
+    interrupted: int = 0  # begun, and nobody's at the moment: the next sweep goes on with them
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    best: float | None = None
+    best_trial: int | None = None
+    seconds_left: float | None = None  # of the sweep; None before the first trial has ended
+    preflight: str = "not run"  # or "go", "caution", "no-go"
+    promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7"
 
 
 def statuses(runs: Path, name: str | None) -> list[Status]:
-    """The studies in a folder, or the one of that name. Raises Refused where there is none."""
-    kept = sorted({path.parent for pattern in ("*/study.db", "*/storage") for path in runs.glob(pattern)})
-    folders = [RunFolder(path) for path in kept if name in (None, path.name)]
-    if not folders:
-        raise Refused(f"no study {name!r} in {runs.resolve()}" if name else f"no study in {runs.resolve()}")
-    return [one for folder in folders for one in _of(folder)]
+    """The studies in a folder, or the one of that name or of that study file. Raises Refused where there is none."""
+    patterns = ("*/study.db", "*/storage", "*/preflight.json")
+    folders = {path.parent.name: RunFolder(path.parent) for pattern in patterns for path in runs.glob(pattern)}
+    wanted = sorted(folders) if name is None else [one for one in (name, Path(name).stem) if one in folders][:1]
+    if not wanted:
+        raise Refused(_nothing(runs, name, sorted(folders)))
+    return [_status(folders[one]) for one in wanted]
 
 
-def _of(folder: RunFolder) -> Iterator[Status]:
-    storage = open_storage(folder.storage)
-    of_folder = (folder.path.name, f"{folder.path.name}.promotion")  # a server may hold others' studies too
-    names = [summary.study_name for summary in storage.get_all_studies() if summary.study_name in of_folder]
-    for name in names:
-        if name.endswith(".promotion"):
-            continue
-        study = optuna.load_study(study_name=name, storage=storage)
-        trials = study.user_attrs.get("trials", len(study.get_trials(deepcopy=False)))
-        now = standing(study, trials)
-        frozen = study.get_trials(deepcopy=False)
-        running = sum(trial.state is TrialState.RUNNING for trial in frozen)
-        spent = [trial.user_attrs["seconds"] for trial in frozen if "seconds" in trial.user_attrs]
-        left = statistics.fmean(spent) * (trials - now.done) / max(1, running) if spent else None
-        yield Status(name, now.done, trials, running, now.complete, now.pruned, now.failed, now.best, now.best_number,
-                     left, _preflight(folder), _promotion(folder, name, names, storage))  # fmt: skip
+def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
+    if name is None or not known:
+        return f"nothing has been run in {runs.resolve()}"
+    close = difflib.get_close_matches(Path(name).stem, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"studies there are: {', '.join(known)}"
+    return f"no study {name!r} has been run in {runs.resolve()}; {hint}"
 
 
-def _preflight(folder: RunFolder) -> str:
-    return json.loads(folder.preflight.read_text())["status"] if folder.preflight.exists() else "not run"
+def _status(folder: RunFolder) -> Status:
+    before = json.loads(folder.preflight.read_text())["status"] if folder.preflight.exists() else "not run"
+    name = folder.path.name
+    try:
+        swept = stored_study(folder, name)
+        if swept is None:
+            return Status(name, preflight=before)
+        trials = swept.get_trials(deepcopy=False)
+        asked = swept.user_attrs.get("trials", len(trials))
+        now = standing(swept, asked)
+        begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), _is_held(folder)
+        return Status(
+            name, now.done, asked, begun if held else 0, 0 if held else begun, now.complete, now.pruned, now.failed,
+            now.best, now.best_number, _seconds_left(trials, asked - now.done, begun), before, _promotion(folder),
+        )  # fmt: skip
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
+        return Status(name, preflight=before, promotion=f"storage unreadable: hpo rebuild {name}")
 
 
-def _promotion(folder: RunFolder, name: str, names: list[str], storage: optuna.storages.BaseStorage) -> str:
-    verdict = folder.path / "verdict.json"
-    if verdict.exists():
-        return f"winner: {json.loads(verdict.read_text())['winner']}"
-    if f"{name}.promotion" not in names:
+def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> float | None:
+    spent = [trial.user_attrs["seconds"] for trial in trials if "seconds" in trial.user_attrs]
+    return statistics.fmean(spent) * max(0, missing) / max(1, workers) if spent else None
+
+
+def _is_held(folder: RunFolder) -> bool:
+    """Whether a coordinator of this machine holds the study."""
+    try:
+        with open(folder.path / "lock") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _promotion(folder: RunFolder) -> str:
+    chosen = selection.read(folder)
+    if chosen is None:
         return "not run"
-    runs = optuna.load_study(study_name=f"{name}.promotion", storage=storage).get_trials(deepcopy=False)
-    return f"{sum(run.state.is_finished() for run in runs)}/{len(runs)} runs"
+    if selection.is_judged(chosen, folder):
+        return f"winner: {json.loads((folder.path / 'verdict.json').read_text())['winner']}"
+    wanted = {(candidate.key, seed) for candidate in chosen.candidates for seed in range(chosen.seeds)}
+    stored = stored_study(folder, f"{folder.path.name}.promotion")
+    ended = [run.user_attrs for run in stored.get_trials(deepcopy=False) if run.state.is_finished()] if stored else []
+    done = {(run["key"], run["seed"]) for run in ended if run.get("reason") != GIVEN_UP}
+    return f"{len(done & wanted)}/{len(wanted)} runs"

@@ -276,6 +276,17 @@ def open_study(
 REBUILD = "rebuild it from them: hpo rebuild STUDY"
 
 
+def require_same(folder: RunFolder, name: str, identity: dict[str, str]) -> None:
+    """Raise Refused if a study of that name asked another question. Creates nothing."""
+    try:
+        stored = stored_study(folder, name)
+        before = stored.user_attrs.get("identity") if stored else None
+    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
+        return  # whoever opens it to write says what is wrong with it
+    if before is not None:
+        _check_same(name, before, identity)
+
+
 def _check_same(name: str, before: dict[str, str], identity: dict[str, str]) -> None:
     differing = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
     if differing:

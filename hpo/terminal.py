@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 def say(text: str) -> None:
+    """A line as it is: brackets in a path or an interval are no markup."""
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(text)
+    Console(highlight=False, soft_wrap=True, markup=False).print(text)
 
 
 def complain(text: str) -> None:
@@ -63,15 +63,3 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def number(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
