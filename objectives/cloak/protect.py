@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -83,9 +83,11 @@ def settings_of(card: Path) -> Settings:
 def protect(folder: Path, out: Path, settings: Settings, *, device: str = "auto") -> Iterator[Protected]:
     """Protect every photograph directly in `folder` and write it to `out`, one at a time.
 
-    Raises ValueError where a file cannot be read, or one that would be written is there already.
+    Raises ValueError where a file cannot be read, one that would be written is there already, or both folders are one.
     """
     names = written_names(files.image_files(folder))
+    if out.resolve() == folder.resolve():
+        raise ValueError(f"OUT must be another folder than {folder}: originals and protected ones would lie together")
     there = [name for name in names.values() if (out / name).exists()]
     if there:
         raise ValueError(f"{out} must not hold {there[0]}: nothing is ever overwritten")
@@ -138,8 +140,8 @@ def _protect(path: Path, target: Path, settings: Settings, device: str) -> Prote
 
 
 def _on(path: Path, task: Cloaking) -> OwnFiles:
-    fields = {name: getattr(task, name) for name in Cloaking.__dataclass_fields__}
-    return OwnFiles(**(fields | {"val_photos": 1, "test_photos": 0, "data": None}), files=(str(path),))
+    settings = {field.name: getattr(task, field.name) for field in fields(Cloaking)}
+    return OwnFiles(**(settings | {"val_photos": 1, "test_photos": 0, "data": None}), files=(str(path),))
 
 
 def write_report(out: Path, settings: Settings, found: list[Protected]) -> Path:

@@ -94,8 +94,14 @@ def test_a_photograph_keeps_its_size_its_rotation_and_nearly_its_pixels(folder, 
 
 def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(ValueError, match="nothing is ever overwritten"):
-        _protected(folder, folder)  # cat.png would be
+    with pytest.raises(ValueError, match="OUT must be another folder"):
+        _protected(folder, folder)
+    out = folder.parent / "out"
+    out.mkdir()
+    (out / "coffee.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"must not hold coffee.png: nothing is ever overwritten"):
+        _protected(folder, out)
+    assert [path.read_bytes() for path in out.iterdir()] == [b"mine"]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
