@@ -66,16 +66,6 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     )  # fmt: skip
 
 
-def _stored(name: str, folder: RunFolder) -> optuna.Study | None:
-    """A study of the storage, if both are there."""
-    if folder.storage.startswith(SQLITE) and not (folder.database.exists() and folder.database.stat().st_size):
-        return None
-    try:
-        return optuna.load_study(study_name=name, storage=open_storage(folder.storage))
-    except KeyError:
-        return None
-
-
 def command(verb: str, study: StudySpec, logged: Sequence[Mapping[str, Any]]) -> str:
     """The command for a verb: with the study, the folders and the fidelity that the last logged one was given."""
     named, kept = study.name, []
@@ -210,7 +200,8 @@ def _check(record: Mapping[str, Any]) -> Check:
 
 def _best(verdict: Verdict) -> Baseline | None:
     sign = 1 if verdict.direction == "minimize" else -1
-    return min(verdict.baselines, key=lambda one: sign * one.scores[verdict.goal], default=None)
+    rivals = [one for one in verdict.baselines if one.is_rival]
+    return min(rivals, key=lambda one: sign * one.scores[verdict.goal], default=None)
 
 
 def _agreement(verdict: Verdict) -> Agreement:

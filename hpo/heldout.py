@@ -12,7 +12,7 @@ from torch import nn
 from hpo.engine import Diverged, evaluate, place, resolve_device
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import Fidelity, Task
+from hpo.task import REFERENCE, Fidelity, Task
 
 UNITS = 128  # the test split is scored in at most this many parts, whose spread carries the intervals
 
@@ -32,6 +32,11 @@ class Baseline:
     name: str
     scores: Mapping[str, float]
     units: tuple[float, ...]
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether the method could have been used: a reference knows the answer."""
+        return not self.name.endswith(REFERENCE)
 
 
 def heldout_units(task: Task, fidelity: Fidelity) -> list[NamedTuple]:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+REFERENCE = " (reference)"  # ends the name of a baseline that knows the answer: it is shown, and is no rival
+
 Split = Literal["train", "val", "test"]
 Direction = Literal["minimize", "maximize"]
 Status = Literal["go", "caution", "no-go", "skip"]
@@ -171,7 +173,8 @@ class Task(ABC, Generic[B]):
         """Called without gradients after every step taken: put parameters back into their allowed set."""
 
     def baselines(self, batches: Iterable[B]) -> dict[str, dict[str, float]]:
-        """Classical methods by name, with the same scores on the same batches."""
+        """Classical methods by name, with the same scores on the same batches. A name that ends in REFERENCE is a bound
+        rather than a rival."""
         return {}
 
     def pictures(self, model: nn.Module, batches: Iterable[B]) -> Iterator[Picture | Chart]:

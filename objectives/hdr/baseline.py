@@ -12,10 +12,10 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 from torch import Tensor
 
+from hpo.task import REFERENCE
 from objectives.hdr.data import EPS, Batch, log_light
 from objectives.hdr.fill import harmonic, layered, pushpull
 
-REFERENCE = " (reference)"  # ends the name of a method that is no rival
 Method = Callable[[Batch], Tensor]  # log(light + EPS), right in the holes at least
 
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Chart, Picture
+from hpo.task import REFERENCE, Chart, Picture
 from objectives.common.colour import as_uint8, luma, srgb_from_linear
 from objectives.hdr import baseline, loss, parallax
 from objectives.hdr.data import Batch, log_light
@@ -57,7 +57,7 @@ def compared(task: HDR, model: nn.Module, batch: Batch) -> dict[str, dict[str, f
 
 
 def best_rival(scores: dict[str, dict[str, float]]) -> str:
-    rivals = [name for name in scores if name != NETWORK and not name.endswith(baseline.REFERENCE)]
+    rivals = [name for name in scores if name != NETWORK and not name.endswith(REFERENCE)]
     return max(rivals, key=lambda name: scores[name]["score"])
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.task import Check, Evidence
-from objectives.lowlight.baseline import REFERENCE
+from hpo.task import REFERENCE, Check, Evidence
 from objectives.lowlight.loss import CRITICAL_SATURATION
 from objectives.lowlight.pairs import Pairs
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
+from hpo.task import REFERENCE, Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
 from objectives.common.colour import as_float, as_uint8, linear_from_srgb, luma
 from objectives.common.perceptual import BACKENDS, Backend
 from objectives.lowlight import baseline, data, loss
@@ -152,7 +152,7 @@ class LowLight(Task[Batch]):
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
         batches = list(batches)
         scored = self.baselines(batches)
-        rivals = [name for name in scored if not name.endswith(baseline.REFERENCE)]
+        rivals = [name for name in scored if not name.endswith(REFERENCE)]
         best = max(rivals, key=lambda name: scored[name]["score"])
         low, high = (torch.cat([batch[field] for batch in batches]).cpu() for field in range(2))
         for row in torch.linspace(0, len(low) - 1, min(6, len(low))).round().int().unique().tolist():
