@@ -38,7 +38,7 @@ from hpo.importance import importances
 from hpo.selection import Candidate, Selection
 from hpo.space import When, plain
 from hpo.statistics import Interval, crossed_interval
-from hpo.storage import SQLITE, Refused, RunFolder, open_storage
+from hpo.storage import Refused, RunFolder, stored_study
 from hpo.study import StudySpec
 from hpo.task import Check
 from hpo.verdict import Result, Verdict
@@ -54,7 +54,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     """Read everything that a study's folder holds. Raises Refused where there is no such folder."""
     if not folder.path.is_dir():
         raise Refused(f"nothing to report: {folder.path} does not exist; run: hpo sweep {study.name}")
-    swept, promoted = _stored(study.name, folder), _stored(f"{study.name}.promotion", folder)
+    swept, promoted = stored_study(folder, study.name), stored_study(folder, f"{study.name}.promotion")
     found = _sweep(study, swept) if swept else None
     logged = tuple(_commands(folder))
     promotion = _promotion(study, folder, promoted, found)
@@ -155,15 +155,15 @@ def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None,
     chosen = selection.read(folder)
     if chosen is None:
         return None
-    verdict = read_verdict(folder)
+    verdict = read_verdict(folder, chosen)
     names = {candidate.key: candidate.name for candidate in chosen.candidates}
     runs = []
     for frozen in stored.get_trials(deepcopy=False) if stored else ():
         key, seed = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
         if key in names and seed < chosen.seeds and frozen.state.is_finished():
             runs.append((names[key], _trial(frozen)))
-    baselines = {one.name: crossed_interval(np.array([one.units])) for one in verdict.baselines if len(one.units) > 1} \
-        if verdict else {}  # fmt: skip
+    baselines = {one.name: crossed_interval(np.array([one.units])) for one in verdict.baselines
+                 if len(one.units) > 1 and None not in one.units} if verdict else {}  # fmt: skip
     return Promotion(
         chosen, tuple(runs), len(chosen.candidates) * chosen.seeds, chosen.seeds, verdict,
         _agreement(verdict) if verdict else None, baselines, _best(verdict) if verdict else None,
@@ -171,26 +171,30 @@ def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None,
     )  # fmt: skip
 
 
-def read_verdict(folder: RunFolder) -> Verdict | None:
-    """The verdict of the promotion that the folder's selection belongs to, if it has come to one."""
-    path = folder.path / "verdict.json"
-    if not path.exists() or path.stat().st_mtime_ns < folder.selection.stat().st_mtime_ns:
+def read_verdict(folder: RunFolder, chosen: Selection) -> Verdict | None:
+    """The verdict on this selection, if there is one."""
+    if not selection.is_judged(chosen, folder):
         return None
-    record = json.loads(path.read_text())
+    record = json.loads((folder.path / "verdict.json").read_text())
     return Verdict(
         record["goal"], record["direction"], tuple(_result(one) for one in record["results"]),
         tuple(Baseline(one["name"], one["scores"], tuple(one["units"])) for one in record["baselines"]),
-        record["winner"], record["sentence"], tuple(_check(one) for one in record["checks"]),
+        record["winner"], record["sentence"], tuple(_check(one) for one in record["checks"]), record["selection"],
     )  # fmt: skip
 
 
 def _result(record: Mapping[str, Any]) -> Result:
-    test, ahead = record["test"], record["ahead_of_default"]
+    against = {name: _interval(one) for name, one in record["ahead_of_baselines"].items()}
     return Result(
-        Candidate(**record["candidate"]), tuple(record["runs"]), record["full"], Interval(**test) if test else None,
-        record["scores"], Interval(**ahead) if ahead else None,
-        {name: Interval(**one) for name, one in record["ahead_of_baselines"].items()},
+        Candidate(**record["candidate"]), tuple(record["runs"]), record["full"], _interval(record["test"]),
+        record["scores"], _interval(record["ahead_of_default"]),
+        {name: one for name, one in against.items() if one},
     )  # fmt: skip
+
+
+def _interval(record: Mapping[str, Any] | None) -> Interval | None:
+    """None as well where it is not finite."""
+    return Interval(**record) if record and all(finite(part) is not None for part in record.values()) else None
 
 
 def _check(record: Mapping[str, Any]) -> Check:
@@ -200,7 +204,7 @@ def _check(record: Mapping[str, Any]) -> Check:
 
 def _best(verdict: Verdict) -> Baseline | None:
     sign = 1 if verdict.direction == "minimize" else -1
-    rivals = [one for one in verdict.baselines if one.is_rival]
+    rivals = [one for one in verdict.baselines if one.is_rival and finite(one.scores.get(verdict.goal)) is not None]
     return min(rivals, key=lambda one: sign * one.scores[verdict.goal], default=None)
 
 
@@ -243,7 +247,9 @@ def _verdict_headline(verdict: Verdict) -> Headline:
     winner = verdict.results[0]
     ahead = winner.ahead_of_default
     if winner.candidate.name == selection.DEFAULT:
-        return Headline("caution", "the default won", verdict.sentence)
+        next_best = next((one.ahead_of_default for one in verdict.results if one.ahead_of_default), None)
+        tie = next_best is not None and not next_best.excludes_zero
+        return Headline("caution", "a tie" if tie else "the default won", verdict.sentence)
     if ahead is None:
         return Headline("caution", "default failed", verdict.sentence)
     if not ahead.excludes_zero:

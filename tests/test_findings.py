@@ -18,9 +18,11 @@ from hpo import wording
 from hpo.findings import Sweep
 from hpo.gather import collect, command
 from hpo.importance import importances
+from hpo.report import write_report
 from hpo.space import choose, distribution_of, log, uniform, when
 from hpo.statistics import Interval
 from hpo.storage import Refused, RunFolder, open_storage
+from hpo.task import REFERENCE
 from tests.finished import HOSTILE, PREFLIGHT, STUDY, finished
 from tests.toy import toy_study
 
@@ -106,6 +108,28 @@ def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> 
     assert promotion.best_baseline is baseline
 
 
+def test_what_is_not_finite_in_a_verdict_is_left_out(folder: RunFolder) -> None:
+    path = folder.path / "verdict.json"
+    record = json.loads(path.read_text())
+    record["results"][0]["test"] = {"mean": None, "low": None, "high": None}
+    record["baselines"][0]["scores"]["mse"] = record["baselines"][0]["units"][0] = None
+    path.write_text(json.dumps(record))
+    promotion = collect(STUDY, folder).promotion
+    assert promotion.winner.test is None
+    assert (promotion.best_baseline, promotion.baselines) == (None, {})
+    write_report(STUDY, folder)
+
+
+def test_a_reference_is_no_rival(folder: RunFolder) -> None:
+    path = folder.path / "verdict.json"
+    record = json.loads(path.read_text())
+    record["baselines"].append({**record["baselines"][0], "name": f"truth{REFERENCE}", "scores": {"mse": 0.0}})
+    path.write_text(json.dumps(record))
+    promotion = collect(STUDY, folder).promotion
+    assert promotion.best_baseline.name == "zero"
+    assert f"truth{REFERENCE}" in promotion.baselines  # it is shown
+
+
 def test_rank_correlation_from_its_definition(folder: RunFolder) -> None:
     """Spearman without ties: 1 - 6 sum d^2 / (n (n^2 - 1))."""
     agreement = collect(STUDY, folder).promotion.agreement
@@ -173,7 +197,8 @@ def test_an_interrupted_promotion_shows_its_runs(folder: RunFolder) -> None:
 
 
 def test_a_verdict_of_an_earlier_selection_is_not_shown(folder: RunFolder) -> None:
-    folder.selection.touch()
+    record = json.loads(folder.selection.read_text())
+    folder.selection.write_text(json.dumps({**record, "sweep_trials": record["sweep_trials"] + 1}))
     found = collect(STUDY, folder)
     assert found.promotion.verdict is None
     assert any("earlier promotion" in note for note in found.promotion.notes)

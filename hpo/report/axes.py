@@ -112,9 +112,12 @@ class Scale:
         if 0 < len(steps) <= most + 1:
             return {self.position(step): number(step) for step in steps}
         between = log_ticks(low, high, most) if self.log else round_ticks(low, high, most)
-        ends = {self.position(end): number(end, 3) for end in (low, high)}
-        kept = {self.position(tick): number(tick, 3) for tick in between}
-        return ends | {at: text for at, text in kept.items() if 0.1 < at < 0.9}
+        kept = {self.position(end): number(end, 3) for end in (low, high)}
+        for tick in between:
+            at = self.position(tick)
+            if all(abs(at - other) >= 0.8 / most for other in kept):  # labels of neighbours must not touch
+                kept[at] = number(tick, 3)
+        return kept
 
 
 def round_ticks(low: float, high: float, most: int = 5) -> list[float]:

@@ -39,7 +39,7 @@ def history(sweep: Sweep, goal: str) -> Drawing:
     shown = [trial for trial in sweep.trials if trial.value is not None]
     unscored = [trial for trial in sweep.trials if trial.state == "failed" and trial.value is None]
     axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
-    figure = blank(340, x={"title": {"text": "trial"}, "range": [-0.8, max(8, len(sweep.trials)) - 0.2]},
+    figure = blank(340, x={"title": {"text": "trial"}, "range": [-0.8, max(4, len(sweep.trials)) - 0.2]},
                    y=axis.plotly(title={"text": safe(label(goal))}))  # fmt: skip
     if sweep.ahead:
         steps = [*sweep.ahead, (max(trial.number for trial in sweep.trials), sweep.ahead[-1][1])]
@@ -140,17 +140,19 @@ def _curves_point(sweep: Sweep) -> str:
 
 
 def importance_bars(found: Importances) -> list[Drawing]:
-    """One figure for each measure that could be computed, the parameters in the same order."""
+    """One figure for each measure that could be computed, with the same rows and the same axis."""
     order = list(next((one.shares for one in found.measures if one.shares), {}))
     order += [name for one in found.measures for name in one.shares if name not in order]
-    return [_bars(measure.measure, measure.question, dict(measure.shares), order, found.complete)
+    most = max((share for one in found.measures for share in one.shares.values()), default=1.0)
+    return [_bars(measure.measure, measure.question, dict(measure.shares), order, found.complete, most)
             for measure in found.measures if measure.shares]  # fmt: skip
 
 
-def _bars(measure: str, question: str, shares: dict[str, float], order: list[str], complete: int) -> Drawing:
+def _bars(measure: str, question: str, shares: dict[str, float], order: list[str], complete: int,
+          most: float) -> Drawing:  # fmt: skip
     names = order[::-1]
     figure = blank(70 + 34 * len(names),
-                   x={"range": [0, 1.12], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]},
+                   x={"range": [0, 1.15 * most], "tickformat": ".0%"},
                    y={"tickvals": list(range(len(names))), "ticktext": [safe(name) for name in names],
                       "ticklabelstandoff": 6,
                       "range": [-0.6, len(names) - 0.4], "showgrid": False}, bargap=0.45)  # fmt: skip
@@ -238,9 +240,9 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
     top = sweep.ranked[: max(2, math.ceil(0.1 * len(sweep.ranked)))]
     columns = len(scales) + 1
     conditional = {scale.name for scale in scales if any(scale.name not in trial.params for trial in shown)}
-    figure = blank(420, x={"range": [-0.35, columns - 0.6], "visible": False},
+    figure = blank(420, x={"range": [-0.5, columns - 0.5], "visible": False},
                    y={"range": [(axes.OFF if conditional else 0.0) - 0.05, 1.03], "visible": False},
-                   margin={"l": 4, "r": 4, "t": 46, "b": 4})  # fmt: skip
+                   margin={"l": 4, "r": 4, "t": 62, "b": 4})  # fmt: skip
     rest = [trial for trial in shown if trial.state == "complete" and trial not in top and not trial.default]
     pruned = [trial for trial in shown if trial.state != "complete" and not trial.default]
     for group, colour, width, opacity in ((pruned, PRUNED, 1, 0.35), (rest, PALE, 1.2, 0.8), (top, COMPLETE, 2.6, 1)):
@@ -253,7 +255,7 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
     for column, scale in enumerate(scales):
         absent = {axes.OFF: "not searched"} if scale.name in conditional else {}
         _column(figure, column, scale.name, scale.ticks() | absent)
-    _column(figure, columns - 1, f"{label(goal)}<br>(best at top)", _score_ticks(axis, sweep.direction))
+    _column(figure, columns - 1, f"{safe(label(goal))}<br>(best at top)", _score_ticks(axis, sweep.direction))
     keys = (Key("complete", "line", f"the best {len(top)}"), Key("pale", "line", "other completed"),
             *([Key("pruned", "line", "pruned or failed")] if pruned else []),
             *([Key("default", "dashed", "the default")] if sweep.default else []))  # fmt: skip
@@ -278,12 +280,19 @@ def _score_ticks(axis: Axis, direction: str) -> dict[float, str]:
 
 def _column(figure: go.Figure, column: int, name: str, ticks: dict[float, str]) -> None:
     figure.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, line={"color": AXIS, "width": 1}, layer="below")
-    title = name if "<br>" in name else safe(name).replace(".", ".<br>", 1)
+    title = name if "<br>" in name else "<br>".join(_parts(name))
     figure.add_annotation(x=column, y=1.03, yanchor="bottom", text=f"<b>{title}</b>", showarrow=False,
                           font={"size": 12, "color": INK})  # fmt: skip
     for at, text in ticks.items():
         figure.add_annotation(x=column, y=at, xanchor="right", xshift=-4, text=safe(_short(text, 14)), showarrow=False,
                               font={"size": 11, "color": SOFT}, bgcolor=SURFACE, opacity=0.85, borderpad=1)  # fmt: skip
+
+
+def _parts(name: str) -> list[str]:
+    """A parameter's name in lines short enough for a column: "task.", "perceptual_", "weight"."""
+    owner, _, field = name.partition(".")
+    cut = field.rfind("_", 0, 12) + 1 if len(field) > 12 else 0
+    return [safe(part) for part in (f"{owner}.", field[:cut], field[cut:]) if part]
 
 
 def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:

@@ -48,7 +48,8 @@ def _table(one: Promotion, verdict: Verdict) -> str:
     for baseline in verdict.baselines:
         known = one.baselines.get(baseline.name)
         shown = interval(known) if known else number(baseline.scores[verdict.goal])
-        rows.append([Cell(f'{text_of(baseline.name)} <span class="muted">baseline</span>'), numeric(None, shown),
+        kind = ' <span class="muted">baseline</span>' if baseline.is_rival else ""
+        rows.append([Cell(f"{text_of(baseline.name)}{kind}"), numeric(None, shown),
                      *[numeric(None)] * (len(heads) - 2)])  # fmt: skip
     return table(heads, rows, name="Promotion", numbers=heads[1:], first=True)
 
