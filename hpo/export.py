@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hpo import checkpoint, provenance, space
 from hpo.heldout import heldout_scores
+from hpo.rescore import with_settings
 from hpo.storage import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Chart, Picture, Task
@@ -60,6 +61,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     winner = verdict.results[0]
     run = best_run(study, winner)
     task, recipe = study.configure(winner.candidate.params, study.full)
+    task = with_settings(task, run["chosen"])
     weights = (folder.trial("promotion", run["number"]) / WEIGHTS).read_bytes()
     checkpoint.write_whole(folder.export / WEIGHTS, weights)
     checkpoint.write_json(folder.export / CARD, {
@@ -67,6 +69,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
         **card_of(task),
         "recipe": space.nulled(space.plain(recipe)), "fidelity": space.plain(study.full),
         "params": dict(winner.candidate.params),
+        "chosen_after_training": dict(run["chosen"]),
         "seed_index": run["seed_index"], "validation": run["value"], "test": space.nulled(run["test"]),
         "sha256": hashlib.sha256(weights).hexdigest(), "versions": provenance.versions(),
         "code": provenance.code_hash(task),

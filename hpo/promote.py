@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState
 from torch import Tensor
@@ -21,6 +23,7 @@ from hpo.heldout import Heldout, heldout_baselines, heldout_scores, heldout_unit
 from hpo.objective import Job, once, outcome_of, reported, settle
 from hpo.preflight import guarded
 from hpo.records import Asked, Outcome, outcome_in
+from hpo.rescore import Rescored, inertness, rescore, with_settings
 from hpo.seeds import derive
 from hpo.selection import Selection, freeze, sweep_trials
 from hpo.storage import RunFolder, open_study, steadily
@@ -133,7 +136,7 @@ def run_candidate(job: Job) -> Outcome:
 
 
 def _candidate(job: Job) -> Outcome:
-    examined: list[Heldout] = []
+    examined: list[Examined] = []
 
     def epochs() -> Iterator[Progress]:
         last = None
@@ -142,20 +145,29 @@ def _candidate(job: Job) -> Outcome:
             last = progress
         if last is not None:
             export.write_weights(job.folder, last.best_weights)
-            examined.append(examine(job, last.best_weights))
+            examined.append(examine(job, last.best, last.best_weights))
 
     outcome = outcome_of(epochs())
     if outcome.state != "complete":
         return outcome
-    return replace(outcome, test=dict(examined[0].scores), units=examined[0].units)
+    rescored, heldout = examined[0]
+    return replace(outcome, value=rescored.value, chosen=rescored.chosen, tried=rescored.tried,
+                   test=dict(heldout.scores), units=heldout.units)  # fmt: skip
 
 
-def examine(job: Job, weights: Mapping[str, Tensor]) -> Heldout:
-    """Scores of the weights on the test split, as a whole and unit by unit."""
+class Examined(NamedTuple):
+    rescored: Rescored
+    heldout: Heldout
+
+
+def examine(job: Job, value: float, weights: Mapping[str, Tensor]) -> Examined:
+    """Settle what inference alone reads on validation, and then score the weights on the test split."""
     task, recipe = job.study.configure(job.params, job.fidelity)
     model = task.model()
     model.load_state_dict(weights)
-    return heldout_scores(task, model, job.fidelity, device=job.device, precision=recipe.precision)
+    how = {"device": job.device, "precision": recipe.precision}
+    rescored = rescore(task, model, job.fidelity, value, **how)
+    return Examined(rescored, heldout_scores(with_settings(task, rescored.chosen), model, job.fidelity, **how))
 
 
 def run_of(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
@@ -165,13 +177,15 @@ def run_of(trial: optuna.trial.BaseTrial) -> tuple[str, int]:
 def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, outcomes: Outcomes) -> list[Check]:
     """The task's own conditions, on the winner's best run."""
     winner = verdict.results[0]
-    history = outcomes[winner.candidate.key, export.best_run(study, winner)["seed_index"]][1].history
+    best = outcomes[winner.candidate.key, export.best_run(study, winner)["seed_index"]][1]
+    noise = float(np.std([run["value"] for run in winner.runs], ddof=1)) if len(winner.runs) > 1 else 0.0
     trials = tuple({"number": t.number, "state": t.state.name.lower(), "value": t.value, "params": t.params,
                     "epochs": len(t.intermediate_values), "reason": t.user_attrs.get("reason", "")}
                    for t in sweep_trials(study, folder))  # fmt: skip
     task, _ = study.configure(winner.candidate.params, study.full)
-    return task.checks(Evidence("promotion", scores=winner.scores, history=history, trials=trials,
-                                baselines={one.name: one.scores for one in verdict.baselines}))  # fmt: skip
+    evidence = Evidence("promotion", scores=winner.scores, history=best.history, trials=trials,
+                        baselines={one.name: one.scores for one in verdict.baselines})  # fmt: skip
+    return [*inertness(best.tried, noise), *task.checks(evidence)]
 
 
 def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> list[Check]:

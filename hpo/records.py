@@ -50,7 +50,9 @@ class Outcome:
     memory: bool = False  # it did not fit
     traceback: str = ""
     test: Mapping[str, float] = field(default_factory=dict)  # promotion: scores on the test split
-    units: tuple[float, ...] = ()  # promotion: the goal of each unit of the test split (see promote.test_units)
+    units: tuple[float, ...] = ()  # promotion: the goal of each unit of the test split (heldout.py)
+    chosen: Mapping[str, Any] = field(default_factory=dict)  # promotion: settings chosen after training (rescore.py)
+    tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: name -> setting -> goal
 
 
 def write_asked(folder: Path, asked: Asked) -> None:

@@ -97,6 +97,9 @@ class StudySpec:
         return {"task": self.task, "recipe": self.recipe}
 
     def _check_fidelities(self) -> None:
+        if self.full.examples("test") < 2:
+            raise ValueError(f"full.test: must be at least 2, or no interval can be given; got "
+                             f"{self.full.examples('test')}")  # fmt: skip
         for cheaper, dearer in (("smoke", "cheap"), ("cheap", "full")):
             for key in ("size", "train", "val", "epochs"):
                 low, high = getattr(getattr(self, cheaper), key), getattr(getattr(self, dearer), key)
@@ -107,6 +110,7 @@ class StudySpec:
                 spaces.put(getattr(self, tier).fixed, self.owners)
             except ValueError as error:
                 raise ValueError(f"{tier}.fixed: {error}") from error
+        spaces.put({name: settings[0] for name, settings in self.task.rescored().items()}, self.owners)
         pinned = sorted(set(self.cheap.fixed) & set(self.space))
         if pinned:
             raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
@@ -180,6 +180,11 @@ class Task(ABC, Generic[B]):
     def pictures(self, model: nn.Module, batches: Iterable[B]) -> Iterator[Picture | Chart]:
         """What people would rather look at than read."""
         return iter(())
+
+    def rescored(self) -> Mapping[str, Sequence[Any]]:
+        """Hyperparameters that inference alone reads, by full name, with settings to choose from on validation after
+        full training; in this order."""
+        return {}
 
     def checks(self, evidence: Evidence) -> list[Check]:
         """The task's own go/no-go conditions at a stage."""

@@ -86,7 +86,8 @@ def _result(candidate: Candidate, selection: Selection, outcomes: Outcomes, defa
 
 def _run_record(index: int, number: int, outcome: Outcome) -> dict[str, Any]:
     return {"number": number, "seed_index": index, "state": outcome.state, "value": outcome.value,
-            "test": dict(outcome.test), "seconds": outcome.seconds, "reason": outcome.reason}  # fmt: skip
+            "test": dict(outcome.test), "seconds": outcome.seconds, "reason": outcome.reason,
+            "chosen": dict(outcome.chosen)}  # fmt: skip
 
 
 def _units(candidate: Candidate, selection: Selection, outcomes: Outcomes) -> np.ndarray | None:
