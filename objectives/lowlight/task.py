@@ -57,8 +57,8 @@ class LowLight(Task[Batch]):
     inputs: ClassVar[tuple[str, ...]] = ("low_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("high_B3SS",)
     overfit: ClassVar[Overfit] = Overfit(
-        measure="psnr_db", go=26.0, caution=20.0, samples=16, epochs=100, size=64,
-        pinned={"recipe.lr": 3e-3, "recipe.weight_decay": 0.0, "recipe.batch_size": 8, "task.stage1": 1.0,
+        measure="psnr_db", go=26.0, caution=22.0, samples=4, epochs=100, size=64,  # 8 dB untrained, 31 by heart
+        pinned={"recipe.lr": 3e-3, "recipe.weight_decay": 0.0, "recipe.batch_size": 2, "task.stage1": 1.0,
                 "task.stage3": 0.0, "task.color_factor": 0.0, "task.flip": False},
     )  # fmt: skip
 
