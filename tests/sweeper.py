@@ -1,0 +1,164 @@
+"""A process that sweeps on request and can be killed: `python -m tests.sweeper`.
+
+It imports everything once and then forks a child for each request (a line of JSON: the fields of Request), so that a
+test can kill a real sweep dozens of times without paying for dozens of imports. It answers a line with the child's
+process id, and, once that has ended, one with its exit code (negative: the signal that killed it).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+import torch
+import torch._dynamo  # the first optimizer imports it, which would take each child a second
+
+from hpo.engine import Recipe
+from hpo.provenance import identity
+from hpo.space import choose, log, uniform, when
+from hpo.storage import RunFolder
+from hpo.study import Median, StudySpec
+from hpo.sweep import sweep
+from hpo.task import Fidelity
+from tests.toy import INPUTS, Toy
+
+FIDELITY = Fidelity(size=INPUTS, train=48, val=32, epochs=4)
+
+# Conditional and joint draws, pruning, early stopping, dropout and an average: all that an interruption could disturb.
+STUDY = StudySpec(
+    name="interrupted",
+    task=Toy(),
+    recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, patience=2),
+    space={"recipe.lr": log(1e-3, 0.5), "task.dropout": choose(0.0, 0.3),
+           "task.shift": when("task.dropout", 0.3, uniform(-1, 1)), "task.pull": uniform(0, 1)},
+    smoke=FIDELITY, cheap=FIDELITY, full=FIDELITY,
+    trials=8, startup_trials=4, pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=2),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    folder: str
+    trials: int = STUDY.trials
+    die_at: int = 0  # the process kills itself at this moment: before a commit to the storage or the rename of a file
+    after: float = 0.0  # it is sent the signal after so many seconds
+    signal: int = signal.SIGKILL
+
+
+def rows(folder: Path, name: str = STUDY.name) -> list[dict[str, Any]]:
+    """All that a trial is, but for the time it took."""
+    trials = optuna.load_study(study_name=name, storage=RunFolder(folder).storage).trials
+    return [
+        {"number": trial.number, "state": trial.state.name, "values": trial.values, "params": trial.params,
+         "intermediate": trial.intermediate_values, "constraints": trial.constraints,
+         "attributes": {key: value for key, value in trial.user_attrs.items() if key != "seconds"}}
+        for trial in trials
+    ]  # fmt: skip
+
+
+def serve() -> None:
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        request = Request(**json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            _run(request)
+        print("started", pid, flush=True)
+        if request.after:
+            time.sleep(request.after)
+            os.kill(pid, request.signal)  # it may have ended, but has not been waited for: the number is still its own
+        _, status = os.waitpid(pid, 0)
+        print("ended", os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _run(request: Request) -> None:
+    """In the child; never returns."""
+    code = 1
+    try:
+        if request.die_at:
+            _die(request.die_at, request.signal)
+        study = replace(STUDY, trials=request.trials)
+        sweep(study, RunFolder(Path(request.folder)), identity(study), device="cpu")
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _die(at: int, number: int) -> None:
+    seen = 0
+
+    def moment(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            os.kill(os.getpid(), number)
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", moment)
+    sys.addaudithook(lambda name, arguments: moment() if name == "os.rename" else None)
+
+
+class Sweeper:
+    """The test's end of the line."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self._process = process
+        self._running = 0
+
+    def start(self, request: Request) -> int:
+        """The id of the process that sweeps."""
+        self._process.stdin.write(json.dumps(asdict(request)) + "\n")
+        self._process.stdin.flush()
+        self._running = self._answer("started")
+        return self._running
+
+    def code(self) -> int:
+        """Wait until it has ended."""
+        code = self._answer("ended")
+        self._running = 0
+        return code
+
+    def stop(self) -> None:
+        """Kill what is running, if anything is."""
+        if self._running:
+            with suppress(ProcessLookupError):
+                os.kill(self._running, signal.SIGKILL)
+            self.code()
+
+    def _answer(self, expected: str) -> int:
+        said, number = self._process.stdout.readline().split()
+        assert said == expected
+        return int(number)
+
+
+@contextmanager
+def sweeper(hash_seed: int) -> Iterator[Sweeper]:
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "tests.sweeper"], cwd=Path(__file__).parent.parent, text=True,
+                               env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    try:
+        yield Sweeper(process)
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+if __name__ == "__main__":
+    serve()
