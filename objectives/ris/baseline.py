@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from hpo.task import REFERENCE
 from objectives.ris.covariance import eigenpairs, sample, truth
 from objectives.ris.data import Batch
 from objectives.ris.estimator import (
@@ -125,8 +126,9 @@ def competitors(batch: Batch, method: Method) -> dict[str, Estimates]:
 def references(batch: Batch, method: Method) -> dict[str, Estimates]:
     """What knows more than any method may: the number of sources, or the covariance itself."""
     music = Classical(batch, method).music("known")
-    return {"MUSIC, K known": music["fine"], "MUSIC + ML, K known": music["polished"],
-            "ceiling: R_true, K known": ceiling(batch, method)}  # fmt: skip
+    found = {"MUSIC, K known": music["fine"], "MUSIC + ML, K known": music["polished"],
+             "R_true, K known": ceiling(batch, method)}  # fmt: skip
+    return {name + REFERENCE: estimates for name, estimates in found.items()}
 
 
 def ceiling(batch: Batch, method: Method) -> Estimates:

@@ -163,7 +163,8 @@ def _lines(tables: Tables, edges: tuple[float, ...]) -> Chart:
     figure = go.Figure()
     drawn = {LEARNED: (OURS, "solid", 3), "MUSIC + ML, AIC": (CLASSICAL, "solid", 2),
              "MVDR, AIC": (CLASSICAL, "dot", 2), "greedy ML": (GREEDY, "solid", 2),
-             "learned count on R_samp": (OURS, "dot", 2), "MUSIC + ML, K known": (REFERENCE, "dash", 2)}  # fmt: skip
+             "learned count on R_samp": (OURS, "dot", 2),
+             "MUSIC + ML, K known (reference)": (REFERENCE, "dash", 2)}  # fmt: skip
     for name, (colour, dash, width) in drawn.items():
         bins = _bins(tables.everything[name], edges)
         figure.add_scatter(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hpo.task import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task, example_hash
 from objectives.ris import checks
 from objectives.ris import loss as losses
-from objectives.ris.baseline import competitors
+from objectives.ris.baseline import competitors, references
 from objectives.ris.covariance import blend, effective, eigenpairs, predicted, sample, truth
 from objectives.ris.data import Batch, Scenario, served
 from objectives.ris.estimator import Estimates, Method, estimate, order
@@ -208,10 +208,10 @@ class RIS(Task[Batch]):
 
     # -- beside the model --------------------------------------------------------------------------------------
     def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        """Beamformer, MVDR, MUSIC with MDL and AIC, greedy ML; what a trial drew for inference does not touch them."""
+        """Beamformer, MVDR, MUSIC with MDL and AIC, greedy ML, and the references; no trial's settings touch them."""
         found: dict[str, list[Judged]] = {}
         for batch in batches:
-            for name, estimates in competitors(batch, self.method).items():
+            for name, estimates in (competitors(batch, self.method) | references(batch, self.method)).items():
                 found.setdefault(name, []).append(judge(estimates, batch, self.view))
         return {name: summary(joined(parts)) for name, parts in found.items()}
 
@@ -226,12 +226,10 @@ class RIS(Task[Batch]):
         return checks.preflight(self, evidence) if evidence.stage == "preflight" else checks.promotion(evidence)
 
     def rescored(self) -> Mapping[str, Sequence[Any]]:
-        """What inference alone reads, with candidate values: chosen anew on validation after full training, in this
-        order, because what helps a short training may hurt a long one."""
+        """What inference alone reads; near-field ML before the blend, whose best weight depends on it."""
         return {
-            "task.beta_eval": (None, 0.0, 0.15, 0.3, 0.45, 0.6, 0.8), "task.nf_mle_iters": (0, 1, 2, 3),
-            "task.newton_iters": (0, 3, 6), "task.k_conf_thresh": (0.0, 0.4, 0.6, 0.8),
-            "task.range_grid": (61, 121, 161, 241), "task.shrink_alpha": (0.0, 0.15),
+            "task.nf_mle_iters": (0, 1, 2, 3), "task.beta_eval": (0.0, 0.2, 0.4, 0.6, 0.8), "task.newton_iters": (0, 3),
+            "task.k_conf_thresh": (0.0, 0.5, 0.8), "task.range_grid": (61, 241), "task.shrink_alpha": (0.0, 0.15),
         }  # fmt: skip
 
     # -- the pipeline ------------------------------------------------------------------------------------------
