@@ -57,7 +57,7 @@ def _die(at: int, number: int) -> None:
     sys.addaudithook(lambda name, arguments: moment() if name in ("os.rename", "os.remove") else None)
 
 
-def code_of(pid: int, seconds: float = 120) -> int:
+def code_of(pid: int, seconds: float = 900) -> int:
     """Wait until the process has ended: its exit code, or minus the signal."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -107,7 +107,7 @@ def group(pid: int) -> list[int]:
     return found
 
 
-def until(holds: Callable[[], Any], seconds: float = 60) -> Any:
+def until(holds: Callable[[], Any], seconds: float = 600) -> Any:
     """Wait for something to hold; what it returned then."""
     end = time.monotonic() + seconds
     while not (held := holds()):

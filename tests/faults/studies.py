@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ from hpo.storage import RunFolder
 from hpo.study import Median, StudySpec
 from hpo.sweep import sweep
 from hpo.task import Fidelity, Moment, Split
+from tests.faults import check
+from tests.faults.processes import forked_workers, start
 from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
@@ -76,3 +81,43 @@ def curve(study: StudySpec, params: dict, number: int) -> list[float]:
     task, recipe = study.configure(params, study.cheap)
     return [progress.best for progress in fit(task, recipe, study.cheap, seed=study.training_seed(number),
                                               device="cpu")]  # fmt: skip
+
+
+def coordinator(study: StudySpec, folder: Path, *, workers: int = 2, **how) -> int:
+    """The id of a process that sweeps with forked workers."""
+
+    def act() -> None:
+        with forked_workers():
+            swept(study, folder, workers=workers)
+
+    return start(act, **how)
+
+
+def checked(folder: Path, trials: int) -> None:
+    """The invariants, by a process of its own."""
+    done = subprocess.run([sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert json.loads(done.stdout) == []
+
+
+def stored(folder: Path) -> dict:
+    """The rows of a sweep, by number, read from the tables."""
+    return check.rows(check.sqlite_query(folder / "study.db"), folder.name)
+
+
+def asked(folder: Path, number: int) -> dict:
+    return json.loads((folder / "sweep" / f"{number:04d}" / "trial.json").read_text())["params"]
+
+
+def events(folder: Path, name: str) -> list[dict]:
+    if not (folder / "events.log").exists():
+        return []
+    return [line for line in map(json.loads, (folder / "events.log").read_text().splitlines())
+            if line["event"] == name]  # fmt: skip
+
+
+def each_as_undisturbed(study: StudySpec, folder: Path) -> None:
+    """Every trial's curve is that of a run of its params alone."""
+    for number in stored(folder):
+        history = json.loads((folder / "sweep" / f"{number:04d}" / "result.json").read_text())["history"]
+        assert [epoch["best"] for epoch in history] == curve(study, asked(folder, number), number)[: len(history)]
