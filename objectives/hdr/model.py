@@ -36,13 +36,14 @@ class LogResidualUNet(nn.Module):
     """79,959 parameters at the default widths, and one more with a learnable scale.
 
     `cap` is what the residual is bounded by, in natural logarithms of light: fixed, or where a learnable scale begins.
+    With `units` "spread" a patch of half the contrast gets half the residual, under the same bound.
     """
 
     def __init__(self, width: int = 12, depth: int = 3, *, bound: str = "tanh", cap: float = 6.0,
-                 learn_scale: bool = False, gate: str = "full", input_norm: str = "standard", ring_kernel: int = 3,
-                 ring_scale: float = 0.5, eps: float = 1e-3) -> None:  # fmt: skip
+                 learn_scale: bool = False, units: str = "spread", gate: str = "full", input_norm: str = "standard",
+                 ring_kernel: int = 3, ring_scale: float = 0.5, eps: float = 1e-3) -> None:  # fmt: skip
         super().__init__()
-        self.bound, self.input_norm = bound, input_norm
+        self.bound, self.units, self.input_norm = bound, units, input_norm
         self.ring_kernel, self.ring_scale, self.eps = ring_kernel, ring_scale, eps
         levels = [max(4, round(width * factor / 4) * 4) for factor in WIDTHS[:depth]]
         single = gate == "single"
@@ -68,6 +69,8 @@ class LogResidualUNet(nn.Module):
                 base_log_B3HW: Tensor) -> Filled:  # fmt: skip
         seen_B7HW = torch.cat([normalised(base_log_B3HW, self.input_norm), hole_B1HW, occluder_B1HW, motion_B2HW], 1)
         out_B3HW = self.leave(self._trunk(seen_B7HW)).float()
+        if self.units == "spread":  # the network sees every patch at one contrast: what it says is put back to its own
+            out_B3HW = out_B3HW * spread_of(base_log_B3HW)
         raw = BOUNDS[self.bound](out_B3HW) * self.scale  # the only bound there is: two would multiply
         ring = F.max_pool2d(hole_B1HW, self.ring_kernel, stride=1, padding=self.ring_kernel // 2) - hole_B1HW
         weight = hole_B1HW + self.ring_scale * ring
@@ -122,10 +125,14 @@ class ResidualBlock(nn.Module):
 
 
 def normalised(log_B3HW: Tensor, how: str) -> Tensor:
-    """Each patch by itself: "standard" to mean 0 and spread 1 (a spread below 0.1 counts as 0.1), "minmax" to
-    [0, 1]."""
+    """Each patch by itself: "standard" to mean 0 and spread 1, "minmax" to [0, 1]."""
     if how == "standard":
         mean = log_B3HW.mean((1, 2, 3), keepdim=True)
-        return (log_B3HW - mean) / log_B3HW.std((1, 2, 3), keepdim=True).clamp(min=0.1)
+        return (log_B3HW - mean) / spread_of(log_B3HW)
     low, high = log_B3HW.amin((1, 2, 3), keepdim=True), log_B3HW.amax((1, 2, 3), keepdim=True)
     return (log_B3HW - low) / (high - low).clamp(min=0.1)
+
+
+def spread_of(log_B3HW: Tensor) -> Tensor:
+    """[B, 1, 1, 1]: each patch's standard deviation, at least 0.1."""
+    return log_B3HW.std((1, 2, 3), keepdim=True).clamp(min=0.1)
