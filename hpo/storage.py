@@ -8,6 +8,7 @@ import os
 import platform
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from urllib.parse import quote
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from sqlalchemy import event
 
 from hpo import checkpoint, events
 from hpo.patience import Halted, cause, disk_full, patiently
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the command line says what matters
 
+LOCK_ATTEMPTS = 5
 BUSY_S = 10  # how long SQLite waits for a lock before we say so and wait on
 SQLITE = "sqlite:///"
 
@@ -147,11 +148,15 @@ class RunFolder:
 
     def _lock(self, held: ExitStack) -> None:
         file = held.enter_context(open(self.path / "lock", "a+", opener=_no_link))  # noqa: SIM115
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise InUse(_in_use(self.path, file.read().strip() or "?")) from error
+        for attempt in range(LOCK_ATTEMPTS):  # `hpo status` holds it for a moment, to see whether somebody does
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    file.seek(0)
+                    raise InUse(_in_use(self.path, file.read().strip() or "?")) from error
+                time.sleep(0.1)
         file.truncate(0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         file.write(f"process {os.getpid()} on {platform.node()} since {now}")
@@ -208,12 +213,17 @@ def open_storage(url: str, *, create: bool = False) -> optuna.storages.BaseStora
     path = Path(url.removeprefix(SQLITE))
     if not create and not (path.exists() and path.stat().st_size):
         raise Refused(f"there is no storage {path}; a sweep makes it")
-    located = f"{SQLITE}file:{quote(str(path))}?mode={'rwc' if create else 'rw'}&uri=true"
-    storage = optuna.storages.RDBStorage(located, {"connect_args": {"timeout": BUSY_S}},
-                                         skip_table_creation=not create)  # fmt: skip
-    event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=FULL"))
-    storage.engine.dispose()  # the connection that looked at the tables knew nothing of this
+    engine = {"creator": functools.partial(_connect, path, "rwc" if create else "rw")}
+    storage = optuna.storages.RDBStorage(f"{SQLITE}study.db", engine, skip_table_creation=not create)
     return optuna.storages.get_storage(storage)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """By the path itself: in a URL of SQLAlchemy's, a folder's %, ? or # would mean something else."""
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_S,
+                                 check_same_thread=False)  # fmt: skip
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
 
 
 def worker_storage(url: str) -> optuna.storages.BaseStorage:

@@ -1,4 +1,4 @@
-"""Costly data is made once, by real processes that ask at once, die in the middle, or meet other source or arguments."""
+"""Costly data is made once: by processes that ask at once, die in the middle, or bring other source or arguments."""
 
 from __future__ import annotations
 
