@@ -212,7 +212,7 @@ def _broken(name: str, error: Exception) -> Check:
 
 
 def place(error: Exception) -> str:
-    """Where an error came from: the innermost line outside installed packages and the harness, or else in the harness."""
+    """Where an error came from: the innermost line outside packages and the harness, or else in the harness."""
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
     theirs = [frame for frame in lines if Path(frame.filename).parent != Path(__file__).parent]
     return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(theirs or lines)), "")

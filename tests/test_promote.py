@@ -1,0 +1,523 @@
+"""Promotion: what is chosen, what is read, what is said, and what a kill at any moment leaves of it.
+
+Shape suffixes: S seeds, U test units.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from hpo import checkpoint, selection
+from hpo.engine import evaluate
+from hpo.export import Unfaithful, load_winner
+from hpo.heldout import Baseline, heldout_units
+from hpo.preflight import preflight
+from hpo.promote import promote
+from hpo.provenance import identity
+from hpo.records import Outcome
+from hpo.report import write_report
+from hpo.selection import DEFAULT, Candidate, Selection, freeze, select
+from hpo.space import choose, distribution_of, log, uniform
+from hpo.storage import Refused, RunFolder
+from hpo.study import StudySpec
+from hpo.sweep import SweepFailed, sweep
+from hpo.task import Check, Evidence, Fidelity, Moment, Picture, Split
+from hpo.verdict import Verdict, judge
+from tests.toy import INPUTS, Batch, Linear, Toy, toy_study
+
+@pytest.fixture
+def tmp_path(memory_disk: Path) -> Path:
+    """In memory: a promotion syncs its database and files hundreds of times."""
+    return Path(tempfile.mkdtemp(dir=memory_disk))
+
+
+SMALL = Fidelity(size=INPUTS, train=32, val=32, epochs=2)
+WHOLE = Fidelity(size=INPUTS, train=64, val=64, epochs=3, test=40)
+SAME = {"code": "as it is"}
+
+
+def study(**changes: Any) -> StudySpec:
+    """The toy at fidelities that take no time: 4 trials, of which 1 is promoted on 2 seeds."""
+    small = {"smoke": SMALL, "cheap": SMALL, "full": WHOLE, "pruning": None, "trials": 4, "keep": 1, "seeds": 2}
+    return toy_study(**{**small, **changes})
+
+
+def swept(one: StudySpec, path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    sweep(one, folder, SAME)
+    return folder
+
+
+def promoted(one: StudySpec, path: Path) -> Verdict:
+    return promote(one, swept(one, path), SAME)
+
+
+# -- what is read ----------------------------------------------------------------------------------------------------
+READ: list[tuple[str, str]] = []  # (what for, split), in the order in which batches were asked for
+PURPOSE = ["train or score"]
+
+
+@contextmanager
+def reading_for(purpose: str) -> Iterator[None]:
+    PURPOSE.append(purpose)
+    try:
+        yield
+    finally:
+        PURPOSE.pop()
+
+
+class Recording(Toy):
+    """Notes which splits are read, and whether for more than their hashes."""
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        READ.append((PURPOSE[-1], split))
+        yield from super().batches(split, fidelity, batch_size, rng)
+
+    def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
+        with reading_for("hash"):
+            return super().origins(split, fidelity)
+
+
+def test_the_test_split_is_read_by_promotion_alone(tmp_path: Path) -> None:
+    """Preflight hashes it to prove that it is disjoint from the others; no model ever sees it before the promotion."""
+    one, folder, splits = study(task=Recording()), RunFolder(tmp_path), {}
+    verbs: dict[str, Callable[[], object]] = {
+        "identity": lambda: identity(one),
+        "preflight": lambda: preflight(one, folder, SAME),
+        "sweep": lambda: sweep(one, folder, SAME),
+        "promote": lambda: promote(one, folder, SAME),
+        "report": lambda: write_report(one, folder),
+    }
+    for verb, act in verbs.items():
+        READ.clear()
+        act()
+        splits[verb] = {split for purpose, split in READ if purpose != "hash"}
+    assert splits == {"identity": {"train", "val"}, "preflight": {"train", "val"}, "sweep": {"train", "val"},
+                      "promote": {"train", "val", "test"}, "report": set()}  # fmt: skip
+
+
+# -- what is chosen --------------------------------------------------------------------------------------------------
+def ended(number: int, value: float | None, params: dict[str, Any], state: str = "COMPLETE"
+          ) -> optuna.trial.FrozenTrial:  # fmt: skip
+    trial = optuna.trial.create_trial(
+        state=optuna.trial.TrialState[state], value=value, params=params,
+        distributions={name: distribution_of(entry) for name, entry in study().space.items()},
+    )  # fmt: skip
+    trial.number = number
+    return trial
+
+
+def configuration(shift: float) -> dict[str, Any]:
+    return {"recipe.lr": 0.1, "task.shift": shift}
+
+
+def test_the_best_distinct_completed_configurations_are_chosen_and_the_default() -> None:
+    trials = [ended(0, 0.50, configuration(0.0)), ended(1, 0.10, configuration(0.1)),
+              ended(2, 0.20, configuration(0.2)), ended(3, 0.10, configuration(0.1)),  # the same as 1
+              ended(4, None, configuration(0.4), "PRUNED"), ended(5, None, configuration(0.5), "FAIL"),
+              ended(6, 0.15, configuration(0.6)), ended(7, None, configuration(0.7), "RUNNING")]  # fmt: skip
+    chosen = select(trials, study(keep=2))
+    assert [(one.name, one.trial, one.cheap) for one in chosen] == \
+        [("default", 0, 0.50), ("trial 1", 1, 0.10), ("trial 6", 6, 0.15)]  # fmt: skip
+
+
+def test_the_default_is_promoted_although_it_was_pruned_and_takes_no_place_when_it_is_best() -> None:
+    pruned = [ended(0, None, configuration(0.0), "PRUNED"), ended(1, 0.1, configuration(0.1))]
+    assert [(one.name, one.cheap) for one in select(pruned, study(keep=2))] == [("default", None), ("trial 1", 0.1)]
+    best = [ended(0, 0.01, configuration(0.0)), ended(1, 0.1, configuration(0.1)), ended(2, 0.2, configuration(0.2))]
+    assert [one.name for one in select(best, study(keep=1))] == ["default", "trial 1"]
+
+
+def test_where_more_is_better_the_most_is_chosen() -> None:
+    trials = [ended(0, 0.5, configuration(0.0)), ended(1, 0.1, configuration(0.1)), ended(2, 0.9, configuration(0.2))]
+    assert [one.name for one in select(trials, study(task=Upward(), keep=1))] == ["default", "trial 2"]
+
+
+@pytest.mark.parametrize("keep", [1, 20])
+def test_a_sweep_that_goes_on_does_not_change_what_is_being_promoted(keep: int, tmp_path: Path) -> None:
+    """Nor does it where fewer than `keep` could be chosen."""
+    folder = swept(study(keep=keep), tmp_path)
+    frozen = freeze(study(keep=keep), folder)
+    sweep(study(keep=keep, trials=8), folder, SAME)
+    assert freeze(study(keep=keep), folder) == frozen
+    assert len(frozen.candidates) <= 4
+    assert frozen.sweep_trials == 4
+
+
+def test_after_its_verdict_a_new_promotion_chooses_among_all_and_runs_nothing_twice(tmp_path: Path) -> None:
+    one = study(trials=2)
+    before = promoted(one, tmp_path)
+    sweep(study(trials=10), RunFolder(tmp_path), SAME)
+    after = promote(one, RunFolder(tmp_path), SAME)
+    assert after.results[-1].candidate.name != before.results[-1].candidate.name
+    runs = {result.candidate.name: [run["number"] for run in result.runs] for result in before.results}
+    assert [run["number"] for result in after.results if result.candidate.name == DEFAULT for run in result.runs] \
+        == runs[DEFAULT]  # fmt: skip
+    assert len(list((tmp_path / "promotion").iterdir())) == 6
+
+
+def test_what_was_given_up_can_be_wanted_again(tmp_path: Path) -> None:
+    """An interrupted promotion of 2, then one of fewer, then one of 2: nothing of it counts as a failure."""
+    folder = swept(study(), tmp_path)
+    die_at(3, lambda: promote(study(keep=2), folder, SAME))
+    promote(study(keep=1), folder, SAME)
+    verdict = promote(study(keep=2), folder, SAME)
+    assert len(verdict.results) == 3
+    assert [run["state"] for result in verdict.results for run in result.runs] == ["complete"] * 6
+
+
+def test_without_a_completed_trial_there_is_nothing_to_promote(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no completed trial to promote.*run: hpo sweep toy"):
+        promote(study(), RunFolder(tmp_path), SAME)
+
+
+# -- what is said ----------------------------------------------------------------------------------------------------
+class Upward(Toy):
+    direction = "maximize"
+
+
+TWO = (Candidate(DEFAULT, configuration(0.0), 0, 0.5), Candidate("trial 3", configuration(0.3), 3, 0.4))
+
+
+def outcome(validation: float, units_U: np.ndarray) -> Outcome:
+    return Outcome("complete", value=validation, test={"mse": float(units_U.mean())}, units=tuple(units_U))
+
+
+def judged(validation: dict[str, float], units_SU: dict[str, np.ndarray], *, task: Toy | None = None,
+           baselines: tuple[Baseline, ...] = ()) -> Verdict:  # fmt: skip
+    """The verdict on two candidates; one that has no units has failed."""
+    seeds = max(len(one) for one in units_SU.values())
+    outcomes = {}
+    for index, candidate in enumerate(TWO):
+        for seed in range(seeds):
+            done = outcome(validation[candidate.name], units_SU[candidate.name][seed]) \
+                if candidate.name in units_SU else Outcome("failed", reason="ValueError: no")  # fmt: skip
+            outcomes[candidate.key, seed] = (2 * seed + index, done)
+    chosen = Selection(TWO, keep=1, seeds=seeds, sweep_trials=6)
+    return judge(study(task=task or Toy()), chosen, outcomes, baselines)
+
+
+def units(mean: float, *, seeds: int = 3, spread: float = 0.1, of: int = 0) -> np.ndarray:
+    """[seeds, 50] scores around a mean. The same units have the same difficulty for everybody."""
+    difficulty = np.random.default_rng(1).normal(0, 1.0, (1, 50))
+    return mean + difficulty + np.random.default_rng(2 + of).normal(0, spread, (seeds, 50))
+
+
+def test_a_planted_better_configuration_beats_the_default_by_what_was_planted() -> None:
+    """By 0.5, although the units differ from each other by twice as much: the differences are paired."""
+    verdict = judged({"default": 1.0, "trial 3": 0.6}, {"default": units(1.0), "trial 3": units(0.5, of=1)})
+    winner = verdict.results[0]
+    assert (verdict.winner, winner.candidate.name) == ("trial 3", "trial 3")
+    assert winner.ahead_of_default.low < 0.5 < winner.ahead_of_default.high
+    assert winner.ahead_of_default.high - winner.ahead_of_default.low < 0.2
+    assert verdict.sentence.startswith(f"trial 3 beats the default by {winner.ahead_of_default} (mse, 3 seeds x 40 ")
+
+
+def test_with_one_seed_the_lead_is_the_paired_student_interval() -> None:
+    default, other = units(1.0, seeds=1), units(0.5, seeds=1, of=1)
+    ahead = judged({"default": 1.0, "trial 3": 0.6}, {"default": default, "trial 3": other}).results[0].ahead_of_default
+    expected = stats.ttest_rel(default[0], other[0]).confidence_interval(0.95)
+    assert (ahead.low, ahead.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_where_more_is_better_a_lead_is_positive_too() -> None:
+    verdict = judged({"default": 1.0, "trial 3": 1.4}, {"default": units(1.0), "trial 3": units(1.5, of=1)},
+                     task=Upward())  # fmt: skip
+    assert verdict.winner == "trial 3"
+    assert verdict.results[0].ahead_of_default.low > 0
+    assert "trial 3 beats the default by 0." in verdict.sentence
+
+
+SENTENCES: dict[str, tuple[dict[str, float], dict[str, float | None], str, str]] = {
+    # validation, mean on test (None: failed) -> winner, sentence
+    "a tie": ({"default": 1.0, "trial 3": 0.99}, {"default": 1.0, "trial 3": 1.0}, "trial 3",
+              "A tie: trial 3 validates best, but its lead on test, "),
+    "equal": ({"default": 1.0, "trial 3": 1.0}, {"default": 1.0, "trial 3": 1.0}, "default",
+              "A tie: the default validates best, but its lead over trial 3 on test, "),
+    "the default is best": ({"default": 1.0, "trial 3": 1.5}, {"default": 1.0, "trial 3": 1.5}, "default",
+                            "The default configuration won: trial 3, which validates next best, lags by 0."),
+    "validation misled": ({"default": 1.0, "trial 3": 0.9}, {"default": 1.0, "trial 3": 1.5}, "trial 3",
+                          "The default is better: trial 3 validates best, but leads on test by -0."),
+    "validation misled for the default": (
+        {"default": 1.0, "trial 3": 1.1}, {"default": 1.0, "trial 3": 0.5}, "default",
+        "trial 3 is better on test by 0."),
+    "the default failed": ({"default": 1.0, "trial 3": 1.1}, {"default": None, "trial 3": 0.5}, "trial 3",
+                           "trial 3 won; the default could not be trained"),
+    "the other failed": ({"default": 1.0, "trial 3": 1.1}, {"default": 1.0, "trial 3": None}, "default",
+                         "The default configuration won: nothing else could be promoted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_the_verdict_says_no_more_than_is_known(case: str) -> None:
+    validation, means, winner, sentence = SENTENCES[case]
+    found = {name: units(mean, of=number) for number, (name, mean) in enumerate(means.items()) if mean is not None}
+    verdict = judged(validation, found)
+    assert verdict.winner == winner
+    assert verdict.sentence.startswith(sentence)
+
+
+def test_scores_that_are_the_same_to_the_bit_are_a_tie_that_the_default_keeps() -> None:
+    same = units(1.0)
+    verdict = judged({"default": 1.0, "trial 3": 1.0}, {"default": same, "trial 3": same})
+    assert verdict.winner == DEFAULT
+    assert verdict.sentence.startswith("A tie: the default validates best, but its lead over trial 3 on test, -0 [")
+
+
+def test_where_all_failed_there_is_no_verdict() -> None:
+    failed = {(candidate.key, 0): (0, Outcome("failed", reason="ValueError: no")) for candidate in TWO}
+    with pytest.raises(SweepFailed, match="no configuration could be trained at full fidelity: ValueError: no"):
+        judge(study(), Selection(TWO, 1, 1, 6), failed, ())
+
+
+def test_a_baseline_that_is_better_shows_a_negative_lead() -> None:
+    perfect = Baseline("perfect", {"mse": 0.0}, tuple(units(0.0, seeds=1)[0]))
+    verdict = judged({"default": 1.0, "trial 3": 0.6}, {"default": units(1.0), "trial 3": units(0.5, of=1)},
+                     baselines=(perfect,))  # fmt: skip
+    lead = verdict.results[0].ahead_of_baselines["perfect"]
+    assert lead.low < -0.5 < lead.high < 0
+
+
+# -- from end to end -------------------------------------------------------------------------------------------------
+LONGER: dict[str, Any] = {"full": Fidelity(size=INPUTS, train=256, val=64, epochs=6, test=100), "seeds": 3, "keep": 1,
+                          "trials": 10}  # fmt: skip
+
+
+def test_the_search_finds_what_was_planted_and_the_promotion_says_so(tmp_path: Path) -> None:
+    """The default's shift of 0.6 costs 0.36 in the score, whatever is learned; the search can mend that, and does but
+    for its own shift squared."""
+    verdict = promoted(study(task=Toy(shift=0.6), space={"task.shift": uniform(-0.7, 0.7)}, **LONGER), tmp_path)
+    winner = verdict.results[0]
+    planted = 0.6**2 - winner.candidate.params["task.shift"] ** 2
+    assert "beats the default by" in verdict.sentence
+    assert planted > 0.25
+    assert winner.ahead_of_default.low < planted < winner.ahead_of_default.high
+
+
+def test_a_default_that_cannot_be_beaten_wins(tmp_path: Path) -> None:
+    verdict = promoted(study(space={"task.shift": uniform(-1, 1)}, **LONGER), tmp_path)
+    assert verdict.winner == DEFAULT
+    assert verdict.sentence.startswith("The default configuration won: ")
+
+
+@dataclass(frozen=True)
+class Unread(Toy):
+    unread: float = 0.0
+
+
+def test_a_knob_that_does_nothing_ends_in_a_tie(tmp_path: Path) -> None:
+    verdict = promoted(study(task=Unread(), space={"task.unread": uniform(0, 1)}), tmp_path)
+    assert verdict.winner == DEFAULT
+    assert verdict.sentence.startswith("A tie: ")
+    assert [result.test.mean for result in verdict.results] == [verdict.results[0].test.mean] * 2
+
+
+def test_every_candidate_has_every_seed_and_the_same_ones(tmp_path: Path) -> None:
+    verdict = promoted(study(keep=2), tmp_path)
+    assert len(verdict.results) == 3
+    for result in verdict.results:
+        assert [run["seed_index"] for run in result.runs] == [0, 1]
+        assert all((tmp_path / "promotion" / f"{run['number']:04d}" / "weights.safetensors").exists()
+                   for run in result.runs)  # fmt: skip
+    assert len({run["test"]["mse"] for result in verdict.results for run in result.runs}) == 6
+
+
+def test_the_exported_winner_is_rebuilt_from_its_card_and_scores_the_same(tmp_path: Path) -> None:
+    one = study(task=Toy(shift=0.6, dropout=0.1))
+    verdict = promoted(one, tmp_path)
+    best = min(verdict.results[0].runs, key=lambda run: run["value"])
+    card = json.loads((tmp_path / "winner" / "card.json").read_text())
+    task, model = load_winner(tmp_path / "winner")
+    assert task == one.configure(verdict.results[0].candidate.params, one.full).task
+    assert evaluate(task, model, heldout_units(task, one.full)) == pytest.approx(best["test"], rel=1e-6)
+    assert (card["winner"], card["validation"], card["test"]) == (verdict.winner, best["value"], best["test"])
+
+
+def test_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
+    promoted(study(seeds=1, trials=1), tmp_path)
+    weights = tmp_path / "winner" / "weights.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-1] ^= 1
+    weights.write_bytes(damaged)
+    with pytest.raises(ValueError, match="is not the file that card.json describes"):
+        load_winner(tmp_path / "winner")
+
+
+def test_the_same_command_again_changes_nothing(tmp_path: Path) -> None:
+    first = promoted(study(), tmp_path)
+    before = contents(tmp_path)
+    assert promote(study(), RunFolder(tmp_path), SAME) == first
+    assert contents(tmp_path) == before
+
+
+# -- what may go wrong late ------------------------------------------------------------------------------------------
+class Undrawn(Toy):
+    def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
+        raise ZeroDivisionError("no picture")
+
+    def checks(self, evidence: Evidence) -> list[Check]:
+        raise KeyError(evidence.stage)
+
+
+def test_a_task_that_cannot_draw_or_check_costs_no_verdict(tmp_path: Path) -> None:
+    verdict = promoted(study(task=Undrawn(), trials=2), tmp_path)
+    assert [(one.name, one.status, one.seen) for one in verdict.checks] == [
+        ("the task's checks", "no-go", "KeyError: 'promotion'"), ("pictures", "no-go", "ZeroDivisionError: no picture")]
+    assert (tmp_path / "winner" / "card.json").exists()
+
+
+class OddScore(Toy):
+    """A score beside the goal that is no number."""
+
+    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        return super().score(model, batches) | {"hits": math.nan, "psnr": math.inf}
+
+
+def test_a_score_beside_the_goal_that_is_no_number_costs_no_verdict(tmp_path: Path) -> None:
+    verdict = promoted(study(task=OddScore(), trials=2), tmp_path)
+    record = json.loads((tmp_path / "verdict.json").read_text(), parse_constant=pytest.fail)
+    assert record["winner"] == verdict.winner
+    assert record["results"][0]["scores"]["hits"] is None
+    assert json.loads((tmp_path / "winner" / "card.json").read_text())["test"]["psnr"] is None
+
+
+class LostOnTest(Toy):
+    """A shift above 0 has no score where a unit of the test split is scored by itself."""
+
+    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        batches = list(batches)
+        lost = self.shift > 0 and sum(len(batch.x_BI) for batch in batches) == 1
+        return super().score(model, batches) | ({"mse": math.nan} if lost else {})
+
+
+def test_a_candidate_without_a_score_on_test_has_failed(tmp_path: Path) -> None:
+    verdict = promoted(study(task=LostOnTest(), space={"task.shift": choose(0.0, 0.25)}), tmp_path)
+    assert verdict.winner == DEFAULT
+    assert [run["state"] for run in verdict.results[1].runs] == ["pruned", "pruned"]
+    assert "the test score mse was nan" in verdict.results[1].runs[0]["reason"]
+
+
+class RaisesInFull(Toy):
+    def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
+        if at.epochs == WHOLE.epochs and self.shift != 0:
+            raise ValueError("only the default can be trained")
+        return super().loss(model, batch, at)
+
+
+def test_candidates_that_cannot_be_trained_leave_the_others_their_verdict(tmp_path: Path) -> None:
+    verdict = promoted(study(task=RaisesInFull()), tmp_path)
+    assert verdict.winner == DEFAULT
+    assert verdict.results[1].full is None
+    assert verdict.results[1].runs[0]["reason"] == "ValueError: only the default can be trained"
+
+
+class Drifting(Linear):
+    """Every new one is another, and its state dict does not tell."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        Drifting.made += 1
+        self.offset = 0.01 * Drifting.made
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        return super().forward(x_BI) + self.offset
+
+
+class Unfaithfully(Toy):
+    def model(self) -> nn.Module:
+        return Drifting()
+
+
+def test_a_winner_that_is_another_after_export_is_not_passed_off(tmp_path: Path) -> None:
+    with pytest.raises(Unfaithful, match="the exported model has another mse on test.*look for what its state_dict"):
+        promoted(study(task=Unfaithfully(), trials=1, seeds=1), tmp_path)
+    assert not (tmp_path / "verdict.json").exists()
+
+
+def test_a_test_split_of_one_example_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(ValueError, match=r"full\.test: must be at least 2.*got 1"):
+        study(full=replace(WHOLE, test=1))
+
+
+# -- killed ----------------------------------------------------------------------------------------------------------
+def die_at(write: int, act: Callable[[], object], *, after: bool = False) -> bool:
+    """Run `act` in another process that is killed before, or after, its file number `write` comes into being. Whether
+    it was."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            counted = [0]
+            replace_file = os.replace
+
+            def replaced(*names: Any) -> None:
+                counted[0] += 1
+                if counted[0] == write and not after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                replace_file(*names)
+                if counted[0] == write:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            checkpoint.os.replace = replaced
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    _, ended_with = os.waitpid(child, 0)
+    assert ended_with in (0, signal.SIGKILL), f"the process ended with {ended_with}"
+    return ended_with == signal.SIGKILL
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """What a promotion leaves: its selection, its verdict but for the seconds, and the bytes of every weight."""
+    verdict = json.loads((folder / "verdict.json").read_text())
+    for result in verdict["results"]:
+        for run in result["runs"]:
+            del run["seconds"]
+    weights = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")}
+    return {"verdict": verdict, "weights": weights, "selection": (folder / "promotion.json").read_text(),
+            "card": (folder / "winner" / "card.json").read_text()}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reference(memory_disk: Path) -> Path:
+    """A promotion that nothing happened to."""
+    path = memory_disk / "reference"
+    promoted(study(), path)
+    return path
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_file_it_ends_in_the_same_verdict_bit_for_bit(
+    after: bool, reference: Path, tmp_path: Path
+) -> None:
+    """Every life is killed at a later file than the one before it, the last ones in the export and at the verdict; and
+    the sweep goes on meanwhile, and finds better configurations."""
+    folder, lives = swept(study(), tmp_path), 0
+    while die_at(lives + 1, lambda: promote(study(), folder, SAME), after=after):
+        lives += 1
+        if lives == 3:
+            sweep(study(trials=12), folder, SAME)
+    assert lives >= 5
+    assert contents(tmp_path) == contents(reference)
+    names = [one["name"] for one in json.loads((reference / "promotion.json").read_text())["candidates"]]
+    again = select(selection.sweep_trials(study(), folder), study())
+    assert [one.name for one in again] != names  # or the sweep that went on has proved nothing
