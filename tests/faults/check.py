@@ -69,10 +69,11 @@ def _check(kind: str, folder: Path, stored: dict[int, dict[str, Any]], trials: i
         if row["state"] not in ("COMPLETE", "PRUNED", "FAIL"):
             yield f"I5 {kind} {number} is {row['state']}"
             continue
-        yield from (f"{what} ({kind} {number})" for what in _of_trial(row, folder / kind / f"{number:04d}"))
+        for what in _of_trial(row, folder / kind / f"{number:04d}", promoted=kind == "promotion"):
+            yield f"{what} ({kind} {number})"
 
 
-def _of_trial(row: dict[str, Any], folder: Path) -> Iterator[str]:
+def _of_trial(row: dict[str, Any], folder: Path, *, promoted: bool) -> Iterator[str]:
     outcome, asked = _sealed(folder / "result.json"), _sealed(folder / "trial.json")
     if outcome is None or asked is None:
         yield "I4 the folder has no whole record"
@@ -84,6 +85,8 @@ def _of_trial(row: dict[str, Any], folder: Path) -> Iterator[str]:
     if [epoch["epoch"] for epoch in history] != list(range(len(history))):
         yield f"I6 epochs {[epoch['epoch'] for epoch in history]}"
     last = history[-1]["best"] if history else None
+    if promoted:  # may be scored anew after training
+        last = outcome["value"]
     if row["state"] == "COMPLETE" and not row["value"] == outcome["value"] == last:
         yield f"I4 value {row['value']} in the storage, {outcome['value']} in the folder, {last} last"
     reported = [value for _, value in sorted(row["reports"].items())]
