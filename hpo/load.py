@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import importlib
 import importlib.util
+import inspect
 import linecache
+import re
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
+from hpo.space import nearest
 from hpo.storage import Refused
 from hpo.study import StudySpec
 
@@ -31,17 +36,14 @@ def load_study(name: str) -> StudySpec:
 
 
 def _find(name: str) -> Path:
-    given = Path(name)
-    if given.suffix == ".py" and given.is_file():
-        return given
-    local = Path("studies") / f"{name}.py"
-    if local.is_file():
-        return local
+    for given in (Path(name), Path(f"{name}.py"), Path("studies") / f"{name}.py"):
+        if given.suffix == ".py" and given.is_file():
+            return given
     folder = _studies_folder()
     known = sorted(path.stem for path in folder.glob("[!_]*.py")) if folder else []
     if name in known:
         return folder / f"{name}.py"
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(Path(name).stem, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"studies there are: {', '.join(known) or 'none'}"
     raise Refused(f"no study {name!r}: neither a file nor a name in {folder or Path('studies').resolve()}; {hint}")
 
@@ -74,10 +76,41 @@ def _module_name(path: Path) -> tuple[Path, str]:
 
 def _located(error: Exception, path: Path) -> str:
     """The message, after the line of the study file that it happened in."""
-    message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{_nearest(error)}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
     if not lines:
         return f"{path}: {message}"
     return f"{path}:{lines[-1]}: {linecache.getline(str(path), lines[-1]).strip()}\n  {message}"
+
+
+def _nearest(error: Exception) -> str:
+    """A clause with the known name that is nearest to the one at fault; of a value's fields all, if none is near."""
+    found = re.search(r"(?:name|keyword argument|attribute) '(\w+)'", str(error))
+    if not found:
+        return ""
+    if isinstance(error, TypeError):
+        return nearest(found[1], _fields(error))
+    close = difflib.get_close_matches(found[1], _names(error), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _names(error: Exception) -> list[str]:
+    """What could have stood where a name was not known."""
+    if isinstance(error, ImportError):
+        return dir(sys.modules.get(error.name or "", None))
+    if isinstance(error, AttributeError):
+        return dir(error.obj)
+    return [*_frames(error)[-1], *dir(builtins)]
+
+
+def _fields(error: TypeError) -> list[str]:
+    """The parameters of what was called with one that it does not have."""
+    name = str(error).partition(".")[0]
+    made = next((frame[name] for frame in reversed(_frames(error)) if callable(frame.get(name))), None)
+    return list(inspect.signature(made).parameters) if made else []
+
+
+def _frames(error: Exception) -> list[dict[str, Any]]:
+    return [frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
