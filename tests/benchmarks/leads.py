@@ -1,0 +1,56 @@
+"""How far ahead of every baseline the promoted configurations are, in scores beside the goal, with intervals.
+
+    python -m tests.benchmarks.leads STUDY SCORE ... [--runs DIR]
+
+Scores the promoted weights again on the test split, unit by unit, and prints mean [95 % interval] of each score, and of
+the paired lead over each baseline (over seeds and test examples, as in the report).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from hpo import selection
+from hpo.engine import evaluate
+from hpo.export import WEIGHTS
+from hpo.gather import read_verdict
+from hpo.heldout import heldout_units
+from hpo.load import load_study
+from hpo.rescore import with_settings
+from hpo.statistics import crossed_interval
+from hpo.storage import RunFolder
+
+
+def main(name: str, scores: list[str], runs: Path) -> None:
+    torch.set_num_threads(1)
+    study = load_study(name)
+    folder = RunFolder(runs / study.name)
+    verdict = read_verdict(folder, selection.read(folder))
+    plain, _ = study.configure({}, study.full)
+    units = heldout_units(plain, study.full)
+    classical = [plain.baselines([unit]) for unit in units]
+    for result in verdict.results:
+        task, recipe = study.configure(result.candidate.params, study.full)
+        judged = []
+        for run in result.runs:
+            model = task.model()
+            weights = (folder.trial("promotion", run["number"]) / WEIGHTS).read_bytes()
+            model.load_state_dict(safetensors.torch.load(weights))
+            variant = with_settings(task, run["chosen"])
+            judged.append([evaluate(variant, model, [unit], precision=recipe.precision) for unit in units])
+        for score in scores:
+            values_SU = np.array([[unit[score] for unit in run] for run in judged])
+            print(f"{result.candidate.name}: {score} {crossed_interval(values_SU)}")
+            for method in classical[0]:
+                lead = crossed_interval(values_SU - np.array([unit[method][score] for unit in classical]))
+                mean = np.mean([unit[method][score] for unit in classical])
+                print(f"    ahead of {method} ({mean:.4g}) by {lead}")
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    where = Path(arguments.pop(arguments.index("--runs") + 1)) if "--runs" in arguments else Path("runs")
+    main(arguments[0], [one for one in arguments[1:] if one != "--runs"], where)
