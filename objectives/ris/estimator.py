@@ -151,10 +151,12 @@ def newton(q: Tensor, basis_BRC: Tensor, method: Method) -> Tensor:
 def maximum_likelihood(q: Tensor, mask_BK: Tensor, samp: Tensor, method: Method) -> Tensor:
     """nf_mle_iters Gauss-Newton steps of tr(P_A^perp R_samp) over all sources of a scene together.
 
+    A source that ends at a limit of the box goes back to where it started: there is no maximum there, only an end.
+
     Source: Stoica & Nehorai 1990, Performance study of conditional and unconditional direction-of-arrival
     estimation, for the gradient and the Hessian of conditional ML.
     """
-    sense = _sense(method, q.device)
+    sense, start = _sense(method, q.device), q
     shown = mask_BK[..., None].to(torch.complex128)
     eye = torch.eye(samp.shape[-1], device=q.device, dtype=torch.complex128)
 
@@ -176,7 +178,7 @@ def maximum_likelihood(q: Tensor, mask_BK: Tensor, samp: Tensor, method: Method)
         spread = weight.mT.repeat_interleave(3, 1).repeat_interleave(3, 2)
         step = -_damped(2 * (bends * spread).real, gradient, ML_DAMPING).unflatten(1, (-1, 3))
         q = _downhill(q, step, misfit(q), misfit, method.view)
-    return q
+    return torch.where(method.view.at_limit(q)[..., None], start, q)
 
 
 def order(value_Bn: Tensor, entries: int, snapshots: int, k_max: int, rule: Order) -> Tensor:

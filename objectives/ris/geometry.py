@@ -51,6 +51,12 @@ class View:
         """The nearest point of the (u, v, rho) box around the view."""
         return q.clamp(q.new_tensor(self.low), q.new_tensor(self.high))
 
+    def at_limit(self, q: Tensor, margin: float = 0.005) -> Tensor:
+        """True where a coordinate is closer to a limit of the box than `margin` of its span."""
+        low, high = q.new_tensor(self.low), q.new_tensor(self.high)
+        near = margin * (high - low)
+        return (((q - low) < near) | ((high - q) < near)).any(-1)
+
     def holds(self, q: Tensor) -> Tensor:
         """True where (u, v) is a direction inside the view; a corner of the (u, v) rectangle is not."""
         u, v = q[..., 0], q[..., 1]

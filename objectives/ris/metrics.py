@@ -22,7 +22,6 @@ from objectives.ris.geometry import View, to_metres, to_polar
 CUTOFF_M = 1.0
 ANGLE_DEG, RANGE_M = 2.0, 1.0  # a scene succeeds if every source is within these
 MATCH_ANGLE_DEG, MATCH_RANGE_M = 5.0, 1.0  # units of the distance that pairs estimates with sources
-EDGE = 0.005  # of the span of a coordinate: closer to a limit counts as pegged to it
 BOOTSTRAPS = 1000
 _FAR = 1e6
 
@@ -62,7 +61,7 @@ def judge(estimates: Estimates, batch: Batch, view: View) -> Judged:
         ospa_m=ospa(gap_BKK, estimates.mask, mask, CUTOFF_M), success=(claimed == count) & close.all(1), count=count,
         claimed=claimed, snr_db=batch.snr_db, coherent=batch.coherent,
         range_m=torch.nan_to_num(true[..., 2], nan=0.0).amax(1), error=error, distance_m=distance, found=found,
-        true=true, pegged=_at_limit(estimates.q, estimates.mask, view), bordering=_at_limit(q, mask, view),
+        true=true, pegged=view.at_limit(estimates.q) & estimates.mask, bordering=view.at_limit(q) & mask,
     )  # fmt: skip
 
 
@@ -167,12 +166,6 @@ def _degrees(q: Tensor, mask: Tensor) -> Tensor:
 
 def _metres(q: Tensor, mask: Tensor) -> Tensor:
     return to_metres(torch.where(mask[..., None], q, torch.ones_like(q)))
-
-
-def _at_limit(q: Tensor, mask: Tensor, view: View) -> Tensor:
-    low, high = q.new_tensor(view.low), q.new_tensor(view.high)
-    margin = EDGE * (high - low)
-    return (((q - low) < margin) | ((high - q) < margin)).any(-1) & mask
 
 
 def _present(values: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # The report's own colours: it shows each in a darker or lighter shade where the reader's page is dark.
 OURS, CLASSICAL, GREEDY, REFERENCE, INK = "#2a78d6", "#4a3aa7", "#d9591f", "#8a8882", "#0b0b0b"
+BELOW = {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0}  # a legend where no subplot has its title
 BINS = 5  # of SNR
 TOGETHER = 64  # scenes at a time
 SHOWN = 3  # scenes drawn
@@ -145,6 +146,7 @@ def _table(tables: Tables, edges: tuple[float, ...]) -> Chart:
     figure = go.Figure(go.Heatmap(
         z=[[one.mean for one in row] for row in rows], x=[_range(one.low_db, one.high_db) for one in first], y=names,
         text=text, texttemplate="%{text}", colorscale=[[0, "#dceafc"], [1, "#f7d9cb"]], showscale=False,
+        zmin=0.2, zmax=0.6,
         xgap=2, ygap=2, textfont={"color": INK, "size": 11}, hoverinfo="skip",
     ))  # fmt: skip
     figure.update_layout(height=60 + 34 * len(names), yaxis={"automargin": True, "nticks": 0, "dtick": 1},
@@ -215,7 +217,7 @@ def _errors(tables: Tables, edges: tuple[float, ...]) -> Chart:
                                mode="lines+markers", line={"color": colour}, row=1, col=axis + 1)  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(title="SNR (dB)")
-    figure.update_layout(height=320, showlegend=True)
+    figure.update_layout(height=340, showlegend=True, legend=BELOW, margin={"t": 40})
     return Chart("Errors by SNR", figure.to_json(),
                  "Median absolute error over the estimates that were matched to a source; what was missed is in OSPA, "
                  "not here.")  # fmt: skip
@@ -243,7 +245,7 @@ def _spectra(task: RIS, model: nn.Module, batch: Batch, judged: Judged) -> Chart
                            **place)  # fmt: skip
     figure.update_xaxes(title="u", row=2)
     figure.update_yaxes(title="v", col=1)
-    figure.update_layout(height=460)
+    figure.update_layout(height=480, margin={"t": 40})
     return Chart("MUSIC spectra of one scene", figure.to_json(),
                  f"1 / (1 - ||U_s^H b||^2) over direction, at the best range; circles are the {int(one.count[0])} true "
                  f"sources; SNR {float(one.snr_db[0]):.1f} dB"
@@ -261,12 +263,12 @@ def spectrum_db(task: RIS, cov: Tensor, count_B: Tensor) -> Tensor:
 
 
 def _scenes(judged: Judged) -> Chart:
-    """The scenes of the best, the median and the worst OSPA among those with the most sources."""
+    """A good, a middling and a bad scene among those with the most sources."""
     full = (judged.count == judged.count.max()).nonzero()[:, 0]
     order = full[judged.ospa_m[full].argsort()]
     rows = [int(order[round(share * (len(order) - 1))]) for share in (0.1, 0.5, 0.9)]
-    names = [f"{name}: OSPA {float(judged.ospa_m[row]):.2f} m, SNR {float(judged.snr_db[row]):.0f} dB"
-             for name, row in zip(("tenth best in a hundred", "median", "tenth worst"), rows, strict=True)]  # fmt: skip
+    names = [f"{name}<br>OSPA {float(judged.ospa_m[row]):.2f} m at {float(judged.snr_db[row]):.0f} dB"
+             for name, row in zip(("better than 90 %", "median", "worse than 90 %"), rows, strict=True)]  # fmt: skip
     figure = make_subplots(2, SHOWN, subplot_titles=names, shared_xaxes=True, shared_yaxes=True, vertical_spacing=0.08)
     for column, row in enumerate(rows, 1):
         for line, axis in ((1, 1), (2, 2)):
@@ -283,8 +285,8 @@ def _scenes(judged: Judged) -> Chart:
     figure.update_xaxes(title="azimuth (deg)", row=2, range=[-62, 62])
     figure.update_yaxes(title="elevation (deg)", row=1, col=1, range=[-32, 32])
     figure.update_yaxes(title="range (m)", row=2, col=1, rangemode="tozero")
-    figure.update_layout(height=480, showlegend=True)
-    caption = "Sources and estimates in azimuth and elevation (above) and in azimuth and range (below)."
+    figure.update_layout(height=520, showlegend=True, legend=BELOW, margin={"t": 52})
+    caption = "Scenes with the most sources: azimuth and elevation above, azimuth and range below."
     return Chart("Three scenes", figure.to_json(), caption)
 
 
