@@ -27,11 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     settings = settings_of(given.card) if given.card else Settings(Cloaking(size=SIZE))
-    changes = {name: value for name in ("size", "critic", "judge", "perceptual") if (value := getattr(given, name))}
-    settings = replace(settings, task=replace(settings.task, **changes), steps=given.steps or settings.steps)
-    print(f"{'photograph':30} {'match':>7} {'as JPEG':>8} {'visible':>8}")
-    found = []
+    changes = {name: value for name in ("critic", "judge", "perceptual") if (value := getattr(given, name))}
+    settings = replace(settings, task=replace(settings.task, **changes), size=given.size,
+                       steps=given.steps or settings.steps)  # fmt: skip
+    found: list[Protected] = []
     for one in protect(given.folder, given.out, settings, device=given.device):
+        if not found:
+            print(f"{'photograph':30} {'match':>7} {'as JPEG':>8} {'visible':>8} {'limit':>7}")
         found.append(one)
         print(_line(one), flush=True)
     report = write_report(given.out, settings, found)
@@ -42,7 +44,8 @@ def _run(given: argparse.Namespace) -> int:
 
 def _line(one: Protected) -> str:
     verdict = "protected" if one.protected else "STILL MATCHES"
-    return f"{one.source[:30]:30} {one.match:7.2f} {one.match_jpeg:8.2f} {one.visible:8.3f}  {verdict}"
+    figures = f"{one.match:7.2f} {one.match_jpeg:8.2f} {one.visible:8.3f} {one.visible_limit:7.3f}"
+    return f"{one.source[:30]:30} {figures}  {verdict}"
 
 
 def _parser() -> argparse.ArgumentParser:

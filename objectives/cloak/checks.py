@@ -108,6 +108,7 @@ def _photographs(task: Cloaking) -> Iterator[Check]:
         return
     held = task.held()
     different = len(set(held.origins))
-    status = "go" if different == len(held.names) else "caution"
-    yield Check("the user's photographs", status, f"{different} different ones stand for {len(held.names)}",
+    enough = different == len(held.names)
+    yield Check("the user's photographs", "go" if enough else "caution",
+                f"{different} different ones stand for {len(held.names)}",
                 "one each; more of them make intervals that mean something", "--data")  # fmt: skip

@@ -166,10 +166,16 @@ def _siglip(name: str, folder: Path) -> Critic:
                          f"{'no config.json in it' if folder.is_dir() else 'it is no folder'}")  # fmt: skip
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported; the folder is all there is
     try:
-        from transformers import SiglipVisionModel
+        from transformers import SiglipVisionModel, logging
     except ImportError as error:
         raise ValueError(f"{name}: needs the package transformers: pip install 'hpo[siglip]' ({error})") from error
-    vision = SiglipVisionModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    logging.set_verbosity_error()  # it would list every weight of the text half, which is not asked for
+    vision, found = SiglipVisionModel.from_pretrained(
+        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+    )
+    if found["missing_keys"]:
+        raise ValueError(f"{name}: {folder} must hold a whole SigLIP vision model; missing: "
+                         f"{', '.join(sorted(found['missing_keys'])[:3])}")  # fmt: skip
     return Critic(name, Pooled(vision), vision.config.image_size)
 
 

@@ -8,7 +8,7 @@ many are protected side by side.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +65,15 @@ def visible_change(backend: Backend, image: Tensor, reference: Tensor, unit_B: T
 
 
 def unit_distance(backend: Backend, reference_B3SS: Tensor) -> Tensor:
-    """The raw distance that uniform noise of +-UNIT_NOISE makes; 1 for ST-LPIPS, which needs no unit."""
+    """What `visible_change` divides by: 1 for ST-LPIPS, which needs no unit."""
     if backend == "stlpips":
         return torch.ones(len(reference_B3SS), device=reference_B3SS.device)
+    return noise_distance(backend, reference_B3SS)
+
+
+def noise_distance(backend: Backend, reference_B3SS: Tensor) -> Tensor:
+    """The raw distance that uniform noise of +-UNIT_NOISE makes. It grows with the size of a photograph, and so must a
+    limit on ST-LPIPS that is to mean the same."""
     rng = torch.Generator().manual_seed(0)  # the same noise for every photograph
     noise = UNIT_NOISE * (2 * torch.rand(reference_B3SS.shape[1:], generator=rng) - 1).to(reference_B3SS.device)
     return perceptual_distance(backend, (reference_B3SS + noise).clamp(0, 1), reference_B3SS).clamp(min=1e-6)
@@ -142,7 +148,7 @@ def change_scores(made: Cloaked, noise_limit: float, raw_B: Tensor) -> dict[str,
     }  # fmt: skip
 
 
-def mean_scores(parts: list[Mapping[str, Tensor]]) -> dict[str, float]:
+def mean_scores(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     """Means over the photographs; of the scores named WORST the largest."""
     joined = {name: torch.cat([part[name] for part in parts]).double() for name in parts[0]}
     return {name: float(values.max() if name in WORST else values.mean()) for name, values in joined.items()}

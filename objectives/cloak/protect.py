@@ -21,13 +21,15 @@ from hpo.engine import Recipe, fit
 from hpo.export import CARD, load_winner
 from hpo.seeds import derive
 from objectives.cloak import data, loss
-from objectives.cloak.data import Photographs
+from objectives.cloak.data import Part, Photographs
 from objectives.cloak.encoders import calibration, critic
 from objectives.cloak.model import applied
 from objectives.cloak.task import Cloaking, tier
 from objectives.common import files
 from objectives.common.colour import as_uint8
+from objectives.common.crops import resized
 
+REPORT = "report.json"
 STEPS = 60
 RECIPE = Recipe(lr=1.0, batch_size=8, weight_decay=0.0, warmup=0.0, final_lr=1.0, clip=1e9)
 
@@ -38,17 +40,18 @@ class OwnFiles(Cloaking):
 
     files: tuple[str, ...] = ()
 
-    def photographs(self, split, count: int) -> Photographs:
+    def photographs(self, split: Part, count: int) -> Photographs:
         return data.read(self.files[:count], self.size)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to protect: a task's settings, a recipe, and how many steps."""
+    """How to protect: a task's settings, a recipe, how many steps, and at which working size."""
 
     task: Cloaking
     recipe: Recipe = RECIPE
     steps: int = STEPS
+    size: int | None = None  # None: the task's
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Protected:
     match_jpeg: float  # by the judge, after JPEG
     protected: bool  # match_jpeg is below the judge's matching threshold
     visible: float  # at the working size
+    visible_limit: float  # there
     largest_change: float  # in levels of 255, anywhere, the warp included
 
 
@@ -88,9 +92,11 @@ def protect(folder: Path, out: Path, settings: Settings, *, device: str = "auto"
     names = written_names(files.image_files(folder))
     if out.resolve() == folder.resolve():
         raise ValueError(f"OUT must be another folder than {folder}: originals and protected ones would lie together")
-    there = [name for name in names.values() if (out / name).exists()]
+    there = [name for name in (*names.values(), REPORT) if (out / name).exists()]
     if there:
         raise ValueError(f"{out} must not hold {there[0]}: nothing is ever overwritten")
+    for path in names:
+        files.read_image(path)  # what cannot be read is told before anything is written
     out.mkdir(parents=True, exist_ok=True)
     for path, name in names.items():
         yield _protect(path, out / name, settings, device)
@@ -104,7 +110,7 @@ def written_names(paths: list[Path]) -> dict[Path, str]:
 
 def changed(path: Path, settings: Settings, *, device: str = "auto") -> Tensor:
     """The protected photograph at full size, [3, H, W]."""
-    task = _on(path, settings.task)
+    task = working_task(path, settings)
     fidelity = tier(size=task.size, val=1, steps=settings.steps, epochs=1)
     seed = derive("protect", files.content_hash([path]))  # other photographs beside it change nothing
     last = list(fit(task, replace(settings.recipe, batch_size=1), fidelity, seed=seed, device=device))[-1]
@@ -123,32 +129,49 @@ def write(image_3HW: Tensor, path: Path) -> Tensor:
     return files.read_image(path)
 
 
+def working_task(path: Path, settings: Settings) -> OwnFiles:
+    """The task on this one file at the working size. A limit on ST-LPIPS is carried to another size than the one that
+    it was set for by what the same noise measures at both."""
+    given = {field.name: getattr(settings.task, field.name) for field in fields(Cloaking)}
+    task = OwnFiles(**(given | {"val_photos": 1, "test_photos": 0, "data": None}), files=(str(path),))
+    if settings.size in (None, task.size):
+        return task
+    sized = replace(task, size=settings.size)
+    if task.perceptual != "stlpips":  # `pged` is measured in that noise already
+        return sized
+    ratio = _noise_distance(sized) / _noise_distance(task)
+    return replace(sized, visible_limit=task.visible_limit * ratio)
+
+
+def _noise_distance(task: OwnFiles) -> float:
+    with torch.no_grad():
+        photo = data.batch_of(task.photographs("val", 1), torch.arange(1), 0).photo_B3SS
+        return float(loss.noise_distance(task.perceptual, photo))
+
+
 def _protect(path: Path, target: Path, settings: Settings, device: str) -> Protected:
     original, written = files.read_image(path), write(changed(path, settings, device=device), target)
-    task = settings.task
+    task = working_task(path, settings)
     attacked, judge = critic(task.critic), critic(task.judge)
     with torch.no_grad():
         own, theirs = judge.embed(original[None]), attacked.embed(original[None])
         jpeg = float(loss.match(judge, loss.as_jpeg(written[None]), own))
-        squeezed = [data.resized(image, task.size)[None] for image in (written, original)]
-        seen = loss.visible_change(task.perceptual, *squeezed, loss.unit_distance(task.perceptual, squeezed[1]))
+        after, before = (resized(image, task.size)[None] for image in (written, original))
+        seen = loss.visible_change(task.perceptual, after, before, loss.unit_distance(task.perceptual, before))
         return Protected(
             path.name, target.name, (written.shape[2], written.shape[1]),
             float(loss.match(attacked, written[None], theirs)), float(loss.match(judge, written[None], own)), jpeg,
-            jpeg < calibration(task.judge).match_threshold, float(seen), float((written - original).abs().max() * 255),
+            jpeg < calibration(task.judge).match_threshold, float(seen), task.visible_limit,
+            float((written - original).abs().max() * 255),
         )  # fmt: skip
-
-
-def _on(path: Path, task: Cloaking) -> OwnFiles:
-    settings = {field.name: getattr(task, field.name) for field in fields(Cloaking)}
-    return OwnFiles(**(settings | {"val_photos": 1, "test_photos": 0, "data": None}), files=(str(path),))
 
 
 def write_report(out: Path, settings: Settings, found: list[Protected]) -> Path:
     """The settings and every photograph's figures beside the photographs, as JSON."""
-    checkpoint.write_json(out / "report.json", {
+    checkpoint.write_json(out / REPORT, {
         "critic": settings.task.critic, "judge": settings.task.judge, "perceptual_backend": settings.task.perceptual,
         "threshold": calibration(settings.task.judge).match_threshold, "settings": asdict(settings.task),
-        "steps": settings.steps, "photographs": [asdict(one) for one in found],
+        "steps": settings.steps, "size": settings.size or settings.task.size,
+        "photographs": [asdict(one) for one in found],
     })  # fmt: skip
-    return out / "report.json"
+    return out / REPORT

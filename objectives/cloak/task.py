@@ -8,18 +8,19 @@ the photographs of val alone, and a promotion those of test besides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from hpo.task import Chart, Check, Direction, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
 from objectives.cloak import baseline, data, loss
 from objectives.cloak.checks import checks
-from objectives.cloak.data import Batch, Photographs
+from objectives.cloak.data import Batch, Part, Photographs
 from objectives.cloak.encoders import calibration, check_name, critic, identity_of
+from objectives.cloak.loss import Weights
 from objectives.cloak.model import GRID, NOISE, Cloak
 from objectives.common.perceptual import BACKENDS, Backend
 
@@ -59,7 +60,7 @@ class Cloaking(Task[Batch]):
     data: str | None = None  # a folder of the user's own photographs
 
     goal: ClassVar[str] = "exposure"
-    direction: ClassVar[str] = "minimize"
+    direction: ClassVar[Direction] = "minimize"
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("photo_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("reference_B3SS",)
@@ -95,7 +96,7 @@ class Cloaking(Task[Batch]):
         rounds = -(-fidelity.train // len(order))
         yield from (data.batch_of(held, rows, 0) for rows in order.repeat(rounds)[: fidelity.train].split(batch_size))
 
-    def photographs(self, split: Split, count: int) -> Photographs:
+    def photographs(self, split: Part, count: int) -> Photographs:
         """`count` photographs of val or test."""
         if self.data is None:
             return data.shipped(split, self.size, count)
@@ -125,7 +126,7 @@ class Cloaking(Task[Batch]):
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         return {NOISE: list(model.noise), GRID: list(model.grid)}
 
-    def rates(self, at: Moment) -> dict[str, float]:
+    def rates(self, at: Moment) -> dict[str, float | Held]:
         return {NOISE: self.noise_lr, GRID: self.grid_lr}
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
@@ -140,9 +141,9 @@ class Cloaking(Task[Batch]):
         return loss.terms(made, matched, seen, self.weights)
 
     @property
-    def weights(self) -> loss.Weights:
-        return loss.Weights(self.identity_weight, self.visible_weight, self.rough_weight, self.vertical_weight,
-                            self.margin, self.visible_limit, self.noise_limit, self.warp_limit)  # fmt: skip
+    def weights(self) -> Weights:
+        return Weights(self.identity_weight, self.visible_weight, self.rough_weight, self.vertical_weight,
+                       self.margin, self.visible_limit, self.noise_limit, self.warp_limit)  # fmt: skip
 
     def project(self, model: nn.Module) -> None:
         model.project()
@@ -169,7 +170,7 @@ class Cloaking(Task[Batch]):
         return {name: loss.mean_scores([self._scored(method, batch) for batch in batches])
                 for name, method in self._methods().items()}  # fmt: skip
 
-    def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
+    def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         from objectives.cloak.pictures import pictures  # brings plotly, which no trial needs
 
         return pictures(self, model, list(batches), self._methods())
@@ -194,7 +195,8 @@ class Cloaking(Task[Batch]):
                              f"{self.size} and {self.val_photos}")  # fmt: skip
 
 
-def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: int = 8, **pinned: object) -> Fidelity:
+def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: int = 8,
+         pinned: Mapping[str, Any] | None = None) -> Fidelity:  # fmt: skip
     """A fidelity of `steps` steps for each photograph, scored after each of `epochs` equal parts of them.
 
     A run holds the `val` photographs, and with `test` those too; `batch` of them at a time, which changes how much
@@ -205,7 +207,7 @@ def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: 
     held = val + test
     fixed = {"task.size": size, "task.val_photos": val, "task.test_photos": test, "recipe.batch_size": min(batch, held)}
     return Fidelity(size=size, train=held * (steps // epochs), val=val, test=test or val, epochs=epochs,
-                    fixed=fixed | pinned)  # fmt: skip
+                    fixed=fixed | dict(pinned or {}))  # fmt: skip
 
 
 def _require(name: str, holds: bool, allowed: str, given: object) -> None:

@@ -175,6 +175,18 @@ def test_a_siglip_folder_gives_what_transformers_gives(siglip_folder) -> None:
     assert torch.allclose(critic.embed(photo), nn.functional.normalize(theirs, dim=1), atol=1e-5)
 
 
+def test_a_siglip_folder_with_weights_missing_is_refused_rather_than_filled_at_random(siglip_folder) -> None:
+    """Planted: one matrix is taken out of the file. transformers would warn and draw new numbers."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    folder, _ = siglip_folder
+    weights = safetensors.load_file(folder / "model.safetensors")
+    lost = next(name for name in weights if "vision_model" in name and name.endswith("fc1.weight"))
+    weights.pop(lost)
+    safetensors.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"must hold a whole SigLIP vision model; missing: .*fc1.weight"):
+        encoders.critic(f"siglip:{folder}")
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_real_siglip_takes_photographs_of_any_size(siglip_folder, shape: tuple[int, int]) -> None:
     """Spy on the vision model. Without the resizing it raises at any other size than 384."""

@@ -113,6 +113,17 @@ def test_what_else_lies_in_the_folder_changes_nothing_about_a_photograph(folder,
     assert torch.equal(protect.changed(lone / "renamed.png", SETTINGS, device="cpu"), together)
 
 
+def test_a_limit_means_the_same_at_another_working_size(folder, monkeypatch) -> None:
+    """Planted: a distance of 2 at 96 pixels and 5 at 48, so the limit becomes 5/2 of what it was. `pged` is measured in
+    that very noise and keeps its limit."""
+    monkeypatch.setattr(protect, "_noise_distance", lambda task: {96: 2.0, 48: 5.0}[task.size])
+    for backend, limit in (("stlpips", 0.125), ("pged", 0.05)):
+        settings = protect.Settings(Cloaking(size=96, perceptual=backend), size=48)
+        task = protect.working_task(folder / "cat.png", settings)
+        assert task.size == 48
+        assert task.visible_limit == pytest.approx(limit)
+
+
 # -- the command ---------------------------------------------------------------------------------------------------
 def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> None:
     out = tmp_path / "out"
@@ -123,7 +134,7 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     assert "says nothing of any other encoder" in shown
     report = json.loads((out / "report.json").read_text())
     assert report["perceptual_backend"] == "pged"
-    assert report["steps"] == 3
+    assert (report["steps"], report["size"]) == (3, 48)
     assert {one["written"] for one in report["photographs"]} == {"coffee.png", "cat.png.png", "cat.bmp.png"}
 
 
@@ -132,10 +143,11 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     (lambda folder: (folder / "cat.png").write_bytes(b""), "cat.png: the file is empty"),
     (lambda folder: (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n junk"), "cannot read the image"),
 ])  # fmt: skip
-def test_bad_input_is_told_in_a_line_with_exit_code_2(folder, tmp_path, capsys, spoil, message) -> None:
+def test_bad_input_is_told_before_anything_is_written(folder, tmp_path, capsys, spoil, message) -> None:
     spoil(folder)
     assert main([str(folder), str(tmp_path / "out"), "--size", "48", "--steps", "2", "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> None:
