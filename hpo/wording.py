@@ -31,6 +31,13 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{mantissa}e{int(exponent)}" if exponent else text
 
 
+def score(value: Any) -> str:
+    """A score to four significant digits, zeros included, so that the numbers of a column line up: 30.00."""
+    if finite(value) is None or abs(value) >= 1e4 or 0 < abs(value) < 1e-4:
+        return number(value)
+    return f"{value:#.4g}".removesuffix(".")
+
+
 def setting(value: Any) -> str:
     """The value of a hyperparameter."""
     return str(value) if isinstance(value, str | bool) or value is None else number(value)
@@ -70,7 +77,7 @@ def label(name: str) -> str:
 
 def amount(value: Any, name: str) -> str:
     """A score with its unit: "31.34 dB"."""
-    return f"{number(value)} {unit(name)}".rstrip()
+    return f"{score(value)} {unit(name)}".rstrip()
 
 
 def sentence(text: str) -> str:

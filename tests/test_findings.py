@@ -352,3 +352,5 @@ def test_units() -> None:
     assert wording.label("psnr_db") == "psnr (dB)"
     assert wording.label("mse") == "mse"
     assert wording.amount(31.337, "psnr_db") == "31.34 dB"
+    assert wording.amount(30.0, "psnr_db") == "30.00 dB"
+    assert [wording.score(value) for value in (1234.4, 0.0, 2e-6, None)] == ["1234", "0.000", "2e-6", "–"]

@@ -112,9 +112,11 @@ def test_it_asks_for_nothing_and_complains_of_nothing(folder: RunFolder, browse,
 
 def test_the_policy_forbids_the_network(folder: RunFolder, browse) -> None:
     tab = browse(write_report(STUDY, folder)).tab
-    script = "fetch('http://localhost:9/').then(() => 'sent', error => 'refused')"
-    assert tab.evaluate(script) == "refused"
-    assert "default-src 'none'" in tab.locator("meta[http-equiv]").get_attribute("content")
+    stopped_by = """new Promise((answer) => {
+        document.addEventListener("securitypolicyviolation", (event) => answer(event.effectiveDirective));
+        fetch("http://localhost:9/").catch(() => setTimeout(answer, 2000, "nothing"));
+    })"""
+    assert tab.evaluate(stopped_by) == "connect-src"
 
 
 def test_figures_follow_the_readers_scheme(folder: RunFolder, browse) -> None:

@@ -27,7 +27,7 @@ from hpo.report.drawing import (
     safe,
 )
 from hpo.report.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT, SURFACE
-from hpo.wording import amount, count, label, listed, number, setting
+from hpo.wording import amount, count, label, listed, number, score, setting
 
 DEFAULT_KEY = Key("default", "diamond", "the default")
 BEST_KEY = Key("ink", "ring", "the best")
@@ -72,7 +72,7 @@ def _add_states(figure: go.Figure, trials: list[Trial], x: Callable[[Trial], flo
 
 def _name_best(figure: go.Figure, best: Trial, axis: Axis, trials: int, direction: str) -> None:
     right = best.number > trials / 2
-    note(figure, f"trial {best.number}: {number(best.value)}", x=best.number,
+    note(figure, f"trial {best.number}: {score(best.value)}", x=best.number,
          y=math.log10(best.score) if axis.log else best.score, xanchor="right" if right else "left",
          yshift=-15 if direction == "minimize" else 15)  # fmt: skip
 

@@ -8,7 +8,7 @@ from hpo import wording
 from hpo.findings import Findings, Promotion, Sweep
 from hpo.report.markup import badge, caveats, text_of
 from hpo.statistics import Interval
-from hpo.wording import duration, interval, label, number, sentence, unit
+from hpo.wording import duration, interval, label, score, sentence, unit
 
 
 def header(found: Findings) -> str:
@@ -45,7 +45,7 @@ def _tiles(found: Findings) -> Iterator[str]:
         yield from _on_test(promotion, goal)
     if sweep and sweep.best:
         where = f"trial {sweep.best.number}, on validation"
-        yield _tile("Best cheap score", number(sweep.best.value), where, unit(goal))
+        yield _tile("Best cheap score", score(sweep.best.value), where, unit(goal))
     if sweep:
         yield _tile("Trials", str(sweep.ended), _states(sweep), f"of {max(sweep.planned, sweep.ended)}")
         promoted = promotion.seconds if promotion else 0.0
@@ -62,7 +62,7 @@ def _on_test(promotion: Promotion, goal: str) -> Iterator[str]:
         yield _tile("Default on test", wording.mean_of(default.test), _range(default.test), unit(goal))
     if best:
         known = promotion.baselines.get(best.name)
-        value = wording.mean_of(known) if known else number(best.scores[goal])
+        value = wording.mean_of(known) if known else score(best.scores[goal])
         yield _tile(f"Best baseline on test: {best.name}", value, _range(known) if known else "", unit(goal))
 
 

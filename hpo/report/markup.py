@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.report.drawing import Drawing, Key
-from hpo.wording import finite, number
+from hpo.wording import finite, number, score
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ Rows = list[list[Cell | str]]
 def numeric(value: Any, text: str = "") -> Cell:
     """A number, on the right; what is missing is sorted last."""
     return Cell(text_of(text or number(value)), "num", "" if finite(value) is None else value)
+
+
+def scored(value: Any) -> Cell:
+    return numeric(value, score(value))
 
 
 def words(text: Any, kind: str = "words") -> Cell:

@@ -9,10 +9,10 @@ from typing import Any
 
 from hpo.findings import Exhibit, Findings, Promotion, Trial
 from hpo.report import draw_promotion
-from hpo.report.markup import Cell, Rows, Section, charts, folded, numeric, plot, section, table, text_of, words
+from hpo.report.markup import Cell, Rows, Section, charts, folded, numeric, plot, scored, section, table, text_of, words
 from hpo.selection import DEFAULT
 from hpo.verdict import Result, Verdict
-from hpo.wording import NOTHING, count, duration, interval, label, number, setting
+from hpo.wording import NOTHING, count, duration, interval, label, score, setting
 
 COARSE_PX = 160  # narrower pictures are enlarged without smoothing
 STATE_MARKS = {"complete": "●", "pruned": "×", "failed": "✕", "running": "○", "waiting": "○"}
@@ -47,7 +47,7 @@ def _table(one: Promotion, verdict: Verdict) -> str:
     rows = [_result_row(result, best.name if best else "") for result in verdict.results]
     for baseline in verdict.baselines:
         known = one.baselines.get(baseline.name)
-        shown = interval(known) if known else number(baseline.scores[verdict.goal])
+        shown = interval(known) if known else score(baseline.scores[verdict.goal])
         kind = ' <span class="muted">baseline</span>' if baseline.is_rival else ""
         rows.append([Cell(f"{text_of(baseline.name)}{kind}"), numeric(None, shown),
                      *[numeric(None)] * (len(heads) - 2)])  # fmt: skip
@@ -58,7 +58,7 @@ def _result_row(result: Result, best: str) -> list[Cell | str]:
     lead = None if result.candidate.name == DEFAULT else result.ahead_of_default
     against = [numeric(None, interval(result.ahead_of_baselines.get(best), signed=True))] if best else []
     return [result.candidate.name, numeric(None, interval(result.test)), numeric(None, interval(lead, signed=True)),
-            *against, numeric(result.full), numeric(result.candidate.cheap), _runs(result)]  # fmt: skip
+            *against, scored(result.full), scored(result.candidate.cheap), _runs(result)]  # fmt: skip
 
 
 def _runs(result: Result) -> Cell:
@@ -89,15 +89,15 @@ def _scores(verdict: Verdict) -> str:
     """A row a score, means over the seeds; a column a candidate or baseline."""
     named = [(one.candidate.name, one.scores) for one in verdict.results]
     named += [(one.name, one.scores) for one in verdict.baselines]
-    scores = dict.fromkeys(score for _, scores in named for score in scores)
-    rows: Rows = [[f"{label(score)}{', the goal' if score == verdict.goal else ''}",
-             *(numeric(values.get(score)) for _, values in named)] for score in scores]  # fmt: skip
+    names = dict.fromkeys(name for _, scores in named for name in scores)
+    rows: Rows = [[f"{label(name)}{', the goal' if name == verdict.goal else ''}",
+             *(scored(values.get(name)) for _, values in named)] for name in names]  # fmt: skip
     heads = [name for name, _ in named]
     return table(["Score", *heads], rows, name="All scores on the test split", numbers=heads)
 
 
 def _runs_so_far(one: Promotion, goal: str) -> str:
-    rows: Rows = [[name, state(run), numeric(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
+    rows: Rows = [[name, state(run), scored(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
             for name, run in one.runs]  # fmt: skip
     heads = ["Configuration", "State", f"Full {label(goal)}, on validation", "Time", "Reason"]
     return table(heads, rows, name="Runs of the promotion", numbers=heads[2:4]) if rows else ""

@@ -20,6 +20,7 @@ from hpo.report.markup import (
     charts,
     legend,
     numeric,
+    scored,
     section,
     table,
     text_of,
@@ -77,7 +78,7 @@ def _row(trial: Trial, names: list[str], one: Sweep) -> list[Cell | str]:
     best_epoch = trial.best_epoch + 1 if trial.epochs and trial.best_epoch is not None else None
     return [
         Cell(" ".join([str(trial.number), *(f"<b>{tag}</b>" for tag in tags)]), "num", trial.number),
-        numeric(trial.value), state(trial), *(_parameter(trial.params, name) for name in names),
+        scored(trial.value), state(trial), *(_parameter(trial.params, name) for name in names),
         numeric(trial.epochs), numeric(best_epoch), numeric(trial.seconds, duration(trial.seconds)),
         words(trial.reason, "reason"),
     ]  # fmt: skip
