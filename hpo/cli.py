@@ -73,7 +73,9 @@ def run(
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, trials=trials, keep=keep, seeds=seeds)  # fmt: skip
         _require_same(opened)
-        if not _is_fresh(opened) and _preflight(opened).status == "no-go":
+        if _is_fresh(opened):
+            say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
+        elif _preflight(opened).status == "no-go":
             if not force:
                 raise typer.Exit(NO)
             _record_force(opened)
@@ -452,8 +454,11 @@ def _said(error: Exception) -> str:
     from hpo.preflight import place
     from hpo.sweep import SweepFailed
 
+    if isinstance(error, SweepFailed):
+        first, _, trace = str(error).partition("\n")
+        return f"{first}{'; --debug shows the whole traceback' if trace else ''}"
     where = place(error)
     ours = isinstance(error, ValueError) and Path(where.rpartition(":")[0]).parent == Path(__file__).parent
-    if ours or isinstance(error, OSError | SweepFailed | Unfaithful):
+    if ours or isinstance(error, OSError | Unfaithful):
         return str(error)
     return f"{type(error).__name__}: {error}\n  at {where}; --debug shows the whole traceback"

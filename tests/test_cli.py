@@ -1,0 +1,336 @@
+"""The command line as a user meets it: exit codes, refusals that write nothing, JSON, and what a terminal shows.
+
+Most commands run in this process through typer's runner; real processes where only they can tell.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from typer.testing import CliRunner
+
+from hpo import cli, preflight
+from hpo.storage import RunFolder, open_storage
+
+ROOT = Path(__file__).parent.parent
+FRESH = itertools.count()  # a module of one name is imported once in a process
+HEAD = """from dataclasses import dataclass, replace
+from hpo import Fidelity, Median, Recipe, choose, log, uniform
+from tests.cli_tasks import *
+from tests.toy import Toy, study as toy
+small = Fidelity(size=6, train=32, val=32, epochs=2)
+toy = replace(toy, smoke=small, cheap=small, full=replace(small, epochs=3, test=20), pruning=None, trials=3, keep=1,
+              seeds=2)
+"""
+
+
+@pytest.fixture
+def home(memory_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in memory that commands are given in."""
+    folder = Path(tempfile.mkdtemp(dir=memory_disk))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def write(text: str = "study = toy", name: str = "") -> str:
+    """A study file in the current folder; its name, as a user would type it."""
+    path = Path(f"{name or f'study_{next(FRESH)}'}.py")
+    path.write_text(HEAD + text)
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+def hpo(*words: str) -> Said:
+    """The command in this process. No exception may come out of it, and no line may end in a traceback."""
+    before = sys.argv
+    sys.argv = ["hpo", *words]
+    try:
+        result = CliRunner().invoke(cli.app, words)
+    finally:
+        sys.argv = before
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    assert "Traceback" not in result.stdout + result.stderr
+    return Said(result.exit_code, result.stdout, result.stderr)
+
+
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything below a folder: when it was written, and what it holds."""
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+            for path in sorted(folder.rglob("*")) if "__pycache__" not in path.parts}  # fmt: skip
+
+
+def refused(home: Path, *words: str, code: int = 2) -> str:
+    """What a refusal says, on standard error alone and on one screen. It must have written nothing."""
+    before = files(home)
+    said = hpo(*words)
+    assert (said.code, said.out) == (code, "")
+    assert files(home) == before
+    assert len(said.err.splitlines()) <= 12
+    return said.err
+
+
+INLINE = ("--backend", "inline")
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+def test_a_wrong_study_file_is_refused_with_file_line_key_and_what_is_allowed(home: Path) -> None:
+    study = write("study = replace(toy, space={\n    'recipe.lr': log(0.2, 0.3)})")
+    said = refused(home, "preflight", study)
+    assert said.startswith(f"hpo: {(home / study).resolve()}:8: study = replace(toy, space={{")
+    assert "space['recipe.lr']: the default 0.1 must lie in the space; allowed: log(0.2, 0.3)" in said
+
+
+@pytest.mark.parametrize("verb", ["preflight", "sweep", "promote", "report", "run"])
+def test_a_study_that_is_not_there_is_told_the_nearest(verb: str, home: Path) -> None:
+    Path("studies").mkdir()
+    Path("studies/photographs.py").write_text(HEAD)
+    assert "no study 'photograhs'" in refused(home, verb, "photograhs")
+    assert "did you mean 'photographs'?" in refused(home, verb, "photograhs")
+
+
+OPTIONS = {
+    "--data nowhere": "--data: must be a folder; got nowhere, which is not there",
+    "--data a_file": "--data: must be a folder; got a_file, which is a file",
+    "--device gpu": "--device: must be auto, cpu, cuda or cuda:N; got 'gpu'",
+    "--device cuda:": "--device: must be auto, cpu, cuda or cuda:N; got 'cuda:'",
+    "--device cpu:1": "--device: must be auto, cpu, cuda or cuda:N; got 'cpu:1'",
+    "--device cuda:99": "--device cuda:99: this machine has",
+    "--runs a_file": "a_file is a file; name another one with --runs DIR",
+    "--workers 0": "Invalid value for '--workers': Input should be greater than or equal to 1",
+    "--trials none": "Invalid value for '--trials': Input should be a valid integer",
+    "--backend slurm": "--backend: must be local, inline or dask; got 'slurm'",
+    "--bogus": "No such option: --bogus",
+}
+
+
+def test_a_wrong_option_is_refused_before_anything_is_written(home: Path) -> None:
+    study = write("study = replace(toy, task=Reader())")
+    Path("a_file").touch()
+    found = {words: refused(home, "sweep", study, *words.split()) for words in OPTIONS}
+    plain = {words: re.sub(r"[\s│]+", " ", said) for words, said in found.items()}
+    assert {words: said for words, said in plain.items() if OPTIONS[words] not in said} == {}
+    Path("a_folder").mkdir()
+    assert "--data: Toy reads no data of the user's" in refused(home, "sweep", write(), "--data", "a_folder")
+
+
+def test_a_runs_folder_that_cannot_be_made_is_refused_at_the_first_write(home: Path) -> None:
+    """The superuser may write everywhere, says the kernel, until he does."""
+    said = refused(home, "preflight", write(), "--runs", "/proc/runs")
+    assert "the run folder /proc/runs/toy must be a folder that can be written" in said
+
+
+def test_an_unknown_verb_and_no_verb_at_all_are_bad_input(home: Path) -> None:
+    assert "No such command 'swep'" in refused(home, "swep", "toy")
+    assert hpo().code == 2
+
+
+def test_an_exception_in_the_tasks_code_is_shown_with_its_line_and_debug_shows_all(home: Path) -> None:
+    study = write("study = replace(toy, task=Unreadable())")
+    said = refused(home, "sweep", study, "--force", *INLINE)
+    assert "hpo: ZeroDivisionError: the disk is round" in said
+    assert re.search(r"at .*/cli_tasks\.py:\d+; --debug shows the whole traceback", said)
+    with pytest.raises(ZeroDivisionError):
+        CliRunner().invoke(cli.app, ["sweep", study, "--force", "--debug"], catch_exceptions=False)
+
+
+# -- what must come first --------------------------------------------------------------------------------------------
+def test_the_verbs_refuse_what_has_nothing_to_stand_on_and_name_the_command_that_helps(home: Path) -> None:
+    study = write()
+    assert "nothing has been run" in refused(home, "status")
+    for verb, needs in (("sweep", "preflight"), ("promote", "sweep"), ("report", "run")):
+        said = refused(home, verb, study, "--smoke", "--runs", "my runs")
+        assert f"run: hpo {needs} {study} --smoke --runs 'my runs'" in said
+        assert not Path("my runs").exists()
+
+
+def test_the_command_that_is_named_is_the_one_that_helps(home: Path) -> None:
+    study = write()
+    said = refused(home, "sweep", study, "--runs", "my runs")
+    assert hpo(*shlex.split(said.partition("run: hpo ")[2]), "--workers", "1").code == 0
+    assert hpo("sweep", study, "--runs", "my runs", *INLINE).code == 0
+
+
+CHANGES = {
+    "space": ("study = toy", "study = replace(toy, space={'recipe.lr': log(0.01, 0.2)})"),
+    "direction": ("study = replace(toy, task=Either())", "study = replace(toy, task=Upward())"),
+    "fidelity": ("study = toy", "study = replace(toy, cheap=replace(small, train=32, fixed={'task.pull': 0.1}))"),
+    "data": ("study = replace(toy, task=Seeded())", "study = replace(toy, task=Seeded(seed=1))"),
+}
+
+
+@pytest.mark.parametrize("part", CHANGES)
+def test_another_question_under_the_same_name_is_refused_with_what_differs(part: str, home: Path) -> None:
+    before, after = (write(text) for text in CHANGES[part])
+    assert hpo("sweep", before, "--force", *INLINE).code == 0
+    for verb in ("sweep", "promote", "run"):
+        said = refused(home, verb, after, *INLINE)
+        assert re.match(rf"hpo: study 'toy' exists with other .*\b{part}\b", said)
+        assert f"\n  {part}: " in said
+        assert "give the study another name, or another folder (--runs DIR)" in said
+
+
+def test_other_code_is_refused_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = write()
+    assert hpo("sweep", study, "--force", *INLINE).code == 0
+    monkeypatch.setattr("hpo.provenance.code_hash", lambda task: "0123456789ab")
+    assert "study 'toy' exists with other code:\n  code: " in refused(home, "sweep", study, *INLINE)
+
+
+# -- go and no-go ----------------------------------------------------------------------------------------------------
+def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_recorded(home: Path) -> None:
+    study = write("study = replace(toy, task=Ignorant())")
+    assert hpo("preflight", study, "--workers", "1").code == 1
+    stopped = hpo("run", study, "--workers", "1")
+    assert stopped.code == 1
+    assert "no-go" in stopped.out
+    assert not Path("runs/toy/study.db").exists()
+    assert "the preflight said no-go (" in refused(home, "sweep", study)
+    assert "forced" not in json.loads(Path("runs/toy/preflight.json").read_text())
+    assert hpo("sweep", study, "--force", *INLINE).code == 0
+    assert json.loads(Path("runs/toy/preflight.json").read_text())["forced"] is True
+    commands = [json.loads(line)["command"] for line in Path("runs/toy/commands.log").read_text().splitlines()]
+    assert commands[-1] == f"hpo sweep {study} --force --backend inline"
+
+
+def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home: Path) -> None:
+    said = hpo("sweep", write("study = replace(toy, task=Hopeless())"), "--force", *INLINE)
+    assert said.code not in (0, 2, 130)
+    assert said.code == cli.ALL_FAILED
+    assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in said.err
+
+
+def test_a_worker_that_dies_in_preflight_is_a_no_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying:
+        def map(self, *_: Any) -> Iterator[Any]:
+            raise BrokenExecutor("a worker process was killed")
+
+    monkeypatch.setattr(preflight.backend, "executor", lambda workers: Dying())
+    said = hpo("preflight", write())
+    assert said.code == 1
+    assert "a worker process was killed" in said.out
+
+
+# -- the whole way ---------------------------------------------------------------------------------------------------
+def document(said: Said) -> Any:
+    """The one JSON document that standard output holds. Without NaN, which is none."""
+    assert (said.code, said.err) == (0, "")
+    return json.loads(said.out, parse_constant=pytest.fail)
+
+
+def plain_text(text: str) -> bool:
+    """No control characters: nothing but lines."""
+    return not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
+
+
+def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -> None:
+    study = write()
+    said = [hpo("preflight", study, "--workers", "1"), hpo("sweep", study, *INLINE), hpo("promote", study, *INLINE),
+            hpo("report", study), hpo("status"), hpo("status", study.removesuffix(".py"))]  # fmt: skip
+    assert [(one.code, one.err) for one in said[:5]] == [(0, "")] * 5
+    assert all(plain_text(one.out) for one in said)
+    assert "preflight of toy: go" in said[0].out
+    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed, best " in said[1].out
+    assert "2 seeds x 20 test examples, 95 % intervals" in said[2].out
+    assert Path("runs/toy/report.html").stat().st_size > 10_000
+    assert "3/3" in said[4].out
+    assert said[5].code == 2  # the study is called toy, whatever its file is called
+    assert "studies there are: toy" in said[5].err
+
+    before = document(hpo("preflight", study, "--workers", "1", "--json"))
+    assert (before["status"], before["checks"][0]["name"]) == ("go", "data")
+    verdict = document(hpo("promote", study, *INLINE, "--json"))
+    assert verdict["sentence"] in said[2].out
+    best = optuna.load_study(study_name="toy", storage=open_storage(RunFolder(Path("runs/toy")).storage)).best_trial
+    assert document(hpo("status", "--json")) == [
+        {"study": "toy", "done": 3, "trials": 3, "running": 0, "interrupted": 0, "complete": 3, "pruned": 0,
+         "failed": 0, "best": best.value, "best_trial": best.number, "seconds_left": 0.0, "preflight": "go",
+         "promotion": f"winner: {verdict['winner']}"}]  # fmt: skip
+
+
+def test_the_same_command_again_goes_on_where_it_was_and_changes_nothing(home: Path) -> None:
+    study = write()
+    assert hpo("run", study, "--workers", "1", *INLINE).code == 0
+    kept = ("verdict.json", "promotion.json", "preflight.json", "winner/card.json", "winner/weights.safetensors")
+    before = {name: Path("runs/toy", name).read_bytes() for name in kept}
+    trials = {kind: sorted(os.listdir(f"runs/toy/{kind}")) for kind in ("sweep", "promotion")}
+    again = hpo("run", study, *INLINE)
+    assert again.code == 0
+    assert "preflight of toy: passed before, and nothing has changed since" in again.out
+    assert {name: Path("runs/toy", name).read_bytes() for name in kept} == before
+    assert {kind: sorted(os.listdir(f"runs/toy/{kind}")) for kind in ("sweep", "promotion")} == trials
+    more = hpo("sweep", study, "--trials", "5", *INLINE)
+    assert "5 of 5 trials" in more.out
+    assert sorted(os.listdir("runs/toy/sweep")) == ["0000", "0001", "0002", "0003", "0004"]
+
+
+# -- real processes --------------------------------------------------------------------------------------------------
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "100"}
+
+
+def test_help_waits_for_neither_torch_nor_optuna() -> None:
+    code = ("import sys; from typer.testing import CliRunner; from hpo.cli import app\n"
+            "for words in (['--help'], ['sweep', '--help']):\n"
+            "    said = CliRunner().invoke(app, words); assert said.exit_code == 0 and 'Usage: ' in said.stdout\n"
+            "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'plotly', 'joblib'} & set(sys.modules)))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def in_a_terminal(*words: str) -> tuple[int, str]:
+    """A command whose standard streams are a terminal: its exit code, and all that it has shown."""
+    here, there = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "hpo", *words], stdin=there, stdout=there, stderr=there,
+                               env=ENVIRONMENT, close_fds=True)  # fmt: skip
+    os.close(there)
+    shown = b""
+    while True:
+        try:
+            ready, _, _ = select.select([here], [], [], 300)
+            chunk = os.read(here, 65536) if ready else b""
+        except OSError:  # the terminal's other side is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(here)
+    return process.wait(), shown.decode()
+
+
+def test_the_rehearsal_in_a_real_terminal_shows_its_progress_and_in_a_pipe_it_is_quiet(home: Path) -> None:
+    """`hpo run --smoke`, with two worker processes; then `hpo status` in a pipe."""
+    study = write("study = replace(toy, name='rehearsed')", f"rehearsed_{next(FRESH)}")
+    code, shown = in_a_terminal("run", study, "--smoke", "--workers", "2")
+    assert code == 0, shown
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert "preflight of rehearsed-smoke: go" in text
+    assert re.search(r"sweep +━+ +3/3 +\d pruned, \d failed, best ", text)
+    assert re.search(r"promote +━+ +4/4", text)
+    assert "report: " in text
+    assert (home / "runs" / "rehearsed-smoke" / "winner" / "weights.safetensors").exists()
+    done = subprocess.run([sys.executable, "-m", "hpo", "status"], env=ENVIRONMENT, capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert plain_text(done.stdout)
+    assert done.stderr == ""
+    assert "rehearsed-smoke" in done.stdout
