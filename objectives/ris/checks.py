@@ -6,23 +6,19 @@ The physics is probed on scenes of the task's own, drawn from constant streams, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from hpo.seeds import derive, generator
-from hpo.task import REFERENCE, Check, Evidence, Moment, Status
-from objectives.ris import loss as losses
+from hpo.seeds import generator
+from hpo.task import REFERENCE, Check, Evidence, Status
+from objectives.ris import probes
 from objectives.ris.baseline import Classical, ceiling
-from objectives.ris.covariance import Contract, blend, contract, truth
+from objectives.ris.covariance import Contract, contract
 from objectives.ris.data import Batch, generate, scenes
-from objectives.ris.features import nearest, points
 from objectives.ris.metrics import judge, summary
-from objectives.ris.model import Cells
 
 if TYPE_CHECKING:
     from objectives.ris.task import RIS
@@ -67,12 +63,8 @@ def promotion(evidence: Evidence) -> list[Check]:
 # -- before anything is searched -------------------------------------------------------------------------------------
 def assertions(task: RIS) -> Check:
     """The assertions at the blend are there: `python -O` would take them away."""
-    eye = torch.eye(task.surface.entries, dtype=torch.complex64)[None]
-    wrong = (
-        lambda: blend(eye, eye[:, :-1, :-1], 0.5), lambda: blend(eye.real, eye.real, 0.5), lambda: blend(eye, eye, 1.5)
-    )  # fmt: skip
-    refused = sum(_refuses(call) for call in wrong)
-    return _check("G01 blend assertions", refused == len(wrong), f"{refused} of {len(wrong)} wrong blends refused",
+    refused = probes.refusals(task.surface.entries)
+    return _check("G01 blend assertions", all(refused), f"{sum(refused)} of {len(refused)} wrong blends refused",
                   "all", "python -O, or an edited blend()")  # fmt: skip
 
 
@@ -123,7 +115,7 @@ def finite(evidence: Evidence) -> Check:
 def _covariances(task: RIS, probe: Batch) -> Iterator[Check]:
     """R_samp, and R_pred and R_blend of an untrained network, keep the contract of a covariance."""
     with torch.no_grad():
-        seen = task.sight(_untrained(task), probe.z)
+        seen = task.sight(probes.untrained(task), probe.z)
     samp = contract(seen.samp)
     yield _check("G09 R_samp", samp.holds and samp.typical >= 0.2, _measured(samp), _CONTRACT + "; median ||R|| from "
                  "0.2 N'", "covariance.sample, the snapshots")  # fmt: skip
@@ -139,20 +131,9 @@ def gradients(task: RIS, evidence: Evidence, probe: Batch) -> Iterator[Check]:
     middle = norms[len(norms) // 2] if norms else math.nan
     yield _check("G11 gradient norm", 1e-4 <= middle <= 1e2, f"median {middle:.3g} before clipping", "1e-4 to 1e2",
                  "the scale of the loss terms")  # fmt: skip
-    dead = [name for name, (value, slope) in liveness(task, probe).items() if not (value > 0 and slope > 0)]
+    dead = [name for name, (value, slope) in probes.liveness(task, probe).items() if not (value > 0 and slope > 0)]
     yield _check("G11 loss terms live", not dead, f"dead: {', '.join(dead) or 'none'}", "value and gradient above 0",
                  "an index, a mask, or a detach in that term")  # fmt: skip
-
-
-def liveness(task: RIS, probe: Batch) -> dict[str, tuple[float, float]]:
-    """Value and gradient norm of every weighted loss term of an untrained network."""
-    model = _untrained(task).train()
-    terms = task.loss(model, Batch(*(field[:32] for field in probe)), Moment(5, 10, 50, 100))
-    found = {}
-    for name, term in terms.items():
-        slopes = torch.autograd.grad(term, list(model.parameters()), retain_graph=True, allow_unused=True)
-        found[name] = (float(term.detach()), math.sqrt(sum(float(s.square().sum()) for s in slopes if s is not None)))
-    return found
 
 
 def reach(task: RIS, probe: Batch) -> Check:
@@ -173,38 +154,13 @@ def ceiling_edges(task: RIS, probe: Batch) -> Check:
 
 def floors(task: RIS, probe: Batch) -> Check:
     """Every loss term reaches its floor where the network is right; the zero matrix has an error of 1."""
-    values = oracle_terms(task, probe)
-    zero = float(losses.covariance_error(torch.zeros_like(_true(task, probe)), _true(task, probe)).mean())
-    least = dict.fromkeys(values, 0.0) | {"count": label_entropy(task.k_max)}
+    values = probes.oracle_terms(task, probe)
+    zero = probes.error_of_zero(task, probe)
+    least = dict.fromkeys(values, 0.0) | {"count": probes.label_entropy(task.k_max)}
     off = {name: value - least[name] for name, value in values.items() if abs(value - least[name]) > 1e-3}
     off |= {"zero matrix": zero - 1} if abs(zero - 1) > 1e-3 else {}
     seen = ", ".join(f"{name} off by {gap:.2g}" for name, gap in off.items()) or "all at their floors"
     return _check("G18 floors", not off, seen, "within 0.001", "loss.py")
-
-
-def oracle_terms(task: RIS, probe: Batch) -> dict[str, float]:
-    """The loss terms of a network that is right: R_pred = R_true, the target map, exact positions and counts."""
-    sense = task._sense(probe.z.device)
-    at_G3 = grid_points(task)
-    true = _true(task, probe)
-    target = losses.heat_target(probe, task.grid, at_G3)
-    q_BG3 = at_G3.expand(len(probe.z), -1, -1).clone()
-    cell_BK = nearest(task.grid, probe.q)
-    for k in range(task.k_max):
-        rows = (probe.mask[:, k] > 0).nonzero()[:, 0]
-        q_BG3[rows, cell_BK[rows, k]] = probe.q[rows, k]
-    smooth = F.one_hot(probe.count - 1, task.k_max) * (1 - losses.SMOOTHING) + losses.SMOOTHING / task.k_max
-    cells = Cells(target.clamp_min(1e-30).log(), torch.zeros_like(q_BG3), smooth.log())
-    terms = losses.terms(cells, q_BG3, true, true, true, probe, grid=task.grid, points_G3=at_G3, sense=sense,
-                         surface=task.surface)  # fmt: skip
-    return {name: float(value) for name, value in terms.items()}
-
-
-def label_entropy(k_max: int) -> float:
-    """The least cross-entropy of smoothed labels."""
-    rest = losses.SMOOTHING / k_max
-    right = 1 - losses.SMOOTHING + rest
-    return -right * math.log(right) - (k_max - 1) * rest * math.log(rest)
 
 
 # -- after the sweep and the promotion -------------------------------------------------------------------------------
@@ -297,20 +253,6 @@ def promoted(evidence: Evidence) -> Check:
 _CONTRACT = "trace N' within 1e-4, Hermitian within 1e-5, eigenvalues above -1e-4, sqrt(N') <= ||R|| <= N'"
 
 
-def grid_points(task: RIS) -> Tensor:
-    return points(task.grid, torch.device("cpu"), torch.float32)
-
-
-def _true(task: RIS, probe: Batch) -> Tensor:
-    return truth(probe, task._sense(probe.z.device))
-
-
-def _untrained(task: RIS) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive("ris", "untrained"))
-        return task.model().eval()
-
-
 def _measured(seen: Contract) -> str:
     return (f"trace {seen.trace:.0e}, Hermitian {seen.hermitian:.0e}, lowest {seen.lowest:.0e}, ||R|| "
             f"{seen.shortest:.2f} sqrt(N') to {seen.longest:.2f} N', median {seen.typical:.2f} N'")  # fmt: skip
@@ -328,14 +270,6 @@ def _pegs(scores: Mapping[str, Any], who: str) -> Check:
 def _score(epoch: Mapping[str, Any], name: str) -> float | None:
     """A score of one epoch; the scores lie beside the loss, or one level deeper."""
     return epoch.get(name, epoch.get("scores", {}).get(name))
-
-
-def _refuses(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except AssertionError:
-        return True
-    return False
 
 
 def _check(name: str, holds: bool, seen: str, allowed: str, look_at: str) -> Check:

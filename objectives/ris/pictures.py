@@ -6,7 +6,7 @@ Shapes: B scenes, K = k_max sources, G grid points.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import torch
@@ -14,35 +14,20 @@ from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
 from hpo.task import Chart
-from objectives.ris.baseline import competitors, references
+from objectives.ris.comparison import LEARNED, Tables, bin_edges, compare, not_won, ospa_bins, span
 from objectives.ris.covariance import truth
 from objectives.ris.data import Batch
-from objectives.ris.estimator import Estimates, estimate, locate, maximum_likelihood, newton, peaks, scan, signal_basis
+from objectives.ris.estimator import scan, signal_basis
 from objectives.ris.features import dictionary, points
-from objectives.ris.metrics import Judged, by_snr, interval, joined, judge
+from objectives.ris.metrics import Judged, by_snr
 
 if TYPE_CHECKING:
-    from objectives.ris.task import RIS, Sight
+    from objectives.ris.task import RIS
 
 # The report's own colours: it shows each in a darker or lighter shade where the reader's page is dark.
 OURS, CLASSICAL, GREEDY, REFERENCE, INK = "#2a78d6", "#4a3aa7", "#d9591f", "#8a8882", "#0b0b0b"
 BELOW = {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0}  # a legend where no subplot has its title
-BINS = 5  # of SNR
-TOGETHER = 64  # scenes at a time
 SHOWN = 3  # scenes drawn
-LEARNED = "learned"
-
-
-class Tables(NamedTuple):
-    """Every method on the same scenes."""
-
-    learned: dict[str, Judged]  # LEARNED is the trial's own path; the others leave something out of it
-    classical: dict[str, Judged]
-    references: dict[str, Judged]
-
-    @property
-    def everything(self) -> dict[str, Judged]:
-        return self.learned | self.classical | self.references
 
 
 @torch.no_grad()
@@ -58,93 +43,17 @@ def charts(task: RIS, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Ch
     yield _losses_chart(tables, edges)
     yield _errors(tables, edges)
     yield _spectra(task, model, batch, tables.learned[LEARNED])
-    yield _scenes(tables.learned[LEARNED])
-
-
-def compare(task: RIS, model: nn.Module, batch: Batch) -> Tables:
-    """Judge the learned paths, the classical methods and the references on the same scenes."""
-    found: list[dict[str, dict[str, Judged]]] = []
-    for rows in torch.arange(len(batch.z), device=batch.z.device).split(TOGETHER):
-        part = Batch(*(field[rows] for field in batch))
-        kinds = {"learned": learned(task, model, part), "classical": competitors(part, task.method),
-                 "references": references(part, task.method)}  # fmt: skip
-        found.append({kind: {name: judge(one, part, task.view) for name, one in methods.items()}
-                      for kind, methods in kinds.items()})  # fmt: skip
-    return Tables(**{kind: {name: joined([part[kind][name] for part in found]) for name in found[0][kind]}
-                     for kind in found[0]})  # fmt: skip
-
-
-def learned(task: RIS, model: nn.Module, batch: Batch) -> dict[str, Estimates]:
-    """The trial's own path, and variants that tell its gains apart: other covariances, other polish."""
-    seen = task.sight(model, batch.z)
-    count = task.counted(seen, batch.z)
-    basis = signal_basis(task.blended(seen, task.scored_beta).to(torch.complex128), count, task.k_max)
-    found = locate(basis, count, task.method, task.k_max)
-    fine = found._replace(q=newton(found.q, basis, task.method))
-    samp = seen.samp.to(torch.complex128)
-    return {
-        LEARNED: task.infer(seen, batch.z),
-        "learned, R_blend without ML": fine,
-        "learned, R_blend + ML": fine._replace(q=maximum_likelihood(fine.q, fine.mask, samp, task.polished)),
-        "learned, R_pred without ML": estimate(task.blended(seen, 0.0), seen.samp, count, task.unpolished, task.k_max),
-        "learned count on R_samp": estimate(seen.samp, seen.samp, count, task.method, task.k_max),
-        "learned cells alone": cells_alone(task, seen, count),
-    }
-
-
-def cells_alone(task: RIS, seen: Sight, count_B: Tensor) -> Estimates:
-    """The highest peaks of the network's own map, without any covariance."""
-    cell_BK, padded = peaks(seen.cells.logits.double(), task.cell_method, task.k_max)
-    q = seen.q.gather(1, cell_BK[..., None].expand(-1, -1, 3)).double()
-    mask = torch.arange(task.k_max, device=q.device) < count_B[:, None]
-    return Estimates(q, mask, padded & mask)
-
-
-def bin_edges(task: RIS) -> tuple[float, ...]:
-    span = task.snr_hi - task.snr_lo
-    return tuple(task.snr_lo + span * i / BINS for i in range(BINS)) + (task.snr_hi + 1e-3,)
-
-
-def not_won(tables: Tables, edges: tuple[float, ...]) -> dict[str, list[str]]:
-    """Classical method -> SNR bins where the learned path is not better beyond the 95 % interval of the paired
-    difference."""
-    ours = tables.learned[LEARNED]
-    lost = {}
-    for name, judged in tables.classical.items():
-        bins = by_snr(ours.ospa_m - judged.ospa_m, ours.snr_db, edges)
-        words = [f"{'loses' if one.lower > 0 else 'ties'} at {_range(one.low_db, one.high_db)}"
-                 for one in bins if one.upper >= 0]  # fmt: skip
-        if words:
-            lost[name] = words
-    return lost
-
-
-def markdown(tables: Tables, edges: tuple[float, ...]) -> Iterator[str]:
-    """OSPA (m) by SNR with 95 % intervals, as the rows of a table."""
-    yield "| method | " + " | ".join(_range(a, b) for a, b in zip(edges, edges[1:], strict=False)) + " | all |"
-    yield "|---" * (len(edges) + 1) + "|"
-    for name, judged in tables.everything.items():
-        cells = [f"{one.mean:.3f} [{one.lower:.3f}, {one.upper:.3f}]" for one in _bins(judged, edges)]
-        low, high = interval(judged.ospa_m)
-        yield f"| {name} | " + " | ".join(cells) + f" | {float(judged.ospa_m.mean()):.3f} [{low:.3f}, {high:.3f}] |"
-
-
-def _bins(judged: Judged, edges: tuple[float, ...]):
-    return by_snr(judged.ospa_m, judged.snr_db, edges)
-
-
-def _range(low_db: float, high_db: float) -> str:
-    return f"{low_db:.0f} to {high_db:.0f} dB"
+    yield _scenes(tables.learned[LEARNED], task.r_max)
 
 
 def _table(tables: Tables, edges: tuple[float, ...]) -> Chart:
     names = list(tables.everything)[::-1]
-    rows = [_bins(tables.everything[name], edges) for name in names]
+    rows = [ospa_bins(tables.everything[name], edges) for name in names]
     first = rows[0]
     text = [[f"{one.mean:.3f}<br><span style='font-size:9px'>{one.lower:.3f} to {one.upper:.3f}</span>" for one in row]
             for row in rows]  # fmt: skip
     figure = go.Figure(go.Heatmap(
-        z=[[one.mean for one in row] for row in rows], x=[_range(one.low_db, one.high_db) for one in first], y=names,
+        z=[[one.mean for one in row] for row in rows], x=[span(one.low_db, one.high_db) for one in first], y=names,
         text=text, texttemplate="%{text}", colorscale=[[0, "#dceafc"], [1, "#f7d9cb"]], showscale=False,
         zmin=0.2, zmax=0.6,
         xgap=2, ygap=2, textfont={"color": INK, "size": 11}, hoverinfo="skip",
@@ -168,7 +77,7 @@ def _lines(tables: Tables, edges: tuple[float, ...]) -> Chart:
              "learned count on R_samp": (OURS, "dot", 2),
              "MUSIC + ML, K known (reference)": (REFERENCE, "dash", 2)}  # fmt: skip
     for name, (colour, dash, width) in drawn.items():
-        bins = _bins(tables.everything[name], edges)
+        bins = ospa_bins(tables.everything[name], edges)
         figure.add_scatter(
             x=[(one.low_db + one.high_db) / 2 for one in bins], y=[one.mean for one in bins], name=name,
             mode="lines+markers", line={"color": colour, "dash": dash, "width": width},
@@ -262,12 +171,12 @@ def spectrum_db(task: RIS, cov: Tensor, count_B: Tensor) -> Tensor:
     return (-10 * (1 - best).clamp_min(1e-6).log10()).cpu()
 
 
-def _scenes(judged: Judged) -> Chart:
+def _scenes(judged: Judged, r_max: float) -> Chart:
     """A good, a middling and a bad scene among those with the most sources."""
     full = (judged.count == judged.count.max()).nonzero()[:, 0]
     order = full[judged.ospa_m[full].argsort()]
     rows = [int(order[round(share * (len(order) - 1))]) for share in (0.1, 0.5, 0.9)]
-    names = [f"{name}<br>OSPA {float(judged.ospa_m[row]):.2f} m at {float(judged.snr_db[row]):.0f} dB"
+    names = [f"{name}<br>OSPA {float(judged.ospa_m[row]):.2f} m at {round(float(judged.snr_db[row]))} dB"
              for name, row in zip(("better than 90 %", "median", "worse than 90 %"), rows, strict=True)]  # fmt: skip
     figure = make_subplots(2, SHOWN, subplot_titles=names, shared_xaxes=True, shared_yaxes=True, vertical_spacing=0.08)
     for column, row in enumerate(rows, 1):
@@ -284,7 +193,8 @@ def _scenes(judged: Judged) -> Chart:
                 )  # fmt: skip
     figure.update_xaxes(title="azimuth (deg)", row=2, range=[-62, 62])
     figure.update_yaxes(title="elevation (deg)", row=1, col=1, range=[-32, 32])
-    figure.update_yaxes(title="range (m)", row=2, col=1, rangemode="tozero")
+    figure.update_yaxes(range=[0, 1.1 * r_max], row=2)
+    figure.update_yaxes(title="range (m)", row=2, col=1)
     figure.update_layout(height=520, showlegend=True, legend=BELOW, margin={"t": 52})
     caption = "Scenes with the most sources: azimuth and elevation above, azimuth and range below."
     return Chart("Three scenes", figure.to_json(), caption)

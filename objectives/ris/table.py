@@ -19,9 +19,9 @@ from hpo.export import load_winner
 from hpo.space import put
 from hpo.task import Fidelity
 from objectives.ris import CHEAP, FULL, FULL_CPU_LONG, SMOKE
+from objectives.ris.comparison import LEARNED, Tables, bin_edges, compare, markdown, not_won
 from objectives.ris.data import scenes
 from objectives.ris.metrics import interval
-from objectives.ris.pictures import LEARNED, Tables, bin_edges, compare, markdown, not_won
 from objectives.ris.task import RIS
 
 TIERS = {"smoke": SMOKE, "cheap": CHEAP, "full": FULL, "long": FULL_CPU_LONG}

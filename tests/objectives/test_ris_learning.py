@@ -19,13 +19,14 @@ from hpo.seeds import generator
 from hpo.task import REFERENCE, Evidence, Fidelity, Moment
 from objectives.ris import CHEAP, CHEAP_GPU, FULL, FULL_CPU_LONG, FULL_GPU, RIS, SMOKE, checks
 from objectives.ris import loss as losses
+from objectives.ris.comparison import bin_edges, compare, markdown, not_won
 from objectives.ris.covariance import blend, contract, effective, predicted, sample, tracenorm, truth
 from objectives.ris.data import Batch, generate
 from objectives.ris.estimator import Estimates
 from objectives.ris.features import points
 from objectives.ris.geometry import from_polar, to_metres
 from objectives.ris.metrics import assign, by_snr, interval, judge, ospa, summary
-from objectives.ris.pictures import bin_edges, charts, compare, markdown, not_won
+from objectives.ris.pictures import charts
 from objectives.ris.sensing import sensing
 
 CPU = torch.device("cpu")
@@ -408,7 +409,8 @@ def test_pictures_show_every_method_and_where_it_does_not_win() -> None:
     """Every method stands in the table with every bin; a learned path compared with itself would be a tie."""
     task = _small()
     model, batch = _model(task), _scenes(task, 40)
-    tables = compare(task, model, batch)
+    with torch.no_grad():
+        tables = compare(task, model, batch)
     edges = bin_edges(task)
     rows = list(markdown(tables, edges))
     assert len(rows) == 2 + len(tables.everything)

@@ -20,7 +20,7 @@ from objectives.ris.baseline import Classical, competitors
 from objectives.ris.bound import deviations
 from objectives.ris.covariance import eigenpairs, sample, truth
 from objectives.ris.data import Batch, generate
-from objectives.ris.estimator import estimate, locate, newton, order, peaks, scan, signal_basis
+from objectives.ris.estimator import estimate, locate, maximum_likelihood, newton, order, peaks, scan, signal_basis
 from objectives.ris.features import Grid, dictionary, features, nearest, points
 from objectives.ris.geometry import (
     WAVENUMBER,
@@ -341,6 +341,21 @@ def test_newton_goes_downhill_only() -> None:
         return 1 - (sense.unit(q).conj() @ basis).abs().square().sum(-1)
 
     assert (far(newton(found.q, basis, task.method)) <= far(found.q) + 1e-12).all()
+
+
+def test_ml_returns_a_source_that_it_drives_to_a_limit() -> None:
+    """Planted: samples of a source outside the view. ML would clamp it to the nearest limit; it keeps its place, and a
+    source within the view is polished as before."""
+    task = _ideal(range_grid=61)
+    sense = sensing(task.surface, CPU, torch.float64)
+    start = torch.tensor([[[0.1, 0.1, 0.4]], [[0.1, 0.1, 0.5]]], dtype=torch.float64)
+    true = torch.tensor([[0.11, 0.1, 0.05], [0.11, 0.1, 0.52]], dtype=torch.float64)  # 20 m, and 1.9 m
+    b = sense.steer(true)
+    samp = b[:, :, None] * b[:, None].conj()
+    shown = torch.ones(2, 1, dtype=torch.bool)
+    q = maximum_likelihood(start, shown, samp, replace(task.method, nf_mle_iters=8))
+    assert torch.equal(q[0], start[0])
+    assert torch.allclose(q[1, 0], true[1], atol=1e-3)
 
 
 def test_greedy_ml_counts_and_finds_planted_sources() -> None:
