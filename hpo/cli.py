@@ -212,11 +212,12 @@ def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
                            device=opened.device, watch=lambda check: watch(check.name))  # fmt: skip
     if not quiet:
         colour = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
-        table(f"preflight of {opened.study.name}: {result.status}", ("check", "", "seen", "allowed", "look at"), [
-            (check.name, f"[{colour[check.status]}]{check.status}[/]", plain(check.seen),
-             plain(check.allowed), plain(check.look_at) if check.status == "no-go" else "")
-            for check in result.checks
-        ])  # fmt: skip
+        rows = [(check.name, f"[{colour[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
+                 plain(check.look_at) if check.status in ("no-go", "caution") else "")
+                for check in result.checks]  # fmt: skip
+        shown = 5 if any(row[4] for row in rows) else 4  # where nothing is wrong, there is nothing to look at
+        table(f"preflight of {opened.study.name}: {result.status}",
+              ("check", "", "seen", "allowed", "look at")[:shown], [row[:shown] for row in rows])  # fmt: skip
         say(f"{result.status} after {duration(result.seconds)}; kept in {opened.folder.preflight}")
     return result
 
@@ -226,7 +227,8 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
     from hpo.wording import count, number
 
     def line(standing: Standing) -> str:
-        best = "" if standing.best is None else f", best {number(standing.best)} (trial {standing.best_number})"
+        best = "" if standing.best is None else \
+            f", best {opened.study.task.goal} {number(standing.best)} (trial {standing.best_number})"  # fmt: skip
         return f"{standing.pruned} pruned, {standing.failed} failed{best}"
 
     _record(opened.folder)
@@ -243,25 +245,26 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
 def _promote(opened: Opened, *, quiet: bool = False) -> None:
     from hpo.promote import promote
     from hpo.storage import require_same
-    from hpo.wording import count, number
+    from hpo.wording import better, count, interval, label, number
 
     full = {**opened.identity, **_full_identity(opened)}
     require_same(opened.folder, f"{opened.study.name}.promotion", full)
     _record(opened.folder)
     if not quiet:
-        say(f"promotion of {opened.study.name}: the default and the best "
-            f"{count(opened.study.keep, 'other configuration')}, {count(opened.study.seeds, 'seed')} each")  # fmt: skip
+        others = count(opened.study.keep, "best other", "best others")
+        say(f"promotion of {opened.study.name}: the default and the {others}, {count(opened.study.seeds, 'seed')} each")
     with bar("promote", (opened.study.keep + 1) * opened.study.seeds) as watch:
         verdict = promote(opened.study, opened.folder, full, workers=opened.workers, on=opened.on,
                           device=opened.device, watch=lambda now: watch(now.done, ""))  # fmt: skip
     if quiet:
         return
     rows = [(result.candidate.name, number(result.candidate.cheap), number(result.full),
-             str(result.test) if result.test else "failed",
-             str(result.ahead_of_default or "")) for result in verdict.results]  # fmt: skip
+             interval(result.test) if result.test else "failed",
+             interval(result.ahead_of_default, signed=True) if result.ahead_of_default else "")
+            for result in verdict.results]  # fmt: skip
     rows += [(one.name, "", "", number(one.scores[verdict.goal]), "") for one in verdict.baselines]
-    table(f"{verdict.goal} ({verdict.direction})", ("", "cheap", "full, validation", "full, test", "ahead of default"),
-           rows)  # fmt: skip
+    table(f"{label(verdict.goal)}: {better(verdict.direction)}",
+          ("", "cheap", "full, validation", "full, test", "ahead of default"), rows)  # fmt: skip
     say(verdict.sentence)
     say(f"winner's weights and card: {opened.folder.export}")
 

@@ -251,7 +251,7 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
     assert [(one.code, one.err) for one in said[:5]] == [(0, "")] * 5
     assert all(plain_text(one.out) for one in said)
     assert "preflight of toy: go" in said[0].out
-    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed, best " in said[1].out
+    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed, best mse " in said[1].out
     assert "2 seeds x 20 test examples, 95 % intervals" in said[2].out
     assert Path("runs/toy/report.html").stat().st_size > 10_000
     assert "3/3" in said[4].out
