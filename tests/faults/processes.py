@@ -19,19 +19,22 @@ import sqlalchemy
 
 from hpo import backend, storage
 
+_started: set[int] = set()
+
 
 def start(act: Callable[[], Any], *, die_at: int = 0, with_signal: int = signal.SIGKILL) -> int:
-    """Run `act` in a child with a process group of its own; returns its id. It exits with 0, or 1 where `act` raises.
+    """Run `act` in a child with a session of its own; returns its id. It exits with 0, or 1 where `act` raises.
 
     With `die_at`, the child sends itself the signal at that moment: before a commit to a storage, before the rename of
     a file, or before the removal of one.
     """
     pid = os.fork()
     if pid:
+        _started.add(pid)
         return pid
     code = 1
     try:
-        os.setpgid(0, 0)
+        os.setsid()  # not setpgid: an orphaned group of the same session would be sent SIGHUP
         storage._opened_once.cache_clear()  # connections do not survive a fork
         if die_at:
             _die(die_at, with_signal)
@@ -63,6 +66,7 @@ def code_of(pid: int, seconds: float = 900) -> int:
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
+            _started.discard(pid)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.01)
     end_group(pid)
@@ -108,9 +112,12 @@ def group(pid: int) -> list[int]:
 
 
 def until(holds: Callable[[], Any], seconds: float = 600) -> Any:
-    """Wait for something to hold; what it returned then."""
+    """Wait for something to hold; what it returned then. Fails at once where a process started here has failed."""
     end = time.monotonic() + seconds
     while not (held := holds()):
+        for pid in _started:
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            assert not ended or ended.si_code != os.CLD_EXITED or not ended.si_status, f"process {pid} failed: {ended}"
         assert time.monotonic() < end, f"did not come to hold within {seconds} s"
         time.sleep(0.01)
     return held

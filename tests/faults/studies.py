@@ -97,7 +97,7 @@ def checked(folder: Path, trials: int) -> None:
     """The invariants, by a process of its own."""
     done = subprocess.run([sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True,
                           check=True)  # fmt: skip
-    assert json.loads(done.stdout) == []
+    assert json.loads(done.stdout) == [], done.stdout
 
 
 def stored(folder: Path) -> dict:
