@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from torch import nn
 
 from hpo.engine import Recipe, fit
 from hpo.export import load_winner
+from hpo.rescore import rescore, with_settings
 from hpo.space import put
 from hpo.task import Fidelity
 from objectives.ris import CHEAP, FULL, FULL_CPU_LONG, SMOKE
@@ -29,14 +29,16 @@ RECIPE = Recipe(lr=4e-3, batch_size=64, weight_decay=1e-4, warmup=0.15, clip=5.0
 
 
 def trained(fidelity: Fidelity, seed: int) -> tuple[RIS, nn.Module]:
-    """The default configuration with the weights of its best epoch."""
+    """The default configuration with the weights of its best epoch, and what inference alone reads chosen anew."""
     owners = put(fidelity.fixed, {"task": RIS(), "recipe": RECIPE})
     task, recipe = owners["task"], owners["recipe"]
     for progress in fit(task, recipe, fidelity, seed=seed):
         print(f"epoch {progress.epoch}: {task.goal} {progress.value:.4f}", flush=True)
     model = task.model()
     model.load_state_dict(progress.best_weights)
-    return task, model.eval()
+    chosen = rescore(task, model.eval(), fidelity, progress.best, device="cpu", precision=recipe.precision).chosen
+    print(f"chosen on validation: {chosen}", flush=True)
+    return with_settings(task, chosen), model
 
 
 def rows(task: RIS, model: nn.Module, count: int) -> Iterator[str]:
@@ -65,12 +67,10 @@ def main() -> None:
     parser.add_argument("winner", nargs="?", type=Path, help="an exported winner; left out: train the default")
     parser.add_argument("--fidelity", choices=TIERS, default="full", help="test scenes, and the training's size")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--beta", type=float, help="weight of R_samp when scored (default: the trained one)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     fidelity = TIERS[options.fidelity]
     task, model = load_winner(options.winner) if options.winner else trained(fidelity, options.seed)
-    task = replace(task, beta_eval=options.beta) if options.beta is not None else task
     for row in rows(task, model, fidelity.examples("test")):
         print(row)
 
