@@ -14,7 +14,7 @@ study = StudySpec(
         "task.bound": choose("tanh", "softsign", "clamp"),
         "task.abs_max": log(1.5, 8.0),
         "task.learn_scale": choose(False, True),
-        "task.units": choose("spread", "log"),
+        "task.units": choose("local", "patch", "log"),
         "task.log_weight": log(0.3, 4.0),
         "task.log_loss": choose("huber", "l1", "charbonnier"),
         "task.huber_delta": when("task.log_loss", "huber", log(0.05, 1.0)),

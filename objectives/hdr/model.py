@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 HARD_CLAMP = 8.0  # fail-safe on the log residual: a factor of 2981 at most
 SCALE_RANGE = (0.5, HARD_CLAMP)  # of a learnable scale: above the clamp it would have no gradient
+WINDOW, LEAST_CONTRAST = 9, 0.01  # pixels a side; natural logarithms
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the levels
 BOUNDS = {
     "tanh": torch.tanh,
@@ -36,11 +37,11 @@ class LogResidualUNet(nn.Module):
     """79,959 parameters at the default widths, and one more with a learnable scale.
 
     `cap` is what the residual is bounded by, in natural logarithms of light: fixed, or where a learnable scale begins.
-    With `units` "spread" a patch of half the contrast gets half the residual, under the same bound.
+    Under that bound the output counts in units of contrast: what is smooth is corrected less than what is not.
     """
 
     def __init__(self, width: int = 12, depth: int = 3, *, bound: str = "tanh", cap: float = 6.0,
-                 learn_scale: bool = False, units: str = "spread", gate: str = "full", input_norm: str = "standard",
+                 learn_scale: bool = False, units: str = "local", gate: str = "full", input_norm: str = "standard",
                  ring_kernel: int = 3, ring_scale: float = 0.5, eps: float = 1e-3) -> None:  # fmt: skip
         super().__init__()
         self.bound, self.units, self.input_norm = bound, units, input_norm
@@ -69,8 +70,7 @@ class LogResidualUNet(nn.Module):
                 base_log_B3HW: Tensor) -> Filled:  # fmt: skip
         seen_B7HW = torch.cat([normalised(base_log_B3HW, self.input_norm), hole_B1HW, occluder_B1HW, motion_B2HW], 1)
         out_B3HW = self.leave(self._trunk(seen_B7HW)).float()
-        if self.units == "spread":  # the network sees every patch at one contrast: what it says is put back to its own
-            out_B3HW = out_B3HW * spread_of(base_log_B3HW)
+        out_B3HW = out_B3HW * contrast(base_log_B3HW.float(), self.units)
         raw = BOUNDS[self.bound](out_B3HW) * self.scale  # the only bound there is: two would multiply
         ring = F.max_pool2d(hole_B1HW, self.ring_kernel, stride=1, padding=self.ring_kernel // 2) - hole_B1HW
         weight = hole_B1HW + self.ring_scale * ring
@@ -131,6 +131,19 @@ def normalised(log_B3HW: Tensor, how: str) -> Tensor:
         return (log_B3HW - mean) / spread_of(log_B3HW)
     low, high = log_B3HW.amin((1, 2, 3), keepdim=True), log_B3HW.amax((1, 2, 3), keepdim=True)
     return (log_B3HW - low) / (high - low).clamp(min=0.1)
+
+
+def contrast(log_B3HW: Tensor, units: str) -> Tensor:
+    """What the network's output is multiplied by, broadcastable to [B, 1, H, W]: "local", the standard deviation in
+    a window around each pixel, over the colours; "patch", that of the whole patch; "log", 1. The network sees every
+    patch at one contrast, and would otherwise overcorrect soft light after it has learned on harsh light."""
+    if units == "log":
+        return log_B3HW.new_ones(1, 1, 1, 1)
+    if units == "patch":
+        return spread_of(log_B3HW)
+    mean, of_squares = (F.avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+                        for x in (log_B3HW, log_B3HW**2))  # fmt: skip
+    return ((of_squares - mean**2).clamp(min=0).mean(1, keepdim=True) + LEAST_CONTRAST**2).sqrt()
 
 
 def spread_of(log_B3HW: Tensor) -> Tensor:

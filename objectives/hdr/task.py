@@ -19,7 +19,7 @@ from objectives.hdr.loss import LOG_LOSSES, LogLoss
 from objectives.hdr.model import BOUNDS, HARD_CLAMP, SCALE_RANGE, WIDTHS, Filled, LogResidualUNet
 
 PROOF_SAMPLES, PROOF_SIZE = 4, 64  # what is learned by heart
-UNITS, NORMS, GATES = ("spread", "log"), ("standard", "minmax"), ("full", "single")
+UNITS, NORMS, GATES = ("local", "patch", "log"), ("standard", "minmax"), ("full", "single")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class HDR(Task[Batch]):
     alpha: float = 1.0  # the cap is alpha x abs_max, a factor of e^6 = 403 on the light
     abs_max: float = 6.0
     learn_scale: bool = False  # the cap is where a learnable scale begins, instead of fixed
-    units: Literal["spread", "log"] = "spread"  # of the network's output: the patch's standard deviation, or 1
+    units: Literal["local", "patch", "log"] = "local"  # of the output: contrast around the pixel, of the patch, or 1
     ring_scale: float = 0.5  # how much of it is added in the ring around a hole
     ring_kernel: int = 3  # the ring is (ring_kernel - 1) / 2 pixels wide
     # the network
