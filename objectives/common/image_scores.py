@@ -60,7 +60,8 @@ def _ssim_and_contrast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if min(a.shape[-2:]) < _WINDOW:
         raise ValueError(f"SSIM needs at least {_WINDOW} pixels a side; got {tuple(a.shape[-2:])}")
     a, b = a.float(), b.float()
-    mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b])).unbind()
+    mean_a, square_a, product = _blur(torch.stack([a, a * a, a * b])).unbind()
+    mean_b, square_b = _blur(torch.stack([b, b * b])).unbind()  # apart: a target needs no gradient
     variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
     covariance = product - mean_a * mean_b
     contrast = (2 * covariance + _C2) / (variance_a + variance_b + _C2)

@@ -195,7 +195,7 @@ def apply_curve(x_B3HW: Tensor, alpha_BAHW: Tensor) -> Tensor:
     [0, 1] and keeps the order of values. Source: Guo et al. 2020, eq. 2."""
     y = x_B3HW
     for a in alpha_BAHW.chunk(alpha_BAHW.shape[1] // 3, 1):
-        y = y + a * y * (1 - y)
+        y = torch.addcmul(y, a, y - y * y)
     return y
 
 
