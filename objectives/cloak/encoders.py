@@ -132,8 +132,9 @@ def make_calibration(name: str, identity: str, source: str) -> dict[str, float]:
     del identity, source
     known_N1SS = F.interpolate(data.faces()[list(data.CRITICS_LEARN_FROM)], (96, 96), mode="bicubic").clamp(0, 1)
     rng, count = generator("cloak", "calibration"), len(known_N1SS)
-    known_NE = _embedded(critic(name), known_N1SS)
-    cosines = torch.cat([_embedded(critic(name), tinyface.varied(known_N1SS, rng)) @ known_NE.T for _ in range(VIEWS)])
+    encoder = critic(name, "cuda" if torch.cuda.is_available() else "cpu")
+    known_NE = _embedded(encoder, known_N1SS)
+    cosines = torch.cat([_embedded(encoder, tinyface.varied(known_N1SS, rng)) @ known_NE.T for _ in range(VIEWS)])
     own = torch.arange(count).repeat(VIEWS)
     same = cosines[torch.arange(len(own)), own]
     others = cosines[F.one_hot(own, count) == 0]
@@ -145,7 +146,8 @@ def make_calibration(name: str, identity: str, source: str) -> dict[str, float]:
 @cache
 def _critic(name: str, device: str) -> Critic:
     kind, _, folder = name.partition(":")
-    return (_siglip(name, Path(folder)) if kind == "siglip" else _tinyface(name)).to(device)
+    with torch.random.fork_rng(devices=[]):  # a run must not depend on whether its critic was loaded before
+        return (_siglip(name, Path(folder)) if kind == "siglip" else _tinyface(name)).to(device)
 
 
 @cache
@@ -181,7 +183,9 @@ def _siglip(name: str, folder: Path) -> Critic:
 
 @torch.no_grad()
 def _embedded(critic: Critic, grey_N1SS: Tensor) -> Tensor:
-    return torch.cat([critic.embed(grey_B1SS.expand(-1, 3, -1, -1)) for grey_B1SS in grey_N1SS.split(8)])
+    where = next(critic.parameters()).device
+    parts = (critic.embed(grey_B1SS.expand(-1, 3, -1, -1).to(where)) for grey_B1SS in grey_N1SS.split(8))
+    return torch.cat(list(parts)).cpu()
 
 
 def _fingerprint(folder: Path) -> str:
