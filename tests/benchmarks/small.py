@@ -5,4 +5,4 @@ from dataclasses import replace
 
 from studies.lowlight import study as lowlight
 
-study = replace(lowlight, name="small", trials=6, pruning=None, cheap=replace(lowlight.cheap, epochs=4))
+study = replace(lowlight, name="small", trials=4, pruning=None, cheap=replace(lowlight.cheap, epochs=6))

@@ -12,7 +12,7 @@ import tempfile
 from tests.benchmarks.overhead import timed
 from tests.benchmarks.small import study
 
-TRIALS = 16
+TRIALS = 12
 
 
 def trials_an_hour(workers: int) -> float:
