@@ -118,6 +118,6 @@ def events(folder: Path, name: str) -> list[dict]:
 
 def each_as_undisturbed(study: StudySpec, folder: Path) -> None:
     """Every trial's curve is that of a run of its params alone."""
-    for number in stored(folder):
+    for number in (int(path.name) for path in (folder / "sweep").iterdir()):
         history = json.loads((folder / "sweep" / f"{number:04d}" / "result.json").read_text())["history"]
         assert [epoch["best"] for epoch in history] == curve(study, asked(folder, number), number)[: len(history)]

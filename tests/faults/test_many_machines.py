@@ -1,0 +1,230 @@
+"""PostgreSQL and a Dask cluster, both real, on loopback: workers, coordinator, scheduler and server are killed, and the
+same invariants hold as on one machine."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hpo.cli
+from hpo.patience import Halted
+from hpo.provenance import identity
+from hpo.rebuild import rebuild
+from hpo.space import choose
+from hpo.storage import Damaged, InUse, RunFolder
+from hpo.sweep import sweep
+from tests.faults import check, servers
+from tests.faults.processes import alive, code_of, end_group, start, until
+from tests.faults.servers import PASSWORD, Dask, Postgres
+from tests.faults.slow import study as slow
+from tests.faults.studies import Victim, asked, each_as_undisturbed, events, victims
+
+LACKING = servers.missing()
+if LACKING:
+    warnings.warn(f"SKIPPED: nothing about many machines is tested here, for want of {LACKING}", stacklevel=1)
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="hpo-postgres-") as base:  # not pytest's: the user postgres must come in
+        Path(base).chmod(0o755)
+        with servers.postgres(Path(base) / "server") as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory, warm: None) -> Iterator[Dask]:
+    environment = {**os.environ, "PGPASSFILE": str(server.passfile), "OMP_NUM_THREADS": "1"}
+    with servers.dask(tmp_path_factory.mktemp("dask") / "cluster", environment, workers=3) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def password(server: Postgres, monkeypatch) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(server.passfile))
+
+
+@pytest.fixture(autouse=True)
+def empty(server: Postgres) -> None:
+    server.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+
+def coordinator(study, folder: Path, server: Postgres, cluster: Dask) -> int:
+    def act() -> None:
+        try:
+            sweep(study, RunFolder(folder, server.url), identity(study), workers=0, on=cluster.address, device="cpu")
+        except Halted as halted:
+            print(halted, file=sys.stderr)
+            os._exit(74)
+
+    return start(act)
+
+
+def checked(folder: Path, trials: int, server: Postgres) -> None:
+    assert list(check.violations(folder, trials, server.query)) == []
+
+
+def at_work(folder: Path) -> list[int]:
+    """The processes that train at the moment."""
+    ended = {event["trial"]: event["at"] for event in events(folder, "end")}
+    return [event["pid"] for event in events(folder, "start")
+            if event["trial"] not in ended and alive(event["pid"])]  # fmt: skip
+
+
+def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(
+    folder: Path, server: Postgres, cluster: Dask, capfd
+) -> None:
+    """In no argument of any process, log, pickle, record, message or report."""
+    words = ["--runs", str(folder.parent), "--storage", server.url, "--backend", "dask", "--scheduler", cluster.address]
+
+    def command(*verb: str) -> int:
+        def act() -> None:
+            sys.argv = ["hpo", *verb, *words]
+            try:
+                hpo.cli.main()
+            except SystemExit as ended:
+                os._exit(ended.code or 0)
+
+        return start(act)
+
+    study = str(Path(__file__).with_name("slow.py"))
+    pid = command("sweep", study, "--force")
+    until(lambda: events(folder.parent / "slow", "start"))
+    seen = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert code_of(pid) == 0
+    assert code_of(command("promote", study, "--keep", "1", "--seeds", "2")) == 0
+    checked(folder.parent / "slow", slow.trials, server)
+    each_as_undisturbed(slow, folder.parent / "slow")
+    said = capfd.readouterr()
+    seen += [said.out.encode(), said.err.encode()]
+    files = [path for base in (folder.parent, cluster.folder) for path in base.rglob("*") if path.is_file()]
+    seen += [path.read_bytes() for path in files]
+    assert server.url.encode() in b"".join(seen)
+    for part in (PASSWORD, PASSWORD[:11]):
+        assert not [text for text in seen if part.encode() in text]
+
+
+def test_killed_workers_and_coordinators_lose_and_repeat_nothing(
+    folder: Path, server: Postgres, cluster: Dask
+) -> None:
+    rng, kills = random.Random(0), 0
+    study = victims(task=Victim(pace=0.1), trials=12)
+    pid = coordinator(study, folder, server, cluster)
+    until(lambda: at_work(folder))
+    while alive(pid):
+        time.sleep(rng.uniform(0.2, 1.0))
+        training = at_work(folder)
+        if not training or not alive(pid) or kills >= 6:
+            continue
+        if rng.random() < 0.65:
+            os.kill(rng.choice(training), signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+            code_of(pid)
+            pid = coordinator(study, folder, server, cluster)
+        kills += 1
+    assert code_of(pid) == 0
+    assert kills >= 3
+    checked(folder, 12, server)
+    each_as_undisturbed(study, folder)
+
+
+def test_workers_that_have_lost_their_coordinator_stop_and_the_next_one_goes_on(
+    folder: Path, server: Postgres, cluster: Dask
+) -> None:
+    study = victims(task=Victim(pace=0.5), trials=4, pruning=None)
+    pid = coordinator(study, folder, server, cluster)
+    until(lambda: len(list(folder.glob("sweep/*/epoch-000000-*"))) >= 2)
+    training = at_work(folder)
+    os.kill(pid, signal.SIGKILL)
+    lost = time.monotonic()
+    code_of(pid)
+    until(lambda: not any(map(alive, training)))
+    assert time.monotonic() - lost < 10
+    assert code_of(coordinator(study, folder, server, cluster)) == 0
+    assert [event["epoch"] for event in events(folder, "start") if event["trial"] == 0][-1] >= 1
+    checked(folder, 4, server)
+
+
+def test_a_lost_scheduler_stops_the_command_which_then_goes_on_with_a_new_one(
+    folder: Path, server: Postgres, cluster: Dask, capfd
+) -> None:
+    study = victims(task=Victim(pace=0.3), trials=4, pruning=None)
+    pid = coordinator(study, folder, server, cluster)
+    until(lambda: at_work(folder))
+    training = at_work(folder)
+    cluster.kill_scheduler()
+    assert code_of(pid) == 74
+    assert "scheduler at" in capfd.readouterr().err
+    until(lambda: not any(map(alive, training)))
+    cluster.stop()
+    cluster.start_scheduler()
+    cluster.start_workers(3)
+    assert code_of(coordinator(study, folder, server, cluster)) == 0
+    checked(folder, 4, server)
+    each_as_undisturbed(study, folder)
+
+
+def test_a_database_server_that_crashes_and_comes_back_is_waited_for(
+    folder: Path, server: Postgres, cluster: Dask
+) -> None:
+    study = victims(task=Victim(pace=0.2), trials=6)
+    pid = coordinator(study, folder, server, cluster)
+    until(lambda: at_work(folder))
+    server.stop()
+    time.sleep(3)
+    server.start()
+    assert code_of(pid) == 0
+    checked(folder, 6, server)
+    each_as_undisturbed(study, folder)
+
+
+def test_a_trial_that_kills_its_workers_fails_after_three(folder: Path, server: Postgres, cluster: Dask) -> None:
+    study = victims(space={"task.deed": choose("", "die")}, trials=4, pruning=None, startup_trials=4)
+    assert code_of(coordinator(study, folder, server, cluster)) == 0
+    rows = check.rows(server.query, "victims")
+    deadly = {number for number in rows if asked(folder, number)["task.deed"] == "die"}
+    assert deadly
+    assert {number for number, row in rows.items() if row["state"] == "FAIL"} == deadly
+    checked(folder, 4, server)
+
+
+def test_a_second_coordinator_with_a_folder_of_its_own_is_refused(
+    folder: Path, server: Postgres, cluster: Dask
+) -> None:
+    study = victims(task=Victim(pace=1.0), trials=2)
+    pid = coordinator(study, folder, server, cluster)
+    until(lambda: at_work(folder))
+    elsewhere = RunFolder(folder.parent / "elsewhere" / "victims", server.url)
+    with pytest.raises(InUse, match="another coordinator"):
+        sweep(study, elsewhere, identity(study))
+    end_group(pid)
+    code_of(pid)
+    until(lambda: not at_work(folder))
+
+
+def test_rows_that_are_lost_are_noticed_and_rebuilt(folder: Path, server: Postgres) -> None:
+    study = victims(trials=4)
+    sweep(study, RunFolder(folder, server.url), identity(study), device="cpu")
+    before = check.rows(server.query, "victims")
+    server.query("UPDATE trial_values SET value = -1 WHERE trial_id = (SELECT MIN(trial_id) FROM trial_values)")
+    with pytest.raises(Damaged, match="hpo rebuild"):
+        sweep(study, RunFolder(folder), identity(study), device="cpu")
+    rebuild(study, RunFolder(folder), identity(study))
+    assert check.rows(server.query, "victims") == before
+    server.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    with pytest.raises(Damaged, match="knows nothing of the 4 trials"):
+        sweep(study, RunFolder(folder), identity(study), device="cpu")
+    rebuild(study, RunFolder(folder), identity(study))
+    assert check.rows(server.query, "victims") == before
+    checked(folder, 4, server)
