@@ -31,7 +31,10 @@ from tests.faults.studies import Victim, asked, each_as_undisturbed, events, vic
 LACKING = servers.missing()
 if LACKING:
     warnings.warn(f"SKIPPED: nothing about many machines is tested here, for want of {LACKING}", stacklevel=1)
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}")
+pytestmark = [
+    pytest.mark.soak,  # on a busy machine a coordinator may find the cluster lost and stop with 74: not for every run yet
+    pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
+]
 
 
 @pytest.fixture(scope="module")
