@@ -121,5 +121,5 @@ def test_real_workers_killed_and_left_alone(folder: Path, record_property) -> No
     assert done.returncode == 0, done.stderr
     checked(slow, 6)
     each_as_undisturbed(study, slow)
-    assert not [name for name in os.listdir("/dev/shm") if name.startswith(f"sem.loky-{coordinator.pid}-")]
+    until(lambda: not list(Path("/dev/shm").glob(f"sem.loky-{coordinator.pid}-*")), 60)
     assert json.loads((slow / "commands.log").read_text().splitlines()[0])["command"].startswith("hpo sweep")
