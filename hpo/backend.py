@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 
 import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
@@ -32,12 +32,23 @@ class Backend(Executor):
         """Stop what runs, now."""
 
 
+class WorkerDied(BrokenExecutor):
+    """A job was given to `deaths` workers, and each of them died."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(deaths)
+        self.deaths = deaths
+
+
 class Inline(Backend):
     """Runs a job where it is submitted: for one worker, for tests, and for a debugger."""
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
         future: Future = Future()
-        future.set_result(fn(*args, **kwargs))
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BrokenExecutor as error:  # a process that the job had started
+            future.set_exception(error)
         return future
 
 

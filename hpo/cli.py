@@ -39,6 +39,7 @@ Keep = Annotated[int | None, typer.Option(min=1, help="Configurations to promote
 Seeds = Annotated[int | None, typer.Option(min=1, help="Fresh seeds for each of them.")]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own data instead of what the task ships.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Devices = Annotated[int, typer.Option(min=1, help="GPUs, or processes, that share each run of the promotion.")]
 Storage = Annotated[str | None, typer.Option(metavar="URL", envvar="HPO_STORAGE", help="postgresql://USER@HOST/DB, "
                     "without a password; left out: SQLite in the study's folder.")]  # fmt: skip
 Backend = Annotated[str, typer.Option(metavar="NAME", help="local: processes; inline: this one; dask: a cluster.")]
@@ -65,13 +66,14 @@ class Opened:
 def run(
     study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
     keep: Keep = None, seeds: Seeds = None, data: Data = None, device: Device = "auto", runs: Runs = Path("runs"),
-    storage: Storage = None, backend: Backend = "local", scheduler: Scheduler = None,
+    storage: Storage = None, backend: Backend = "local", scheduler: Scheduler = None, devices: Devices = 1,
     force: Force = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
     with _errors(debug):
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, trials=trials, keep=keep, seeds=seeds)  # fmt: skip
+        _check_devices(devices, opened)
         _require_same(opened)
         if _is_fresh(opened):
             say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
@@ -80,7 +82,7 @@ def run(
                 raise typer.Exit(NO)
             _record_force(opened)
         _sweep(opened, timeout=timeout)
-        _promote(opened)
+        _promote(opened, devices=devices)
         _report(opened.study, opened.folder)
 
 
@@ -122,7 +124,8 @@ def sweep(
 def promote(
     study: Study, smoke: Smoke = False, workers: Workers = None, keep: Keep = None, seeds: Seeds = None,
     data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), storage: Storage = None,
-    backend: Backend = "local", scheduler: Scheduler = None, as_json: Json = False, debug: Debug = False,
+    backend: Backend = "local", scheduler: Scheduler = None, devices: Devices = 1, as_json: Json = False,
+    debug: Debug = False,
 ) -> None:  # fmt: skip
     """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
     with _errors(debug):
@@ -130,9 +133,10 @@ def promote(
 
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, keep=keep, seeds=seeds)  # fmt: skip
+        _check_devices(devices, opened)
         _require_same(opened)
         require_trials(opened.study, opened.folder, _command("sweep", study, smoke=smoke, data=data, runs=runs))
-        _promote(opened, quiet=as_json)
+        _promote(opened, devices=devices, quiet=as_json)
         if as_json:
             print((opened.folder.path / "verdict.json").read_text())
 
@@ -242,7 +246,7 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
     say(f"{standing.done} of {standing.trials} trials: {standing.complete} complete, {line(standing)}")
 
 
-def _promote(opened: Opened, *, quiet: bool = False) -> None:
+def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
     from hpo.promote import promote
     from hpo.storage import require_same
     from hpo.wording import better, count, interval, label, number
@@ -255,7 +259,7 @@ def _promote(opened: Opened, *, quiet: bool = False) -> None:
         say(f"promotion of {opened.study.name}: the default and the {others}, {count(opened.study.seeds, 'seed')} each")
     with bar("promote", (opened.study.keep + 1) * opened.study.seeds) as watch:
         verdict = promote(opened.study, opened.folder, full, workers=opened.workers, on=opened.on,
-                          device=opened.device, watch=lambda now: watch(now.done, ""))  # fmt: skip
+                          device=opened.device, devices=devices, watch=lambda now: watch(now.done, ""))  # fmt: skip
     if quiet:
         return
     rows = [(result.candidate.name, number(result.candidate.cheap), number(result.full),
@@ -344,6 +348,21 @@ def _check_device(device: str) -> None:
 
         if int(index or 0) >= torch.cuda.device_count():
             raise Refused(f"--device {device}: this machine has {torch.cuda.device_count() or 'no'} CUDA devices")
+
+
+def _check_devices(count: int, opened: Opened) -> None:
+    from hpo.storage import Refused
+
+    if count == 1:
+        return
+    if opened.on not in ("local", "inline"):
+        raise Refused("--devices: shares a run among devices of this machine; leave --backend dask out")
+    if opened.device.startswith("cuda:"):
+        raise Refused(f"--devices {count}: takes the first {count} devices; give --device cuda, got {opened.device}")
+    import torch
+
+    if opened.device != "cpu" and 0 < torch.cuda.device_count() < count:
+        raise Refused(f"--devices {count}: this machine has {torch.cuda.device_count()} CUDA devices")
 
 
 def _full_identity(opened: Opened) -> dict[str, str]:

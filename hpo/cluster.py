@@ -5,30 +5,24 @@ Start both in a checkout of this code: a job is sent as values and names, not as
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from distributed import Client, KilledWorker, Status, get_worker
 
-from hpo.backend import FOLLOW_S, Backend, prepare_worker
+from hpo.backend import FOLLOW_S, Backend, WorkerDied, prepare_worker
 from hpo.objective import Job
 from hpo.patience import Halted
 from hpo.provenance import code_hash, versions
 from hpo.storage import Refused
 
 CONNECT_S = 30
-
-
-class WorkerDied(BrokenExecutor):
-    """Dask has run the job on `deaths` workers, and each of them died."""
-
-    def __init__(self, deaths: int) -> None:
-        super().__init__(f"{deaths} workers died")
-        self.deaths = deaths
+_GOING = (Status.closing, Status.closed, Status.failed, Status.stopping, Status.stopped)  # it has lost its scheduler
 
 
 class Cluster(Backend):
@@ -44,19 +38,18 @@ class Cluster(Backend):
         except (OSError, TimeoutError, ValueError) as error:
             raise Refused(f"no Dask scheduler answers at {address}; start it: dask scheduler") from error
         self._address, self._limit = address, limit
-        self._check_threads(self._client.nthreads())
+        self._threads = self._client.nthreads()
+        self._check_threads(self._threads)
         self._pool = self._client.get_executor(pure=False, resources={"GPU": 1} if gpu else None)
         self._running: set[Future] = set()
 
     @property
     def workers(self) -> int:  # type: ignore[override]
         """As many as the cluster has now; one waits for the first worker."""
-        try:
-            threads = self._client.nthreads()
-        except (OSError, TimeoutError) as error:
-            raise self._lost() from error
-        self._check_threads(threads)
-        return min(self._limit or len(threads), max(1, len(threads)))
+        with contextlib.suppress(OSError, TimeoutError):  # if the scheduler is lost, so are the jobs, and they say so
+            self._threads = self._client.nthreads()
+        self._check_threads(self._threads)
+        return min(self._limit or len(self._threads), max(1, len(self._threads)))
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
         told: Future = Future()
@@ -121,7 +114,7 @@ def _on_worker(expected: dict[str, str], fn: Callable, *args: Any, **kwargs: Any
 def _follow(worker: Any, key: str, done: threading.Event) -> None:
     while not done.wait(FOLLOW_S):
         task = worker.state.tasks.get(key)
-        if worker.status is not Status.running or task is None or task.state in ("cancelled", "released"):
+        if worker.status in _GOING or task is None or task.state in ("cancelled", "released"):
             os._exit(1)
 
 

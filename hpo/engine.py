@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hpo import checkpoint
+from hpo import checkpoint, ranks
 from hpo.schedule import warmup_cosine
 from hpo.seeds import derive, generator
 from hpo.task import Fidelity, Held, Moment, Task
@@ -126,7 +126,7 @@ def fit(
         if run.record and run.record[-1]["stopped"]:
             return
         run.epoch(epoch)
-        if resume:
+        if resume and ranks.own() == 0:
             checkpoint.save(resume, epoch, {"identity": identity, **run.state()})
         yield run.progress(epoch, replayed=False)
 
@@ -167,7 +167,7 @@ class _Run:
     def epoch(self, epoch: int) -> None:
         """Train one epoch, score it, and append its record."""
         started = time.perf_counter()
-        torch.manual_seed(derive(self.seed, "epoch", epoch))
+        torch.manual_seed(derive(self.seed, "epoch", epoch, *ranks.seed_parts()))
         totals = _Totals()
         self.model.train()
         for batch in self.task.batches("train", self.fidelity, self.recipe.batch_size,
@@ -176,7 +176,8 @@ class _Run:
             self._step(self._place(batch), epoch, totals)
         self._expect(totals.taken + totals.skipped == self.batches, totals.taken + totals.skipped)
         self._check_skipped(totals, epoch)
-        scores = evaluate(self.task, self.scored, self._validation(), precision=self.recipe.precision)
+        ranks.agree(self.model, self.average)
+        scores = ranks.agreed(evaluate(self.task, self.scored, self._validation(), precision=self.recipe.precision))
         self._conclude(epoch, totals, scores, time.perf_counter() - started)
 
     def _step(self, batch: NamedTuple, epoch: int, totals: _Totals) -> None:
@@ -188,6 +189,7 @@ class _Run:
             self.optimizer.zero_grad(set_to_none=True)
             totals.skip(f"the loss was {loss} ({_worst(terms)})")
             return
+        ranks.sum_gradients(self.model)
         self.scaler.unscale_(self.optimizer)
         bad = sanitise(self.model)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip))
@@ -206,21 +208,22 @@ class _Run:
 
     def _backward(self, batch: NamedTuple, at: Moment) -> dict[str, float]:
         """Gradients of the summed terms, in `accumulate` pieces; the terms as numbers. A non-finite loss is not
-        differentiated."""
+        differentiated. Of several ranks, each has the gradients of its share, and all have the terms of the whole."""
         summed: dict[str, float] = {}
-        size = len(batch[0])
-        pieces = [batch] if self.recipe.accumulate == 1 else _pieces(batch, self.recipe.accumulate)
+        mine, weight = ranks.share(batch)
+        size = len(mine[0])
+        pieces = [mine] if self.recipe.accumulate == 1 else _pieces(mine, self.recipe.accumulate)
         for piece in pieces:
-            share = len(piece[0]) / size
+            share = weight * len(piece[0]) / size
             with _autocast(self.device, self.recipe.precision):
                 terms = self.task.loss(self.model, piece, at)
             weighted = torch.stack([_scalar(name, term).float() for name, term in terms.items()]) * share
             for name, value in zip(terms, weighted.tolist(), strict=True):  # one read from the device for all terms
                 summed[name] = summed.get(name, 0.0) + value
             if not math.isfinite(sum(summed.values())):
-                return summed
+                break
             self.scaler.scale(weighted.sum()).backward()
-        return summed
+        return ranks.total(summed, self.device)
 
     def _descend(self, bad: Mapping[str, int], norm: float) -> bool:
         """Take the step, unless its gradients were not worth it. In fp16 the scaler skips by itself: it has seen the

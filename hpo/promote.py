@@ -44,18 +44,20 @@ class Standing:
 
 def promote(
     study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, on: str = "auto",
-    device: str = "auto", watch: Callable[[Standing], None] = lambda standing: None,
+    device: str = "auto", devices: int = 1, watch: Callable[[Standing], None] = lambda standing: None,
 ) -> Verdict:  # fmt: skip
     """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
 
     Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
-    promotion goes on with the selection it began with. Raises Refused where there is no sweep to promote from.
+    promotion goes on with the selection it began with. With `devices` above 1, each run in turn has that many of them.
+    Raises Refused where there is no sweep to promote from.
     """
     with folder.locked():
         selection = freeze(study, folder)
         source = Runs(study, selection, folder, identity, device)
-        launch.drive(source, run_candidate, pool=backend.executor(workers, on, gpu=device.startswith("cuda")),
-                     watch=lambda: watch(steadily(source.standing)))  # fmt: skip
+        run = run_candidate if devices == 1 else partial(run_on_devices, devices)
+        pool = backend.executor(workers, on if devices == 1 else "inline", gpu=device.startswith("cuda"))
+        launch.drive(source, run, pool=pool, watch=lambda: watch(steadily(source.standing)))
         watch(steadily(source.standing))
         backend.prepare_worker()
         verdict = judge(study, selection, source.outcomes(), heldout_baselines(study))
@@ -133,6 +135,13 @@ class Runs:
 def run_candidate(job: Job) -> Outcome:
     """Train at full fidelity, keep the best epoch's weights, and score them on the test split. Runs in a worker."""
     return once(job, lambda: _candidate(job))
+
+
+def run_on_devices(count: int, job: Job) -> Outcome:
+    """The same, with every batch shared among `count` devices."""
+    from hpo.devices import on_devices  # torchrun takes a second to import
+
+    return once(job, lambda: on_devices(count, job, _candidate))
 
 
 def _candidate(job: Job) -> Outcome:

@@ -20,7 +20,7 @@ from hpo.study import StudySpec
 from hpo.task import Fidelity, Task, example_hash
 
 # What a trial's value depends on. The command line and the report may change between two runs of a study.
-_HARNESS = ("task", "seeds", "schedule", "space", "engine", "checkpoint", "study", "objective")
+_HARNESS = ("task", "seeds", "schedule", "space", "engine", "ranks", "checkpoint", "study", "objective")
 
 
 def identity(study: StudySpec) -> dict[str, str]:

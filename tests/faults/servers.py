@@ -48,15 +48,16 @@ def end_with_parent() -> None:
 
 @dataclass
 class Postgres:
-    """A server with a database `hpo`, whose user `hpo` must give a password."""
+    """A server whose user `hpo` must give a password. `fresh` makes an empty database, which `url` then names."""
 
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
+    database: str = "postgres"
 
     @property
     def url(self) -> str:
-        return f"postgresql://hpo@127.0.0.1:{self.port}/hpo"
+        return f"postgresql://hpo@127.0.0.1:{self.port}/{self.database}"
 
     @property
     def passfile(self) -> Path:
@@ -76,7 +77,7 @@ class Postgres:
         import psycopg
 
         try:
-            return self.query("SELECT 1", database="postgres") == [(1,)]
+            return self.query("SELECT 1") == [(1,)]
         except psycopg.OperationalError:
             return False
 
@@ -94,12 +95,16 @@ class Postgres:
                            "--pwfile", str(word), "-E", "UTF8", "--no-sync")  # fmt: skip
         assert made.wait() == 0
         self.start()
-        self.query("CREATE DATABASE hpo", database="postgres")
 
-    def query(self, text: str, database: str = "hpo") -> list[tuple]:
+    def fresh(self) -> None:
+        name = f"hpo_{time.monotonic_ns()}"
+        self.query(f"CREATE DATABASE {name}")
+        self.database = name
+
+    def query(self, text: str) -> list[tuple]:
         import psycopg
 
-        where = {"host": "127.0.0.1", "port": self.port, "user": "hpo", "dbname": database, "password": PASSWORD}
+        where = {"host": "127.0.0.1", "port": self.port, "user": "hpo", "dbname": self.database, "password": PASSWORD}
         with psycopg.connect(**where, autocommit=True) as connection:
             found = connection.execute(text)
             return found.fetchall() if found.description else []

@@ -31,8 +31,8 @@ from tests.faults.studies import Victim, asked, each_as_undisturbed, events, vic
 LACKING = servers.missing()
 if LACKING:
     warnings.warn(f"SKIPPED: nothing about many machines is tested here, for want of {LACKING}", stacklevel=1)
-pytestmark = [
-    pytest.mark.soak,  # on a busy machine a coordinator may find the cluster lost and stop with 74: not for every run yet
+pytestmark = [  # soak for now: not yet seen steady on a busy machine
+    pytest.mark.soak,
     pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
 ]
 
@@ -59,7 +59,7 @@ def password(server: Postgres, monkeypatch) -> None:
 
 @pytest.fixture(autouse=True)
 def empty(server: Postgres) -> None:
-    server.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    server.fresh()
 
 
 def coordinator(study, folder: Path, server: Postgres, cluster: Dask) -> int:

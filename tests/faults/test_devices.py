@@ -1,0 +1,87 @@
+"""One run on several devices: two processes over gloo come to what one process comes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hpo.engine import Recipe
+from hpo.promote import promote
+from hpo.provenance import identity
+from hpo.storage import RunFolder
+from hpo.task import Fidelity
+from tests.faults.processes import alive, children, code_of, start, until
+from tests.faults.studies import Victim, events, swept, victims
+from tests.toy import INPUTS
+
+RELATIVE = 1e-4  # between one process and two: sums in another order, over all steps of a run
+# 50 examples in batches of 16: the last has 2, and with 3 ranks one fewer than those.
+FULL = Fidelity(size=INPUTS, train=50, val=32, epochs=4, test=40)
+STUDY = victims(recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, accumulate=2), trials=3, keep=1, seeds=1, pruning=None,
+                full=FULL, space={"recipe.lr": victims().space["recipe.lr"]})  # fmt: skip
+
+
+def promoted(folder: Path, devices: int, study=STUDY) -> dict:
+    """The runs of a promotion by candidate: validation, test, and the curve of the loss."""
+    swept(replace(study, full=study.cheap), folder)
+    verdict = promote(study, RunFolder(folder), identity(study), device="cpu", devices=devices)
+    runs = {}
+    for result in verdict.results:
+        run = result.runs[0]
+        record = json.loads((folder / "promotion" / f"{run['number']:04d}" / "result.json").read_text())
+        curves = [epoch[name] for name in ("loss", "grad_norm") for epoch in record["history"]]
+        runs[result.candidate.name] = [run["value"], run["test"]["mse"], *curves]
+    return runs
+
+
+@pytest.mark.parametrize("devices", [2, pytest.param(3, marks=pytest.mark.soak)])
+def test_several_processes_come_to_what_one_comes_to(folder: Path, devices: int) -> None:
+    one, several = promoted(folder / "one", 1), promoted(folder / "several", devices)
+    assert several.keys() == one.keys()
+    for name, values in one.items():
+        assert several[name] == pytest.approx(values, rel=RELATIVE)
+
+
+def test_a_killed_rank_ends_the_run_which_goes_on_from_its_checkpoint(folder: Path) -> None:
+    study = replace(STUDY, task=Victim(pace=0.3), full=replace(FULL, epochs=6))
+    swept(replace(study, full=study.cheap), folder)
+    pid = start(lambda: promote(study, RunFolder(folder), identity(study), device="cpu", devices=2))
+    until(lambda: list(folder.glob("promotion/0000/epoch-000001-*")))
+    ranks = children(pid)
+    os.kill(ranks[-1], signal.SIGKILL)
+    assert code_of(pid) == 0
+    assert not any(map(alive, ranks))
+    starts = [event["epoch"] for event in events(folder, "start")
+              if event["trial"] == 0 and event["study"].endswith("promotion")]  # fmt: skip
+    assert len(starts) == 2
+    assert starts[1] >= 2
+    assert len(events(folder, "death")) == 1
+
+
+def test_ranks_share_every_batch_without_rest() -> None:
+    """The shares of all ranks are the batch, and their weights sum to one, whatever the sizes. No process is needed:
+    the arithmetic is asked for each rank in turn."""
+    from hpo import ranks
+    from tests.toy import Batch
+
+    real = ranks.count, ranks.own
+    try:
+        for world in (1, 2, 3, 8):
+            for size in (1, 2, 7, 8, 9, 64):
+                batch = Batch(torch.arange(size * 2.0).reshape(size, 2), torch.arange(float(size)).reshape(size, 1))
+                shares = []
+                for rank in range(world):
+                    ranks.count, ranks.own = lambda: world, lambda rank=rank: rank  # noqa: B023
+                    shares.append(ranks.share(batch))
+                assert sum(share.weight for share in shares) == pytest.approx(1)
+                mean = sum(share.weight * share.batch.y_BO.mean() for share in shares)
+                assert float(mean) == pytest.approx(float(batch.y_BO.mean()))
+                assert all(len(share.batch.x_BI) == len(share.batch.y_BO) > 0 for share in shares)
+    finally:
+        ranks.count, ranks.own = real
