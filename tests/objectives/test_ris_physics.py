@@ -378,29 +378,37 @@ def test_every_competitor_finds_one_loud_source() -> None:
 
 
 # -- the bound -------------------------------------------------------------------------------------------------------
-def test_the_bound_is_the_inverse_of_the_gaussian_fisher_information() -> None:
-    """Judge: Slepian-Bangs, L tr(R^-1 dR R^-1 dR), for one source with its power and the noise unknown as well,
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_bound_is_the_inverse_of_the_gaussian_fisher_information(count: int) -> None:
+    """Judge: Slepian-Bangs, L tr(R^-1 dR R^-1 dR), with the sources' covariance and the noise unknown as well,
     derivatives by autograd."""
     task = _ideal()
-    batch = _scenes(task, 1, snr_db=0.0, count=1)
+    batch = _scenes(task, 1, snr_db=0.0, count=count)
+    batch.q[0, 1:count] = batch.q[0, 0] + torch.tensor([0.15, -0.1, 0.2])  # close, so that they see each other
     sense = sensing(task.surface, CPU, torch.float64)
-    start = torch.cat((batch.q[0, 0].double(), batch.power[0, :1].double(), batch.noise[:1].double()))
+    q, power = batch.q[0, :count].double(), batch.power[0, :count].double()
+    unknown = count * (count - 1)  # real and imaginary parts of the sources' correlations, all of them 0
+    start = torch.cat((q.flatten(), power, torch.zeros(unknown, dtype=torch.float64), batch.noise[:1].double()))
 
     def covariance(x: Tensor) -> Tensor:
-        b = sense.steer(x[:3])
-        return torch.view_as_real(x[3] * torch.outer(b, b.conj()) + x[4] * torch.eye(36, dtype=torch.complex128))
+        b = sense.steer(x[: 3 * count].unflatten(0, (count, 3))).mT
+        between = torch.diag(x[3 * count : 4 * count]).to(torch.complex128)
+        if count == 2:
+            turn = torch.tensor([[[0, 1], [1, 0]], [[0, 1j], [-1j, 0]]], dtype=torch.complex128)
+            between = between + (x[4 * count : 4 * count + 2, None, None] * turn).sum(0)
+        return torch.view_as_real(b @ between @ b.mH + x[-1] * torch.eye(36, dtype=torch.complex128))
 
-    slopes = torch.autograd.functional.jacobian(covariance, start)  # [36, 36, 2, 5]
+    slopes = torch.autograd.functional.jacobian(covariance, start)  # [36, 36, 2, parameters]
     slopes = torch.view_as_complex(slopes.movedim(-1, 0).contiguous())
-    inverse = torch.linalg.inv(torch.view_as_complex(covariance(start)))
-    scaled = inverse @ slopes
+    scaled = torch.linalg.inv(torch.view_as_complex(covariance(start))) @ slopes
     fisher = 8 * torch.einsum("irs,jsr->ij", scaled, scaled).real
-    expected = torch.linalg.inv(fisher)[:3, :3]
-    turn = torch.autograd.functional.jacobian(to_polar, start[:3])
-    deviation = (turn @ expected @ turn.T).diagonal().sqrt()
-    deviation[:2] *= 180 / math.pi
-    assert torch.allclose(deviations(batch, sense)[0, 0], deviation, rtol=1e-5)
-    assert deviations(batch, sense)[0, 1].isnan().all()
+    everything = torch.linalg.inv(fisher)
+    for k in range(count):
+        turn = torch.autograd.functional.jacobian(to_polar, q[k])
+        block = everything[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
+        deviation = (turn @ block @ turn.T).diagonal().sqrt() * torch.tensor([180 / math.pi, 180 / math.pi, 1])
+        assert torch.allclose(deviations(batch, sense)[0, k], deviation, rtol=1e-5)
+    assert deviations(batch, sense)[0, count:].isnan().all()
 
 
 # -- how many ----------------------------------------------------------------------------------------------------------
