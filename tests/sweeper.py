@@ -70,6 +70,7 @@ def rows(folder: Path, name: str = STUDY.name) -> list[dict[str, Any]]:
 
 
 def serve() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     torch.set_num_threads(1)
     for line in sys.stdin:
