@@ -188,6 +188,22 @@ def rebuild(
         say(f"{trials} trials are in {opened.folder.storage} again")
 
 
+@app.command()
+def dashboard(
+    study: Study, smoke: Smoke = False, runs: Runs = Path("runs"), storage: Storage = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1; from elsewhere, tunnel: ssh -L.")] = 8080,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
+    with _errors(debug):
+        from hpo.dashboard import serve
+        from hpo.storage import RunFolder, check_url
+
+        loaded = _load(study, smoke=smoke, data=None)
+        folder = RunFolder((runs / loaded.name).absolute(), None if storage is None else check_url(storage))
+        serve(folder, port, lambda address: say(f"{address} shows {loaded.name} as it is now; Ctrl-C ends it"))
+
+
 def main() -> None:
     """The entry point: every verb of the command line."""
     app()
