@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DONE, NO, BAD_INPUT = 0, 1, 2
 DAMAGED, ALL_FAILED, IN_USE, NO_SPACE = 65, 70, 73, 74  # the sysexits that fit
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR2: 75}  # 75: try again, as batch systems ask it
+COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Hyperparameter search you can trust: preflight, sweep, promote, report.")  # fmt: skip
@@ -231,8 +232,7 @@ def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
         result = preflight(opened.study, opened.folder, opened.identity, workers=opened.workers or _cores(),
                            device=opened.device, watch=lambda check: watch(check.name))  # fmt: skip
     if not quiet:
-        colour = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
-        rows = [(check.name, f"[{colour[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
+        rows = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
                  plain(check.look_at) if check.status in ("no-go", "caution") else "")
                 for check in result.checks]  # fmt: skip
         shown = 5 if any(row[4] for row in rows) else 4  # where nothing is wrong, there is nothing to look at
@@ -259,7 +259,8 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
             opened.study, opened.folder, opened.identity, workers=opened.workers, on=opened.on,
             timeout=timeout, device=opened.device, watch=lambda now: watch(now.done, line(now)),
         )  # fmt: skip
-    say(f"{standing.done} of {standing.trials} trials: {standing.complete} complete, {line(standing)}")
+    wanted = max(standing.done, standing.trials)  # an earlier sweep may have asked for more
+    say(f"{standing.done} of {wanted} trials: {standing.complete} complete, {line(standing)}")
 
 
 def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
@@ -285,6 +286,10 @@ def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
     rows += [(one.name, "", "", number(one.scores[verdict.goal]), "") for one in verdict.baselines]
     table(f"{label(verdict.goal)}: {better(verdict.direction)}",
           ("", "cheap", "full, validation", "full, test", "ahead of default"), rows)  # fmt: skip
+    doubts = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
+               plain(check.look_at)) for check in verdict.checks if check.status in ("no-go", "caution")]  # fmt: skip
+    if doubts:
+        table("what the task doubts", ("check", "", "seen", "allowed", "look at"), doubts)
     say(verdict.sentence)
     say(f"winner's weights and card: {opened.folder.export}")
 
@@ -386,7 +391,8 @@ def _full_identity(opened: Opened) -> dict[str, str]:
     from hpo.space import fingerprint
 
     study = opened.study
-    return {"fidelity": fingerprint(study.full), "data": data_hash(study.configure({}, study.full).task, study.full)}
+    data = data_hash(study.configure({}, study.full).task, study.full, ("train", "val", "test"))
+    return {"fidelity": fingerprint(study.full), "data": data}
 
 
 def _require_same(opened: Opened) -> None:

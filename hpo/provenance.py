@@ -17,7 +17,7 @@ import hpo
 from hpo.seeds import generator
 from hpo.space import fingerprint
 from hpo.study import StudySpec
-from hpo.task import Fidelity, Task, example_hash
+from hpo.task import Fidelity, Split, Task, example_hash
 
 # What a trial's value depends on. The command line and the report may change between two runs of a study.
 _HARNESS = ("task", "seeds", "schedule", "space", "engine", "ranks", "checkpoint", "study", "objective")
@@ -50,10 +50,11 @@ def code_hash(task: Task) -> str:
     return digest.hexdigest()[:12]
 
 
-def data_hash(task: Task, fidelity: Fidelity) -> str:
-    """12 hex digits over the validation split and one epoch of training batches, as the engine is served them."""
+def data_hash(task: Task, fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:
+    """12 hex digits over the validation split and one epoch of training batches, as the engine is served them. The
+    test split belongs to promotion, which alone asks for it."""
     digest = hashlib.sha256()
-    for split in ("train", "val"):
+    for split in splits:
         for batch in task.batches(split, fidelity, 64, generator("data hash")):
             digest.update(example_hash(batch).encode())
     return digest.hexdigest()[:12]

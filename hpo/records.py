@@ -81,12 +81,24 @@ def outcome_in(folder: Path, inputs: str | None = None) -> Outcome | None:
 
 
 def _outcome(record: dict[str, Any]) -> Outcome | None:
-    if set(record) != set(Outcome.__dataclass_fields__) or record["state"] not in get_args(State):
+    if set(record) != set(_KINDS) or any(not _is(record[name], kind) for name, kind in _KINDS.items()):
         return None
-    value = record["value"]
-    if not (value is None or isinstance(value, float)) or (record["state"] == "complete" and value is None):
+    if record["state"] not in get_args(State) or (record["state"] == "complete" and record["value"] is None):
         return None
     return Outcome(**{**record, "history": tuple(record["history"]), "units": tuple(record["units"])})
+
+
+def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
+    if kind is tuple:  # of an epoch's record, or of numbers
+        return isinstance(value, list) and all(isinstance(item, dict | float) for item in value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "state": str, "value": (float, type(None)), "epochs": int, "best_epoch": int, "seconds": (float, int),
+    "scores": dict, "history": tuple, "reason": str, "memory": bool, "traceback": str, "test": dict, "units": tuple,
+    "chosen": dict, "tried": dict,
+}  # fmt: skip
 
 
 def count_deaths(folder: Path, more: int) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Fidelity, Moment, Split
+from hpo.task import Check, Evidence, Fidelity, Moment, Split
 from tests.toy import Batch, Toy
 
-__all__ = ["Either", "Hopeless", "Ignorant", "Reader", "Seeded", "Unreadable", "Upward"]
+__all__ = ["Doubting", "Either", "Hopeless", "Ignorant", "Reader", "Seeded", "Unreadable", "Upward"]
 
 
 class Unreadable(Toy):
@@ -29,6 +29,11 @@ class Ignorant(Toy):
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
         return {"mse": (model(batch.x_BI) + self.shift).square().mean()}
+
+
+class Doubting(Toy):
+    def checks(self, evidence: Evidence) -> list[Check]:
+        return [Check("weights", "caution", "large", "small"), Check("bias", "go", "small", "small")]
 
 
 class Either(Toy):

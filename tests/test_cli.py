@@ -269,6 +269,13 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
          "promotion": f"winner: {verdict['winner']}"}]  # fmt: skip
 
 
+def test_what_the_task_doubts_is_shown_with_the_verdict(home: Path) -> None:
+    study = write("study = replace(toy, task=Doubting())")
+    said = hpo("sweep", study, "--force", *INLINE), hpo("promote", study, *INLINE)
+    assert [one.code for one in said] == [0, 0]
+    assert re.search(r"weights +│ caution +│ large +│ small", said[1].out)
+
+
 def test_the_same_command_again_goes_on_where_it_was_and_changes_nothing(home: Path) -> None:
     study = write()
     assert hpo("run", study, "--workers", "1", *INLINE).code == 0

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from objectives.cloak.encoders import identity_of
 from objectives.cloak.protect import Protected, Settings, protect, settings_of, write_report
 from objectives.cloak.task import Cloaking
 from objectives.common.perceptual import BACKENDS
@@ -30,6 +31,9 @@ def _run(given: argparse.Namespace) -> int:
     changes = {name: value for name in ("critic", "judge", "perceptual") if (value := getattr(given, name))}
     settings = replace(settings, task=replace(settings.task, **changes), size=given.size,
                        steps=given.steps or settings.steps)  # fmt: skip
+    if identity_of(settings.task.critic) == identity_of(settings.task.judge):
+        raise ValueError(f"--judge must be another encoder than the one protected from, {settings.task.critic}: scores "
+                         "by the encoder that was attacked flatter")  # fmt: skip
     found: list[Protected] = []
     for one in protect(given.folder, given.out, settings, device=given.device):
         if not found:

@@ -150,6 +150,11 @@ def test_bad_input_is_told_before_anything_is_written(folder, tmp_path, capsys, 
     assert not (tmp_path / "out").exists()
 
 
+def test_the_encoder_that_was_attacked_is_no_judge(folder, tmp_path, capsys) -> None:
+    assert main([str(folder), str(tmp_path / "out"), "--judge", "tinyface"]) == 2
+    assert "must be another encoder" in capsys.readouterr().err
+
+
 def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> None:
     assert main([str(folder), str(tmp_path / "out"), "--card", str(tmp_path)]) == 2
     assert "no card.json in it" in capsys.readouterr().err
