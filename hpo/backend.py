@@ -54,10 +54,13 @@ class Inline(Backend):
 
 class Processes(Backend):
     """Processes that are started once and keep torch and the data loaded. Each is a pool of its own, so that one that
-    dies takes one job with it, and the future of just that job is broken."""
+    dies takes one job with it, and the future of just that job is broken.
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    Of several GPUs, each process sees one: they take them in turn.
+    """
+
+    def __init__(self, workers: int, gpus: int = 0) -> None:
+        self.workers, self.gpus = workers, gpus
         self._pools: list[ProcessPoolExecutor | None] = [None] * workers
         self._running: list[list[Future]] = [[] for _ in range(workers)]
 
@@ -73,8 +76,9 @@ class Processes(Backend):
         pool = self._pools[slot]
         if pool is None or pool._flags.broken is not None:
             pool = self._pools[slot] = ProcessPoolExecutor(
-                1, env=WORKER_ENVIRONMENT, initializer=_start_worker, initargs=(os.getpid(),)
-            )
+                1, env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self.gpus)}, initializer=_start_worker,
+                initargs=(os.getpid(),),
+            )  # fmt: skip
         return pool
 
     def kill(self) -> None:
@@ -85,22 +89,31 @@ class Processes(Backend):
                 pool.shutdown(wait=False, kill_workers=True)
 
 
+def visible_gpu(slot: int, gpus: int) -> dict[str, str]:
+    """What makes one of several GPUs the only one that a process sees."""
+    if gpus < 2:
+        return {}
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    return {"CUDA_VISIBLE_DEVICES": ours[slot % gpus]}
+
+
 @functools.cache
-def _processes(workers: int) -> Processes:
-    return Processes(workers)
+def _processes(workers: int, gpus: int) -> Processes:
+    return Processes(workers, gpus)
 
 
-def executor(workers: int, backend: str = "auto", *, gpu: bool = False) -> Backend:
-    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler, whose jobs each get a GPU if
-    `gpu`; "auto" is inline for one worker and local for more."""
+def executor(workers: int, backend: str = "auto", *, device: str = "cpu") -> Backend:
+    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker
+    and local for more. Where `device` is "cuda", or "auto" and there are GPUs here, each process gets one of them; on
+    a cluster each job gets a worker with the resource GPU, where `device` begins with "cuda"."""
     if backend == "inline" or (backend == "auto" and workers == 1):
         prepare_worker()
         return Inline()
     if backend in ("auto", "local"):
-        return _processes(workers)
+        return _processes(workers, torch.cuda.device_count() if device in ("auto", "cuda") else 0)
     from hpo.cluster import cluster
 
-    return cluster(backend, workers, gpu)
+    return cluster(backend, workers, device.startswith("cuda"))
 
 
 def _start_worker(coordinator: int) -> None:

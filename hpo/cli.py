@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of one in ./studies.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The whole path in seconds, at the study's smoke fidelity.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side; left out: one a core.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side; left out: one a core, or one a GPU.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier ones included.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Start no new trial after this many seconds.")]
 Keep = Annotated[int | None, typer.Option(min=1, help="Configurations to promote beside the default.")]
@@ -229,8 +229,10 @@ def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
 
     _record(opened.folder)
     with status_line("preflight", quiet=quiet) as watch:
-        result = preflight(opened.study, opened.folder, opened.identity, workers=opened.workers or _cores(),
-                           device=opened.device, watch=lambda check: watch(check.name))  # fmt: skip
+        result = preflight(
+            opened.study, opened.folder, opened.identity, workers=opened.workers or _places(opened.device),
+            device=opened.device, watch=lambda check: watch(check.name),
+        )  # fmt: skip
     if not quiet:
         rows = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
                  plain(check.look_at) if check.status in ("no-go", "caution") else "")
@@ -319,7 +321,8 @@ def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, dev
     on = _backend(backend, scheduler, folder)
     if backend != "dask":
         _check_device(device)
-    workers = workers or {"inline": 1, "dask": 0}.get(backend, _cores())
+    if workers is None:
+        workers = _places(device) if backend == "local" else {"inline": 1, "dask": 0}[backend]
     return Opened(study, folder, identity(study), workers, device, on)
 
 
@@ -438,8 +441,14 @@ def _record(folder: RunFolder) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def _places(device: str) -> int:
+    """How many trials have a place of their own on this machine: a GPU each, or a core."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    if device.startswith("cuda:"):
+        return 1
+    return cores if device == "cpu" else torch.cuda.device_count() or cores
 
 
 class Stopped(KeyboardInterrupt):

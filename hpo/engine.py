@@ -345,6 +345,7 @@ def sanitise(model: nn.Module) -> dict[str, int]:
 
 def place(batch: NamedTuple, device: torch.device, *, channels_last: bool = False) -> NamedTuple:
     """The batch on a device; images in channels-last layout where that is asked for."""
+
     def move(tensor: Tensor) -> Tensor:
         if channels_last and tensor.dim() == 4:
             return tensor.to(device, memory_format=torch.channels_last, non_blocking=True)

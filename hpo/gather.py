@@ -320,5 +320,3 @@ def _commands(folder: RunFolder) -> list[Mapping[str, Any]]:
         if isinstance(record, dict) and "command" in record:
             found.append(record)
     return found
-
-

@@ -86,7 +86,7 @@ def preflight(
     folder.make()
     found = _Findings(watch=watch)
     overfitting, cost = None, None
-    pool = backend.executor(workers)
+    pool = backend.executor(workers, device=device)
     backend.prepare_worker()  # much of what follows is run here, and must be what a worker would see
     try:
         overfitting, cost = _look(study, found, pool, workers, device)

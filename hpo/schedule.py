@@ -22,7 +22,7 @@ def warmup_cosine(at: Moment, *, warmup: float, final: float = 0.0) -> float:
 
 
 def phase(at: Moment, *, warmup: int = 3, warmup_share: float = 0.1, final_share: float = 0.2) -> str:
-    """"warmup", "main" or "final". The warm-up is `warmup` epochs, shortened to `warmup_share` of a short run but
+    """ "warmup", "main" or "final". The warm-up is `warmup` epochs, shortened to `warmup_share` of a short run but
     at least one epoch; the final phase is the last `final_share` of the epochs."""
     if at.epoch < max(1, min(warmup, round(warmup_share * at.epochs))):
         return "warmup"

@@ -49,7 +49,7 @@ def sweep(
     """
     with folder.locked():
         source = Trials(study, folder, identity, timeout=timeout, device=device)
-        pool = backend.executor(workers, on, gpu=device.startswith("cuda"))
+        pool = backend.executor(workers, on, device=device)
         launch.drive(source, run_trial, pool=pool, watch=lambda: watch(steadily(source.standing)))
         now = steadily(source.standing)
     watch(now)

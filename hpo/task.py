@@ -84,7 +84,7 @@ class Overfit:
     start: tuple[float, float] | None = None  # where the untrained loss must lie, if that is known
 
     def verdict(self, value: float) -> Status:
-        """"go", "caution" or "no-go" for a measured value; NaN is "no-go"."""
+        """ "go", "caution" or "no-go" for a measured value; NaN is "no-go"."""
         sign = 1.0 if self.go <= self.caution else -1.0
         if sign * value <= sign * self.go:
             return "go"

@@ -104,12 +104,12 @@ def duration(seconds: float | None) -> str:
 
 
 def count(amount: int, noun: str, plural: str = "") -> str:
-    """"1 trial", "2 trials"."""
+    """ "1 trial", "2 trials"."""
     return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

@@ -103,7 +103,7 @@ def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> 
         units = [json.loads((folder.trial("promotion", run["number"]) / "result.json").read_text())["units"]
                  for run in result.runs]  # fmt: skip
         assert result.test.mean == pytest.approx(np.mean(units))
-    baseline, = promotion.verdict.baselines
+    (baseline,) = promotion.verdict.baselines
     assert promotion.baselines[baseline.name].mean == pytest.approx(np.mean(baseline.units))
     assert promotion.best_baseline is baseline
 
@@ -261,7 +261,7 @@ def test_preflight_of_other_code_is_stale(folder: RunFolder) -> None:
 
 
 def test_a_torn_command_log_keeps_its_whole_lines(folder: RunFolder) -> None:
-    line, = collect(STUDY, folder).provenance.commands
+    (line,) = collect(STUDY, folder).provenance.commands
     assert line["command"] == "hpo run toy --runs there"
 
 
@@ -295,7 +295,7 @@ def test_both_measures_find_the_planted_driver() -> None:
 
 
 def test_few_trials_are_a_caveat() -> None:
-    caveat, = importances(planted(12), ["x", "z"], set()).caveats
+    (caveat,) = importances(planted(12), ["x", "z"], set()).caveats
     assert "2 of 12" in caveat
 
 

@@ -70,8 +70,10 @@ def by_hand(values_SU: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize(("seed_std", "unit_std", "rest_std"),
-                         [(0, 0, 1), (0, 1, 1), (1, 0, 0.1), (1, 1, 1), (0.1, 1, 0.2), (1, 1, 0), (0.05, 0.3, 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seed_std", "unit_std", "rest_std"),
+    [(0, 0, 1), (0, 1, 1), (1, 0, 0.1), (1, 1, 1), (0.1, 1, 0.2), (1, 1, 0), (0.05, 0.3, 1)],
+)
 def test_planted_truths_are_covered(seeds: int, seed_std: float, unit_std: float, rest_std: float) -> None:
     """At least 90 % of 600 intervals, whichever of the three sources of spread dominates; two seeds included, where
     Satterthwaite's formula alone falls to 87 %."""

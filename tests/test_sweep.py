@@ -411,4 +411,3 @@ def test_two_workers_finish_what_a_killed_coordinator_left(sweeper, tmp_path: Pa
                 fit(task, recipe, study.cheap, seed=study.training_seed(row["number"]), device="cpu")]  # fmt: skip
         reported = list(row["intermediate"].values())
         assert reported == (best + best[-1:] * study.cheap.epochs)[: len(reported)]
-

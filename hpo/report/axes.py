@@ -48,7 +48,7 @@ def axis_of(values: Iterable[float | None], *, direction: str = "", whole: bool 
     low, high = float(known.min()), float(known.max())
     if low > 0 and high / low >= DECADES:
         room = (high / low) ** 0.06
-        return Axis(low / room ** below, high * room ** above, log=True)
+        return Axis(low / room**below, high * room**above, log=True)
     low, high = (low, high) if whole else _without_outliers(known, direction)
     room = 0.07 * (high - low) or 0.05 * abs(high) or 1.0
     return Axis(low - below * room, high + above * room, outside=int(((known < low) | (known > high)).sum()))
@@ -132,7 +132,7 @@ def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def near_edge(scale: Scale, values: Iterable[Any], share: float = 0.05) -> str:
-    """"lower" or "upper" where all the values crowd at that end of a numeric range."""
+    """ "lower" or "upper" where all the values crowd at that end of a numeric range."""
     places = [scale.position(value) for value in values]
     if not places or scale.choices is not None:
         return ""

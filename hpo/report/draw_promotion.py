@@ -180,5 +180,3 @@ def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     return Drawing("training", "Training at full fidelity", f"A line a seed, {names[0]} and the default.{last}"
                    if len(names) > 1 else f"A line a seed, the default.{last}", figure,
                    (*keys, Key("default", "line", "the default")))  # fmt: skip
-
-

@@ -118,5 +118,3 @@ def keys_for(trials: Iterable[Trial], *more: Key) -> tuple[Key, ...]:
     states = {trial.state for trial in trials}
     shown = {"complete": "complete", "pruned": "pruned", "failed": "failed", "running": "running or interrupted"}
     return (*(key for key in SWEEP_KEYS if any(shown[state] == key.text for state in states if state in shown)), *more)
-
-

@@ -20,7 +20,12 @@ SMOKE = tier(size=48, val=2, test=2, steps=24, epochs=3, pinned={"task.perceptua
 CHEAP = tier(size=96, val=8, steps=32, epochs=8)
 FULL = tier(size=96, val=12, test=12, steps=50, epochs=10, batch=12)
 FULL_GPU = tier(  # with a SigLIP critic; ST-LPIPS of the same noise is 2.5 times what it is at 96 pixels
-    size=384, val=20, test=21, steps=60, epochs=10, batch=41,
+    size=384,
+    val=20,
+    test=21,
+    steps=60,
+    epochs=10,
+    batch=41,
     pinned={"task.perceptual": "stlpips", "task.visible_limit": 0.125},
 )
 

@@ -175,5 +175,3 @@ def _as_jpeg(pixels_HW3: np.ndarray) -> Tensor:
     buffer = io.BytesIO()
     Image.fromarray(pixels_HW3).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).float() / 255
-
-

@@ -213,5 +213,3 @@ def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: 
 def _require(name: str, holds: bool, allowed: str, given: object) -> None:
     if not holds:
         raise ValueError(f"task.{name} must be {allowed}; got {given!r}")
-
-

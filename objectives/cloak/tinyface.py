@@ -53,6 +53,7 @@ def trained(faces_N1SS: Tensor, *, width: int, seed: int, steps: int) -> TinyFac
 def varied(faces_B1SS: Tensor, rng: torch.Generator) -> Tensor:
     """Each face as another camera might have seen it: scale +-12 %, turn +-0.15 rad, shift +-5 %, gamma, contrast,
     mirrored half of the time, noise of 0.04."""
+
     def draw(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(len(faces_B1SS), generator=rng)
 

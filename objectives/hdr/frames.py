@@ -144,5 +144,3 @@ def _numbered(folder: Path, suffixes: frozenset[str]) -> dict[int, Path]:
     if not found:
         raise ValueError(f"{folder} holds no file with a number in its name that ends in {', '.join(sorted(suffixes))}")
     return found
-
-

@@ -177,7 +177,7 @@ def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
 def forked_workers() -> Iterator[None]:
     """Sweeps and promotions of this process run on Forks."""
     real = backend.executor
-    backend.executor = lambda workers, on="auto", gpu=False: Forks(workers) if workers > 1 else real(1, "inline")
+    backend.executor = lambda workers, on="auto", device="cpu": Forks(workers) if workers > 1 else real(1, "inline")
     try:
         yield
     finally:
