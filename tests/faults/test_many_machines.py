@@ -117,9 +117,7 @@ def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(
         assert not [text for text in seen if part.encode() in text]
 
 
-def test_killed_workers_and_coordinators_lose_and_repeat_nothing(
-    folder: Path, server: Postgres, cluster: Dask
-) -> None:
+def test_killed_workers_and_coordinators_lose_and_repeat_nothing(folder: Path, server: Postgres, cluster: Dask) -> None:
     rng, kills = random.Random(0), 0
     study = victims(task=Victim(pace=0.1), trials=12)
     pid = coordinator(study, folder, server, cluster)

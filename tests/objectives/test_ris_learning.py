@@ -289,6 +289,7 @@ def test_figures_by_snr_carry_intervals_that_hold_the_mean() -> None:
 # -- the task --------------------------------------------------------------------------------------------------------
 def test_parameter_counts_are_those_of_the_design() -> None:
     """The design's figures: about 14 thousand (16 wide, 2 blocks) and 39 thousand (24 wide, 3 blocks)."""
+
     def count(**fields) -> int:
         return sum(p.numel() for p in RIS(**fields).model().parameters())
 
@@ -378,8 +379,10 @@ def test_scoring_anew_knows_what_only_inference_reads() -> None:
 def test_checks_name_every_condition_at_both_stages() -> None:
     """The list of conditions, G01 to G20: each is answered or skipped with a reason, at each stage."""
     task = _small()
-    history = ({"loss": 2.0, "grad_norm": 0.5, "steps_skipped": 0, "nonfinite": {}, "scores": {"k_acc_clear": 0.6}},
-               {"loss": 0.4, "grad_norm": 0.4, "steps_skipped": 0, "nonfinite": {}, "scores": {"k_acc_clear": 0.8}})
+    history = (
+        {"loss": 2.0, "grad_norm": 0.5, "steps_skipped": 0, "nonfinite": {}, "scores": {"k_acc_clear": 0.6}},
+        {"loss": 0.4, "grad_norm": 0.4, "steps_skipped": 0, "nonfinite": {}, "scores": {"k_acc_clear": 0.8}},
+    )
     for stage in ("preflight", "promotion"):
         found = task.checks(Evidence(stage, scores={"loss": 0.4, "ospa": 0.2}, history=history))
         assert {check.name[:3] for check in found} == {f"G{number:02d}" for number in range(1, 21)}
