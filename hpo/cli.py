@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.terminal import bar, complain, plain, say, status_line, table
+from hpo.endings import DONE, NO, reported
+from hpo.terminal import bar, plain, say, status_line, table
 
 if TYPE_CHECKING:
     from hpo.preflight import Preflight
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from hpo.storage import RunFolder
     from hpo.study import StudySpec
 
-DONE, NO, BAD_INPUT = 0, 1, 2
-DAMAGED, ALL_FAILED, IN_USE, NO_SPACE = 65, 70, 73, 74  # the sysexits that fit
-STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR2: 75}  # 75: try again, as batch systems ask it
 COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -71,7 +66,7 @@ def run(
     force: Force = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
-    with _errors(debug):
+    with reported(debug):
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
                        backend=backend, scheduler=scheduler, trials=trials, keep=keep, seeds=seeds)  # fmt: skip
         _check_devices(devices, opened)
@@ -93,7 +88,7 @@ def preflight(
     runs: Runs = Path("runs"), as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
-    with _errors(debug):
+    with reported(debug):
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs)
         result = _preflight(opened, quiet=as_json)
         if as_json:
@@ -108,7 +103,7 @@ def sweep(
     backend: Backend = "local", scheduler: Scheduler = None, force: Force = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
-    with _errors(debug):
+    with reported(debug):
         from hpo.preflight import require_go
 
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
@@ -129,7 +124,7 @@ def promote(
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
-    with _errors(debug):
+    with reported(debug):
         from hpo.selection import require_trials
 
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
@@ -147,7 +142,7 @@ def report(
     study: Study, smoke: Smoke = False, data: Data = None, runs: Runs = Path("runs"), debug: Debug = False
 ) -> None:
     """Write runs/STUDY/report.html, which opens with no network."""
-    with _errors(debug):
+    with reported(debug):
         from hpo.storage import Refused, RunFolder
 
         loaded = _load(study, smoke=smoke, data=data)
@@ -164,7 +159,7 @@ def status(
     runs: Runs = Path("runs"), as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """What is running, done, best, and how long it will take."""
-    with _errors(debug):
+    with reported(debug):
         from hpo.status import statuses
 
         found = statuses(runs, study)
@@ -180,7 +175,7 @@ def rebuild(
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Make a damaged or lost storage anew from the trials' folders."""
-    with _errors(debug):
+    with reported(debug):
         from hpo.rebuild import rebuild as from_folders
 
         opened = _open(study, smoke=smoke, workers=1, data=data, device="auto", runs=runs, storage=storage)
@@ -196,7 +191,7 @@ def dashboard(
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
-    with _errors(debug):
+    with reported(debug):
         from hpo.dashboard import serve
         from hpo.storage import RunFolder, check_url
 
@@ -449,69 +444,3 @@ def _places(device: str) -> int:
     if device.startswith("cuda:"):
         return 1
     return cores if device == "cpu" else torch.cuda.device_count() or cores
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asked this process to stop."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-def _stop(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-    raise Stopped(number)
-
-
-@contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Errors that are the user's to mend: one screen, no traceback, and an exit code that says what kind."""
-    before = {which: signal.getsignal(which) for which in STOPPED}
-    for which, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(which, _stop)
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        complain("interrupted; nothing that was done is lost, and the same command goes on")
-        raise typer.Exit(STOPPED[getattr(stopped, "number", signal.SIGINT)]) from None
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if debug:
-            raise
-        code = _code(error)
-        again = "; nothing that was done is lost, and the same command goes on" if code == NO_SPACE else ""
-        complain(f"{_said(error)}{again}")
-        raise typer.Exit(code) from None
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
-
-
-def _code(error: Exception) -> int:
-    from hpo.export import Unfaithful
-    from hpo.patience import Halted, disk_full
-    from hpo.storage import Damaged, InUse
-    from hpo.sweep import SweepFailed
-
-    kinds = ((Damaged, DAMAGED), (InUse, IN_USE), (Halted, NO_SPACE), (SweepFailed, ALL_FAILED), (Unfaithful, NO))
-    code = next((code for kind, code in kinds if isinstance(error, kind)), BAD_INPUT)
-    return NO_SPACE if disk_full(error) else code
-
-
-def _said(error: Exception) -> str:
-    """The message alone where it was written for the user; else with what was raised, and where."""
-    from hpo.export import Unfaithful
-    from hpo.preflight import place
-    from hpo.sweep import SweepFailed
-
-    if isinstance(error, SweepFailed):
-        first, _, trace = str(error).partition("\n")
-        return f"{first}{'; --debug shows the whole traceback' if trace else ''}"
-    where = place(error)
-    ours = isinstance(error, ValueError) and Path(where.rpartition(":")[0]).parent == Path(__file__).parent
-    if ours or isinstance(error, OSError | Unfaithful):
-        return str(error)
-    return f"{type(error).__name__}: {error}\n  at {where}; --debug shows the whole traceback"

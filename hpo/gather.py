@@ -56,7 +56,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
         raise Refused(f"nothing to report: {folder.path} does not exist; run: hpo sweep {study.name}")
     swept, promoted = stored_study(folder, study.name), stored_study(folder, f"{study.name}.promotion")
     found = _sweep(study, swept) if swept else None
-    logged = tuple(_commands(folder))
+    logged = tuple(logged_commands(folder))
     promotion = _promotion(study, folder, promoted, found)
     identity = swept.user_attrs.get("identity", {}) if swept else {}
     return Findings(
@@ -166,7 +166,7 @@ def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None,
                  if len(one.units) > 1 and None not in one.units} if verdict else {}  # fmt: skip
     return Promotion(
         chosen, tuple(runs), len(chosen.candidates) * chosen.seeds, chosen.seeds, verdict,
-        _agreement(verdict) if verdict else None, baselines, _best(verdict) if verdict else None,
+        _agreement(verdict) if verdict else None, baselines, best_rival(verdict) if verdict else None,
         sum(run.seconds or 0.0 for _, run in runs), tuple(_notes(chosen, verdict, folder, sweep)),
     )  # fmt: skip
 
@@ -202,7 +202,8 @@ def _check(record: Mapping[str, Any]) -> Check:
                  record.get("look_at", ""))  # fmt: skip
 
 
-def _best(verdict: Verdict) -> Baseline | None:
+def best_rival(verdict: Verdict) -> Baseline | None:
+    """The best of the classical methods that could have been used."""
     sign = 1 if verdict.direction == "minimize" else -1
     rivals = [one for one in verdict.baselines if one.is_rival and finite(one.scores.get(verdict.goal)) is not None]
     return min(rivals, key=lambda one: sign * one.scores[verdict.goal], default=None)
@@ -307,7 +308,7 @@ def _provenance(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]
     return Provenance(identity, versions, whose, commands, card, folder.export, pruning, conditions)
 
 
-def _commands(folder: RunFolder) -> list[Mapping[str, Any]]:
+def logged_commands(folder: RunFolder) -> list[Mapping[str, Any]]:
     """The log's lines; a last one that a crash cut short is passed over."""
     if not folder.commands.exists():
         return []

@@ -25,7 +25,7 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from hpo import cli, preflight
+from hpo import cli, endings, preflight
 from hpo.storage import RunFolder, open_storage
 
 ROOT = Path(__file__).parent.parent
@@ -217,7 +217,7 @@ def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_rec
 def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home: Path) -> None:
     said = hpo("sweep", write("study = replace(toy, task=Hopeless())"), "--force", *INLINE)
     assert said.code not in (0, 2, 130)
-    assert said.code == cli.ALL_FAILED
+    assert said.code == endings.ALL_FAILED
     assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in said.err
 
 
