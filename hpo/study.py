@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -128,10 +129,12 @@ class StudySpec:
         """TPE for one trial, or for one parameter of it that is not drawn jointly, seeded by (study seed, trial number,
         parameter): a resumed study draws what an unbroken one would."""
         conditional = any(isinstance(entry, When) for entry in self.space.values())
-        return optuna.samplers.TPESampler(
-            seed=derive(self.seed, "sampler", number, *parameter) % 2**32, n_startup_trials=self.startup_trials,
-            multivariate=True, group=conditional,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
+            return optuna.samplers.TPESampler(
+                seed=derive(self.seed, "sampler", number, *parameter) % 2**32, n_startup_trials=self.startup_trials,
+                multivariate=True, group=conditional,
+            )  # fmt: skip
 
     def pruner(self) -> optuna.pruners.BasePruner:
         return self.pruning.pruner() if self.pruning else optuna.pruners.NopPruner()
