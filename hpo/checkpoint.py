@@ -12,14 +12,18 @@ import json
 import os
 import platform
 import re
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hpo.patience import Halted, disk_full, patiently
 
 KEEP = 2  # a damaged newest one falls back to the one before
+ROOM = 2**28  # bytes that a view may span beyond its file: a buffer may be one number, expanded
 _NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
 
 
@@ -79,12 +83,40 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
-    """The newest state whose checksum holds, or None. Damaged files are passed over."""
+    """The newest state whose checksum holds, or None. Damaged files, and what is no file, are passed over.
+
+    Raises ValueError where the checksum holds and it is no state of ours, or one larger than its file.
+    """
     for path in _checkpoints(folder):
+        if path.is_symlink() or not path.is_file():
+            continue
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
-            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+            return _state(path, content)
     return None
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    """Runs no code of the file's, and takes no more memory than `content` does: torch.save compresses nothing."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError(f"{path} is no checkpoint")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(item.file_size for item in archive.infolist()) > len(content):
+            raise ValueError(f"{path} is larger than its file: it is compressed, which none of ours is")
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    if not isinstance(state, dict) or "identity" not in state:
+        raise ValueError(f"{path} is no checkpoint of a run")
+    if any(tensor.numel() * tensor.element_size() > len(content) + ROOM for tensor in _tensors(state)):
+        raise ValueError(f"{path} is larger than its file: a tensor in it claims more elements than it has")
+    return state
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
 
 
 def reached(folder: Path) -> int:
@@ -101,7 +133,7 @@ def discard(folder: Path) -> None:
 def _checkpoints(folder: Path) -> list[Path]:
     """Newest first."""
     found = [path for path in folder.glob("epoch-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (_epoch(path), path.stat().st_mtime_ns), reverse=True)
+    return sorted(found, key=lambda path: (_epoch(path), path.lstat().st_mtime_ns), reverse=True)
 
 
 def _epoch(path: Path) -> int:

@@ -428,11 +428,12 @@ def _record(folder: RunFolder) -> None:
     from datetime import UTC, datetime
 
     from hpo.provenance import versions
+    from hpo.storage import no_link
 
     folder.make()
     line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": "hpo " + " ".join(sys.argv[1:]),
             "versions": versions()}  # fmt: skip
-    with open(folder.commands, "a") as file:
+    with open(folder.commands, "a", opener=no_link) as file:
         file.write(json.dumps(line) + "\n")
 
 

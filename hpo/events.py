@@ -25,7 +25,7 @@ def record(event: str, **fields: Any) -> None:
     line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, "pid": os.getpid(),
             "host": platform.node(), **fields}  # fmt: skip
     try:
-        descriptor = os.open(_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         try:
             os.write(descriptor, (json.dumps(line) + "\n").encode())  # one write: lines of several processes do not mix
         finally:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo import selection
 from hpo.promote import GIVEN_UP
-from hpo.storage import Refused, RunFolder, stored_study
+from hpo.storage import Refused, RunFolder, no_link, stored_study
 from hpo.sweep import standing
 
 
@@ -83,7 +83,7 @@ def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> floa
 def _is_held(folder: RunFolder) -> bool:
     """Whether a coordinator of this machine holds the study."""
     try:
-        with open(folder.path / "lock") as file:
+        with open(folder.path / "lock", opener=no_link) as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

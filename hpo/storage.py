@@ -147,7 +147,7 @@ class RunFolder:
             yield
 
     def _lock(self, held: ExitStack) -> None:
-        file = held.enter_context(open(self.path / "lock", "a+", opener=_no_link))  # noqa: SIM115
+        file = held.enter_context(open(self.path / "lock", "a+", opener=no_link))  # noqa: SIM115
         for attempt in range(LOCK_ATTEMPTS):  # `hpo status` holds it for a moment, to see whether somebody does
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -168,8 +168,9 @@ def _in_use(what: object, holder: str) -> str:
             f"stopped")  # fmt: skip
 
 
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+def no_link(path: str, flags: int) -> int:
+    """An opener that follows no link, and does not wait for the other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
 
 
 @contextmanager
@@ -178,7 +179,7 @@ def lease(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if folder.is_symlink():
         raise Halted(f"{folder} must be a folder, and is a link")
-    with open(folder / "lock", "a", opener=_no_link) as file:
+    with open(folder / "lock", "a", opener=no_link) as file:
         fcntl.lockf(file, fcntl.LOCK_EX)  # not flock: a child that outlives its parent would keep that
         for unfinished in folder.glob(".*.tmp"):
             unfinished.unlink()
@@ -308,7 +309,10 @@ def _check_same(name: str, before: dict[str, str], identity: dict[str, str]) -> 
 
 
 def _check_sound(folder: RunFolder, kind: str) -> None:
-    """An SQLite file that is missing or broken beside trials that have run is no new study."""
+    """An SQLite file that is missing or broken beside trials that have run is no new study. Links lead elsewhere."""
+    linked = next((path for path in (folder.path / kind, *(folder.path / kind).glob("*")) if path.is_symlink()), None)
+    if linked:
+        raise Refused(f"{linked} must be a folder, and is a link")
     if not folder.storage.startswith(SQLITE):
         return
     path, trials = folder.database, len(folder.numbers(kind))

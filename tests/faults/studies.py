@@ -23,7 +23,7 @@ from hpo.study import Median, StudySpec
 from hpo.sweep import sweep
 from hpo.task import Fidelity, Moment, Split
 from tests.faults import check
-from tests.faults.processes import forked_workers, start
+from tests.faults.processes import code_of, forked_workers, start, until
 from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
@@ -74,6 +74,17 @@ def victims(**changes) -> StudySpec:
 
 def swept(study: StudySpec, folder: Path, *, workers: int = 1) -> None:
     sweep(study, RunFolder(folder), identity(study), workers=workers, device="cpu")
+
+
+INTERRUPTED = victims(task=Victim(pace=0.05), trials=3, pruning=None)
+
+
+def interrupted(folder: Path) -> None:
+    """A sweep of INTERRUPTED whose coordinator was killed when trial 1 had two checkpoints."""
+    pid = start(lambda: swept(INTERRUPTED, folder))
+    until(lambda: list(folder.glob("sweep/0001/epoch-000001-*")))
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
 
 
 def curve(study: StudySpec, params: dict, number: int) -> list[float]:

@@ -27,27 +27,20 @@ from hpo.space import choose
 from hpo.storage import Damaged, RunFolder
 from tests.faults.processes import code_of, start, until
 from tests.faults.studies import (
+    INTERRUPTED,
     Victim,
     asked,
     checked,
     coordinator,
     each_as_undisturbed,
     events,
+    interrupted,
     stored,
     swept,
     victims,
 )
 
-INTERRUPTED = victims(task=Victim(pace=0.05), trials=3, pruning=None)
 UNTOLD = ("seconds",)  # the clock is not promised
-
-
-def interrupted(folder: Path) -> None:
-    """A sweep whose coordinator was killed when trial 1 had two checkpoints."""
-    pid = start(lambda: swept(INTERRUPTED, folder))
-    until(lambda: list(folder.glob("sweep/0001/epoch-000001-*")))
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
 
 
 def rows(folder: Path) -> dict:
