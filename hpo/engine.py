@@ -118,8 +118,8 @@ def fit(
     identity = repr((task, recipe, fidelity, seed, run.device.type))
     saved = checkpoint.newest(resume) if resume else None
     if saved:
-        if saved["identity"] != identity:
-            raise ValueError(f"{resume} holds another run: {saved['identity']}; asked for: {identity}")
+        if saved.get("identity") != identity:
+            raise ValueError(f"{resume} holds another run: {saved.get('identity')}; asked for: {identity}")
         run.load(saved)
         yield from run.replay()
     for epoch in range(len(run.record), fidelity.epochs):
