@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.endings import DONE, NO, reported
+from hpo.ledger.cli import app as ledger
 from hpo.terminal import bar, plain, say, status_line, table
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Hyperparameter search you can trust: preflight, sweep, promote, report.")  # fmt: skip
+app.add_typer(ledger, name="ledger")
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of one in ./studies.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The whole path in seconds, at the study's smoke fidelity.")]
@@ -240,6 +242,7 @@ def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
 
 
 def _sweep(opened: Opened, *, timeout: float | None) -> None:
+    from hpo.ledger.harvest import entered
     from hpo.sweep import Standing, sweep
     from hpo.wording import count, number
 
@@ -251,7 +254,7 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
     _record(opened.folder)
     say(f"sweep of {opened.study.name}: {count(opened.study.trials, 'trial')}, "
         f"{count(opened.workers, 'worker') if opened.workers else 'all workers of the cluster'}")  # fmt: skip
-    with bar("sweep", opened.study.trials) as watch:
+    with entered(opened.folder), bar("sweep", opened.study.trials) as watch:
         standing = sweep(
             opened.study, opened.folder, opened.identity, workers=opened.workers, on=opened.on,
             timeout=timeout, device=opened.device, watch=lambda now: watch(now.done, line(now)),
@@ -261,6 +264,7 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
 
 
 def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
+    from hpo.ledger.harvest import entered
     from hpo.promote import promote
     from hpo.storage import require_same
     from hpo.wording import better, count, interval, label, number
@@ -271,7 +275,8 @@ def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
     if not quiet:
         others = count(opened.study.keep, "best other", "best others")
         say(f"promotion of {opened.study.name}: the default and the {others}, {count(opened.study.seeds, 'seed')} each")
-    with bar("promote", (opened.study.keep + 1) * opened.study.seeds) as watch:
+    runs = (opened.study.keep + 1) * opened.study.seeds
+    with entered(opened.folder, quiet=quiet), bar("promote", runs) as watch:
         verdict = promote(opened.study, opened.folder, full, workers=opened.workers, on=opened.on,
                           device=opened.device, devices=devices, watch=lambda now: watch(now.done, ""))  # fmt: skip
     if quiet:
@@ -292,10 +297,12 @@ def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
 
 
 def _report(study: StudySpec, folder: RunFolder) -> None:
+    from hpo.ledger.harvest import entered
     from hpo.report import write_report
 
     _record(folder)
-    path = write_report(study, folder)
+    with entered(folder):
+        path = write_report(study, folder)
     say(f"report: {path.resolve()}")
 
 

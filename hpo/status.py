@@ -66,7 +66,7 @@ def _status(folder: RunFolder) -> Status:
         trials = swept.get_trials(deepcopy=False)
         asked = swept.user_attrs.get("trials", len(trials))
         now = standing(swept, asked)
-        begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), _is_held(folder)
+        begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), is_held(folder)
         return Status(
             name, now.done, asked, begun if held else 0, 0 if held else begun, now.complete, now.pruned, now.failed,
             now.best, now.best_number, _seconds_left(trials, asked - now.done, begun), before, _promotion(folder),
@@ -80,7 +80,7 @@ def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> floa
     return statistics.fmean(spent) * max(0, missing) / max(1, workers) if spent else None
 
 
-def _is_held(folder: RunFolder) -> bool:
+def is_held(folder: RunFolder) -> bool:
     """Whether a coordinator of this machine holds the study."""
     try:
         with open(folder.path / "lock", opener=no_link) as file:

@@ -1,0 +1,153 @@
+"""What records promise and do not keep."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, Record, headings, name_of
+from hpo.ledger.verdicts import NEXT, lacking
+from hpo.space import nearest
+from hpo.storage import Refused
+
+PATIENCE_DAYS = 90  # after which what is planned is forgotten
+
+
+class Finding(NamedTuple):
+    id: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.said}"
+
+
+def promises(records: Sequence[Record]) -> list[Finding]:
+    """What is wrong in the records themselves; of nothing but them, so that a page can show it."""
+    known = {record.id: record for record in records}
+    today = max((record.date for record in records), default="")[:10]
+    found = [Finding(record.id, said) for record in records for said in _of_one(record, known, today)]
+    for key in ("study", "alias"):
+        counts = Counter(record.named(key) for record in records)
+        found += [Finding(record.id, f"its {key} {record.named(key)!r} is another record's too") for record in records
+                  if record.named(key) and counts[record.named(key)] > 1]  # fmt: skip
+    return found
+
+
+def _of_one(record: Record, known: dict[str, Record], today: str) -> Iterator[str]:
+    yield from _fields(record)
+    yield from _course(record)
+    yield from (one.partition(":")[0] for one in lacking(record, record.status))
+    for key in ("parent", "superseded_by"):
+        other = record.named(key)
+        if other and other not in known:
+            yield f"its {key} {other!r} is not in the ledger"
+    if record.person.get("superseded_by") and record.person.get("alias"):
+        yield f"it is superseded, and still is the {record.person['alias']!r}"
+    if _is_own_ancestor(record, known):
+        yield "it is its own ancestor"
+    if record.study and record.status == "wip" and record.part("study").get("state", "none") == "none":
+        yield f"wip, and nothing of its study {record.study} has been run"
+    if re.search(r"(?i)\bnot (yet )?started\b", record.prose) and record.status != "planned":
+        yield f"it says not started, and is {record.status}"
+    if record.status == "planned" and _days(record.date, today) > PATIENCE_DAYS:
+        yield f"planned since {record.date[:10]}: begin it, or say why not"
+    yield from _cause(record, known)
+    names = Counter(headings(record.prose))
+    yield from (f"the heading {one!r} stands twice; the second is not read" for one in names if names[one] > 1)
+    yield from (f"no heading {one!r} (is a ``` left open?)" for one in HEADINGS if one not in names)
+    yield from (f"the heading {one!r} is none of the ledger's{nearest(one, list(HEADINGS))}" for one in names
+                if one not in HEADINGS)  # fmt: skip
+
+
+def _fields(record: Record) -> Iterator[str]:
+    for key, value in record.person.items():
+        if key not in FIELDS:
+            yield f"there is no field {key!r}{nearest(key, list(FIELDS))}"
+        elif type(value) is not FIELDS[key]:
+            yield f"{key} must be a {FIELDS[key].__name__}; got {value!r}"
+    if record.person.get("confidence", CONFIDENCE[0]) not in CONFIDENCE:
+        yield f"confidence must be {' or '.join(CONFIDENCE)}; got {record.person['confidence']!r}"
+    if not record.title.strip():
+        yield f"it has no title: hpo ledger set {record.id} title TEXT"
+
+
+def _course(record: Record) -> Iterator[str]:
+    """The history must lead to the status, one legal step after the other."""
+    steps = [str(one["to"]) for one in record.history]
+    if steps[:1] != ["planned"] or steps[-1] != record.status:
+        yield f"its history, {' -> '.join(steps) or 'empty'}, does not lead from planned to {record.status}"
+    for before, after in zip(steps, steps[1:], strict=False):
+        if after not in NEXT.get(before, ()):
+            yield f"its history says {before} -> {after}, which cannot be"
+
+
+def _cause(record: Record, known: dict[str, Record]) -> Iterator[str]:
+    cause, confidence = record.section("Root cause"), record.person.get("confidence")
+    if cause and not confidence:
+        yield f"a root cause without its confidence: hpo ledger set {record.id} confidence {'|'.join(CONFIDENCE)}"
+    named = set(re.findall(r"v\d+\.\d+_[a-z0-9_-]*[a-z0-9]", cause)) & known.keys() - {record.id}
+    if confidence == "confirmed" and not named and not re.search(r"\b(trial |#)\d+", cause):
+        yield "a confirmed root cause must name its evidence: an experiment's id, or a trial"
+
+
+def _is_own_ancestor(record: Record, known: dict[str, Record]) -> bool:
+    seen: set[str] = set()
+    at = record.named("parent")
+    while at in known and at not in seen and at != record.id:
+        seen.add(at)
+        at = known[at].named("parent")
+    return at == record.id
+
+
+def _days(before: str, after: str) -> int:
+    try:
+        return (datetime.date.fromisoformat(after[:10]) - datetime.date.fromisoformat(before[:10])).days
+    except ValueError:
+        return 0
+
+
+# -- beside the records ----------------------------------------------------------------------------------------------
+def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Finding]:
+    """What the records say of files that are here, and is not so. Studies that are not on this machine are passed
+    over."""
+    found = [Finding(path.name, "is not named as an experiment, and is not read")
+             for path in sorted(folder.glob("*.md")) if not _is_id(path.stem)]  # fmt: skip
+    for record in records:
+        found += [Finding(record.id, f"links to {link}, which is not there") for link in _links(record.prose)
+                  if not (folder / link).exists()]  # fmt: skip
+        if record.study and (runs / record.study).is_dir():
+            found += [Finding(record.id, said) for said in _study(record, runs)]
+    return found
+
+
+def _study(record: Record, runs: Path) -> Iterator[str]:
+    from hpo.ledger.harvest import harvest
+    from hpo.storage import RunFolder
+
+    winner = record.part("winner")
+    weights = runs / record.study / str(winner.get("weights", ""))
+    if winner and not weights.is_file():
+        yield f"its winner's weights are not there: {weights}"
+    elif winner and hashlib.sha256(weights.read_bytes()).hexdigest() != winner.get("sha256"):
+        yield f"{weights} are not the weights that were recorded: their sha256 differs"
+    block = harvest(RunFolder(runs / record.study))
+    if block and {key: value for key, value in record.kept.items() if key not in ("status", "history")} != block:
+        yield "its study says something else now: hpo ledger sync"
+
+
+def _links(prose: str) -> list[str]:
+    """Relative targets of Markdown links, without their anchors."""
+    targets = re.findall(r"\]\(<?([^)\s>#]+)", prose)
+    return [one for one in targets if not re.match(r"[a-z][a-z0-9+.-]*:|/", one, re.IGNORECASE)]
+
+
+def _is_id(stem: str) -> bool:
+    try:
+        return name_of(stem).id == stem
+    except Refused:
+        return False

@@ -1,0 +1,290 @@
+"""One record: its name, and its file as fields of a person, block of the harness, and prose."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from hpo.space import nearest
+from hpo.storage import Refused
+
+STATUSES = ("planned", "wip", "analysis", "success", "failed")
+CONCLUDED = ("success", "failed")
+HEADINGS = ("Hypothesis", "Approach", "Results", "Problem", "Root cause", "Lesson", "Next steps", "Open questions")
+FIELDS: dict[str, type] = {"title": str, "study": str, "parent": str, "priority": int, "cost": str, "confidence": str,
+                           "superseded_by": str, "alias": str}  # fmt: skip
+CONFIDENCE = ("hypothesis", "tested", "confirmed")  # in the root cause
+NOT_RUN, NOT_MEASURED, NOT_APPLICABLE = "not run", "not measured", "n/a"
+
+# -- names -----------------------------------------------------------------------------------------------------------
+_NAME = re.compile(r"v(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})_([a-z0-9]+(?:[-_][a-z0-9]+)*?)"
+                   rf"(?:_({'|'.join(STATUSES)}))?")  # fmt: skip
+MAX_VARIANT = 80
+
+
+class Name(NamedTuple):
+    """An id, and the status behind it where one was written."""
+
+    major: int
+    minor: int
+    variant: str
+    status: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"v{self.major}.{self.minor}_{self.variant}"
+
+
+def name_of(text: str) -> Name:
+    """An id, or a name. Raises Refused with what is allowed."""
+    found = _NAME.fullmatch(text)
+    if not found or len(found[3]) > MAX_VARIANT:
+        raise Refused(f"an experiment is named vMAJOR.MINOR_VARIANT, as v1.2_wide-net, with a variant of at most "
+                      f"{MAX_VARIANT} lower-case letters and digits, parted by single - or _; got {text!r}"
+                      )  # fmt: skip
+    last = re.split("[-_]", found[3])[-1]
+    if last in STATUSES:
+        raise Refused(f"the variant of an experiment must not end in a status, which the ledger puts behind it: "
+                      f"{last!r} in {text!r}")  # fmt: skip
+    return Name(int(found[1]), int(found[2]), found[3], found[4])
+
+
+def variant_of(study: str) -> str:
+    """A variant that reads like a study's name."""
+    words = re.sub(r"[^a-z0-9_]+", "-", study.lower())
+    variant = re.sub(r"[-_]*_[-_]*", "_", words).strip("-_") or "study"
+    return f"{variant}-study" if re.split("[-_]", variant)[-1] in STATUSES else variant
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+MARK = "# -- kept by hpo from here on: edit what stands above this line, and the text below --"
+_FORM = re.compile(r"\ufeff?\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)(.*)", re.DOTALL | re.MULTILINE)
+_KEPT = {"status": str, "history": list, "study": dict, "identity": dict, "space": dict, "sweep": dict,
+         "promotion": dict, "winner": dict, "baselines": dict, "versions": dict, "files": dict}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """An experiment, as its file has it."""
+
+    id: str
+    fields: str  # of the person: TOML, as written
+    kept: Mapping[str, Any]  # by the harness
+    prose: str
+
+    @property
+    def status(self) -> str:
+        return self.kept["status"]
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}_{self.status}"
+
+    @property
+    def history(self) -> list[Mapping[str, str]]:
+        return self.kept["history"]
+
+    @cached_property
+    def person(self) -> Mapping[str, Any]:
+        return tomllib.loads(self.fields)
+
+    def named(self, key: str) -> str:
+        """A field of the person's as text; empty where it is not there."""
+        return str(self.person.get(key, ""))
+
+    @property
+    def title(self) -> str:
+        return self.named("title")
+
+    @property
+    def study(self) -> str:
+        return self.named("study")
+
+    @property
+    def date(self) -> str:
+        """When it was concluded, else when something last happened to it."""
+        ended = self.kept.get("study", {}).get("ended", "")
+        return max([str(one["at"]) for one in self.history] + [str(ended)], default="")
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """A table of the harness's block; empty where that stage has not been."""
+        return self.kept.get(name, {})
+
+    def section(self, heading: str) -> str:
+        span = _spans(self.prose).get(heading)
+        return self.prose[span.start : span.end].strip() if span else ""
+
+    def with_field(self, key: str, value: str | int) -> Record:
+        """The record with one field of the person's changed, and no other line."""
+        line = f"{key} = {_value(value)}"
+        lines, found = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, self.fields)
+        changed = replace(self, fields=lines if found else f"{self.fields}{line}\n")
+        return changed if _holds(changed, {**self.person, key: value}) else _by_hand(self.id, key)
+
+    def with_note(self, heading: str, text: str) -> Record:
+        """The record with a paragraph more under a heading; what stood there stays."""
+        text = re.sub(r"(?m)^( {0,3})(#{1,6}\s)", r"\1\\\2", text.replace("\r\n", "\n").strip())
+        span = _spans(self.prose).get(heading)
+        if span is None:
+            prose = f"{self.prose.rstrip()}\n\n## {heading}\n\n{text}\n"
+        else:
+            before, after = self.prose[: span.end].rstrip(), self.prose[span.end :]
+            prose = f"{before}\n\n{text}\n" + (f"\n{after}" if after else "")
+        changed = replace(self, prose=prose)
+        if any(changed.section(one) != self.section(one) for one in HEADINGS if one != heading):
+            raise Refused(f"the note opens a ``` or ~~~ that it does not close; in {heading!r} of {self.id}")
+        return changed
+
+
+def parse(id: str, content: bytes) -> Record:
+    """A record from its file. Raises Refused naming the id and what is wrong."""
+    try:
+        text = content.decode()
+        found = _FORM.fullmatch(text)
+        conflict = re.search(r"(?m)^(<{7}|>{7})( |$)", text)
+        if conflict:
+            raise Refused(f"has an unresolved merge in line {text.count(chr(10), 0, conflict.start()) + 1}; take "
+                          f"either side of what hpo keeps, and run: hpo ledger sync")  # fmt: skip
+        if not found:
+            raise Refused("must begin with a line +++, TOML, and another line +++")
+        fields, marked, kept = found[1].partition(MARK)
+        record = Record(id, fields, _kept(tomllib.loads(kept)), found[2])
+        if record.person.keys() & (_KEPT.keys() - FIELDS.keys()) and not marked:
+            raise Refused(f"has lost its line {MARK!r}")
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, Refused) as error:
+        raise Refused(f"the record {id}.md {error}" if isinstance(error, Refused) else
+                      f"the record {id}.md cannot be read: {error}") from error  # fmt: skip
+    return record
+
+
+def render(record: Record) -> bytes:
+    """The file of a record; parse of it is the record again."""
+    above = record.fields if record.fields.endswith("\n") or not record.fields else f"{record.fields}\n"
+    return f"+++\n{above}{MARK}\n{toml(record.kept)}+++\n{record.prose}".encode()
+
+
+def blank(id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
+    """A new record, planned."""
+    lines = "".join(f"{key} = {_value(value)}\n" for key, value in fields.items())
+    prose = "".join(f"\n## {heading}\n" for heading in HEADINGS)
+    return Record(id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
+
+
+def event(at: str, who: str, to: str, why: str = "") -> dict[str, str]:
+    return {"at": at, "to": to, "who": who, **({"why": why} if why else {})}
+
+
+def heading_of(text: str) -> str:
+    """The heading that a person means by its beginning, whatever its case: `root-cause`, `next`."""
+    wanted = re.sub("[-_ ]+", " ", text.strip().lower())
+    found = [heading for heading in HEADINGS if wanted and heading.lower().startswith(wanted)]
+    if len(found) != 1:
+        raise Refused(f"the heading must be one of {', '.join(HEADINGS)}, or its beginning; got {text!r}")
+    return found[0]
+
+
+def field_of(key: str, text: str) -> str | int:
+    """The value of a field of the person's, from its text."""
+    if key not in FIELDS:
+        raise Refused(f"there is no field {key!r}{nearest(key, ['status', *FIELDS])}")
+    if FIELDS[key] is int:
+        if not re.fullmatch("[1-9][0-9]{0,8}", text):
+            raise Refused(f"{key}: must be a whole number of at least 1; got {text!r}")
+        return int(text)
+    if key == "confidence" and text not in CONFIDENCE:
+        raise Refused(f"confidence: must be {' or '.join(CONFIDENCE)}; got {text!r}")
+    return name_of(text).id if key in ("parent", "superseded_by") else text
+
+
+def _kept(block: dict[str, Any]) -> dict[str, Any]:
+    block = {"status": "planned", "history": [], **block}
+    for key, kind in _KEPT.items():
+        if key in block and not isinstance(block[key], kind):
+            raise Refused(f"has a damaged block of hpo's: {key} is no {kind.__name__}")
+    if block["status"] not in STATUSES:
+        raise Refused(f"has the status {block['status']!r}; allowed: {', '.join(STATUSES)}")
+    if not all(isinstance(one, dict) and {"at", "to", "who"} <= one.keys() for one in block["history"]):
+        raise Refused("has a damaged history: every entry has at, to and who")
+    return block
+
+
+def _holds(record: Record, expected: Mapping[str, Any]) -> bool:
+    try:
+        return record.person == expected
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def _by_hand(id: str, key: str) -> Record:
+    raise Refused(f"the fields of {id} are written so that {key!r} cannot be changed here; edit experiments/{id}.md")
+
+
+# -- prose -----------------------------------------------------------------------------------------------------------
+class Span(NamedTuple):
+    start: int  # behind the heading's line
+    end: int
+
+
+def _spans(prose: str) -> dict[str, Span]:
+    """Where the text under each `##` heading stands. The first one of a name counts; a fence hides what it holds."""
+    marks = [*_headings(prose), ("", len(prose), 0)]
+    spans: dict[str, Span] = {}
+    for (heading, _, start), (_, end, _) in zip(marks, marks[1:], strict=False):
+        spans.setdefault(heading, Span(start, end))
+    return spans
+
+
+def headings(prose: str) -> list[str]:
+    return [heading for heading, _, _ in _headings(prose)]
+
+
+def _headings(prose: str) -> Iterator[tuple[str, int, int]]:
+    """Each heading, where its line begins, and where that ends."""
+    fence = ""
+    for line in re.finditer(r"[^\n]*\n|[^\n]+", prose):
+        edge = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line[0])
+        found = re.fullmatch(r"## +(.*?)[ \t]*#*\s*", line[0])
+        if edge and not fence:
+            fence = edge[1]
+        elif edge and edge[1].startswith(fence) and not edge[2].strip():
+            fence = ""
+        elif found and not fence:
+            yield found[1], line.start(), line.end()
+
+
+# -- TOML ------------------------------------------------------------------------------------------------------------
+def toml(table: Mapping[str, Any], path: str = "") -> str:
+    """TOML of strings, numbers, booleans, lists, tables and lists of tables, a line each, in the order given. What is
+    None is left out."""
+    lines, tables = [], []
+    for key, value in table.items():
+        where = f"{path}.{_key(key)}" if path else _key(key)
+        if isinstance(value, Mapping):
+            tables.append(f"\n[{where}]\n{toml(value, where)}")
+        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+            tables += [f"\n[[{where}]]\n{toml(one, where)}" for one in value]
+        elif value is not None:
+            lines.append(f"{_key(key)} = {_value(value)}\n")
+    return "".join(lines + tables)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items() if one is not None) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(one) for one in value if one is not None) + "]"
+    if isinstance(value, str):  # as JSON, which leaves DEL as it is
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, datetime | date | time):  # that a person has written
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, bool) else repr(value)
