@@ -1,12 +1,9 @@
-"""Where jobs run: in this process, in processes of this machine, or on the workers of a Dask cluster.
-
-All three are `concurrent.futures` executors; the loop that asks and tells sees no difference.
-"""
+"""Where jobs run: in this process or in processes of this machine (here), or on the workers of a Dask cluster
+(hpo/cluster.py). All three are `concurrent.futures` executors; the loop that asks and tells sees no difference."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import signal
 import threading
@@ -95,25 +92,6 @@ def visible_gpu(slot: int, gpus: int) -> dict[str, str]:
         return {}
     ours = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     return {"CUDA_VISIBLE_DEVICES": ours[slot % gpus]}
-
-
-@functools.cache
-def _processes(workers: int, gpus: int) -> Processes:
-    return Processes(workers, gpus)
-
-
-def executor(workers: int, backend: str = "auto", *, device: str = "cpu") -> Backend:
-    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker
-    and local for more. Where `device` is "cuda", or "auto" and there are GPUs here, each process gets one of them; on
-    a cluster each job gets a worker with the resource GPU, where `device` begins with "cuda"."""
-    if backend == "inline" or (backend == "auto" and workers == 1):
-        prepare_worker()
-        return Inline()
-    if backend in ("auto", "local"):
-        return _processes(workers, torch.cuda.device_count() if device in ("auto", "cuda") else 0)
-    from hpo.cluster import cluster
-
-    return cluster(backend, workers, device.startswith("cuda"))
 
 
 def _start_worker(coordinator: int) -> None:

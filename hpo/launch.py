@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from functools import partial
 from typing import Protocol
 
+import torch
+
 from hpo import checkpoint, events
-from hpo.backend import Backend
+from hpo.backend import Backend, Inline, Processes, prepare_worker
 from hpo.objective import Job, settle
 from hpo.records import Outcome, count_deaths
 from hpo.storage import steadily
@@ -69,3 +72,23 @@ def _outcome(future: Future, job: Job) -> Outcome | None:
             return None
         return Outcome("failed", reason=f"its worker died {deaths} times (killed, out of memory, hung, or a crash in "
                                         f"native code)")  # fmt: skip
+
+
+@functools.cache
+def _processes(workers: int, gpus: int) -> Processes:
+    """The same for all verbs of a command."""
+    return Processes(workers, gpus)
+
+
+def executor(workers: int, backend: str = "auto", *, device: str = "cpu") -> Backend:
+    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker
+    and local for more. Where `device` is "cuda", or "auto" and there are GPUs here, each process gets one of them; on
+    a cluster each job gets a worker with the resource GPU, where `device` begins with "cuda"."""
+    if backend == "inline" or (backend == "auto" and workers == 1):
+        prepare_worker()
+        return Inline()
+    if backend in ("auto", "local"):
+        return _processes(workers, torch.cuda.device_count() if device in ("auto", "cuda") else 0)
+    from hpo.cluster import cluster
+
+    return cluster(backend, workers, device.startswith("cuda"))

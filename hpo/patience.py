@@ -13,14 +13,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from hpo import events
 
-if TYPE_CHECKING:
-    from hpo.engine import Progress
+
+class Timed(Protocol):
+    """An epoch's progress, as far as patience looks at it."""
+
+    @property
+    def seconds(self) -> float: ...
+
 
 T = TypeVar("T")
+Epoch = TypeVar("Epoch", bound=Timed)
 
 PATIENCE_S = float(os.environ.get("HPO_PATIENCE_S", 600))  # for a disk or a database
 HANG_S = float(os.environ.get("HPO_HANG_S", 600))  # without an epoch, at least; before the first one FIRST times that
@@ -66,7 +72,7 @@ def cause(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def watched(epochs: Iterator[Progress]) -> Iterator[Progress]:
+def watched(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
     """The same epochs. If the next one does not come in time, the process shows its stacks and ends: it counts as dead.
 
     The alarm is a thread of the C library, which a deadlock in Python or native code does not stop.

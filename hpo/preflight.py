@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from hpo import backend, byheart, checkpoint, checks, space
+from hpo import backend, byheart, checkpoint, checks, launch, space
 from hpo.byheart import OverfitRun
 from hpo.engine import fit
 from hpo.storage import Refused, RunFolder
@@ -86,7 +86,7 @@ def preflight(
     folder.make()
     found = _Findings(watch=watch)
     overfitting, cost = None, None
-    pool = backend.executor(workers, device=device)
+    pool = launch.executor(workers, device=device)
     backend.prepare_worker()  # much of what follows is run here, and must be what a worker would see
     try:
         overfitting, cost = _look(study, found, pool, workers, device)

@@ -56,7 +56,7 @@ def promote(
         selection = freeze(study, folder)
         source = Runs(study, selection, folder, identity, device)
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
-        pool = backend.executor(workers, on if devices == 1 else "inline", device=device)
+        pool = launch.executor(workers, on if devices == 1 else "inline", device=device)
         launch.drive(source, run, pool=pool, watch=lambda: watch(steadily(source.standing)))
         watch(steadily(source.standing))
         backend.prepare_worker()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import TrialState
 
-from hpo import backend, launch, records, space
+from hpo import launch, records, space
 from hpo.objective import Job, run_trial
 from hpo.records import STATES, Asked, Outcome
 from hpo.storage import RunFolder, open_study, steadily
@@ -43,13 +43,13 @@ def sweep(
 ) -> Standing:  # fmt: skip
     """Run the study's trials until `study.trials` of them have ended, or no new one after `timeout` seconds.
 
-    `on` names the backend (see backend.executor). Trial 0 is the default configuration. A trial that an earlier call
+    `on` names the backend (see launch.executor). Trial 0 is the default configuration. A trial that an earlier call
     was interrupted in goes on under its own number, and the budget counts every trial once. Raises Refused and
     SweepFailed.
     """
     with folder.locked():
         source = Trials(study, folder, identity, timeout=timeout, device=device)
-        pool = backend.executor(workers, on, device=device)
+        pool = launch.executor(workers, on, device=device)
         launch.drive(source, run_trial, pool=pool, watch=lambda: watch(steadily(source.standing)))
         now = steadily(source.standing)
     watch(now)

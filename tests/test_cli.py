@@ -226,7 +226,7 @@ def test_a_worker_that_dies_in_preflight_is_a_no_go(home: Path, monkeypatch: pyt
         def map(self, *_: Any) -> Iterator[Any]:
             raise BrokenExecutor("a worker process was killed")
 
-    monkeypatch.setattr(preflight.backend, "executor", lambda workers, device: Dying())
+    monkeypatch.setattr(preflight.launch, "executor", lambda workers, device: Dying())
     said = hpo("preflight", write())
     assert said.code == 1
     assert "a worker process was killed" in said.out

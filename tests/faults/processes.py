@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy
 
-from hpo import backend, storage
+from hpo import backend, launch, storage
 
 _started: set[int] = set()
 
@@ -176,9 +176,9 @@ def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
 @contextmanager
 def forked_workers() -> Iterator[None]:
     """Sweeps and promotions of this process run on Forks."""
-    real = backend.executor
-    backend.executor = lambda workers, on="auto", device="cpu": Forks(workers) if workers > 1 else real(1, "inline")
+    real = launch.executor
+    launch.executor = lambda workers, on="auto", device="cpu": Forks(workers) if workers > 1 else real(1, "inline")
     try:
         yield
     finally:
-        backend.executor = real
+        launch.executor = real
