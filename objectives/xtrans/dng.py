@@ -1,0 +1,44 @@
+"""A raw file of one's own: an uncompressed 16-bit DNG with the X-Trans filter, that LibRaw opens.
+
+So classical demosaicers run on pictures whose truth is known. Needs tifffile. Source: DNG Specification 1.4, Adobe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from objectives.xtrans import cfa
+
+LEAST_SIDE = 512  # pixels: LibRaw's tiled demosaicers refuse smaller frames
+_CFA = 32803  # PhotometricInterpretation
+_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SIGNED_RATIONAL = 1, 2, 3, 4, 5, 10
+
+
+def write(path: Path, codes_HW: np.ndarray, *, black: int = 0, white: int = 65535,
+          neutral: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> None:  # fmt: skip
+    """The codes of a mosaic at phase (0, 0), uint16. `neutral` is what the sensor makes of white: its gains. Raises
+    ValueError for a frame that is too small to be opened again."""
+    if min(codes_HW.shape) < LEAST_SIDE:
+        raise ValueError(f"a DNG must have at least {LEAST_SIDE} pixels a side, or LibRaw refuses it; got "
+                         f"{codes_HW.shape[1]} x {codes_HW.shape[0]}")  # fmt: skip
+    rational = [part for value in neutral for part in (round(value * 10**6), 10**6)]
+    identity = [part for row in range(3) for column in range(3) for part in (int(row == column), 1)]
+    tags = [
+        (33421, _SHORT, 2, (cfa.SIDE, cfa.SIDE)),  # CFARepeatPatternDim
+        (33422, _BYTE, cfa.SIDE**2, bytes(cfa.TILE.flatten().tolist())),  # CFAPattern
+        (50706, _BYTE, 4, bytes([1, 4, 0, 0])),  # DNGVersion
+        (50707, _BYTE, 4, bytes([1, 1, 0, 0])),  # DNGBackwardVersion
+        (50708, _ASCII, 0, "synthetic X-Trans"),  # UniqueCameraModel
+        (50710, _BYTE, 3, bytes([0, 1, 2])),  # CFAPlaneColor
+        (50711, _SHORT, 1, 1),  # CFALayout
+        (50714, _LONG, 1, black),  # BlackLevel
+        (50717, _LONG, 1, white),  # WhiteLevel
+        (50721, _SIGNED_RATIONAL, 9, identity),  # ColorMatrix1
+        (50728, _RATIONAL, 3, rational),  # AsShotNeutral
+        (50778, _SHORT, 1, 21),  # CalibrationIlluminant1: D65
+    ]
+    tifffile.imwrite(path, np.ascontiguousarray(codes_HW, np.uint16), photometric=_CFA, compression=None,
+                     extratags=[(*tag, True) for tag in tags], metadata=None)  # fmt: skip
