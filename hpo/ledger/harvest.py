@@ -72,11 +72,11 @@ def entered(folder: RunFolder, *, quiet: bool = False) -> Iterator[None]:
 
 def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | None:
     record = ledger.of_study(name)
+    if record is None and name.endswith(REHEARSAL):
+        return None
     if block is None:
         return Synced(name, record.id if record else "–", "not read: hpo status says why; its record stays as it was")
     if record is None:
-        if name.endswith(REHEARSAL):
-            return None
         record = ledger.create(ledger.next_id(name), {"title": "", "study": name}, who=HARNESS,
                                at=block["study"].get("began", ""))  # fmt: skip
     kept = {key: record.kept[key] for key in ("status", "history")} | block
@@ -188,12 +188,12 @@ def evaluation(identity: dict[str, str]) -> str | None:
 
 
 def _winner(folder: RunFolder) -> dict[str, Any]:
-    path = folder.export / CARD
+    path, weights = folder.export / CARD, folder.export / WEIGHTS
     if not path.exists():
         return {}
     card = json.loads(path.read_text())
     return {"weights": f"{folder.export.name}/{WEIGHTS}", "sha256": card["sha256"],
-            "bytes": (folder.export / WEIGHTS).stat().st_size, "code": card["code"], "task": card["task"],
+            "bytes": weights.stat().st_size if weights.exists() else None, "code": card["code"], "task": card["task"],
             "fidelity": card["fidelity"], "recipe": card["recipe"],
             "fields": {name: value for name, value in card["fields"].items() if not str(value).startswith("/")}}
 

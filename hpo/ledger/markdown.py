@@ -55,9 +55,9 @@ def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
 def _record(record: Record, runs: str) -> Iterator[str]:
     yield f"### {record.name.replace('_', chr(92) + '_')}\n"
     yield f"{MARKS[record.status]} **{record.status}**" + (f": {literal(record.title)}" if record.title else "") + "\n"
-    yield from (f"- {key}: {literal(value)}" for key, value in facts(record))
+    yield from (f"- {literal(key)}: {literal(value)}" for key, value in facts(record))
     if found := files(record, runs):
-        yield "- files: " + ", ".join(f"[{name}](<{path}>)" for name, path in found.items())
+        yield "- files: " + ", ".join(f"[{literal(name)}]({path})" for name, path in found.items())
     yield ""
     for heading in HEADINGS:
         if text := record.section(heading):  # quoted: no heading, table or fence of it reaches beyond

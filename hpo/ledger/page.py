@@ -62,9 +62,11 @@ def _sections(records: Sequence[Record], folder: str, runs: str) -> Iterator[Sec
     yield section("records", "Records", "The newest first.",
                   *(_article(record, folder, runs) for record in newest_first(records)))  # fmt: skip
     asked = "".join(f"<li>{text_of(' '.join(text.split()))} {_link(one)}</li>" for text, one in questions(records))
-    yield section("questions", "Open questions", "What the experiments have left open.", f"<ul>{asked}</ul>")
+    yield section("questions", "Open questions", "What the experiments have left open.",
+                  f"<ul>{asked}</ul>" if asked else "<p>None.</p>")
     plans = "".join(f"<li>{_link(one)}: {text_of(plan(one))}</li>" for one in planned(records))
-    yield section("next", "Next experiments", "What is planned, the most urgent first.", f"<ol>{plans}</ol>")
+    yield section("next", "Next experiments", "What is planned, the most urgent first.",
+                  f"<ol>{plans}</ol>" if plans else "<p>None.</p>")
     if warnings := promises(records):
         yield section("warnings", "Warnings", "What the records promise and do not keep.",
                       "<ul>", *(f"<li>{text_of(one)}</li>" for one in warnings), "</ul>")  # fmt: skip

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from hpo.ledger.record import NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
@@ -72,7 +73,7 @@ class Result:
 
 
 def result(record: Record) -> Result:
-    if not record.study:
+    if not record.study and record.status != "planned":
         return Result("", None, NOT_APPLICABLE)
     promotion, sweep = record.part("promotion"), record.part("sweep")
     if "winner" in promotion:
@@ -98,15 +99,14 @@ def _mean(value: Any) -> float | None:
 def cells(record: Record) -> tuple[str, ...]:
     """A row of the dashboard, as text, in the order of HEADS."""
     promotion, sweep = record.part("promotion"), record.part("sweep")
-    missing = NOT_RUN if record.study else NOT_APPLICABLE
-    trials = f"{sweep.get('complete', 0)} complete, {sweep.get('pruned', 0)} pruned, {sweep.get('failed', 0)} failed" \
-        if sweep else missing  # fmt: skip
+    missing = NOT_RUN if record.study or record.status == "planned" else NOT_APPLICABLE
+    trials = ", ".join(f"{sweep[state]} {state}" for state in ("complete", "pruned", "failed") if sweep.get(state))
     against = measured(promotion.get("lead_over_baseline", missing), signed=True)
     against += f" ({promotion['best_baseline']})" if "best_baseline" in promotion else ""
     seconds = [finite(part["seconds"]) or 0.0 for part in (sweep, promotion) if "seconds" in part]
     return (record.id, f"{MARKS[record.status]} {record.status}", str(record.part("study").get("state", missing)),
             result(record).shown, measured(promotion.get("lead_over_default", missing), signed=True), against,
-            str(promotion.get("seeds", missing)), trials, duration(sum(seconds)) if seconds else missing,
+            str(promotion.get("seeds", missing)), trials or missing, duration(sum(seconds)) if seconds else missing,
             str(record.part("identity").get("code", missing)))  # fmt: skip
 
 
@@ -144,8 +144,8 @@ def _entry(one: Mapping[str, str]) -> str:
 
 
 def files(record: Record, runs: str) -> dict[str, str]:
-    """What there is to read of a study: name -> where it lies."""
-    return {name: f"{runs}/{record.study}/{path}" for name, path in record.part("files").items()}
+    """What there is to read of a study: name -> where it lies, as a URL."""
+    return {name: quote(f"{runs}/{record.study}/{path}") for name, path in record.part("files").items()}
 
 
 def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
