@@ -20,7 +20,7 @@ def checks(evidence: Evidence, missing: str) -> list[Check]:
     scores, found = evidence.scores, []
     if "hdr_headroom" in scores:
         found += [_headroom(scores), _proportional(scores["scale_error"])]
-    if len(evidence.history) > FIRST_EPOCHS:
+    if len(evidence.history) > FIRST_EPOCHS and "psnr_lin" in evidence.history[0]:
         found.append(_alive([epoch["psnr_lin"] for epoch in evidence.history]))
     if evidence.stage == "promotion" and scores and evidence.baselines:
         found += [_ahead_of_plain(evidence), *_grid(evidence), *(_ahead(evidence, name) for name in

@@ -28,8 +28,8 @@ from hpo.seeds import generator
 from hpo.task import Split
 from objectives.common import files, photographs
 from objectives.common.colour import linear_from_srgb
-from objectives.xtrans import cfa, raf, torture
-from objectives.xtrans.light import BALANCED, area_mean, spread
+from objectives.xtrans import cfa, raf
+from objectives.xtrans.light import area_mean, spread
 
 PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "train": ("china", "chelsea", "astronaut", "rocket", "ihc", "hubble", "retina"),
@@ -59,8 +59,7 @@ class Photograph(NamedTuple):
     name: str
     rgb_3HW: Tensor
     gain_3: Tensor | None  # how its own sensor saw it; None: unknown, and the task's is taken
-    weight: float
-    sha256: str
+    weight: float  # how often a crop is taken from it
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,8 @@ def make_own(of: Sequence[tuple[Path, str]], down: int, source: str) -> dict[str
     made: dict[str, np.ndarray] = {}
     for path, _ in of:
         if path.suffix.lower() in raf.SUFFIXES:
-            made[path.name], made[f"gain of {path.name}"] = (x.numpy() for x in raf.developed(path, max(down, raf.DOWN)))
+            rgb_3HW, gain_3 = raf.developed(path, max(down, raf.DOWN))
+            made[path.name], made[f"gain of {path.name}"] = rgb_3HW.numpy(), gain_3.numpy()
         else:
             made[path.name] = area_mean(linear_from_srgb(files.read_image(path).double()), down).float().numpy()
     return made
@@ -183,8 +183,8 @@ def own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
     found = {hashlib.sha256(path.read_bytes()).hexdigest(): path
              for path in sorted(root.iterdir()) if path.suffix.lower() in suffixes and path.is_file()}  # fmt: skip
     if len(found) < 3:
-        raise ValueError(f"--data {folder} must hold at least 3 different files that end in {', '.join(sorted(suffixes))}"
-                         f", for train, val and test; got {len(found)}")  # fmt: skip
+        raise ValueError(f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
+                         f"{', '.join(sorted(suffixes))}; got {len(found)}")  # fmt: skip
     held = max(1, round(HELD_OUT * len(found)))
     order = [(found[sha256], sha256) for sha256 in sorted(found)]
     return {"val": tuple(order[:held]), "test": tuple(order[held : 2 * held]), "train": tuple(order[2 * held :])}
@@ -198,9 +198,9 @@ def _gain(photo: Photograph, gain: Sequence[float]) -> Tensor:
 def _resident(make, of: Sequence, down: int) -> tuple[Photograph, ...]:
     made = {name: torch.from_numpy(np.array(value)) for name, value in made_once(make, of, down, _source()).items()}
     if make is make_bundled:
-        return tuple(Photograph(name, made[name], None, WEIGHTS.get(name, 1.0), photographs.origin(name)) for name in of)
-    return tuple(Photograph(path.name, _large_enough(path, made[path.name]), made.get(f"gain of {path.name}"), 1.0, sha)
-                 for path, sha in of)  # fmt: skip
+        return tuple(Photograph(name, made[name], None, WEIGHTS.get(name, 1.0)) for name in of)
+    return tuple(Photograph(path.name, _large_enough(path, made[path.name]), made.get(f"gain of {path.name}"), 1.0)
+                 for path, _ in of)  # fmt: skip
 
 
 def _large_enough(path: Path, rgb_3HW: Tensor) -> Tensor:

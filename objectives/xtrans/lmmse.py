@@ -25,7 +25,7 @@ def fitted(pictures: Sequence[Tensor]) -> Tensor:
     return filter_of([(cfa.mosaic(rgb), rgb) for rgb in pictures])
 
 
-def filter_of(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def filter_of(pairs: Sequence[tuple[Tensor, Tensor]], *, ridge: float = RIDGE) -> Tensor:
     """The same from mosaics_1HW and what they are to become, rgb_3HW."""
     inputs, targets = (np.concatenate(parts) for parts in zip(*(_samples(*pair) for pair in pairs), strict=True))
     weights = torch.zeros(cfa.SIDE, cfa.SIDE, 3, WINDOW, WINDOW, dtype=torch.float64)
@@ -33,7 +33,7 @@ def filter_of(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         x, y = inputs[:, place], targets[:, place]
         mean = x.mean(1, keepdims=True)
         gram = (x - mean).T @ (x - mean)
-        gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+        gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
         solved = np.linalg.solve(gram, (x - mean).T @ (y - mean))  # [49, 3]
         whole = solved + (1 - solved.sum(0)) / len(solved)
         weights[place // cfa.SIDE, place % cfa.SIDE] = torch.from_numpy(whole.T.copy()).view(3, WINDOW, WINDOW)

@@ -159,8 +159,8 @@ class _Tally:
         through = demosaic(other)
         self._keep({"offdomain_psnr_srgb": tile_scores(through, other)["psnr_srgb"]})
         self.off_power = self.off_power + spectrum.power(inner(through.float() - other.target_B3SS, BORDER).cpu())
-        bright, truth = (inner(x.float(), BORDER) for x in (
-            demosaic(batch._replace(mosaic_B1SS=HIGHLIGHT * batch.mosaic_B1SS)), HIGHLIGHT * batch.target_B3SS))  # fmt: skip
+        bright = inner(demosaic(batch._replace(mosaic_B1SS=HIGHLIGHT * batch.mosaic_B1SS)).float(), BORDER)
+        truth = HIGHLIGHT * inner(batch.target_B3SS, BORDER)
         error = (bright / HIGHLIGHT - inner(made.float(), BORDER)).abs().max()
         self.scale_error = max(self.scale_error, float(error))
         above = truth > WELL_ABOVE

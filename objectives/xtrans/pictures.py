@@ -96,11 +96,13 @@ def methods_chart(scores: dict[str, dict[str, float]], count: int) -> Chart:
     figure.update_layout(height=380, showlegend=True, barmode="group", yaxis_title="PSNR (dB)",
                          yaxis_range=[max(0, lowest - 3), None])  # fmt: skip
     ours = scores[NETWORK]
-    leads = [f"{name}: {ours['psnr_lin'] - found['psnr_lin']:+.2f} linear, {ours['psnr_srgb'] - found['psnr_srgb']:+.2f}"
-             f" as seen" for name, found in scores.items() if name != NETWORK]  # fmt: skip
+    leads = [f"{name} {ours['psnr_lin'] - found['psnr_lin']:+.2f} linear and "
+             f"{ours['psnr_srgb'] - found['psnr_srgb']:+.2f} as seen"
+             for name, found in scores.items() if name != NETWORK]  # fmt: skip
     absent = f" Not compared: {baseline.missing()}." if baseline.missing() else ""
-    return Chart("Every method", figure.to_json(), f"{count} tiles. The network's lead (dB) over {'; '.join(leads)}. A "
-                 f"reference is a far larger network.{absent}")  # fmt: skip
+    return Chart("Every method", figure.to_json(),
+                 f"{count} tiles. The network's lead (dB) over: {'; '.join(leads)}. A reference is a far larger "
+                 f"network.{absent}")  # fmt: skip
 
 
 def torture_chart(found: dict[str, Tensor]) -> Chart:

@@ -48,8 +48,8 @@ class XTrans(Task[Batch]):
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("mosaic_B1SS", "cfa_B3SS")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
-    overfit: ClassVar[Overfit] = Overfit(  # four crops: 0 dB untrained, 10 and more by heart
-        measure="lead_db", go=8.0, caution=5.0, samples=4, epochs=150, size=48,
+    overfit: ClassVar[Overfit] = Overfit(  # four crops: 0 dB untrained, 6 and more by heart
+        measure="lead_db", go=5.0, caution=3.0, samples=4, epochs=200, size=48,
         pinned={"recipe.lr": 4e-3, "recipe.batch_size": 4, "task.gain_spread": 0.0, "task.stops": 0.0,
                 "task.read_noise": 0.0, "task.shot_noise": 0.0},
     )  # fmt: skip

@@ -1,0 +1,499 @@
+"""X-Trans: the colour filter, light, networks, losses, scores, splits, and the task's promises.
+
+Expected values come from closed forms, other libraries and planted truths; each test says which where it is not plain.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage import data as skimage_data
+from skimage.metrics import peak_signal_noise_ratio
+from sklearn.datasets import load_sample_image
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from hpo.seeds import generator
+from hpo.task import Evidence, Fidelity
+from objectives.common import photographs
+from objectives.common.colour import linear_from_srgb, srgb_from_linear
+from objectives.xtrans import CHEAP, FULL, SMOKE, XTrans, baseline, cfa, data, lmmse, loss, spectrum, torture
+from objectives.xtrans.checks import checks
+from objectives.xtrans.data import BORDER, TILE, Augment, Batch
+from objectives.xtrans.light import BALANCED, RAW, area_mean, other_gain
+from objectives.xtrans.model import Demosaicer, interpolated
+from objectives.xtrans.task import seen_by
+
+TINY = Fidelity(size=24, train=8, val=4, epochs=1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def _rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _light(height: int = 48, width: int = 48, count: int = 1) -> Tensor:
+    return torch.rand(count, 3, height, width, generator=_rng())
+
+
+def _seen(rgb: Tensor, gain: tuple[float, float, float] = BALANCED) -> Batch:
+    """Sensor light as a batch; `rgb` is white-balanced."""
+    return data.seen_through(rgb, torch.tensor(gain).expand(len(rgb), 3))
+
+
+def _trained_a_little(task: XTrans, steps: int, lr: float = 4e-3) -> nn.Module:
+    model = task.model()
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    batch = task._crops(4, 48, _rng())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(loss.terms(model(*seen_by(batch)), batch.target_B3SS, task.weights).values()).backward()
+        optimizer.step()
+    return model
+
+
+# -- the colour filter -----------------------------------------------------------------------------------------------
+def test_the_tile_has_20_green_8_red_and_8_blue_pixels() -> None:
+    assert torch.bincount(cfa.TILE.flatten()).tolist() == [8, 20, 8]
+
+
+@pytest.mark.parametrize("width", [48, 50, 51, 53])
+@pytest.mark.parametrize("move", cfa.MOVES)
+def test_a_moved_mosaic_is_the_mosaic_of_the_moved_picture_at_the_moved_phase(move: str, width: int) -> None:
+    """Pitfall: flips of a recorded mosaic under unmoved masks mislabel most of its pixels."""
+    rgb = _light(54, width)
+    moved = cfa.MOVES[move](cfa.mosaic(rgb))
+    assert torch.equal(moved, cfa.mosaic(cfa.MOVES[move](rgb), cfa.moved_phase(move, 54, width)))
+
+
+def test_masks_that_did_not_move_with_the_mosaic_are_wrong() -> None:
+    """The negative control of the test above, with the shares that counting gives: 78 % at width 48, 0 at 53."""
+    wrong = {}
+    for width in (48, 53):
+        flipped = cfa.colours(48, width).flip(-1)
+        wrong[width] = float((flipped != cfa.colours(48, width)).float().mean())
+    assert wrong[48] == pytest.approx(7 / 9, abs=0.01)
+    assert wrong[53] == 0.0
+
+
+@pytest.mark.parametrize(("move", "shift"), [("flip across", (0, 5)), ("flip down", (1, 0)), ("turn 180", (1, 5)),
+                                             ("transpose", (1, 2)), ("turn 90", (0, 2)), ("turn 270", (1, 3)),
+                                             ("anti-transpose", (0, 3))])  # fmt: skip
+def test_moves_shift_the_phase_as_the_tile_says(move: str, shift: tuple[int, int]) -> None:
+    """For sides that are multiples of 6: found by hand on the printed tile."""
+    assert cfa.moved_phase(move, 48, 48) == shift
+
+
+def test_every_phase_has_a_twin_and_the_smaller_one_is_found() -> None:
+    """Pitfall: the tile is its own copy at (3, 3), so a search that demands one answer fails on every file."""
+    assert torch.equal(cfa.colours(12, 12), cfa.colours(12, 12, (3, 3)))
+    for down in range(6):
+        for across in range(6):
+            twin = ((down + 3) % 6, (across + 3) % 6)
+            assert cfa.phase_of(cfa.colours(12, 12, (down, across))) == min((down, across), twin)
+
+
+def test_red_and_blue_swapped_is_a_shift_by_three_rows() -> None:
+    swapped = torch.tensor([2, 1, 0])[cfa.colours(12, 12)]
+    assert torch.equal(swapped, cfa.colours(12, 12, (3, 0)))
+
+
+@pytest.mark.parametrize("colours", [torch.tensor([[0, 1], [1, 2]]).repeat(6, 6), cfa.colours(5, 12)])
+def test_a_bayer_filter_or_too_small_a_map_has_no_phase(colours: Tensor) -> None:
+    with pytest.raises(ValueError, match="must be an X-Trans filter of at least 6 x 6"):
+        cfa.phase_of(colours)
+
+
+def test_padding_a_mosaic_keeps_each_pixels_colour_where_reflection_does_not() -> None:
+    colours = cfa.colours(30, 32).float()[None, None]
+    padded = cfa.extended(colours, 7, 5, 8, 9)[0, 0].long()
+    assert torch.equal(padded, cfa.colours(45, 46, (-7 % 6, -5 % 6)))
+    reflected = torch.nn.functional.pad(colours, (5, 9, 7, 8), mode="reflect")[0, 0].long()
+    assert (reflected != padded).any()
+
+
+# -- light -----------------------------------------------------------------------------------------------------------
+def test_pictures_are_shrunk_in_linear_light_and_not_as_encoded() -> None:
+    """Half black, half white is 0.5 of the light; the mean of the encoded values would be 0.21 of it."""
+    stripes = torch.tensor([0.0, 1.0]).repeat(3, 4, 4).double()
+    assert torch.allclose(area_mean(linear_from_srgb(stripes), 2), torch.tensor(0.5).double())
+    assert float(linear_from_srgb(torch.tensor(0.5))) == pytest.approx(0.214, abs=1e-3)
+    task = XTrans()
+    expected = area_mean(linear_from_srgb(photographs.srgb("coffee").double()), task.down).float()
+    coffee = next(photo for photo in data.photos("val", down=2, folder=None) if photo.name == "coffee")
+    assert torch.allclose(coffee.rgb_3HW, expected)
+
+
+def test_bundled_photographs_decode_as_their_packages_decode_them() -> None:
+    """Pitfall: an upgrade that decodes a JPEG otherwise. The judge is the package's own loader, within one level."""
+    theirs = {"coffee": skimage_data.coffee(), "astronaut": skimage_data.astronaut(), "rocket": skimage_data.rocket(),
+              "china": load_sample_image("china.jpg")}  # fmt: skip
+    for name, pixels_HW3 in theirs.items():
+        ours = photographs.srgb(name).permute(1, 2, 0).numpy()
+        assert np.abs(ours - pixels_HW3 / 255).max() <= 1 / 255 + 1e-6, name
+
+
+def test_light_above_white_is_kept_in_float32_through_data_and_model() -> None:
+    """Pitfall: half floats have steps of 2 above 2048; a clip anywhere loses what a highlight was."""
+    bright = 3000.0 + torch.rand(2, 3, 48, 48)
+    batch = _seen(bright)
+    assert batch.target_B3SS.dtype == torch.float32
+    assert torch.equal(batch.target_B3SS, bright)
+    made = XTrans().model()(*seen_by(batch))
+    assert torch.allclose(made[..., 6:-6, 6:-6], bright[..., 6:-6, 6:-6], atol=1.0)
+    exposed = data.seen_through(_light(count=8), torch.ones(8, 3), _rng(), Augment(stops=2.0))
+    assert float(exposed.target_B3SS.max()) > 1.5
+
+
+def test_noise_is_in_the_mosaic_alone_with_the_variance_that_was_asked_for() -> None:
+    """Closed form: shot x light + read squared; negative samples stay negative."""
+    rgb = torch.full((8, 3, 96, 96), 0.25)
+    noisy = data.seen_through(rgb, torch.ones(8, 3), _rng(), Augment(read_noise=0.3, shot_noise=0.04))
+    assert torch.equal(noisy.target_B3SS, rgb)
+    assert float(noisy.mosaic_B1SS.var()) == pytest.approx(0.04 * 0.25 + 0.09, rel=0.03)
+    assert float(noisy.mosaic_B1SS.min()) < 0
+
+
+def test_a_crop_is_mosaiced_after_it_was_moved_so_its_samples_are_the_targets() -> None:
+    task = XTrans(gain_spread=0.3, stops=1.0)
+    batch = task._crops(16, 24, _rng())
+    assert torch.equal(batch.mosaic_B1SS, (batch.target_B3SS * cfa.masks(24, 24)).sum(1, keepdim=True))
+
+
+def test_the_other_sensor_is_balanced_where_this_one_is_raw_and_the_other_way_round() -> None:
+    gains = torch.tensor([RAW, BALANCED])
+    assert torch.allclose(other_gain(gains), gains.flip(0))
+
+
+# -- splits ----------------------------------------------------------------------------------------------------------
+def test_no_photograph_is_in_two_splits_and_the_other_view_of_the_test_scene_in_none() -> None:
+    """Pitfall: crops split at random share photographs; the stereo pair shows one scene twice."""
+    names = [name for split in data.PHOTOGRAPHS.values() for name in split]
+    assert len(names) == len(set(names))
+    assert not any("right" in photographs.PHOTOGRAPHS[name].path for name in names)
+    task = XTrans()
+    train, val, test = (task.origins(split, FULL) for split in ("train", "val", "test"))
+    assert not (train & val or train & test or val & test)
+
+
+def test_what_is_judged_never_changes_whatever_the_rng_and_the_trial() -> None:
+    """Pitfall: validation crops, flips and noise that are drawn anew."""
+    first = next(XTrans().batches("val", CHEAP, 24, _rng(1)))
+    again = next(XTrans(gain_spread=0.5, stops=1.0, read_noise=0.1).batches("val", CHEAP, 24, _rng(2)))
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert torch.equal(first.mosaic_B1SS, cfa.mosaic(first.target_B3SS))
+
+
+def test_tiles_do_not_overlap_where_they_are_judged() -> None:
+    batch = next(XTrans().batches("test", FULL, 64, _rng()))
+    middles = loss.inner(batch.target_B3SS, BORDER)
+    values = {tuple(middle[:, 20:22, 20:22].flatten().tolist()) for middle in middles}
+    assert len(values) == FULL.examples("test")
+    whole = data.photos("test", down=2, folder=None)[0].rgb_3HW
+    assert FULL.examples("test") * 48**2 < whole.shape[1] * whole.shape[2]
+
+
+def test_more_tiles_than_the_photographs_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the test split holds 28 tiles of 48 pixels .* 1000 were asked for"):
+        next(XTrans().batches("test", replace(TINY, test=1000), 8, _rng()))
+
+
+# -- networks --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("arch", "parameters"), [("plain", 10_355), ("packed3", 70_155)])
+def test_parameters_are_counted_as_they_are_written_down(arch: str, parameters: int) -> None:
+    """7 x 16 x 9 + 16 + 4 (16 x 16 x 9 + 16) + 51; 63 x 48 x 9 + 48 + 2 (48 x 48 x 9 + 48) + 48 x 27 + 27."""
+    assert sum(p.numel() for p in Demosaicer(arch).parameters()) == parameters
+
+
+@pytest.mark.parametrize("base", ["none", "nc", "nc_diff"])
+@pytest.mark.parametrize("arch", ["plain", "packed3", "unet"])
+def test_what_was_measured_comes_back_and_four_times_the_light_gives_four_times_the_picture(
+    arch: str, base: str
+) -> None:
+    model = _wild(Demosaicer(arch, 8, 5, base=base))
+    batch = _seen(_light(50, 53, 2), RAW)
+    made = model(*seen_by(batch))
+    assert made.shape == batch.target_B3SS.shape
+    assert torch.equal(made[batch.cfa_B3SS > 0.5], batch.target_B3SS[batch.cfa_B3SS > 0.5])
+    assert torch.equal(model(4 * batch.mosaic_B1SS, batch.cfa_B3SS), 4 * made)
+
+
+@pytest.mark.parametrize("arch", ["plain", "packed3", "unet"])
+def test_a_picture_does_not_depend_on_its_batch_and_no_layer_keeps_statistics(arch: str) -> None:
+    """Pitfall: batch normalisation with batches of two."""
+    model = _wild(Demosaicer(arch, 8, 5)).train()
+    batch = _seen(_light(count=3))
+    alone = model(batch.mosaic_B1SS[:1], batch.cfa_B3SS[:1])
+    assert torch.allclose(model(*seen_by(batch))[:1], alone, atol=1e-5)
+    assert not any(isinstance(layer, nn.modules.batchnorm._NormBase) for layer in model.modules())
+
+
+def test_before_training_the_network_is_its_interpolation() -> None:
+    batch = _seen(_light())
+    for base in ("nc", "nc_diff"):
+        assert torch.equal(Demosaicer(base=base)(*seen_by(batch)), interpolated(*seen_by(batch), base))
+
+
+def test_interpolation_of_flat_colour_is_exact() -> None:
+    """Closed form: a mean of equal samples. At the border too, for nothing beyond it counts."""
+    flat = torch.tensor([0.2, 0.7, 0.4]).view(1, 3, 1, 1).expand(1, 3, 30, 33)
+    for base in ("nc", "nc_diff"):
+        assert torch.allclose(interpolated(cfa.mosaic(flat), cfa.masks(30, 33)[None], base), flat, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["plain", "packed3"])
+def test_the_correction_comes_alive_within_fifty_steps(arch: str) -> None:
+    """Pitfall: a residual that dies scores exactly its interpolation and looks like a result."""
+    task = XTrans(arch=arch)
+    model = _trained_a_little(task, 50)
+    batch = task._crops(4, 48, _rng(1))
+    correction = model(*seen_by(batch)) - interpolated(*seen_by(batch), task.base)
+    missing = batch.cfa_B3SS < 0.5
+    assert float((correction[missing].abs() > 1e-4).float().mean()) > 0.5
+
+
+def test_a_score_that_never_moves_is_a_no_go() -> None:
+    def alive(values: list[float]) -> str:
+        history = tuple({"psnr_lin": value} for value in values)
+        return next(c.status for c in checks(Evidence("preflight", history=history), "") if "alive" in c.name)
+
+    assert alive([28.77] * 6) == "no-go"
+    assert alive([28.77, 29.5, 30.1, 30.2]) == "go"
+
+
+# -- the best linear filter ------------------------------------------------------------------------------------------
+def test_a_filter_that_learns_from_an_interpolation_at_its_own_phase_becomes_it() -> None:
+    """Pitfall: a teacher at the same phase is a ceiling. Normalised convolution is linear with 7 x 7 taps, so the best
+    linear filter for its output is itself, to 0.01 dB against the truth."""
+    crops = [_smooth(_light(60, 60), seed) for seed in range(6)]
+    pairs = [(cfa.mosaic(rgb)[0], interpolated(cfa.mosaic(rgb), cfa.masks(60, 60)[None], "nc")[0]) for rgb in crops]
+    learned = lmmse.filtered(cfa.mosaic(crops[0]), lmmse.filter_of(pairs, ridge=1e-9))
+    taught = pairs[0][1]
+    inside = (slice(None), slice(None), slice(6, -6), slice(6, -6))
+    decibels = [_psnr(rgb[inside], crops[0][inside]) for rgb in (learned, taught[None])]
+    assert decibels[0] == pytest.approx(decibels[1], abs=0.01)
+
+
+def test_the_linear_filter_keeps_flat_colour_and_beats_interpolation_on_what_it_has_not_seen() -> None:
+    kernel = baseline.linear_filter(2, None, RAW)
+    grey = torch.full((1, 3, 30, 30), 0.3)
+    assert torch.allclose(lmmse.filtered(cfa.mosaic(grey), kernel), grey, atol=1e-4)
+    batch = next(XTrans().batches("val", CHEAP, 24, _rng()))
+    linear, plain = (loss.tile_scores(rgb, batch)["psnr_lin"].mean() for rgb in (
+        lmmse.filtered(batch.mosaic_B1SS, kernel), interpolated(*seen_by(batch), "nc")))  # fmt: skip
+    assert linear > plain + 1
+
+
+# -- the loss --------------------------------------------------------------------------------------------------------
+def test_gradient_and_chroma_terms_see_what_they_are_named_after() -> None:
+    """Closed forms: a ramp of slope 0.1 has gradient 0.1; grey detail has no chroma; flat colour no fine chroma."""
+    ramp = 0.1 * torch.arange(20.0).expand(1, 3, 20, 20)
+    found = loss.gradients(ramp)
+    assert torch.allclose(found[:, 0], torch.tensor(0.1), atol=1e-6)
+    assert torch.allclose(found[:, 1], torch.tensor(0.0), atol=1e-6)
+    grey = torch.rand(1, 1, 20, 20).expand(1, 3, 20, 20)
+    assert float(loss.high_chroma(grey).abs().max()) < 2e-3  # the weights of BT.601 sum to 0 within 0.001
+    flat = torch.tensor([0.9, 0.1, 0.2]).view(1, 3, 1, 1).expand(1, 3, 20, 20)
+    assert float(loss.high_chroma(flat).abs().max()) < 1e-6
+    assert float(loss.high_chroma(_light()).abs().mean()) > 0.05
+
+
+def test_the_loss_is_not_blind_above_white_and_not_to_the_border() -> None:
+    target = torch.full((1, 3, 48, 48), 3.0)
+    wrong = target.clone()
+    wrong[..., 20:30, 20:30] = 2.0
+    for space in loss.SPACES:
+        assert float(loss.terms(wrong, target, loss.Weights(space=space))["l1"]) > 0.01
+    border = target.clone()
+    border[..., : loss.CUT, :] = 0.0
+    assert float(loss.terms(border, target, loss.Weights())["l1"]) == 0.0
+
+
+# -- scores ----------------------------------------------------------------------------------------------------------
+def _judged(made: Tensor, batch: Batch) -> dict[str, float]:
+    return loss.judged(lambda given: made if given is batch else given.target_B3SS, [batch], probes=False)
+
+
+def test_psnr_is_the_mean_of_the_tiles_decibels_and_never_that_of_a_pooled_error() -> None:
+    """Closed form: errors of 0.1 and 0.01 are 20 and 40 dB, 30 on average; pooled they would be 23."""
+    batch = _seen(torch.full((2, 3, TILE, TILE), 0.5))
+    made = batch.target_B3SS + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)
+    assert _judged(made, batch)["psnr_lin"] == pytest.approx(30.0, abs=1e-3)
+
+
+def test_the_seen_score_divides_the_sensors_gains_out_before_it_encodes() -> None:
+    """Judge: scikit-image's PSNR on balanced light encoded here."""
+    rgb = 0.1 + 0.8 * _light(TILE, TILE)
+    batch = _seen(rgb, RAW)
+    noise = 0.05 * torch.randn(rgb.shape, generator=_rng(3))
+    found = _judged(batch.target_B3SS + noise * torch.tensor(RAW).view(3, 1, 1), batch)
+    shown, wanted = (srgb_from_linear(loss.inner(x, BORDER).clamp(0, 1)).numpy() for x in (rgb + noise, rgb))
+    assert found["psnr_srgb"] == pytest.approx(peak_signal_noise_ratio(wanted, shown, data_range=1.0), abs=1e-3)
+
+
+def test_an_error_above_white_counts_in_the_linear_score() -> None:
+    """Closed form: 2 instead of 3 is an error of 1, 0 dB; clipped first it would be none."""
+    batch = _seen(torch.full((1, 3, TILE, TILE), 3.0))
+    found = _judged(torch.full_like(batch.target_B3SS, 2.0), batch)
+    assert found["psnr_lin"] == pytest.approx(0.0, abs=1e-4)
+    assert found["psnr_srgb"] == pytest.approx(100.0)
+
+
+def test_similarity_is_that_of_values_up_to_one_and_not_up_to_what_a_tile_holds() -> None:
+    """Judge: torchmetrics with data_range 1, on a dark tile."""
+    rgb = 0.01 * _light(TILE, TILE)
+    batch = _seen(rgb)
+    made = (rgb + 0.002 * torch.randn(rgb.shape, generator=_rng(1))).clamp(min=0)
+    shown, wanted = (srgb_from_linear(loss.inner(x, BORDER)) for x in (made, rgb))
+    expected = structural_similarity_index_measure(torch.nn.functional.pad(shown, (5,) * 4, mode="reflect"),
+                                                   torch.nn.functional.pad(wanted, (5,) * 4, mode="reflect"),
+                                                   data_range=1.0)  # fmt: skip
+    assert _judged(made, batch)["ssim_srgb"] == pytest.approx(float(expected), abs=0.02)
+
+
+def test_the_border_of_a_tile_is_not_judged() -> None:
+    batch = _seen(_light(TILE, TILE, 2))
+    spoiled = batch.target_B3SS.clone()
+    spoiled[..., :BORDER, :] = 9.0
+    spoiled[..., -BORDER:] = -9.0
+    assert _judged(spoiled, batch) == _judged(batch.target_B3SS.clone(), batch)
+
+
+@pytest.mark.parametrize(("amplitude", "low", "high"), [(0.0, -2.0, 2.0), (2e-3, 4.0, 7.0), (2e-2, 20.0, 40.0)])
+def test_a_planted_grid_stands_out_of_the_spectrum_and_only_in_its_even_bins(amplitude: float, low: float,
+                                                                            high: float) -> None:  # fmt: skip
+    """Planted: errors that are locked to the colour of each pixel, in noise of 0.005."""
+    noise = 5e-3 * torch.randn(16, 3, 48, 48, generator=_rng())
+    grid = amplitude * (cfa.masks(48, 48) - cfa.masks(48, 48).mean((1, 2), keepdim=True))
+    even, odd = spectrum.grid_db(spectrum.power(noise + 2 * grid))
+    assert low <= even <= high
+    assert abs(odd) < 1.5
+
+
+def test_a_raw_mosaic_taken_for_a_picture_has_a_grid_far_above_any_gate() -> None:
+    batch = next(XTrans().batches("val", CHEAP, 24, _rng()))
+    made = loss.judged(lambda given: given.mosaic_B1SS.expand_as(given.target_B3SS), [batch], probes=False)
+    clean = loss.judged(lambda given: interpolated(*seen_by(given), "nc"), [batch], probes=False)
+    assert made["grid_even_db"] > 15
+    assert abs(clean["grid_even_db"]) < 2
+    assert made["grid_fold"] > 10 * clean["grid_fold"]
+
+
+def test_fold_is_the_errors_mean_at_each_place_of_the_tile() -> None:
+    tile = torch.randn(3, 6, 6, generator=_rng())
+    assert torch.allclose(spectrum.fold(tile.repeat(1, 8, 8)[None])[0].float(), tile, atol=1e-6)
+
+
+def test_a_network_is_judged_through_the_other_sensor_too() -> None:
+    """Pitfall: a white balance that it has not met puts a 6 x 6 grid into a network's pictures, and in-domain scores
+    do not show it. Planted: a method that is right for one sensor and has a grid through the other."""
+    batch = next(XTrans().batches("val", replace(CHEAP, val=8), 8, _rng()))
+
+    def demosaic(given: Batch) -> Tensor:
+        foreign = (given.gain_B3 - torch.tensor(BALANCED)).abs().max() < 1e-6
+        noise = 1e-3 * torch.randn(given.target_B3SS.shape, generator=_rng())
+        return given.target_B3SS + noise + (0.02 * given.cfa_B3SS if foreign else 0)
+
+    found = loss.judged(demosaic, [batch], probes=True)
+    assert found["grid_even_db"] < 3
+    assert found["offdomain_grid_db"] > 10
+
+
+def test_a_method_that_clips_loses_its_headroom_and_one_that_does_not_keeps_it() -> None:
+    batch = next(XTrans().batches("val", CHEAP, 24, _rng()))
+    kept = loss.judged(lambda given: interpolated(*seen_by(given), "nc"), [batch], probes=True)
+    clipped = loss.judged(lambda given: interpolated(*seen_by(given), "nc").clamp(max=1), [batch], probes=True)
+    assert 0.97 <= kept["hdr_headroom"] <= 1.03
+    assert kept["scale_error"] < 1e-6
+    assert clipped["hdr_headroom"] < 0.9
+    assert clipped["hdr_lost"] > 0.5
+    verdicts = {c.name: c.status for c in checks(Evidence("preflight", scores=clipped), "")}
+    assert verdicts["light above white is kept"] == "no-go"
+
+
+def test_sharpness_is_one_for_the_truth_and_less_where_it_was_blurred() -> None:
+    batch = _seen(_light(TILE, TILE, 2))
+    blurred = torch.nn.functional.avg_pool2d(batch.target_B3SS, 3, stride=1, padding=1)
+    assert _judged(batch.target_B3SS.clone(), batch)["sharpness_ratio"] == pytest.approx(1.0)
+    assert _judged(blurred, batch)["sharpness_ratio"] < 0.5
+
+
+# -- patterns --------------------------------------------------------------------------------------------------------
+def test_thirteen_kinds_of_pattern_are_light_and_the_same_at_every_call() -> None:
+    assert len(torture.KINDS) == 13
+    patterns = [torture.pattern(number, 48) for number in range(26)]
+    for number, rgb in enumerate(patterns):
+        assert rgb.shape == (3, 48, 48)
+        assert 0 <= float(rgb.min()) <= float(rgb.max()) <= 1
+        assert float(rgb.var()) > 1e-4, number
+        assert torch.equal(rgb, torture.pattern(number, 48))
+    assert len({rgb.numpy().tobytes() for rgb in patterns}) == 26
+
+
+def test_patterns_that_judge_are_never_trained_on() -> None:
+    assert loss.EACH_TORTURE * len(torture.KINDS) < torture.TRAIN_FROM
+
+
+# -- the task --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("arch", "resnet", "one of plain, packed3, unet"), ("base", "dht", "one of none, nc, nc_diff"),
+    ("width", 0, "at least 1"), ("stops", -1.0, "at least 0"), ("gain", (1.0, 0.0, 1.0), "three numbers above 0"),
+])  # fmt: skip
+def test_a_field_that_cannot_be_is_refused_by_name(field: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"task.{field} must be {message}"):
+        XTrans(**{field: value})
+
+
+def test_a_size_below_what_the_loss_needs_is_refused() -> None:
+    with pytest.raises(ValueError, match="size must be at least 24"):
+        next(XTrans().batches("train", replace(TINY, size=12), 4, _rng()))
+
+
+def test_four_crops_are_learned_far_beyond_their_interpolation() -> None:
+    """The proof that preflight asks for, shortened: 100 steps gain 4 dB and more; untrained it is 0."""
+    task = XTrans()
+    batch = task._crops(4, 48, _rng())
+    assert float(loss.tile_scores(task.model()(*seen_by(batch)), batch)["lead_db"].abs().max()) == 0.0
+    made = _trained_a_little(task, 100)(*seen_by(batch))
+    assert float(loss.tile_scores(made, batch)["lead_db"].mean()) > 4
+
+
+def test_missing_demosaicers_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline.raf, "installed", lambda: False)
+    monkeypatch.setattr(baseline.gharbi, "installed", lambda: False)
+    names = set(XTrans().methods())
+    assert names == {"normalised convolution", "colour differences", "best linear filter 7x7"}
+    found = {check.name: check for check in XTrans().checks(Evidence("preflight"))}
+    assert found["every demosaicer to compare with"].status == "caution"
+    assert "hpo[raw]" in found["every demosaicer to compare with"].seen
+
+
+def test_smoke_is_the_cheapest_tier_and_has_a_block_for_the_grid() -> None:
+    scores = XTrans().score(XTrans().model(), list(XTrans().batches("val", SMOKE, 4, generator("x"))))
+    assert {"psnr_lin", "grid_even_db", "torture_psnr", "offdomain_grid_db", "hdr_headroom"} <= set(scores)
+    assert all(math.isfinite(value) for value in scores.values())
+
+
+def _wild(model: nn.Module) -> nn.Module:
+    """Every layer of a size that matters, the last one too."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=_rng()))
+    return model
+
+
+def _smooth(rgb: Tensor, seed: int) -> Tensor:
+    noise = torch.rand(rgb.shape, generator=_rng(seed))
+    return torch.nn.functional.avg_pool2d(noise, 5, stride=1, padding=2, count_include_pad=False)
+
+
+def _psnr(made: Tensor, target: Tensor) -> float:
+    return float(-10 * torch.log10(((made - target) ** 2).mean()))
