@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo.patience import Halted, disk_full, patiently
+from hpo.patience import Halted, cause, disk_full, patiently
 
 KEEP = 2  # a damaged newest one falls back to the one before
 ROOM = 2**28  # bytes that a view may span beyond its file: a buffer may be one number, expanded
@@ -98,14 +98,16 @@ def newest(folder: Path) -> dict[str, Any] | None:
 
 def _state(path: Path, content: bytes) -> dict[str, Any]:
     """Runs no code of the file's, and takes no more memory than `content` does: torch.save compresses nothing."""
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise ValueError(f"{path} is no checkpoint")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(item.file_size for item in archive.infolist()) > len(content):
-            raise ValueError(f"{path} is larger than its file: it is compressed, which none of ours is")
-    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(item.file_size for item in archive.infolist())
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu") if size <= len(content) else {}
+    except Exception as error:  # whatever a file that is not ours makes the readers stumble over
+        raise ValueError(f"{path} is no checkpoint: {cause(error)}") from error
+    if size > len(content):
+        raise ValueError(f"{path} is larger than its file: it is compressed, which none of ours is")
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is no checkpoint")
+        raise ValueError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
     if any(tensor.numel() * tensor.element_size() > len(content) + ROOM for tensor in _tensors(state)):
         raise ValueError(f"{path} is larger than its file: a tensor in it claims more elements than it has")
     return state

@@ -25,9 +25,12 @@ def record(event: str, **fields: Any) -> None:
     line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, "pid": os.getpid(),
             "host": platform.node(), **fields}  # fmt: skip
     try:
-        descriptor = os.open(_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        descriptor = os.open(_log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())  # one write: lines of several processes do not mix
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # a full disk took half a line
+            text = "\n" * torn + json.dumps(line) + "\n"
+            os.write(descriptor, text.encode())  # one write: lines of several processes do not mix
         finally:
             os.close(descriptor)
     except OSError:

@@ -103,10 +103,14 @@ def load_winner(folder: Path) -> Model:
 
 
 def rebuild(card: Mapping[str, Any], weights: bytes) -> Model:
-    """The task that a card describes, and its model with these weights."""
+    """The task that a card describes, and its model with these weights. Raises ValueError where it names no task: a
+    card may come from anywhere, and calls nothing else."""
     module, _, name = card["task"].partition(":")
     given = {key: _tuples(value) for key, value in card["fields"].items()}
-    task = getattr(importlib.import_module(module), name)(**given)
+    kind = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise ValueError(f"{CARD}: must name a task, as module:Class; got {card['task']!r}")
+    task = kind(**given)
     model = task.model()
     model.load_state_dict(safetensors.torch.load(weights))
     return Model(task, model.eval())

@@ -62,7 +62,7 @@ def write_asked(folder: Path, asked: Asked) -> None:
 def asked_of(folder: Path) -> Asked | None:
     """What was asked of a trial; None where that was not written, or the file is damaged."""
     record = _read(folder / "trial.json")
-    return None if record is None or set(record) != set(Asked.__dataclass_fields__) else Asked(**record)
+    return Asked(**record) if record is not None and _holds(record, _ASKED) else None
 
 
 def write_outcome(folder: Path, outcome: Outcome, inputs: str) -> None:
@@ -81,11 +81,16 @@ def outcome_in(folder: Path, inputs: str | None = None) -> Outcome | None:
 
 
 def _outcome(record: dict[str, Any]) -> Outcome | None:
-    if set(record) != set(_KINDS) or any(not _is(record[name], kind) for name, kind in _KINDS.items()):
+    if not _holds(record, _OUTCOME) or record["state"] not in get_args(State):
         return None
-    if record["state"] not in get_args(State) or (record["state"] == "complete" and record["value"] is None):
+    value = record["value"]
+    if (value is None and record["state"] == "complete") or (value is not None and not math.isfinite(value)):
         return None
     return Outcome(**{**record, "history": tuple(record["history"]), "units": tuple(record["units"])})
+
+
+def _holds(record: dict[str, Any], kinds: dict[str, Any]) -> bool:
+    return set(record) == set(kinds) and all(_is(record[name], kind) for name, kind in kinds.items())
 
 
 def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
@@ -94,7 +99,8 @@ def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_ASKED: dict[str, type | tuple[type, ...]] = {"number": int, "params": dict, "attributes": dict, "identity": dict}
+_OUTCOME: dict[str, type | tuple[type, ...]] = {
     "state": str, "value": (float, type(None)), "epochs": int, "best_epoch": int, "seconds": (float, int),
     "scores": dict, "history": tuple, "reason": str, "memory": bool, "traceback": str, "test": dict, "units": tuple,
     "chosen": dict, "tried": dict,
@@ -140,7 +146,9 @@ def _difference(trial: FrozenTrial, folder: Path) -> str:
     value = trial.value if outcome.state == "complete" else outcome.value
     if (trial.state, value) != (STATES[outcome.state], outcome.value):
         return f"{trial.state.name} {trial.value} in the storage, and {outcome.state} {outcome.value} in its folder"
-    return ""
+    reported = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
+    curve = [epoch["best"] for epoch in outcome.history]  # the pruner compares others with it
+    return f"its folder has another curve: {curve}, not {reported}" if reported[: len(curve)] != curve else ""
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

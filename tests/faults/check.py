@@ -1,8 +1,8 @@
-"""The invariants of a study, read by a fresh process that shares no code with hpo: `python check.py FOLDER TRIALS`.
+"""The invariants of a study, read by a process that shares no code with hpo: `python check.py FOLDER TRIALS [URL]`.
 
-Prints a JSON list of violations. The numbers are those of the promises: I2 numbers dense and a folder each, I4 the
-storage says what the folders say, I5 nothing left running, I6 progress never goes back, I9 the budget is exact,
-I10 the database is sound, I11 nothing is left lying about, I12 the log can be read.
+Prints a JSON list of violations. The numbers are those of the promises: I1 what was acknowledged is there, I2 numbers
+dense and a folder each, I4 the storage says what the folders say, I5 nothing left running, I6 progress never goes
+back, I9 the budget is exact, I10 the database is sound, I11 nothing is left lying about, I12 the log can be read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 Query = Callable[[str], list[tuple[Any, ...]]]
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
 def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
@@ -28,9 +29,26 @@ def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
             for path in folder.glob(pattern)]  # fmt: skip
     if left:
         yield f"I11 left behind: {left}"
-    for line in (folder / "events.log").read_text().splitlines():
-        if not json.loads(line).get("event"):
-            yield f"I12 no event: {line}"
+    yield from _logged(folder, {"sweep": rows(query, name), "promotion": promoted})
+
+
+def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Iterator[str]:
+    """I1: a trial whose end was logged, which is after its record was written, has ended so."""
+    ended: dict[tuple[str, int], str] = {}
+    for line in (folder / "events.log").read_text(errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            if not line.startswith('{"at'):  # but for the half of a line that a full disk leaves
+                yield f"I12 no event: {line}"
+            continue
+        if event["event"] == "end":
+            ended["promotion" if event["study"].endswith(".promotion") else "sweep", event["trial"]] = event["state"]
+    for (kind, number), state in ended.items():
+        row = stored[kind].get(number)
+        failed = row and row["state"] == "FAIL" and "died" in row["attributes"].get("reason", "")
+        if row is None or not (row["state"] == STATES[state] or failed):
+            yield f"I1 {kind} {number} ended {state} by the log, and is {row and row['state']}"
 
 
 def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
@@ -78,8 +96,7 @@ def _of_trial(row: dict[str, Any], folder: Path, *, promoted: bool) -> Iterator[
     if outcome is None or asked is None:
         yield "I4 the folder has no whole record"
         return
-    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
-    if states[outcome["state"]] != row["state"]:
+    if STATES[outcome["state"]] != row["state"]:
         yield f"I4 {row['state']} in the storage, {outcome['state']} in the folder"
     history = outcome["history"]
     if [epoch["epoch"] for epoch in history] != list(range(len(history))):
@@ -109,7 +126,12 @@ def sqlite_query(path: Path) -> Query:
     return lambda text: connection.execute(text).fetchall()
 
 
-def main(folder: Path, trials: int) -> list[str]:
+def main(folder: Path, trials: int, url: str = "") -> list[str]:
+    if url:
+        import psycopg
+
+        with psycopg.connect(url) as connection:
+            return list(violations(folder, trials, lambda text: connection.execute(text).fetchall()))
     query = sqlite_query(folder / "study.db")
     found = [f"I10 {row}" for check in ("integrity_check", "foreign_key_check") for row in query(f"PRAGMA {check}")
              if row != ("ok",)]  # fmt: skip
@@ -117,4 +139,4 @@ def main(folder: Path, trials: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])))

@@ -23,7 +23,7 @@ from hpo.study import Median, StudySpec
 from hpo.sweep import sweep
 from hpo.task import Fidelity, Moment, Split
 from tests.faults import check
-from tests.faults.processes import code_of, forked_workers, start, until
+from tests.faults.processes import alive, code_of, forked_workers, start, until
 from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
@@ -123,8 +123,23 @@ def asked(folder: Path, number: int) -> dict:
 def events(folder: Path, name: str) -> list[dict]:
     if not (folder / "events.log").exists():
         return []
-    return [line for line in map(json.loads, (folder / "events.log").read_text().splitlines())
-            if line["event"] == name]  # fmt: skip
+    return [line for line in map(_parsed, (folder / "events.log").read_text(errors="replace").splitlines())
+            if line.get("event") == name]  # fmt: skip
+
+
+def _parsed(line: str) -> dict:
+    """Half a line, that a full disk has left, is none."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
+
+
+def at_work(folder: Path) -> list[int]:
+    """The processes that train at the moment."""
+    ended = {event["trial"]: event["at"] for event in events(folder, "end")}
+    return [event["pid"] for event in events(folder, "start")
+            if event["trial"] not in ended and alive(event["pid"])]  # fmt: skip
 
 
 def each_as_undisturbed(study: StudySpec, folder: Path) -> None:

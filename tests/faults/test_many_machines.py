@@ -26,7 +26,7 @@ from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, start, until
 from tests.faults.servers import PASSWORD, Dask, Postgres
 from tests.faults.slow import study as slow
-from tests.faults.studies import Victim, asked, each_as_undisturbed, events, victims
+from tests.faults.studies import Victim, asked, at_work, each_as_undisturbed, events, victims
 
 LACKING = servers.missing()
 if LACKING:
@@ -75,13 +75,6 @@ def coordinator(study, folder: Path, server: Postgres, cluster: Dask) -> int:
 
 def checked(folder: Path, trials: int, server: Postgres) -> None:
     assert list(check.violations(folder, trials, server.query)) == []
-
-
-def at_work(folder: Path) -> list[int]:
-    """The processes that train at the moment."""
-    ended = {event["trial"]: event["at"] for event in events(folder, "end")}
-    return [event["pid"] for event in events(folder, "start")
-            if event["trial"] not in ended and alive(event["pid"])]  # fmt: skip
 
 
 def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(

@@ -1,0 +1,19 @@
+"""The studies that the soak sweeps and promotes by the command line: its environment says which."""
+
+import os
+from dataclasses import replace
+
+from hpo.space import choose
+from hpo.study import StudySpec
+from tests.faults.studies import Victim, victims
+
+DEEDS = {"": {}, "die": {"task.deed": choose("", "die")}, "hang": {"task.deed": choose("", "hang")}}
+
+
+def soaked(seed: int, deed: str) -> StudySpec:
+    """Eight trials; with a deed, some of them do it."""
+    study = victims(name="soaked", task=Victim(pace=0.04), trials=8, keep=1, seeds=1, seed=seed)
+    return replace(study, space={**study.space, **DEEDS[deed]})
+
+
+study = soaked(int(os.environ.get("SOAK_SEED", 0)), os.environ.get("SOAK_DEED", ""))
