@@ -117,8 +117,12 @@ def is_orphan(trial: optuna.trial.FrozenTrial, running: Collection[int]) -> bool
 
 def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
     """Tell the outcome, with what a reader or the sampler should know beside it. Once: again is no error."""
-    if trial.storage.get_trial(trial._trial_id).state.is_finished():
+    stored = trial.storage.get_trial(trial._trial_id)
+    if stored.state.is_finished():
         return
+    for epoch in outcome.history:  # in a storage that was made anew, a result that was there has not been reported
+        if epoch["epoch"] not in stored.intermediate_values:
+            trial.report(epoch["best"], epoch["epoch"])
     attributes = {"scores": _finite(outcome.scores), "epochs": outcome.epochs, "best_epoch": outcome.best_epoch,
                   "seconds": outcome.seconds, "reason": outcome.reason}  # fmt: skip
     for key, value in attributes.items():

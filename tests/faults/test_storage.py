@@ -243,6 +243,21 @@ def test_a_folder_that_was_removed_is_trained_again_after_a_rebuild(finished: Pa
     each_as_undisturbed(study, finished)
 
 
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_result_whose_question_was_lost_is_in_a_rebuilt_storage_with_all_its_reports(
+    finished: Path, number: int
+) -> None:
+    """The default is asked again as it was, and its result is found; others are drawn anew and trained."""
+    (finished / "sweep" / f"{number:04d}" / "trial.json").write_bytes(b"{")
+    with pytest.raises(Damaged, match=f"trial {number}: its folder has no whole trial.json"):
+        swept(victims(trials=6), finished)
+    rebuild(victims(trials=6), RunFolder(finished), identity(victims(trials=6)))
+    for _ in range(2):
+        swept(victims(trials=6), finished)
+        checked(finished, 6)
+    each_as_undisturbed(victims(trials=6), finished)
+
+
 def test_a_journal_that_a_killed_writer_left_is_rolled_back(folder: Path) -> None:
     """Kill between SQLite's write of its rollback journal and its commit, twenty times; then go on."""
     for at in range(3, 43, 2):
