@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from string import Template
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 
 from hpo import report
 from hpo.ledger.lint import promises
@@ -19,6 +20,7 @@ from hpo.ledger.reading import (
     cells,
     facts,
     files,
+    interval_of,
     last_change,
     newest_first,
     plan,
@@ -27,9 +29,11 @@ from hpo.ledger.reading import (
     rankings,
 )
 from hpo.ledger.record import HEADINGS, STATUSES, Record
-from hpo.report.markup import Cell, Section, badge, folded, numeric, section, text_of, words
+from hpo.ledger.verdicts import proposed
+from hpo.report.markup import Cell, Section, badge, block, folded, section, text_of, words
 from hpo.report.markup import table as html_table
 from hpo.report.palette import css
+from hpo.statistics import Interval
 from hpo.wording import count
 
 BADGES = {"planned": "skip", "wip": "open", "analysis": "caution", "success": "go", "failed": "no-go"}
@@ -73,24 +77,48 @@ def _sections(records: Sequence[Record], folder: str, runs: str) -> Iterator[Sec
 
 
 def _dashboard(ranking: Ranking) -> str:
-    rows = []
-    for record in ranking.rows:
-        name, _, *rest = cells(record)
-        shown = [words(text, "name") if index in (0, 7) else numeric(None, text) for index, text in enumerate(rest)]
-        rows.append([Cell(_link(record), value=name), Cell(_status(record), "name"), *shown])
-    return f'<div class="block"><h3>{text_of(ranking.title)}</h3>' + html_table(
-        HEADS, rows, name=ranking.title, numbers=(*HEADS[3:9],)) + "</div>"  # fmt: skip
+    leads = {index: [interval_of(record.part("promotion").get(key)) for record in ranking.rows]
+             for index, key in ((4, "lead_over_default"), (5, "lead_over_baseline"))}  # fmt: skip
+    reach = {index: max((max(-one.low, one.high) for one in known if one), default=0.0)
+             for index, known in leads.items()}  # fmt: skip
+    rows: list[list[Cell | str]] = []
+    for number, record in enumerate(ranking.rows):
+        shown: list[Cell | str] = [Cell(_link(record)), Cell(_status(record), "name")]
+        for index, text in list(enumerate(cells(record)))[2:]:
+            drawn = _whisker(leads[index][number], reach[index]) if index in leads else ""
+            shown.append(Cell(text_of(text) + drawn, "name" if index in (2, 7, 9) else "num"))
+        rows.append(shown)
+    return block(ranking.title, html_table(HEADS, rows, name=ranking.title, numbers=(*HEADS[3:7], HEADS[8])))
+
+
+def _whisker(lead: Interval | None, reach: float) -> str:
+    """A lead and its range beside zero, on the scale of its column."""
+    if lead is None or not 0 < reach < float("inf"):
+        return ""
+    low, mean, high = (60 + 55 * one / reach for one in (lead.low, lead.mean, lead.high))
+    colour = f"var(--{'good' if lead.low > 0 else 'bad' if lead.high < 0 else 'soft'})"
+    return (f'<br><svg width="120" height="12" aria-hidden="true"><path d="M60 0v12" stroke="var(--axis)"/>'
+            f'<path d="M{low:.1f} 6H{high:.1f}" stroke="{colour}" stroke-width="2"/>'
+            f'<circle cx="{mean:.1f}" cy="6" r="3.5" fill="{colour}"/></svg>')  # fmt: skip
 
 
 def _article(record: Record, folder: str, runs: str) -> str:
-    known = html_table(("", ""), [[key, words(value)] for key, value in facts(record)], name=f"Facts of {record.id}")
+    known = html_table(("Fact", "Recorded"), [[key, words(value)] for key, value in facts(record)],
+                       name=f"Facts of {record.id}")  # fmt: skip
     found = {"record": f"{folder}/{record.id}.md", **files(record, runs)}
     links = ", ".join(f'<a href="{text_of(path)}">{text_of(name)}</a>' for name, path in found.items())
     prose = "".join(f"<h4>{heading}</h4>{PROSE.render(text)}" for heading in HEADINGS
                     if (text := record.section(heading)))  # fmt: skip
     return (f'<article class="box exhibit" id="{record.id}"><h3>{record.id} {_status(record)}</h3>'
-            f'<p>{text_of(record.title)}</p>{prose}<p class="muted">Files: {links}</p>'
+            f'<p>{text_of(record.title)}</p>{_judged(record)}{prose}<p class="muted">Files: {links}</p>'
             f'{folded("What the harness knows", known)}</article>')  # fmt: skip
+
+
+def _judged(record: Record) -> str:
+    """The verdict, and before a person has concluded, what the harness would say."""
+    sentence = record.part("promotion").get("sentence")
+    would = f" The harness would say: {proposed(record)}." if record.status == "analysis" else ""
+    return f'<p class="lead">{text_of(f"{sentence}{would}")}</p>' if sentence else ""
 
 
 def _status(record: Record) -> str:
@@ -104,9 +132,14 @@ def _link(record: Record) -> str:
 def _prose() -> MarkdownIt:
     """Markdown without HTML and without pictures, whose headings stay below the page's."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    parser.core.ruler.push("headings", lambda state: [setattr(one, "tag", "h5") for one in state.tokens
-                                                      if one.type.startswith("heading_")])  # fmt: skip
+    parser.core.ruler.push("headings", _below)
     return parser
+
+
+def _below(state: StateCore) -> None:
+    for token in state.tokens:
+        if token.type.startswith("heading_"):
+            token.tag = "h5"
 
 
 PROSE = _prose()

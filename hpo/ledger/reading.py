@@ -52,7 +52,7 @@ def _title(record: Record, key: tuple[str, ...]) -> str:
     if key == ("2",):
         return "Without a result"
     identity = record.part(result(record).stage) if key[0] == "0" else record.part("identity")
-    where = "on test, at full fidelity" if key[0] == "0" else "on validation, at the cheap fidelity; not promoted"
+    where = "on test, at full fidelity" if key[0] == "0" else "on validation, at the cheap fidelity; no verdict"
     return (f"{label(key[1])}, {better(key[2])}, {where} (data {identity.get('data')}, "
             f"fidelity {identity.get('fidelity')})")  # fmt: skip
 
@@ -77,23 +77,25 @@ def result(record: Record) -> Result:
         return Result("", None, NOT_APPLICABLE)
     promotion, sweep = record.part("promotion"), record.part("sweep")
     if "winner" in promotion:
-        test = promotion.get("test")
-        return Result("promotion", _mean(test), measured(test))
+        test = interval_of(promotion.get("test"))
+        return Result("promotion", test.mean if test else None, measured(promotion.get("test")))
     best = sweep.get("best", NOT_RUN)
     return Result("sweep", finite(best), measured(best))
 
 
 def measured(value: Any, *, signed: bool = False) -> str:
     """A score, an interval, or one of the three words for what is missing."""
-    if isinstance(value, list) and len(value) == 3 and all(finite(one) is not None for one in value):
-        return interval(Interval(*value), signed=signed)
+    if known := interval_of(value):
+        return interval(known, signed=signed)
     if finite(value) is not None:
         return score(value)
     return str(value) if value in (NOT_RUN, NOT_MEASURED, NOT_APPLICABLE) else NOT_MEASURED
 
 
-def _mean(value: Any) -> float | None:
-    return finite(value[0]) if isinstance(value, list) and value else finite(value)
+def interval_of(value: Any) -> Interval | None:
+    """A mean with its range, where the record has one."""
+    whole = isinstance(value, list) and len(value) == 3 and all(finite(one) is not None for one in value)
+    return Interval(*value) if whole else None
 
 
 def cells(record: Record) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ def cells(record: Record) -> tuple[str, ...]:
     return (record.id, f"{MARKS[record.status]} {record.status}", str(record.part("study").get("state", missing)),
             result(record).shown, measured(promotion.get("lead_over_default", missing), signed=True), against,
             str(promotion.get("seeds", missing)), trials or missing, duration(sum(seconds)) if seconds else missing,
-            str(record.part("identity").get("code", missing)))  # fmt: skip
+            str(record.part("identity").get("code", missing))[:7])  # fmt: skip
 
 
 def facts(record: Record) -> Iterator[tuple[str, str]]:
