@@ -44,7 +44,7 @@ class Figures:
     commands: int = 0
     faults: Counter = field(default_factory=Counter)
     violations: Counter = field(default_factory=Counter)
-    recovered_s: list[float] = field(default_factory=list)
+    recovered_s: dict[str, list[float]] = field(default_factory=dict)  # by mode; of commands that were repeated
     said: float = field(default_factory=time.monotonic)
 
     def say(self, *, now: bool = False) -> None:
@@ -57,10 +57,10 @@ class Figures:
               f"recovery {self._recovery()}; faults/violations by kind: {kinds}", flush=True)  # fmt: skip
 
     def _recovery(self) -> str:
-        if len(self.recovered_s) < 2:
-            return "not seen"
-        return (f"median {statistics.median(self.recovered_s):.2f} s, p95 "
-                f"{statistics.quantiles(self.recovered_s, n=20)[-1]:.2f} s of {len(self.recovered_s)}")  # fmt: skip
+        return "; ".join(
+            f"{mode}: median {statistics.median(seconds):.2f} s, p95 {statistics.quantiles(seconds, n=20)[-1]:.2f} s of "
+            f"{len(seconds)}" for mode, seconds in sorted(self.recovered_s.items()) if len(seconds) > 1
+        )  # fmt: skip
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Soak:
             self.figures.commands += 1
             while alive(one.pid):
                 if waiting and one.progress() - before:
-                    self.figures.recovered_s.append(time.monotonic() - started)
+                    self.figures.recovered_s.setdefault(one.mode, []).append(time.monotonic() - started)
                     waiting = False
                 if faults and one.progress() - before and one.rng.random() < 0.05:
                     faults -= self.strike(one, one.rng.choice(WHILE_IT_RUNS[one.mode]), struck)
