@@ -3,7 +3,7 @@
 Only the weight file of the package demosaicnet is read; the package itself, which wants what setuptools no longer has,
 is not imported. 409,923 parameters, forty times ours, learned from far more pictures: a reference, and no rival.
 
-It wants sRGB-encoded, white-balanced values, and the tile from (2, 1) on; fed linear light it loses 2 dB.
+It wants sRGB-encoded, white-balanced values. It is all convolutions, so at which phase the picture begins is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from objectives.xtrans import cfa
 
 VERSION = "0.0.14"
 SHA256 = "3759a13296fecebae83a36a8f0c3890d8a2f7d33e5f8149ed9b76a70f8285bc7"
-PHASE = (2, 1)
 BORDER = 12  # pixels that its twelve convolutions take on each side
 _WEIGHTS = "xtrans.pth"
 
@@ -50,12 +49,8 @@ class XTransNet(nn.Module):
 def demosaiced(balanced_B1HW: Tensor) -> Tensor:
     """Linear rgb_B3HW of white-balanced mosaics at phase (0, 0), the samples kept."""
     height, width = balanced_B1HW.shape[-2:]
-    before = [_start(start) for start in PHASE]
-    padded = cfa.extended(balanced_B1HW, before[0], before[1], BORDER, BORDER)
-    seen = cfa.masks(*padded.shape[-2:], PHASE) * srgb_from_linear(padded.cpu())
-    rgb = linear_from_srgb(network()(seen))
-    top, left = (start - BORDER for start in before)
-    rgb = rgb[..., top : top + height, left : left + width]
+    padded = cfa.extended(balanced_B1HW, BORDER, BORDER, BORDER, BORDER)  # twelve is two tiles: still phase (0, 0)
+    rgb = linear_from_srgb(network()(cfa.masks(*padded.shape[-2:]) * srgb_from_linear(padded.cpu())))
     return torch.where(cfa.masks(height, width) > 0.5, balanced_B1HW.cpu(), rgb)
 
 
@@ -77,11 +72,6 @@ def network() -> XTransNet:
     model = XTransNet()
     model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
     return model.requires_grad_(False).eval()
-
-
-def _start(phase: int) -> int:
-    """Pixels to add before the first, at least BORDER, so that the picture begins at this phase."""
-    return next(count for count in range(BORDER, BORDER + cfa.SIDE) if -count % cfa.SIDE == phase)
 
 
 def _weight_file() -> Path | None:

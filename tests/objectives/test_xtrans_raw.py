@@ -1,0 +1,272 @@
+"""X-Trans: raw files through LibRaw, its demosaicers on known truth, the published network, and a user's own folder.
+
+The raw files are synthetic: DNGs of known mosaics, read by the real LibRaw. What needs the extra `raw` is skipped, and
+says so, where that is not installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hpo.task import REFERENCE
+from objectives.common.colour import srgb_from_linear
+from objectives.common.image_scores import psnr_db
+from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, gharbi, loss, raf
+from objectives.xtrans.data import TILE
+from objectives.xtrans.light import RAW, spread
+
+needs_raw = pytest.mark.skipif(not raf.installed(), reason="LibRaw is NOT tested: pip install 'hpo[raw]'")
+needs_gharbi = pytest.mark.skipif(not gharbi.installed(), reason="the published network is NOT tested: hpo[raw]")
+SIDE = 516
+WIDE = (slice(None), slice(12, -12), slice(12, -12))
+
+
+@pytest.fixture(scope="module")
+def picture() -> Tensor:
+    """The astronaut's face in balanced light, mirrored to the size of a frame."""
+    rgb = next(photo for photo in data.photos("train", down=2, folder=None) if photo.name == "astronaut").rgb_3HW
+    return torch.cat([torch.cat([rgb, rgb.flip(-1)], -1), torch.cat([rgb.flip(-2), rgb.flip(-1, -2)], -1)], -2)
+
+
+@pytest.fixture(scope="module")
+def frame(picture: Tensor) -> Tensor:
+    return torch.nn.functional.pad(picture[None], (0, SIDE - 512, 0, SIDE - 512), mode="reflect")[0]
+
+
+def _dng(path: Path, mosaic_HW: Tensor, *, black: int, white: int, gain: tuple[float, float, float]) -> Path:
+    from objectives.xtrans import dng
+
+    codes = (mosaic_HW.numpy() * (white - black) + black).round().clip(0, 65535).astype(np.uint16)
+    dng.write(path, codes, black=black, white=white, neutral=gain)
+    return path
+
+
+def _shown(rgb: Tensor) -> Tensor:
+    return srgb_from_linear(rgb.clamp(0, 1))
+
+
+def _psnr(made: Tensor, target: Tensor) -> float:
+    return float(psnr_db(made[WIDE][None], target[WIDE][None]))
+
+
+# -- raw files -------------------------------------------------------------------------------------------------------
+@needs_raw
+def test_the_black_level_is_taken_off_once(tmp_path: Path) -> None:
+    """Pitfall. Planted: a flat 0.25 over a black level of 1024; taken off twice it would be 0.183."""
+    raw = raf.read(_dng(tmp_path / "flat.dng", torch.full((SIDE, SIDE), 0.25), black=1024, white=16383, gain=RAW))
+    assert torch.allclose(raw.mosaic_1HW, torch.tensor(0.25), atol=1e-4)
+    assert raw.black == (1024.0, 1024.0, 1024.0)
+    assert raw.white == 16383.0
+    assert torch.allclose(raw.gain_3, torch.tensor(RAW), atol=1e-3)
+    developed, _ = raf.developed(tmp_path / "flat.dng", 4)
+    assert torch.allclose(developed[1], torch.tensor(0.25), atol=1e-3)
+    assert torch.allclose(developed[:, 20:-20, 20:-20].mean((1, 2)), 0.25 / torch.tensor(RAW), rtol=1e-2)
+
+
+@needs_raw
+def test_values_below_black_and_above_white_are_not_clipped(tmp_path: Path) -> None:
+    mosaic = torch.full((SIDE, SIDE), 0.5)
+    mosaic[:50], mosaic[50:100] = -0.05, 1.5
+    raw = raf.read(_dng(tmp_path / "wide.dng", mosaic, black=1024, white=16383, gain=RAW))
+    assert float(raw.mosaic_1HW.min()) == pytest.approx(-0.05, abs=1e-3)
+    assert float(raw.mosaic_1HW.max()) == pytest.approx(1.5, abs=1e-3)
+
+
+@needs_raw
+def test_a_mosaic_comes_back_as_it_was_written(tmp_path: Path, frame: Tensor) -> None:
+    """Within half a code of 14 bits, at phase (0, 0)."""
+    mosaic = cfa.mosaic(frame * spread(torch.tensor(RAW)))[0]
+    raw = raf.read(_dng(tmp_path / "a.dng", mosaic, black=1024, white=16383, gain=RAW))
+    assert torch.allclose(raw.mosaic_1HW[0], mosaic, atol=0.51 / (16383 - 1024))
+
+
+@needs_raw
+def test_a_bayer_file_and_no_raw_file_are_errors_that_name_the_file(tmp_path: Path) -> None:
+    import tifffile
+
+    bayer = tmp_path / "bayer.dng"
+    tags = [(33421, 3, 2, (2, 2), True), (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+            (50706, 1, 4, bytes([1, 4, 0, 0]), True), (50708, 2, 0, "Bayer", True)]  # fmt: skip
+    tifffile.imwrite(bayer, np.zeros((600, 600), np.uint16), photometric=32803, extratags=tags, metadata=None)
+    with pytest.raises(ValueError, match=r"bayer.dng: the colour filter must be the 6 x 6 one"):
+        raf.read(bayer)
+    (tmp_path / "broken.raf").write_bytes(b"not a raw file")
+    with pytest.raises(ValueError, match=r"cannot read the raw file .*broken.raf"):
+        raf.read(tmp_path / "broken.raf")
+
+
+@needs_raw
+def test_a_frame_below_512_pixels_is_refused_before_libraw_fails_on_it() -> None:
+    with pytest.raises(ValueError, match="at least 512 pixels a side"):
+        raf.run_libraw(torch.zeros(504, 600), "markesteijn 3")
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raf, "installed", lambda: False)
+    with pytest.raises(ValueError, match=r"needs rawpy and tifffile, .* pip install 'hpo\[raw\]'"):
+        raf.read(Path("a.raf"))
+
+
+# -- LibRaw's demosaicers --------------------------------------------------------------------------------------------
+@needs_raw
+def test_libraws_names_for_other_filters_all_run_markesteijn_here(frame: Tensor, monkeypatch) -> None:
+    """Pitfall: "DHT" is recorded, and never runs. AHD and DHT give the same bits; PPG is one pass instead of three."""
+    monkeypatch.setitem(raf.ALGORITHMS, "as AHD", "AHD")
+    mosaic = cfa.mosaic(frame)[0]
+    three, ahd, one = (raf.run_libraw(mosaic, name) for name in ("markesteijn 3", "as AHD", "markesteijn 1"))
+    assert torch.equal(three, ahd)
+    assert not torch.equal(three, one)
+
+
+@needs_raw
+def test_classical_demosaicers_want_the_white_balanced(tmp_path: Path, frame: Tensor) -> None:
+    """Pitfall: a teacher at unity white balance. On one photograph Markesteijn loses more than 1 dB by it."""
+    gain = spread(torch.tensor(RAW))
+    mosaic = cfa.mosaic(frame * gain)
+    raw = raf.Raw(mosaic, torch.tensor(RAW), "planted", (0.0, 0.0, 0.0), 1.0)
+    right = raf.demosaiced(raw, "markesteijn 3")
+    wrong = raf.run_libraw(mosaic[0], "markesteijn 3") / gain
+    assert _psnr(right, frame) > _psnr(wrong, frame) + 1
+
+
+@needs_raw
+def test_light_above_white_survives_a_demosaicer_that_clips(frame: Tensor) -> None:
+    raw = raf.Raw(cfa.mosaic(3 * frame), torch.ones(3), "planted", (0.0, 0.0, 0.0), 1.0)
+    made = raf.demosaiced(raw, "markesteijn 1")
+    assert float(made.max()) > 2.5
+    assert _psnr(made / 3, frame) > 30
+
+
+@needs_raw
+def test_tiles_side_by_side_are_demosaiced_as_in_the_whole_photograph(frame: Tensor) -> None:
+    """In their middles, where they are judged: what lies beside a tile does not reach that far."""
+    whole = raf.run_libraw(cfa.mosaic(frame)[0], "markesteijn 3")
+    tops, lefts = (96, 240, 330), (60, 180, 402)
+    places = [(slice(None), slice(top, top + TILE), slice(left, left + TILE)) for top in tops for left in lefts]
+    tiles = torch.stack([cfa.mosaic(frame)[place] for place in places])
+    made = torch.stack(list(baseline._run(tiles, "markesteijn 3")))
+    expected = torch.stack([whole[place] for place in places])
+    error = loss.inner(made - expected, data.BORDER).abs()
+    assert float((error > 2e-3).float().mean()) < 0.01
+
+
+@needs_raw
+def test_one_tile_has_the_same_score_alone_and_among_others() -> None:
+    """Promotion asks for each tile by itself; its place in a frame must not matter."""
+    task = XTrans()
+    batch = next(task.batches("val", replace(CHEAP, val=4), 4, torch.Generator()))
+    method = task.methods()["markesteijn 3"]
+    together = loss.tile_scores(method(batch), batch)["psnr_lin"]
+    alone = [loss.tile_scores(method(one), one)["psnr_lin"] for one in (
+        data.Batch(*(field[row : row + 1] for field in batch)) for row in range(4))]  # fmt: skip
+    assert torch.allclose(torch.cat(alone), together, atol=1e-4)
+
+
+@needs_raw
+def test_methods_come_in_the_order_that_others_have_measured() -> None:
+    """Markesteijn beats VNG beats bilinear, in light as seen, on photographs that nobody tuned for."""
+    task = XTrans()
+    batch = next(task.batches("val", CHEAP, 24, torch.Generator()))
+    methods = task.methods()
+    found = {name: float(loss.tile_scores(methods[name](batch), batch)["psnr_lin"].mean())
+             for name in ("libraw linear", "libraw vng", "markesteijn 3")}  # fmt: skip
+    assert found["libraw linear"] < found["libraw vng"] < found["markesteijn 3"]
+
+
+# -- the published network -------------------------------------------------------------------------------------------
+@needs_gharbi
+def test_the_published_network_has_the_parameters_that_it_was_published_with() -> None:
+    """409,923: counted in its weight file; it is a reference, and no rival."""
+    assert sum(parameter.numel() for parameter in gharbi.network().parameters()) == 409_923
+    assert [name for name in XTrans().methods() if name.startswith("Gharbi")][0].endswith(REFERENCE)
+
+
+@needs_gharbi
+def test_the_published_network_wants_encoded_values(picture: Tensor, monkeypatch) -> None:
+    """Pitfall: fed linear light it loses more than 1 dB as seen."""
+    rgb = picture[:, 60:192, 60:192]
+
+    def seen_db() -> float:
+        made = _shown(gharbi.demosaiced(cfa.mosaic(rgb[None]))[0])
+        return _psnr(made, _shown(rgb))
+
+    right = seen_db()
+    with monkeypatch.context() as patch:
+        patch.setattr(gharbi, "srgb_from_linear", lambda x: x)
+        patch.setattr(gharbi, "linear_from_srgb", lambda x: x)
+        linear = seen_db()
+    assert right > 30
+    assert right > linear + 1
+
+
+@needs_gharbi
+def test_other_weights_than_the_published_ones_are_refused(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "xtrans.pth").write_bytes(b"other")
+    monkeypatch.setattr(gharbi, "_weight_file", lambda: tmp_path / "xtrans.pth")
+    gharbi.network.cache_clear()
+    with pytest.raises(ValueError, match=f"must have sha256 {gharbi.SHA256}"):
+        gharbi.network()
+    gharbi.network.cache_clear()
+
+
+# -- a user's own folder ---------------------------------------------------------------------------------------------
+def _picture_file(path: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    Image.fromarray(pixels).resize((320, 280), Image.Resampling.BICUBIC).save(path)
+
+
+def test_a_folder_of_pictures_is_split_by_content_and_a_new_file_moves_no_other(tmp_path: Path) -> None:
+    for index in range(6):
+        _picture_file(tmp_path / f"{index}.png", index)
+    task = XTrans(data=str(tmp_path))
+    tiny = replace(CHEAP, train=4, val=2, test=2)
+    splits = {split: task.origins(split, tiny) for split in ("train", "val", "test")}
+    assert [len(found) for found in splits.values()] == [4, 1, 1]
+    assert len(set.union(*splits.values())) == 6
+    for split in splits:
+        batch = next(task.batches(split, tiny, 4, torch.Generator().manual_seed(0)))
+        assert torch.isfinite(batch.target_B3SS).all()
+        assert torch.allclose(batch.gain_B3, torch.tensor(RAW))
+
+
+@needs_raw
+def test_a_folder_of_raw_files_is_learned_from_with_each_ones_own_gains(tmp_path: Path, frame: Tensor) -> None:
+    gains = [(0.4, 1.0, 0.7), (0.5, 1.0, 0.6), (0.6, 1.0, 0.5)]
+    for index, gain in enumerate(gains):
+        rgb = frame.roll(40 * index, 1) * spread(torch.tensor(gain))
+        _dng(tmp_path / f"{index}.dng", cfa.mosaic(rgb)[0], black=512, white=16383, gain=gain)
+    task = XTrans(data=str(tmp_path))
+    tiny = replace(CHEAP, train=2, val=2, test=2)
+    found = torch.cat([next(task.batches(split, tiny, 2, torch.Generator().manual_seed(0))).gain_B3[:1]
+                       for split in ("train", "val", "test")])  # fmt: skip
+    assert sorted(np.round(found[:, 0].tolist(), 2)) == [0.4, 0.5, 0.6]
+    batch = next(task.batches("val", tiny, 2, torch.Generator()))
+    with torch.no_grad():
+        assert task.score(task.model(), [batch])["psnr_lin"] > 20
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda folder: None, "must hold at least 3 different files"),
+    (lambda folder: [_picture_file(folder / f"{i}.png", 0) for i in range(5)], "at least 3 different files.*got 1"),
+])  # fmt: skip
+def test_a_folder_that_cannot_be_split_is_an_error(tmp_path: Path, make, message: str) -> None:
+    data.own_files.cache_clear()
+    make(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        data.own_files(str(tmp_path))
+
+
+def test_a_folder_that_is_none_and_pictures_that_are_too_small_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--data .*none must be a folder"):
+        XTrans(data=str(tmp_path / "none")).origins("val", CHEAP)
+    for index in range(3):
+        Image.fromarray(np.full((90, 90, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
+    with pytest.raises(ValueError, match=rf"must have at least {TILE} pixels a side; got 45 x 45"):
+        next(XTrans(data=str(tmp_path)).batches("val", replace(CHEAP, val=1), 1, torch.Generator()))
