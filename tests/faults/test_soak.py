@@ -58,8 +58,8 @@ class Figures:
 
     def _recovery(self) -> str:
         return "; ".join(
-            f"{mode}: median {statistics.median(seconds):.2f} s, p95 {statistics.quantiles(seconds, n=20)[-1]:.2f} s of "
-            f"{len(seconds)}" for mode, seconds in sorted(self.recovered_s.items()) if len(seconds) > 1
+            f"{mode}: median {statistics.median(times):.2f} s, p95 {statistics.quantiles(times, n=20)[-1]:.2f} s of "
+            f"{len(times)}" for mode, times in sorted(self.recovered_s.items()) if len(times) > 1
         )  # fmt: skip
 
 
