@@ -158,7 +158,7 @@ def test_whatever_lies_there_is_read_or_refused(content: bytes) -> None:
 BROKEN = {
     b"no front matter": "must begin with a line +++",
     b"+++\ntitle = \n+++\n": "cannot be read: Invalid value",
-    b"+++\n<<<<<<< ours\ntitle = 1\n=======\n>>>>>>> theirs\n+++\n": "an unresolved merge in line 2",
+    b"+++\n<<<<<<< ours\ntitle = 1\n=======\n>>>>>>> theirs\n+++\n": "an unresolved merge (<<<<<<< ours)",
     b"+++\nstatus = 'wip'\n+++\n": "has lost its line",
     f"+++\n{MARK}\nstatus = 'done'\n+++\n".encode(): "has the status 'done'; allowed: planned, wip",
     f"+++\n{MARK}\nsweep = 3\n+++\n".encode(): "sweep is no dict",
@@ -290,6 +290,17 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_record_or_the_n
     assert os.listdir("experiments") == ["v1.0_toy.md"]
 
 
+def test_two_branches_that_wrote_under_two_headings_and_synced_are_merged_by_git(home: Path) -> None:
+    base = record(study=STUDY, status="wip")
+    ours = base.with_note("Lesson", "a lesson")
+    theirs = replace(base, kept={**base.kept, **PROMOTED}).with_note("Next steps", "a step").with_field("priority", 1)
+    for name, one in (("base", base), ("ours", ours), ("theirs", theirs)):
+        Path(name).write_bytes(render(one))
+    merged = subprocess.run(["git", "merge-file", "-p", "ours", "base", "theirs"], capture_output=True, check=False)
+    assert merged.returncode == 0
+    assert parse("v1.0_toy", merged.stdout) == theirs.with_note("Lesson", "a lesson")
+
+
 def test_another_id_takes_the_prose_along_and_children_follow(home: Path, ledger: Ledger) -> None:
     ledger.create("v1.0_toy", {"title": "", "study": "toy"})
     ledger.create("v1.1_child", {"title": "", "parent": "v1.0_toy"})
@@ -375,10 +386,23 @@ def test_without_its_storage_a_study_keeps_its_record_and_the_pages_their_figure
     assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
     folder.database.write_bytes(b"no database " * 1000)
     assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    shutil.rmtree(folder.path / "sweep")
+    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
     shutil.rmtree("runs")
     assert ledger.file("v1.0_toy").read_bytes() == content
     assert pages(ledger.records(), "experiments", "runs") == before
     assert ledger.read("v1.0_toy").part("promotion")["sentence"] in before["EXPERIMENTS.html"]
+
+
+def test_a_study_enters_the_ledger_beside_its_folder_and_no_other(home: Path, ledger: Ledger) -> None:
+    Path("elsewhere/runs").mkdir(parents=True)
+    folder = RunFolder(toy_run(home).path.rename("elsewhere/runs/toy"))
+    with harvest.entered(folder):
+        pass
+    Path("elsewhere/experiments").mkdir()
+    with pytest.raises(ZeroDivisionError), harvest.entered(folder):
+        raise ZeroDivisionError  # however it ends
+    assert (ledger.ids(), Ledger(Path("elsewhere/experiments")).ids()) == ([], ["v1.0_toy"])
 
 
 def test_trouble_with_the_ledger_is_said_and_is_no_failure_of_the_sweep(home: Path) -> None:
@@ -389,7 +413,11 @@ def test_trouble_with_the_ledger_is_said_and_is_no_failure_of_the_sweep(home: Pa
     assert "the ledger was not brought up to date (the record v1.0_old.md must begin" in said.err
 
 
-def test_two_records_of_one_study_and_a_rehearsal(home: Path, ledger: Ledger) -> None:
+def test_two_records_of_one_study_a_rehearsal_and_a_preflight(home: Path, ledger: Ledger) -> None:
+    shutil.copytree(toy_run(home).path, "runs/tried", ignore=lambda *_: {"study.db", "sweep", "promotion"})
+    assert [one.id for one in harvest.sync(ledger, Path("runs"))] == ["v1.0_toy"]
+    ledger.file("v1.0_toy").unlink()
+    shutil.rmtree("runs")
     toy_run(home).path.rename("runs/toy-smoke")
     assert harvest.sync(ledger, Path("runs")) == []  # a rehearsal is no experiment
     for id in ("v1.0_a", "v1.1_b"):
@@ -526,6 +554,7 @@ LINT = {
     "says planned -> success, which": replace(record(**PROMOTED), kept={**record(**PROMOTED).kept, "status": "success",
         "history": [*record().history, {"at": AT, "to": "success", "who": "me"}]}),
     "the heading 'Lesson' stands twice": replace(record(), prose=record().prose + "\n## Lesson\n"),
+    "its text has an unresolved merge": record(prose={"Lesson": "<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs"}),
     "no heading 'Lesson' (is a ``` left open?)": replace(record(), prose=record().prose.replace("## Lesson", "```")),
     "the heading 'Lessons' is none": replace(record(), prose=record().prose + "\n## Lessons\n"),
 }  # fmt: skip
@@ -588,6 +617,7 @@ def test_a_run_made_by_hand_from_plan_to_failure(home: Path, ledger: Ledger) -> 
 WRONG = {
     "new v5.0_wip": "must not end in a status",
     "new v1.0_a --priority high": "priority: must be a whole number of at least 1; got 'high'",
+    "new v1.0_a --study ../../etc": "study: must be the name of a folder in runs/; got '../../etc'",
     "new v1.0_a --parent x": "an experiment is named vMAJOR.MINOR_VARIANT",
     "note v1.0_tow lesson x": "there is no experiment v1.0_tow in experiments; did you mean v1.0_toy?",
     "note v1.0_toy lessons x": "the heading must be one of Hypothesis,",

@@ -18,7 +18,7 @@
 
 Above the line stand the person's fields, below `+++` the person's text, under fixed headings; both are kept byte for
 byte. Between them stands what the harness knows, which every sweep, promotion and report writes anew where there is a
-folder experiments/, and `hpo ledger sync` at any time: state, trials, settings, verdict with intervals, baselines,
+folder experiments/ beside runs/, and `hpo ledger sync` at any time: state, trials, settings, verdict with intervals, baselines,
 hashes, versions, times, files. After a merge that has mixed it up, sync again.
 
 An id is `v{major}.{minor}_{variant}`: another major where the contract of inference has changed, another minor where
@@ -31,7 +31,9 @@ gave no number) and "n/a" (there can be none).
     folder.py    the folder of records: lock, read, change, create
     verdicts.py  which status may follow which, and on what conditions
     harvest.py   what a study's run folder says; sync
-    page.py      EXPERIMENTS.md and EXPERIMENTS.html
+    reading.py   what both pages and the list say of the records
+    markdown.py  EXPERIMENTS.md
+    page.py      EXPERIMENTS.html
     lint.py      what a record promises and does not keep
     cli.py       hpo ledger VERB
 """

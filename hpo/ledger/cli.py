@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -146,9 +147,9 @@ def page(
         from hpo.checkpoint import write_whole
         from hpo.ledger.page import pages
 
-        opened = _ledger(ledger)
-        made = pages(opened.records(), ledger.resolve().name, runs.as_posix())
-        files = {ledger.resolve().parent / name: text.encode() for name, text in made.items()}
+        folder = ledger.resolve()
+        made = pages(_ledger(ledger).records(), folder.name, os.path.relpath(runs, folder.parent))
+        files = {folder.parent / name: text.encode() for name, text in made.items()}
         stale = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
         for path in stale:
             if not check:

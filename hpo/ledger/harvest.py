@@ -27,8 +27,8 @@ from hpo.storage import RunFolder, stored_study
 from hpo.terminal import complain, say
 from hpo.verdict import Verdict
 
-LEDGER = Path("experiments")
-REHEARSAL = "-smoke"  # the end of a rehearsed study's name: no experiment, unless a record names it
+LEDGER = "experiments"
+REHEARSAL = "-smoke"  # the end of a rehearsed study's name: like a preflight, no experiment unless a record names it
 _ELSEWHERE = ("--runs", "--data", "--storage", "--scheduler")  # where, on one machine
 
 
@@ -56,14 +56,16 @@ def sync(ledger: Ledger, runs: Path, study: str | None = None) -> list[Synced]:
 
 @contextmanager
 def entered(folder: RunFolder, *, quiet: bool = False) -> Iterator[None]:
-    """Where there is a ledger, a study is in it when this ends, however it ends. Trouble with the ledger is said, and
-    is no failure of the study's."""
+    """Where there is a ledger beside the folder of studies, a study is in it when this ends, however it ends. Trouble
+    with the ledger is said, and is no failure of the study's."""
+    runs = folder.path.absolute().parent
+    ledger = Ledger(runs.parent / LEDGER)
     try:
         yield
     finally:
-        if LEDGER.is_dir():
+        if ledger.path.is_dir():
             try:
-                for one in sync(Ledger(LEDGER), folder.path.parent, folder.path.name):
+                for one in sync(ledger, runs, folder.path.name):
                     if not quiet and "->" in one.said:
                         say(f"ledger: {one.id}: {one.said}")
             except Exception as error:
@@ -72,7 +74,7 @@ def entered(folder: RunFolder, *, quiet: bool = False) -> Iterator[None]:
 
 def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | None:
     record = ledger.of_study(name)
-    if record is None and name.endswith(REHEARSAL):
+    if record is None and (name.endswith(REHEARSAL) or (block and "sweep" not in block)):
         return None
     if block is None:
         return Synced(name, record.id if record else "–", "not read: hpo status says why; its record stays as it was")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, Record, headings, name_of
+from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, Record, headings, name_of
 from hpo.ledger.verdicts import NEXT, lacking
 from hpo.space import nearest
 from hpo.storage import Refused
@@ -57,6 +57,8 @@ def _of_one(record: Record, known: dict[str, Record], today: str) -> Iterator[st
     if record.status == "planned" and _days(record.date, today) > PATIENCE_DAYS:
         yield f"planned since {record.date[:10]}: begin it, or say why not"
     yield from _cause(record, known)
+    if MERGE.search(record.prose):
+        yield "its text has an unresolved merge"
     names = Counter(headings(record.prose))
     yield from (f"the heading {one!r} stands twice; the second is not read" for one in names if names[one] > 1)
     yield from (f"no heading {one!r} (is a ``` left open?)" for one in HEADINGS if one not in names)

@@ -65,6 +65,7 @@ def variant_of(study: str) -> str:
 # -- the file --------------------------------------------------------------------------------------------------------
 MARK = "# -- kept by hpo from here on: edit what stands above this line, and the text below --"
 _FORM = re.compile(r"\ufeff?\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)(.*)", re.DOTALL | re.MULTILINE)
+MERGE = re.compile(r"(?m)^[<>]{7}( .*)?$")  # as git leaves it where both sides have changed
 _KEPT = {"status": str, "history": list, "study": dict, "identity": dict, "space": dict, "sweep": dict,
          "promotion": dict, "winner": dict, "baselines": dict, "versions": dict, "files": dict}  # fmt: skip
 
@@ -147,10 +148,9 @@ def parse(id: str, content: bytes) -> Record:
     try:
         text = content.decode()
         found = _FORM.fullmatch(text)
-        conflict = re.search(r"(?m)^(<{7}|>{7})( |$)", text)
-        if conflict:
-            raise Refused(f"has an unresolved merge in line {text.count(chr(10), 0, conflict.start()) + 1}; take "
-                          f"either side of what hpo keeps, and run: hpo ledger sync")  # fmt: skip
+        if conflict := MERGE.search(found[1] if found else text):
+            raise Refused(f"has an unresolved merge ({conflict[0].strip()}); take either side of what hpo keeps, and "
+                          f"run: hpo ledger sync")  # fmt: skip
         if not found:
             raise Refused("must begin with a line +++, TOML, and another line +++")
         fields, marked, kept = found[1].partition(MARK)
@@ -199,6 +199,8 @@ def field_of(key: str, text: str) -> str | int:
         return int(text)
     if key == "confidence" and text not in CONFIDENCE:
         raise Refused(f"confidence: must be {' or '.join(CONFIDENCE)}; got {text!r}")
+    if key == "study" and "/" in text:
+        raise Refused(f"study: must be the name of a folder in runs/; got {text!r}")
     return name_of(text).id if key in ("parent", "superseded_by") else text
 
 
