@@ -464,7 +464,7 @@ def hostile() -> list[Record]:
     kept = {"study": {**STUDY, "goal": text}, "promotion": promotion, "baselines": {text: 1.0}, "space": {text: text},
             "files": {"report": "a> b)<script>"}, "winner": {"weights": text}}  # fmt: skip
     one = record("v1.0_a", "analysis", person={"title": text, "study": "a", "cost": text}, **kept)
-    prose = "".join(f"## {heading}\n\n- {text}\n```\n" for heading in HEADINGS)
+    prose = "".join(f"## {heading}\n\n- {text}\n```\n![i](http://x/y.png)\n" for heading in HEADINGS)
     two = record("v1.1_b", person={"title": text, "cost": text, "priority": 1})
     return [replace(one, prose=prose), replace(two, prose=prose)]
 
@@ -503,6 +503,8 @@ def test_nothing_that_is_written_becomes_structure_of_the_markdown_page() -> Non
     rows = [one for one in tokens if one.type == "tr_open"]
     cells = [one for one in tokens if one.type in ("td_open", "th_open")]
     assert len(cells) == len(reading.HEADS) * len(rows) == 10 * 4
+    texts = [tokens[at + 1].content for at, one in enumerate(tokens) if one.type == "td_open"]
+    assert texts[9::10] == ["not run", "not run"]  # no pipe has made a cell more
     outside = [child.attrs["href"] for one in tokens if one.type == "inline" for child in one.children or ()
                if child.type == "link_open" and one.level < 4]  # fmt: skip
     assert not [target for target in outside if "javascript" in target]

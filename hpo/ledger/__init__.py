@@ -18,8 +18,8 @@
 
 Above the line stand the person's fields, below `+++` the person's text, under fixed headings; both are kept byte for
 byte. Between them stands what the harness knows, which every sweep, promotion and report writes anew where there is a
-folder experiments/ beside runs/, and `hpo ledger sync` at any time: state, trials, settings, verdict with intervals, baselines,
-hashes, versions, times, files. After a merge that has mixed it up, sync again.
+folder experiments/ beside runs/, and `hpo ledger sync` at any time: state, trials, settings, verdict with intervals,
+baselines, hashes, versions, times, files. After a merge that has mixed it up, sync again.
 
 An id is `v{major}.{minor}_{variant}`: another major where the contract of inference has changed, another minor where
 the question has. Its name is the id with the status behind it, v1.2_wide_success: planned -> wip -> analysis -> success
