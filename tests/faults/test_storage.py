@@ -140,6 +140,36 @@ def test_a_result_that_is_not_whole_is_no_result(broken_off: Path, once: Path, c
     assert rows(broken_off) == rows(once / "unbroken" / "victims")
 
 
+def test_a_result_with_a_digit_changed_is_no_result(finished: Path) -> None:
+    path = next(path for path in finished.glob("sweep/*/result.json") if '"complete"' in path.read_text())
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "seconds": record["seconds"] + 1}))
+    with pytest.raises(Damaged, match="no whole result.json"):
+        swept(victims(trials=6), finished)
+
+
+def test_a_result_that_was_not_told_is_told_and_not_trained_again(finished: Path) -> None:
+    """As after a kill between the two."""
+    before, starts = rows(finished), len(events(finished, "start"))
+    with closing(sqlite3.connect(finished / "study.db")) as connection:
+        connection.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 5")
+        connection.execute("DELETE FROM trial_values WHERE trial_id = 6")
+        connection.commit()
+    swept(victims(trials=6), finished)
+    assert rows(finished) == before
+    assert len(events(finished, "start")) == starts
+
+
+def test_a_trial_that_comes_out_otherwise_after_its_interruption_fails_and_says_so(broken_off: Path) -> None:
+    """Its surroundings have changed: here, what it had reported. The two curves are not mixed."""
+    with closing(sqlite3.connect(broken_off / "study.db")) as connection:
+        connection.execute("UPDATE trial_intermediate_values SET intermediate_value = 7 WHERE (trial_id, step) = (2, 0)")
+        connection.commit()
+    swept(INTERRUPTED, broken_off)
+    assert [row["state"] for row in stored(broken_off).values()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert "reported 7.0 at epoch 0 before it was interrupted" in stored(broken_off)[1]["attributes"]["reason"]
+
+
 def test_the_result_of_another_trial_is_no_result(broken_off: Path, once: Path) -> None:
     shutil.copy(broken_off / "sweep" / "0000" / "result.json", broken_off / "sweep" / "0001")
     swept(INTERRUPTED, broken_off)

@@ -110,9 +110,8 @@ def test_a_trial_that_kills_its_worker_fails_after_three_and_the_other_nine_comp
     checked(folder, 10)
 
 
-def test_deaths_are_remembered_by_the_next_coordinator_and_forgotten_with_every_epoch(folder: Path) -> None:
-    """Dies in epoch 1 while a file is there: two deaths, then the coordinator is killed too; the next death is the
-    third. And a trial that gets further each time may die as often as it has epochs."""
+def test_deaths_are_remembered_by_the_next_coordinator(folder: Path) -> None:
+    """Two deaths in epoch 1, then the coordinator is killed too; the next death is the third."""
     study = victims(task=Victim(deed="die"), trials=1, pruning=None)
     pid = coordinator(study, folder)
     until(lambda: (folder / "events.log").exists() and len(events(folder, "death")) == 2)
@@ -122,6 +121,18 @@ def test_deaths_are_remembered_by_the_next_coordinator_and_forgotten_with_every_
     assert code_of(coordinator(study, folder)) == 1  # nothing completed
     assert len(events(folder, "death")) == max(3, before)
     assert stored(folder)[0]["state"] == "FAIL"
+
+
+def test_a_trial_that_gets_further_each_time_may_die_as_often_as_it_has_epochs(folder: Path) -> None:
+    study = victims(task=Victim(pace=0.3), trials=1, pruning=None)
+    pid = coordinator(study, folder)
+    for epoch in range(3):
+        until(lambda: list(folder.glob(f"sweep/0000/epoch-{epoch:06d}-*")))  # noqa: B023
+        os.kill(events(folder, "start")[-1]["pid"], signal.SIGKILL)
+    assert code_of(pid) == 0
+    assert [event["deaths"] for event in events(folder, "death")] == [1, 1, 1]
+    checked(folder, 1)
+    each_as_undisturbed(study, folder)
 
 
 def test_a_trial_that_hangs_shows_its_stacks_and_fails_after_three(folder: Path, capfd, monkeypatch) -> None:

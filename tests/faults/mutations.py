@@ -1,0 +1,203 @@
+"""Does the suite notice when a piece of saved state, or a safeguard, is dropped? `python -m tests.faults.mutations`.
+
+Each mutation patches one place of a copy of the tree, and the test that is named for it must then fail. Before that,
+all of those tests must pass in the copy as it is. Words after the command choose mutations by their names. Prints a
+table and ends with 1 if one survived.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 3600  # for all of the tests, on a busy machine
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/test_promote.py"
+FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
+RESUMED = f"{ENGINE}::test_a_run_resumed_at_any_epoch_is_the_unbroken_one_bit_for_bit"
+KILLED = f"{SWEEP}::test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows"
+SYNCED = f"{FILES}::test_content_is_synced_before_it_is_renamed_and_the_folder_after"
+
+MUTATIONS = [
+    # -- the state of a run
+    Mutation("model", "hpo/engine.py", '        self.model.load_state_dict(saved["model"])\n', "", RESUMED),
+    Mutation("optimizer", "hpo/engine.py", '        self.optimizer.load_state_dict(saved["optimizer"])\n', "", RESUMED),
+    Mutation("scaler of fp16", "hpo/engine.py", '        self.scaler.load_state_dict(saved["scaler"])\n', "",
+             f"{ENGINE}::test_every_part_of_the_saved_state_is_needed"),
+    Mutation("running average", "hpo/engine.py", '            self.average.load_state_dict(saved["average"])',
+             "            pass", RESUMED),
+    Mutation("steps taken (schedule)", "hpo/engine.py",
+             'self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]',
+             'self.record, self.best_weights = saved["record"], saved["best_weights"]', RESUMED),
+    Mutation("best weights", "hpo/engine.py",
+             'self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]',
+             'self.steps, self.record = saved["steps"], saved["record"]', RESUMED),
+    Mutation("history", "hpo/engine.py",
+             'self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]',
+             'self.steps, self.best_weights = saved["steps"], saved["best_weights"]', RESUMED),
+    Mutation("best so far", "hpo/engine.py", "        yield from run.replay()\n",
+             '        yield from run.replay()\n        run.record[-1]["best"] = run.record[-1]["value"]\n', RESUMED),
+    Mutation("random state of dropout", "hpo/engine.py",
+             '        torch.manual_seed(derive(self.seed, "epoch", epoch, *ranks.seed_parts()))\n', "", RESUMED),
+    Mutation("random state of batches", "hpo/engine.py", 'generator(self.seed, "batches", epoch)',
+             'generator(self.seed, "batches")',
+             f"{ENGINE}::test_every_epoch_draws_its_own_batches_and_its_own_dropout"),
+    # -- files
+    Mutation("fsync of a file", "hpo/checkpoint.py", "            os.fsync(file.fileno())\n", "", SYNCED),
+    Mutation("fsync of its folder", "hpo/checkpoint.py", "        os.fsync(folder)\n", "        pass\n", SYNCED),
+    Mutation("rename", "hpo/checkpoint.py", "        os.replace(temporary, path)\n",
+             "        path.write_bytes(temporary.read_bytes()), temporary.unlink()\n",
+             f"{FILES}::test_a_killed_writer_leaves_the_old_file_or_the_new_one"),
+    Mutation("checksum of a checkpoint", "hpo/checkpoint.py",
+             'if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:', "if True:",
+             f"{FILES}::test_a_flipped_bit_anywhere_is_noticed_and_the_one_before_is_loaded"),
+    Mutation("the checkpoint before", "hpo/checkpoint.py", "KEEP = 2", "KEEP = 1",
+             f"{ENGINE}::test_a_damaged_newest_checkpoint_falls_back_to_the_one_before"),
+    Mutation("whose checkpoint it is", "hpo/engine.py", 'if saved.get("identity") != identity:', "if False:",
+             f"{STORAGE}::test_the_checkpoint_of_another_trial_is_not_gone_on_from"),
+    Mutation("checksum of a record", "hpo/records.py",
+             'if not isinstance(record, dict) or record.pop("sha256", None) != _digest(record):',
+             'if not isinstance(record, dict) or not record.pop("sha256", None):',
+             f"{STORAGE}::test_a_result_with_a_digit_changed_is_no_result"),
+    Mutation("whose result it is", "hpo/records.py", 'inputs not in (None, record.get("inputs"))', "False",
+             f"{STORAGE}::test_the_result_of_another_trial_is_no_result"),
+    # -- a sweep
+    Mutation("state of the sampler", "hpo/sweep.py", "        self.optuna.sampler = self.study.sampler(asked)\n", "",
+             KILLED),
+    Mutation("sampler of an adopted trial", "hpo/sweep.py",
+             "            self.optuna.sampler = self.study.sampler(orphan.number)\n", "", KILLED),
+    Mutation("adoption", "hpo/sweep.py",
+             "orphan = next((frozen for frozen in trials if is_orphan(frozen, self.running)), None)", "orphan = None",
+             KILLED),
+    Mutation("budget counts what runs", "hpo/sweep.py",
+             "asked = sum(frozen.state is not TrialState.WAITING for frozen in trials)",
+             "asked = sum(frozen.state.is_finished() for frozen in trials)",
+             f"{WORKERS}::test_more_workers_than_trials_and_a_budget_that_grows"),
+    Mutation("reports to the pruner", "hpo/objective.py",
+             "        _report(trial, progress.epoch, progress.best, before)\n        yield progress\n",
+             "        progress.replayed or _report(trial, progress.epoch, progress.best, before)\n"
+             "        yield progress\n", KILLED),
+    Mutation("pruning of the last report", "hpo/objective.py",
+             "if progress.epoch >= reached and steadily(trial.should_prune):",
+             "if progress.epoch > reached and steadily(trial.should_prune):", KILLED),
+    Mutation("reports after an early stop", "hpo/objective.py", "if last is not None and last.stopped:", "if False:",
+             f"{SWEEP}::test_a_trial_that_stops_early_carries_its_best_forward_to_the_last_epoch"),
+    Mutation("reports of a found result", "hpo/sweep.py",
+             '            trial.report(epoch["best"], epoch["epoch"])\n', "            pass\n",
+             f"{STORAGE}::test_a_result_whose_question_was_lost_is_in_a_rebuilt_storage_with_all_its_reports"),
+    Mutation("what was reported before", "hpo/objective.py", "elif before[epoch] != value:", "elif False:",
+             f"{STORAGE}::test_a_trial_that_comes_out_otherwise_after_its_interruption_fails_and_says_so"),
+    Mutation("a result that is there", "hpo/objective.py", "        done = outcome_in(job.folder, job.inputs)\n",
+             "        done = None\n", f"{STORAGE}::test_a_result_that_was_not_told_is_told_and_not_trained_again"),
+    Mutation("deaths, in the next coordinator", "hpo/records.py",
+             '    _write(folder / "deaths.json", {"deaths": deaths, "epoch": epoch})\n', "",
+             f"{WORKERS}::test_deaths_are_remembered_by_the_next_coordinator"),
+    Mutation("deaths, with every epoch", "hpo/records.py", 'before.get("epoch") == epoch', "before",
+             f"{WORKERS}::test_a_trial_that_gets_further_each_time_may_die_as_often_as_it_has_epochs"),
+    Mutation("comparison with the folders", "hpo/sweep.py",
+             '        records.compare(self.optuna, folder, "sweep")\n', "",
+             f"{STORAGE}::test_a_damaged_storage_is_refused_and_rebuilt_equal"),
+    Mutation("a storage that is missing", "hpo/storage.py", "    _check_sound(folder, kind)\n", "",
+             f"{STORAGE}::test_a_damaged_storage_is_refused_and_rebuilt_equal"),
+    Mutation("a full disk is waited for", "hpo/patience.py",
+             "return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)", "return False",
+             f"{STORAGE}::test_a_full_disk_pauses_the_sweep_until_there_is_room"),
+    Mutation("syncs of SQLite", "hpo/storage.py", '    connection.execute("PRAGMA synchronous=FULL")\n',
+             '    connection.execute("PRAGMA synchronous=OFF")\n',
+             "tests/test_storage.py::test_every_connection_syncs_fully_and_keeps_a_rollback_journal"),
+    Mutation("the study's lock", "hpo/storage.py", "fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+             f"{WORKERS}::test_of_several_coordinators_at_once_one_wins_and_the_others_name_it"),
+    Mutation("a trial's lease", "hpo/storage.py", "        fcntl.lockf(file, fcntl.LOCK_EX)  #", "        pass  #",
+             f"{WORKERS}::test_a_trial_is_never_trained_by_two_at_once"),
+    Mutation("workers follow their coordinator", "hpo/backend.py",
+             "    while os.getppid() == coordinator:\n", "    while True:\n",
+             f"{WORKERS}::test_workers_end_themselves_when_the_coordinator_is_gone"),
+    # -- a promotion
+    Mutation("the frozen selection", "hpo/selection.py", "    if before and not is_judged(before, folder) and ",
+             "    if False and ",
+             f"{PROMOTE}::test_a_sweep_that_goes_on_does_not_change_what_is_being_promoted"),
+    Mutation("runs that are known", "hpo/promote.py", "if (candidate.key, index) not in known:", "if True:",
+             f"{PROMOTE}::test_the_same_command_again_changes_nothing"),
+    Mutation("adoption of a run", "hpo/promote.py",
+             "orphan = sweep.is_orphan(frozen, self.running)", "orphan = False",
+             f"{PROMOTE}::test_killed_at_any_moment_it_ends_in_the_same_verdict_bit_for_bit"),
+]  # fmt: skip
+
+
+def copied(to: Path) -> Path:
+    """The parts of the tree that the tests need."""
+    for name in ("hpo", "tests", "studies", "objectives"):
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", to)
+    return to
+
+
+def passes(tree: Path, *tests: str) -> bool:
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
+                               "--timeout=300", *tests], cwd=tree, env=environment, capture_output=True, text=True,
+                              timeout=SECONDS)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode > 1:
+        raise RuntimeError(f"the tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 0
+
+
+def mutated(tree: Path, mutation: Mutation) -> None:
+    path = tree / mutation.file
+    text = path.read_text()
+    if text.count(mutation.old) != 1:
+        raise RuntimeError(f"{mutation.name}: no longer applies to {mutation.file}")
+    path.write_text(text.replace(mutation.old, mutation.new))
+
+
+def main(wanted: list[str]) -> int:
+    survivors = 0
+    chosen = [one for one in MUTATIONS if not wanted or one.name in wanted]
+    with tempfile.TemporaryDirectory(prefix="hpo-mutations-") as base:
+        whole = copied(Path(base) / "whole")
+        for mutation in chosen:  # all apply, before the first is tried
+            mutated(copied_file(whole, Path(base) / "probe", mutation), mutation)
+        if not passes(whole, *dict.fromkeys(mutation.test for mutation in chosen)):
+            raise RuntimeError("the tests fail without any mutation")
+        print(f"{len(chosen)} mutations; unchanged, their tests pass", flush=True)
+        for mutation in chosen:
+            tree, began = Path(base) / "mutant", time.monotonic()
+            shutil.copytree(whole, tree, ignore=shutil.ignore_patterns("__pycache__"))
+            mutated(tree, mutation)
+            survived = passes(tree, mutation.test)
+            survivors += survived
+            print(f"{'SURVIVED' if survived else 'killed':9} {mutation.name:34} {mutation.file:20} "
+                  f"{mutation.test} ({time.monotonic() - began:.0f} s)", flush=True)  # fmt: skip
+            shutil.rmtree(tree)
+    print(f"{len(chosen) - survivors} killed, {survivors} survived", flush=True)
+    return int(survivors > 0)
+
+
+def copied_file(whole: Path, probe: Path, mutation: Mutation) -> Path:
+    """A tree of the one file that a mutation changes."""
+    (probe / mutation.file).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(whole / mutation.file, probe / mutation.file)
+    return probe
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
