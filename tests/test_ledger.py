@@ -510,6 +510,15 @@ def test_nothing_that_is_written_becomes_structure_of_the_markdown_page() -> Non
     assert not [target for target in outside if "javascript" in target]
 
 
+def test_links_lead_from_the_pages_to_where_they_led_from_the_record() -> None:
+    links = {"../runs/a.html": "experiments/../runs/a.html", "b.md": "experiments/b.md", "#c": "#c", "/d": "/d",
+             "https://e.org": "https://e.org"}  # fmt: skip
+    one = record(status="wip", prose={"Results": " ".join(f"[x]({link})" for link in links)})
+    assert [attrs["href"] for tag, attrs in Tags(html([one], "experiments", "runs")).found if tag == "a"][-6:-1] == \
+        list(links.values())  # fmt: skip
+    assert " ".join(f"[x]({link})" for link in links.values()) in markdown([one], "experiments", "runs")
+
+
 def test_open_questions_and_next_experiments_are_collected_in_order() -> None:
     text = "- [ ] Why so slow?\n- [x] Solved\n- And\n  why here?\n\nWhy?"
     asked = record("v1.0_a", "wip", prose={"Open questions": text})

@@ -194,10 +194,16 @@ def _winner(folder: RunFolder) -> dict[str, Any]:
     if not path.exists():
         return {}
     card = json.loads(path.read_text())
-    return {"weights": f"{folder.export.name}/{WEIGHTS}", "sha256": card["sha256"],
-            "bytes": weights.stat().st_size if weights.exists() else None, "code": card["code"], "task": card["task"],
-            "fidelity": card["fidelity"], "recipe": card["recipe"],
-            "fields": {name: value for name, value in card["fields"].items() if not str(value).startswith("/")}}
+    return {
+        "weights": f"{folder.export.name}/{WEIGHTS}",
+        "sha256": card["sha256"],
+        "bytes": weights.stat().st_size if weights.exists() else None,
+        "code": card["code"],
+        "task": card["task"],
+        "fidelity": card["fidelity"],
+        "recipe": card["recipe"],
+        "fields": {name: value for name, value in card["fields"].items() if not str(value).startswith("/")},
+    }
 
 
 def _files(folder: RunFolder) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from hpo.ledger.reading import (
     newest_first,
     plan,
     planned,
+    prose,
     questions,
     rankings,
 )
-from hpo.ledger.record import HEADINGS, STATUSES, Record
+from hpo.ledger.record import STATUSES, Record
 from hpo.wording import count
 
 
@@ -40,7 +41,7 @@ def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
         yield ""
     yield "## Records\n"
     for record in newest_first(records):
-        yield from _record(record, runs)
+        yield from _record(record, folder, runs)
     yield "## Open questions\n"
     yield from ([f"- {literal(text)} ([{one.id}]({folder}/{one.id}.md))" for text, one in questions(records)] or
                 ["None."])  # fmt: skip
@@ -52,17 +53,16 @@ def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
         yield from (f"- {literal(str(one))}" for one in warnings)
 
 
-def _record(record: Record, runs: str) -> Iterator[str]:
+def _record(record: Record, folder: str, runs: str) -> Iterator[str]:
     yield f"### {record.name.replace('_', chr(92) + '_')}\n"
     yield f"{MARKS[record.status]} **{record.status}**" + (f": {literal(record.title)}" if record.title else "") + "\n"
     yield from (f"- {literal(key)}: {literal(value)}" for key, value in facts(record))
     if found := files(record, runs):
         yield "- files: " + ", ".join(f"[{literal(name)}]({path})" for name, path in found.items())
     yield ""
-    for heading in HEADINGS:
-        if text := record.section(heading):  # quoted: no heading, table or fence of it reaches beyond
-            yield f"**{heading}**\n"
-            yield "\n".join(f"> {line}".rstrip() for line in _no_tags(text).split("\n")) + "\n"
+    for heading, text in prose(record, folder):  # quoted: no heading, table or fence of it reaches beyond
+        yield f"**{heading}**\n"
+        yield "\n".join(f"> {line}".rstrip() for line in _no_tags(text).split("\n")) + "\n"
 
 
 def literal(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from string import Template
+from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
@@ -25,10 +26,11 @@ from hpo.ledger.reading import (
     newest_first,
     plan,
     planned,
+    prose,
     questions,
     rankings,
 )
-from hpo.ledger.record import HEADINGS, STATUSES, Record
+from hpo.ledger.record import STATUSES, Record
 from hpo.ledger.verdicts import proposed
 from hpo.report.markup import Cell, Section, badge, block, folded, section, text_of, words
 from hpo.report.markup import table as html_table
@@ -66,11 +68,19 @@ def _sections(records: Sequence[Record], folder: str, runs: str) -> Iterator[Sec
     yield section("records", "Records", "The newest first.",
                   *(_article(record, folder, runs) for record in newest_first(records)))  # fmt: skip
     asked = "".join(f"<li>{text_of(' '.join(text.split()))} {_link(one)}</li>" for text, one in questions(records))
-    yield section("questions", "Open questions", "What the experiments have left open.",
-                  f"<ul>{asked}</ul>" if asked else "<p>None.</p>")
+    yield section(
+        "questions",
+        "Open questions",
+        "What the experiments have left open.",
+        f"<ul>{asked}</ul>" if asked else "<p>None.</p>",
+    )
     plans = "".join(f"<li>{_link(one)}: {text_of(plan(one))}</li>" for one in planned(records))
-    yield section("next", "Next experiments", "What is planned, the most urgent first.",
-                  f"<ol>{plans}</ol>" if plans else "<p>None.</p>")
+    yield section(
+        "next",
+        "Next experiments",
+        "What is planned, the most urgent first.",
+        f"<ol>{plans}</ol>" if plans else "<p>None.</p>",
+    )
     if warnings := promises(records):
         yield section("warnings", "Warnings", "What the records promise and do not keep.",
                       "<ul>", *(f"<li>{text_of(one)}</li>" for one in warnings), "</ul>")  # fmt: skip
@@ -105,12 +115,11 @@ def _whisker(lead: Interval | None, reach: float) -> str:
 def _article(record: Record, folder: str, runs: str) -> str:
     known = html_table(("Fact", "Recorded"), [[key, words(value)] for key, value in facts(record)],
                        name=f"Facts of {record.id}")  # fmt: skip
-    found = {"record": f"{folder}/{record.id}.md", **files(record, runs)}
+    found = {"record": quote(f"{folder}/{record.id}.md"), **files(record, runs)}
     links = ", ".join(f'<a href="{text_of(path)}">{text_of(name)}</a>' for name, path in found.items())
-    prose = "".join(f"<h4>{heading}</h4>{PROSE.render(text)}" for heading in HEADINGS
-                    if (text := record.section(heading)))  # fmt: skip
+    written = "".join(f"<h4>{heading}</h4>{PROSE.render(text)}" for heading, text in prose(record, folder))
     return (f'<article class="box exhibit" id="{record.id}"><h3>{record.id} {_status(record)}</h3>'
-            f'<p>{text_of(record.title)}</p>{_judged(record)}{prose}<p class="muted">Files: {links}</p>'
+            f'<p>{text_of(record.title)}</p>{_judged(record)}{written}<p class="muted">Files: {links}</p>'
             f'{folded("What the harness knows", known)}</article>')  # fmt: skip
 
 

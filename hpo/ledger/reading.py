@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from hpo.ledger.record import NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
+from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
 from hpo.statistics import Interval
 from hpo.wording import better, duration, finite, interval, label, score, setting
@@ -148,6 +148,13 @@ def _entry(one: Mapping[str, str]) -> str:
 def files(record: Record, runs: str) -> dict[str, str]:
     """What there is to read of a study: name -> where it lies, as a URL."""
     return {name: quote(f"{runs}/{record.study}/{path}") for name, path in record.part("files").items()}
+
+
+def prose(record: Record, folder: str) -> Iterator[tuple[str, str]]:
+    """What a person wrote, by heading; a link that leads on from the record does so from beside its folder."""
+    for heading in HEADINGS:
+        if text := record.section(heading):
+            yield heading, re.sub(r"(\]\(<?)(?![A-Za-z][A-Za-z0-9+.-]*:|[/#])", rf"\g<1>{quote(folder)}/", text)
 
 
 def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
