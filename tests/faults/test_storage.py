@@ -163,7 +163,7 @@ def test_a_result_that_was_not_told_is_told_and_not_trained_again(finished: Path
 def test_a_trial_that_comes_out_otherwise_after_its_interruption_fails_and_says_so(broken_off: Path) -> None:
     """Its surroundings have changed: here, what it had reported. The two curves are not mixed."""
     with closing(sqlite3.connect(broken_off / "study.db")) as connection:
-        connection.execute("UPDATE trial_intermediate_values SET intermediate_value = 7 WHERE (trial_id, step) = (2, 0)")
+        connection.execute("UPDATE trial_intermediate_values SET intermediate_value = 7 WHERE trial_id = 2")
         connection.commit()
     swept(INTERRUPTED, broken_off)
     assert [row["state"] for row in stored(broken_off).values()] == ["COMPLETE", "FAIL", "COMPLETE"]
