@@ -70,6 +70,7 @@ def _said(error: Exception) -> str:
     """The message alone where it was written for the user; else with what was raised, and where."""
     from hpo.export import Unfaithful
     from hpo.preflight import place
+    from hpo.storage import Refused
     from hpo.sweep import SweepFailed
 
     if isinstance(error, SweepFailed):
@@ -77,6 +78,6 @@ def _said(error: Exception) -> str:
         return f"{first}{'; --debug shows the whole traceback' if trace else ''}"
     where = place(error)
     ours = isinstance(error, ValueError) and Path(where.rpartition(":")[0]).is_relative_to(Path(__file__).parent)
-    if ours or isinstance(error, OSError | Unfaithful):
+    if ours or isinstance(error, OSError | Unfaithful | Refused):
         return str(error)
     return f"{type(error).__name__}: {error}\n  at {where}; --debug shows the whole traceback"

@@ -68,7 +68,8 @@ class Scene:
             self._redirect()
             sys.argv = words
             os.environ.update(SOAK_SEED=str(self.seed), SOAK_DEED=self.deed)
-            storage.BUSY_S, patience.HANG_S, patience.PATIENCE_S = 0.3, 8.0, 1.0 if hasty else 600.0
+            storage.BUSY_S, patience.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
+            patience.HANG_S = 20.0 if self.deed == "hang" else 600.0
             try:
                 if self.mode == "many":
                     hpo.cli.main()

@@ -76,7 +76,9 @@ def test_a_second_command_is_refused_and_told_who_holds_the_study(folder: Path, 
     pid = sweep(folder.parent)
     until(lambda: events(folder.parent / "slow", "start"))
     assert code_of(sweep(folder.parent)) == 73
-    assert f"in use by process {pid} on " in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"in use by process {pid} on " in said
+    assert "traceback" not in said
     end_group(pid)
     code_of(pid)
 
