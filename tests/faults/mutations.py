@@ -148,17 +148,18 @@ def copied(to: Path) -> Path:
     return to
 
 
-def passes(tree: Path, *tests: str) -> bool:
+def failure(tree: Path, *tests: str) -> str:
+    """What the tests print if one fails; nothing if they pass."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
                                "--timeout=300", *tests], cwd=tree, env=environment, capture_output=True, text=True,
                               timeout=SECONDS)  # fmt: skip
     except subprocess.TimeoutExpired:
-        return False
+        return "not done in time"
     if done.returncode > 1:
         raise RuntimeError(f"the tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.returncode == 0
+    return done.stdout if done.returncode else ""
 
 
 def mutated(tree: Path, mutation: Mutation) -> None:
@@ -176,14 +177,14 @@ def main(wanted: list[str]) -> int:
         whole = copied(Path(base) / "whole")
         for mutation in chosen:  # all apply, before the first is tried
             mutated(copied_file(whole, Path(base) / "probe", mutation), mutation)
-        if not passes(whole, *dict.fromkeys(mutation.test for mutation in chosen)):
-            raise RuntimeError("the tests fail without any mutation")
+        if said := failure(whole, *dict.fromkeys(mutation.test for mutation in chosen)):
+            raise RuntimeError(f"a test fails without any mutation:\n{said[-6000:]}")
         print(f"{len(chosen)} mutations; unchanged, their tests pass", flush=True)
         for mutation in chosen:
             tree, began = Path(base) / "mutant", time.monotonic()
             shutil.copytree(whole, tree, ignore=shutil.ignore_patterns("__pycache__"))
             mutated(tree, mutation)
-            survived = passes(tree, mutation.test)
+            survived = not failure(tree, mutation.test)
             survivors += survived
             print(f"{'SURVIVED' if survived else 'killed':9} {mutation.name:34} {mutation.file:20} "
                   f"{mutation.test} ({time.monotonic() - began:.0f} s)", flush=True)  # fmt: skip
