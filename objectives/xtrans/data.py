@@ -13,7 +13,8 @@ Shapes: B batch, 3 RGB, S pixels a side, H, W pixels. Light is linear, 1 is the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from objectives.common import files, photographs
 from objectives.common.colour import linear_from_srgb
 from objectives.xtrans import cfa, raf
 from objectives.xtrans.light import area_mean, spread
+from objectives.xtrans.model import interpolated
 
 PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "train": ("china", "chelsea", "astronaut", "rocket", "ihc", "hubble", "retina"),
@@ -40,6 +42,7 @@ WEIGHTS = {"china": 0.22, "chelsea": 0.18, "astronaut": 0.25, "rocket": 0.20, "i
            "retina": 0.05}  # how often a crop is taken from each  # fmt: skip
 JUDGED, BORDER = 48, 12  # pixels: a tile is judged in its middle; no method sees past the border
 TILE = JUDGED + 2 * BORDER
+FLAT_DB = 45.0  # a tile where plain interpolation of balanced light is better than this is not judged
 MIN_SIZE = 24
 HELD_OUT = 0.2  # of a user's files, at least one, for val and again for test
 
@@ -130,8 +133,8 @@ def tiles(split: Split, count: int, down: int, folder: str | None, gain: tuple[f
     photographs hold fewer that do not overlap."""
     places = _places(split, down, folder)
     if len(places) < count:
-        raise ValueError(f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap; "
-                         f"{count} were asked for: more or larger photographs, or a smaller task.down")  # fmt: skip
+        raise ValueError(f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap "
+                         f"and are not flat; {count} were asked for: more or larger photographs, or a smaller task.down")  # fmt: skip
     order = torch.randperm(len(places), generator=generator("xtrans", split))[:count].tolist()
     chosen = [places[index] for index in order]
     rgb = torch.stack([photo.rgb_3HW[:, top : top + TILE, left : left + TILE] for photo, top, left in chosen])
@@ -143,13 +146,23 @@ def room(split: Split, down: int, folder: str | None) -> int:
     return len(_places(split, down, folder))
 
 
-def _places(split: Split, down: int, folder: str | None) -> list[tuple[Photograph, int, int]]:
-    return [(photo, top, left) for photo in photos(split, down=down, folder=folder)
-            for top in _starts(photo.rgb_3HW.shape[1]) for left in _starts(photo.rgb_3HW.shape[2])]  # fmt: skip
+@lru_cache(maxsize=4)
+def _places(split: Split, down: int, folder: str | None) -> tuple[tuple[Photograph, int, int], ...]:
+    return tuple((photo, top, left) for photo in photos(split, down=down, folder=folder)
+                 for top, left in busy(photo.rgb_3HW))  # fmt: skip
 
 
-def _starts(side: int) -> range:
-    return range(0, side - TILE + 1, JUDGED)
+def busy(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
+    """Where tiles begin that say something: in flat light plain interpolation is right to FLAT_DB and more already,
+    and a mean of decibels would be made of the noise there."""
+    whole = rgb_3HW[None]
+    plain = interpolated(cfa.mosaic(whole), cfa.masks(*rgb_3HW.shape[1:])[None], "nc")
+    error_HW = (plain - whole)[0].square().mean(0)
+    for top in range(0, rgb_3HW.shape[1] - TILE + 1, JUDGED):
+        for left in range(0, rgb_3HW.shape[2] - TILE + 1, JUDGED):
+            middle = error_HW[top + BORDER : top + BORDER + JUDGED, left + BORDER : left + BORDER + JUDGED]
+            if -10 * math.log10(max(1e-12, float(middle.mean()))) < FLAT_DB:
+                yield top, left
 
 
 # -- photographs -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from objectives.xtrans.model import interpolated
 CUT = 6  # pixels at each side of a training crop that are not learned from
 SPACES = ("lin", "sqrt")
 EACH_TORTURE = 2  # patterns of each kind
+TORTURE_DB = 60.0  # at most: some methods are exact on straight lines, and a mean would be made of that
 HIGHLIGHT = 4.0  # times the light, to see what becomes of highlights: two stops
 WELL_ABOVE = 1.25  # white: just above it an error alone may fall below
 CHROMA = ((-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # Rec. ITU-R BT.601
@@ -85,7 +86,7 @@ def judged(demosaic: Demosaic, batches: Iterable[Batch], *, probes: bool) -> dic
     grid_even_db, grid_odd_db   how far a 6 x 6 grid stands out of the error; odd is its null
     grid_fold                   the grid's own size, 1e-3 of white, RMS
     sharpness_ratio             Laplacian variance, of the method over that of the target; above 1.1 is ringing
-    torture_psnr                dB, linear, a mean over 26 fixed patterns
+    torture_psnr                dB, linear, each at most 60, a mean over 26 fixed patterns
 
     With `probes` too: offdomain_psnr_srgb, offdomain_grid_db (the same tiles through the other sensor), hdr_headroom
     and hdr_lost (two stops more light: what is made of light above 1.25, and the share of it that falls below 1), and
@@ -116,7 +117,7 @@ def tile_scores(made: Tensor, batch: Batch) -> dict[str, Tensor]:
 def torture_scores(demosaic: Demosaic, like: Batch) -> Tensor:
     """Linear PSNR (dB) of the fixed patterns, as the sensor of the batch sees them."""
     patterns = torture_batch(like)
-    return tile_scores(demosaic(patterns), patterns)["psnr_lin"]
+    return tile_scores(demosaic(patterns), patterns)["psnr_lin"].clamp(max=TORTURE_DB)
 
 
 def torture_batch(like: Batch) -> Batch:

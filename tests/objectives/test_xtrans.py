@@ -203,7 +203,7 @@ def test_tiles_do_not_overlap_where_they_are_judged() -> None:
 
 
 def test_more_tiles_than_the_photographs_hold_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the test split holds 28 tiles of 48 pixels .* 1000 were asked for"):
+    with pytest.raises(ValueError, match=r"the test split holds \d+ tiles of 48 pixels .* 1000 were asked for"):
         next(XTrans().batches("test", replace(TINY, test=1000), 8, _rng()))
 
 
