@@ -3,6 +3,7 @@ long one, and trying it costs no training."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from hpo import space
 from hpo.engine import evaluate, place, resolve_device
 from hpo.seeds import generator
 from hpo.task import Check, Fidelity, Task
+
+ROUNDS = 4  # enough: each one takes time, and changes less
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,33 @@ class Rescored:
 
 
 def rescore(task: Task, model: nn.Module, fidelity: Fidelity, value: float, *, device: str, precision: str) -> Rescored:
-    """Choose each of `task.rescored()` in turn, the ones before it already chosen; a tie keeps what was there.
+    """Choose each of `task.rescored()` in turn, beside what is chosen of the others, until a round changes nothing:
+    the best of one may depend on another that is chosen after it. A tie keeps what was there.
 
     `value` is the goal that the trained model has on validation with the settings it was trained with.
     """
-    chosen: dict[str, Any] = {}
-    tried: dict[str, dict[str, float]] = {}
     where = resolve_device(device)
     model = model.to(where)
     batches = [place(batch, where) for batch in task.batches("val", fidelity, 128, generator("validation"))] \
         if task.rescored() else []  # fmt: skip
+
+    @functools.cache
+    def goal(settings: frozenset[tuple[str, Any]]) -> float:
+        return evaluate(with_settings(task, dict(settings)), model, batches, precision=precision)[task.goal]
+
     sign = 1 if task.direction == "minimize" else -1
-    for name, settings in task.rescored().items():
-        tried[name] = {}
-        for setting in settings:
-            variant = with_settings(task, {**chosen, name: setting})
-            tried[name][repr(setting)] = goal = evaluate(variant, model, batches, precision=precision)[task.goal]
-            if sign * goal < sign * value:
-                value, chosen[name] = goal, setting
+    chosen: dict[str, Any] = {}
+    tried: dict[str, dict[str, float]] = {}
+    for _ in range(ROUNDS):
+        before = dict(chosen)
+        for name, settings in task.rescored().items():
+            goals = {setting: goal(frozenset({**chosen, name: setting}.items())) for setting in settings}
+            tried[name] = {repr(setting): reached for setting, reached in goals.items()}
+            best = min(goals, key=lambda setting: sign * goals[setting])
+            if sign * goals[best] < sign * value:
+                value, chosen[name] = goals[best], best
+        if chosen == before:
+            break
     return Rescored(value, chosen, tried)
 
 

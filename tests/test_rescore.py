@@ -48,6 +48,27 @@ def test_the_planted_setting_is_found_and_a_tie_keeps_what_was_there():
     assert found.tried["task.ignored"]["1"] == found.tried["task.ignored"]["2"] == found.value
 
 
+@dataclass(frozen=True)
+class Entangled(Toy):
+    """What is good for `first` depends on `second`, which is chosen after it."""
+
+    first: int = 0
+    second: int = 0
+
+    def score(self, model, batches):
+        return {"mse": {(0, 0): 0.5, (1, 0): 0.6, (0, 1): 0.4, (1, 1): 0.3}[self.first, self.second]}
+
+    def rescored(self):
+        return {"task.first": (0, 1), "task.second": (0, 1)}
+
+
+def test_a_setting_that_is_best_beside_another_that_is_chosen_later_is_found():
+    found = rescore(Entangled(), Entangled().model(), FULL, value=0.5, device="cpu", precision="fp32")
+    assert found.chosen == {"task.first": 1, "task.second": 1}
+    assert found.value == 0.3
+    assert found.tried == {"task.first": {"0": 0.4, "1": 0.3}, "task.second": {"0": 0.6, "1": 0.3}}
+
+
 def test_a_name_that_reaches_nothing_is_reported_as_inert():
     task = Offset()
     found = rescore(task, exact_model(task), FULL, value=0.26, device="cpu", precision="fp32")
