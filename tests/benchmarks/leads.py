@@ -1,9 +1,9 @@
-"""How far ahead of every baseline the promoted configurations are, in scores beside the goal, with intervals.
+"""What lies between the promoted configurations and every baseline, in scores beside the goal too, with intervals.
 
     python -m tests.benchmarks.leads STUDY SCORE ... [--runs DIR]
 
 Scores the promoted weights again on the test split, unit by unit, and prints mean [95 % interval] of each score, and of
-the paired lead over each baseline (over seeds and test examples, as in the report).
+the paired difference from each baseline (over seeds and test examples, as in the report).
 """
 
 import sys
@@ -47,7 +47,7 @@ def main(name: str, scores: list[str], runs: Path) -> None:
             for method in classical[0]:
                 lead = crossed_interval(values_SU - np.array([unit[method][score] for unit in classical]))
                 mean = np.mean([unit[method][score] for unit in classical])
-                print(f"    ahead of {method} ({mean:.4g}) by {lead}")
+                print(f"    less {method} ({mean:.4g}): {lead}")
 
 
 if __name__ == "__main__":
