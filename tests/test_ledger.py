@@ -646,4 +646,6 @@ def test_mistakes_are_refused_with_what_is_allowed_and_nothing_is_written(home: 
     ledger.create("v1.0_toy", {"title": ""})
     said = {words: refused(home, "ledger", *words.split()) for words in WRONG}
     assert {words: text for words, text in said.items() if WRONG[words] not in text} == {}
+    for words in ("page", "lint", "list", "show v1.0_toy", "note v1.0_toy lesson x", "set v1.0_toy title x"):
+        assert "there is no ledger in nowhere" in refused(home, "ledger", *words.split(), "--ledger", "nowhere")
     assert "what is written into v1.0_toy must be UTF-8" in refused(home, "ledger", "note", "v1.0_toy", "les", "\udcff")

@@ -42,6 +42,7 @@ def new(
         given = {"title": title, "study": study, "parent": parent, "priority": priority, "cost": cost}
         fields = {key: field_of(key, value) for key, value in given.items() if value or key == "title"}
         opened, wanted = _ledger(ledger), name_of(id).id
+        opened.make()
         with opened.locked():
             before = opened.of_study(study) if study else None
             record = opened.rename(before, wanted) if before else opened.create(wanted, fields)

@@ -28,8 +28,17 @@ class Ledger:
     def file(self, id: str) -> Path:
         return self.path / f"{id}.md"
 
+    def make(self) -> None:
+        """Begin a ledger where there is none."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def _check(self) -> None:
+        if not self.path.is_dir():
+            raise Refused(f"there is no ledger in {self.path}; hpo ledger sync begins one, or hpo ledger new")
+
     def ids(self) -> list[str]:
         """In the order of their numbers. A file that is not named as an experiment is none."""
+        self._check()
         names = [name for path in self.path.glob("v*.md") if (name := _id_of(path.stem))]
         return [name.id for name in sorted(names, key=lambda name: name[:3])]
 
@@ -98,7 +107,7 @@ class Ledger:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """The only process that writes here. Waits for another; the kernel frees it when that dies."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._check()
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)  # the folder itself: no lock file stands among the records

@@ -49,6 +49,7 @@ def sync(ledger: Ledger, runs: Path, study: str | None = None) -> list[Synced]:
     names = [study] if study else [one.study for one in statuses(runs, None)]
     found = {name: harvest(RunFolder(runs / name)) for name in names}
     began = {name: (block or {}).get("study", {}).get("began", "") for name, block in found.items()}
+    ledger.make()
     with ledger.locked():
         return [one for name in sorted(names, key=lambda name: (began[name], name))
                 if (one := _enter(ledger, name, found[name]))]  # fmt: skip
