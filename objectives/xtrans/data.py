@@ -93,11 +93,16 @@ def origins(split: Split, *, folder: str | None) -> set[str]:
 def crops(of: Sequence[Photograph], count: int, size: int, rng: torch.Generator, *, gain: Sequence[float],
           augment: Augment) -> Batch:  # fmt: skip
     """`count` random crops, moved, exposed and mosaiced: the samples of the mosaic are the target's, but for noise."""
+    made = [balanced_crop(of, size, rng) for _ in range(count)]
+    gain_B3 = torch.stack([torch.tensor(gain) if own is None else own for _, own in made])
+    return seen_through(torch.stack([rgb for rgb, _ in made]), gain_B3, rng, augment)
+
+
+def balanced_crop(of: Sequence[Photograph], size: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    """A random crop in balanced light, and the gains of its own sensor, if they are known."""
     weights = torch.tensor([photo.weight for photo in of])
-    chosen = torch.multinomial(weights, count, replacement=True, generator=rng).tolist()
-    rgb = torch.stack([crop(of[index].rgb_3HW, size, rng) for index in chosen])
-    gain_B3 = torch.stack([_gain(of[index], gain) for index in chosen])
-    return seen_through(rgb, gain_B3, rng, augment)
+    photo = of[int(torch.multinomial(weights, 1, generator=rng))]
+    return crop(photo.rgb_3HW, size, rng), photo.gain_3
 
 
 def crop(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
@@ -134,7 +139,8 @@ def tiles(split: Split, count: int, down: int, folder: str | None, gain: tuple[f
     places = _places(split, down, folder)
     if len(places) < count:
         raise ValueError(f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap "
-                         f"and are not flat; {count} were asked for: more or larger photographs, or a smaller task.down")  # fmt: skip
+                         f"and are not flat; {count} were asked for: more or larger photographs, or a smaller "
+                         "task.down")  # fmt: skip
     order = torch.randperm(len(places), generator=generator("xtrans", split))[:count].tolist()
     chosen = [places[index] for index in order]
     rgb = torch.stack([photo.rgb_3HW[:, top : top + TILE, left : left + TILE] for photo, top, left in chosen])
@@ -209,7 +215,8 @@ def _gain(photo: Photograph, gain: Sequence[float]) -> Tensor:
 
 @lru_cache(maxsize=6)
 def _resident(make, of: Sequence, down: int) -> tuple[Photograph, ...]:
-    made = {name: torch.from_numpy(np.array(value)) for name, value in made_once(make, of, down, _source()).items()}
+    code = content_hash_of("data", "light", "raf", "dng")
+    made = {name: torch.from_numpy(np.array(value)) for name, value in made_once(make, of, down, code).items()}
     if make is make_bundled:
         return tuple(Photograph(name, made[name], None, WEIGHTS.get(name, 1.0)) for name in of)
     return tuple(Photograph(path.name, _large_enough(path, made[path.name]), made.get(f"gain of {path.name}"), 1.0)
@@ -227,9 +234,9 @@ def _symmetric(shape: tuple[int, ...], reach: float, rng: torch.Generator | None
     return reach * (2 * torch.rand(shape, generator=rng) - 1)
 
 
-@lru_cache(maxsize=1)
-def _source() -> str:
-    """Hash of the code that makes photographs linear: changing it makes them anew."""
+@lru_cache(maxsize=4)
+def content_hash_of(*names: str) -> str:
+    """Hash of code that makes data: changing it makes the data anew."""
     here = Path(__file__).parent
-    own = (here / f"{name}.py" for name in ("data", "light", "raf", "dng"))
-    return files.content_hash([*own, *(here.parent / "common" / f"{name}.py" for name in ("colour", "files"))])
+    common = (here.parent / "common" / f"{name}.py" for name in ("colour", "files"))
+    return files.content_hash([*(here / f"{name}.py" for name in names), *common])

@@ -80,8 +80,11 @@ class XTrans(Task[Batch]):
 
     def _crops(self, count: int, size: int, rng: torch.Generator) -> Batch:
         of = data.photos("train", down=self.down, folder=self.data)
-        augment = Augment(self.gain_spread, self.stops, self.read_noise, self.shot_noise)
-        return data.crops(of, count, size, rng, gain=self.gain, augment=augment)
+        return data.crops(of, count, size, rng, gain=self.gain, augment=self.augment)
+
+    @property
+    def augment(self) -> Augment:
+        return Augment(self.gain_spread, self.stops, self.read_noise, self.shot_noise)
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
