@@ -96,7 +96,8 @@ def _dashboard(ranking: Ranking) -> str:
         shown: list[Cell | str] = [Cell(_link(record)), Cell(_status(record), "name")]
         for index, text in list(enumerate(cells(record)))[2:]:
             drawn = _whisker(leads[index][number], reach[index]) if index in leads else ""
-            shown.append(Cell(text_of(text) + drawn, "name" if index in (2, 7, 9) else "num"))
+            figures = text_of(text).replace(" (", "<br>(")  # a baseline's name below its figures
+            shown.append(Cell(figures + drawn, "name" if index in (2, 7, 9) else "num"))
         rows.append(shown)
     return block(ranking.title, html_table(HEADS, rows, name=ranking.title, numbers=(*HEADS[3:7], HEADS[8])))
 

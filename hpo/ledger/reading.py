@@ -131,7 +131,7 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
             yield who, ", ".join(f"{name} = {setting(value)}" for name, value in stage["settings"].items())
             break
     if record.part("baselines"):
-        yield "baselines", ", ".join(f"{name} {measured(one)}" for name, one in record.part("baselines").items())
+        yield "baselines", "; ".join(f"{name}: {measured(one)}" for name, one in record.part("baselines").items())
     if record.part("identity"):
         yield "rests on", ", ".join(f"{key} {value}" for key, value in record.part("identity").items())
     if winner:
