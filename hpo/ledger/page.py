@@ -97,6 +97,7 @@ def _dashboard(ranking: Ranking) -> str:
         for index, text in list(enumerate(cells(record)))[2:]:
             drawn = _whisker(leads[index][number], reach[index]) if index in leads else ""
             figures = text_of(text).replace(" (", "<br>(")  # a baseline's name below its figures
+            figures = figures.replace(", ", ",<br>") if index == 7 else figures
             shown.append(Cell(figures + drawn, "name" if index in (2, 7, 9) else "num"))
         rows.append(shown)
     return block(ranking.title, html_table(HEADS, rows, name=ranking.title, numbers=(*HEADS[3:7], HEADS[8])))
@@ -108,7 +109,7 @@ def _whisker(lead: Interval | None, reach: float) -> str:
         return ""
     low, mean, high = (60 + 55 * one / reach for one in (lead.low, lead.mean, lead.high))
     colour = f"var(--{'good' if lead.low > 0 else 'bad' if lead.high < 0 else 'soft'})"
-    return (f'<br><svg width="120" height="12" aria-hidden="true"><path d="M60 0v12" stroke="var(--axis)"/>'
+    return (f'<br><svg width="120" height="12" aria-hidden="true"><path d="M60 0v12" stroke="var(--faint)"/>'
             f'<path d="M{low:.1f} 6H{high:.1f}" stroke="{colour}" stroke-width="2"/>'
             f'<circle cx="{mean:.1f}" cy="6" r="3.5" fill="{colour}"/></svg>')  # fmt: skip
 
