@@ -1,0 +1,26 @@
+"""How far can an X-Trans network learn patterns that demosaicers get wrong without forgetting photographs?
+
+A parent is trained once by the same engine (or is an exported winner: task.parent), and every trial goes on from it.
+The mixtures hold both ends: photographs alone, the control of equal steps, and patterns alone, known to forget.
+"""
+
+from dataclasses import replace
+
+from hpo import Fidelity, Median, choose, log, uniform
+from objectives.xtrans.finetune import MIXTURES, FineTune
+from studies.xtrans import study as xtrans
+
+study = replace(
+    xtrans, name="xtrans_finetune", task=FineTune(), recipe=replace(xtrans.recipe, lr=3e-4),
+    space={
+        "task.mixture": choose(*MIXTURES),
+        "task.l2sp": choose(0.0, 1e-4, 1e-3, 1e-2),
+        "task.rest": choose(0, 1, 2),
+        "task.gain_spread": uniform(0.0, 0.5),
+        "recipe.lr": log(1e-5, 2e-3),
+    },
+    smoke=replace(xtrans.smoke, fixed={**xtrans.smoke.fixed, "task.parent_train": 16}),
+    cheap=Fidelity(size=48, train=400, val=24, epochs=4),
+    full=Fidelity(size=48, train=800, val=25, test=28, epochs=5),
+    trials=16, pruning=Median(warmup_epochs=1, min_trials=4), keep=2, seeds=3,
+)  # fmt: skip
