@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from distributed import Client, KilledWorker, Status, get_worker
+from distributed.client import ClosedClientError
 
 from hpo.backend import FOLLOW_S, Backend, WorkerDied, prepare_worker
 from hpo.objective import Job
@@ -46,14 +47,19 @@ class Cluster(Backend):
     @property
     def workers(self) -> int:  # type: ignore[override]
         """As many as the cluster has now; one waits for the first worker."""
-        with contextlib.suppress(OSError, TimeoutError):  # if the scheduler is lost, so are the jobs, and they say so
-            self._threads = self._client.nthreads()
+        scheduler = self._client.scheduler  # None where it has been lost for long
+        if scheduler is not None:
+            with contextlib.suppress(OSError, TimeoutError):  # if it is lost, so are the jobs, and they say so
+                self._threads = self._client.sync(scheduler.ncores, workers=None)
         self._check_threads(self._threads)
-        return min(self._limit or len(self._threads), max(1, len(self._threads)))
+        return max(1, min(self._limit or len(self._threads), len(self._threads)))
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
         told: Future = Future()
-        inner = self._pool.submit(_on_worker, _surroundings_of(args), fn, *args, **kwargs)
+        try:
+            inner = self._pool.submit(_on_worker, _surroundings_of(args), fn, *args, **kwargs)
+        except ClosedClientError as error:
+            raise self._lost() from error
         self._running.add(inner)
         inner.add_done_callback(lambda done: self._settle(done, told))
         return told

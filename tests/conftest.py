@@ -16,6 +16,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    from tests.faults.servers import missing
+
+    if lacking := missing():
+        terminalreporter.write_line(f"WARNING: many machines are NOT TESTED, for want of {lacking}", red=True)
+
+
 @pytest.fixture(scope="session")
 def memory_disk() -> Iterator[Path]:
     """A folder in memory where there is one: for tests that kill processes a hundred times, to which a disk's syncs add

@@ -3,13 +3,13 @@ same invariants hold as on one machine."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,13 +28,11 @@ from tests.faults.servers import PASSWORD, Dask, Postgres
 from tests.faults.slow import study as slow
 from tests.faults.studies import Victim, asked, at_work, each_as_undisturbed, events, victims
 
-LACKING = servers.missing()
-if LACKING:
-    warnings.warn(f"SKIPPED: nothing about many machines is tested here, for want of {LACKING}", stacklevel=1)
-pytestmark = [  # soak for now: not yet seen steady on a busy machine
-    pytest.mark.soak,
-    pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
-]
+if importlib.util.find_spec("distributed"):
+    from hpo.cluster import Cluster
+LACKING = servers.missing()  # conftest.py says it at the end of the run, too
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}")
+WORKERS = 2
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory, warm: None) -> Iterator[Dask]:
     environment = {**os.environ, "PGPASSFILE": str(server.passfile), "OMP_NUM_THREADS": "1"}
-    with servers.dask(tmp_path_factory.mktemp("dask") / "cluster", environment, workers=3) as running:
+    with servers.dask(tmp_path_factory.mktemp("dask") / "cluster", environment, WORKERS) as running:
         yield running
 
 
@@ -77,6 +75,48 @@ def checked(folder: Path, trials: int, server: Postgres) -> None:
     assert list(check.violations(folder, trials, server.query)) == []
 
 
+def test_workers_coordinator_and_scheduler_are_killed_and_nothing_is_lost_or_repeated(
+    folder: Path, server: Postgres, cluster: Dask, capfd
+) -> None:
+    study = victims(task=Victim(pace=1.0), trials=4)
+    pid = coordinator(study, folder, server, cluster)
+    for _ in range(2):
+        until(lambda: list(folder.glob("sweep/*/epoch-*.pt")) and at_work(folder))
+        os.kill(at_work(folder)[-1], signal.SIGKILL)
+        before = len(events(folder, "start"))
+        until(lambda: len(events(folder, "start")) > before)  # noqa: B023
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
+    before, pid = len(events(folder, "start")), coordinator(study, folder, server, cluster)
+    until(lambda: len(events(folder, "start")) > before)
+    cluster.kill_scheduler()
+    code = code_of(pid)
+    assert code == 74, capfd.readouterr().err
+    assert "scheduler at" in capfd.readouterr().err
+    cluster.stop()
+    cluster.start_scheduler()
+    cluster.start_workers(WORKERS)
+    assert code_of(coordinator(study, folder, server, cluster)) == 0
+    checked(folder, 4, server)
+    each_as_undisturbed(study, folder)
+
+
+def test_what_is_submitted_to_a_lost_scheduler_stops_the_command(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("hpo.cluster.CONNECT_S", 2)
+
+    def act() -> None:
+        with servers.dask(tmp_path / "dask", dict(os.environ), workers=0) as running:
+            lost = Cluster(running.address)
+            running.kill_scheduler()
+            until(lambda: lost._client.status == "closed")
+            assert lost.workers == 1
+            with pytest.raises(Halted, match="scheduler at .* was lost"):
+                lost.submit(print)
+
+    assert code_of(start(act)) == 0  # in a fork: a client has threads, and later tests fork
+
+
+@pytest.mark.soak
 def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(
     folder: Path, server: Postgres, cluster: Dask, capfd
 ) -> None:
@@ -110,6 +150,7 @@ def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(
         assert not [text for text in seen if part.encode() in text]
 
 
+@pytest.mark.soak
 def test_killed_workers_and_coordinators_lose_and_repeat_nothing(folder: Path, server: Postgres, cluster: Dask) -> None:
     rng, kills = random.Random(0), 0
     study = victims(task=Victim(pace=0.1), trials=12)
@@ -133,6 +174,7 @@ def test_killed_workers_and_coordinators_lose_and_repeat_nothing(folder: Path, s
     each_as_undisturbed(study, folder)
 
 
+@pytest.mark.soak
 def test_workers_that_have_lost_their_coordinator_stop_and_the_next_one_goes_on(
     folder: Path, server: Postgres, cluster: Dask
 ) -> None:
@@ -150,6 +192,7 @@ def test_workers_that_have_lost_their_coordinator_stop_and_the_next_one_goes_on(
     checked(folder, 4, server)
 
 
+@pytest.mark.soak
 def test_a_lost_scheduler_stops_the_command_which_then_goes_on_with_a_new_one(
     folder: Path, server: Postgres, cluster: Dask, capfd
 ) -> None:
@@ -163,12 +206,13 @@ def test_a_lost_scheduler_stops_the_command_which_then_goes_on_with_a_new_one(
     until(lambda: not any(map(alive, training)))
     cluster.stop()
     cluster.start_scheduler()
-    cluster.start_workers(3)
+    cluster.start_workers(WORKERS)
     assert code_of(coordinator(study, folder, server, cluster)) == 0
     checked(folder, 4, server)
     each_as_undisturbed(study, folder)
 
 
+@pytest.mark.soak
 def test_a_database_server_that_crashes_and_comes_back_is_waited_for(
     folder: Path, server: Postgres, cluster: Dask
 ) -> None:
@@ -183,6 +227,7 @@ def test_a_database_server_that_crashes_and_comes_back_is_waited_for(
     each_as_undisturbed(study, folder)
 
 
+@pytest.mark.soak
 def test_a_trial_that_kills_its_workers_fails_after_three(folder: Path, server: Postgres, cluster: Dask) -> None:
     study = victims(space={"task.deed": choose("", "die")}, trials=4, pruning=None, startup_trials=4)
     assert code_of(coordinator(study, folder, server, cluster)) == 0
@@ -193,6 +238,7 @@ def test_a_trial_that_kills_its_workers_fails_after_three(folder: Path, server: 
     checked(folder, 4, server)
 
 
+@pytest.mark.soak
 def test_a_second_coordinator_with_a_folder_of_its_own_is_refused(
     folder: Path, server: Postgres, cluster: Dask
 ) -> None:
