@@ -38,20 +38,17 @@ class Cluster(Backend):
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hpo")
         except (OSError, TimeoutError, ValueError) as error:
             raise Refused(f"no Dask scheduler answers at {address}; start it: dask scheduler") from error
-        self._address, self._limit = address, limit
-        self._threads = self._client.nthreads()
-        self._check_threads(self._threads)
+        self._address, self._limit, self._gpu = address, limit, gpu
+        self._threads: dict[str, int] = {}
+        self._look()
         self._pool = self._client.get_executor(pure=False, resources={"GPU": 1} if gpu else None)
         self._running: set[Future] = set()
 
     @property
     def workers(self) -> int:  # type: ignore[override]
         """As many as the cluster has now; one waits for the first worker."""
-        scheduler = self._client.scheduler  # None where it has been lost for long
-        if scheduler is not None:
-            with contextlib.suppress(OSError, TimeoutError):  # if it is lost, so are the jobs, and they say so
-                self._threads = self._client.sync(scheduler.ncores, workers=None)
-        self._check_threads(self._threads)
+        with contextlib.suppress(OSError, TimeoutError):  # if the scheduler is lost, so are the jobs, and they say so
+            self._look()
         return max(1, min(self._limit or len(self._threads), len(self._threads)))
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
@@ -87,8 +84,17 @@ class Cluster(Backend):
     def _lost(self) -> Halted:
         return Halted(f"the Dask scheduler at {self._address} was lost; start it and its workers again")
 
-    def _check_threads(self, threads: dict[str, int]) -> None:
-        several = sorted(worker for worker, count in threads.items() if count != 1)
+    def _look(self) -> None:
+        """Which workers there are now, of those that may be given a job."""
+        scheduler = self._client.scheduler
+        if scheduler is None:  # lost for long
+            return
+        found = self._client.sync(scheduler.identity)["workers"]
+        offering = {worker: one for worker, one in found.items() if not self._gpu or one["resources"].get("GPU")}
+        if found and not offering:
+            raise Refused("no Dask worker offers a GPU; start them with --resources GPU=1, one for each")
+        self._threads = {worker: one["nthreads"] for worker, one in offering.items()}
+        several = sorted(worker for worker, count in self._threads.items() if count != 1)
         if several:
             raise Refused(f"Dask workers must have one thread each (trials share the random generator of their "
                           f"process); start them with --nthreads 1: {', '.join(several[:5])}")  # fmt: skip
