@@ -34,9 +34,10 @@ class Outcome:
     grid_rise: tuple[float, ...]  # of each seed
 
 
-def outcomes(*, seeds: int, steps: int, lr: float, tiles: int, train: int) -> Iterator[Outcome]:
+def outcomes(mixtures: Sequence[str], *, seeds: int, steps: int, lr: float, tiles: int, train: int
+             ) -> Iterator[Outcome]:  # fmt: skip
     """One for each mixture. The parent is trained on `train` crops an epoch, if it has not been before."""
-    for mixture in MIXTURES:
+    for mixture in mixtures:
         runs = [
             measured(FineTune(mixture=mixture, parent_train=train), steps, lr, seed, tiles) for seed in range(seeds)
         ]
@@ -66,6 +67,7 @@ def numbers(model: nn.Module, batch: data.Batch) -> dict[str, Tensor]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m objectives.xtrans.forgetting", description=__doc__.splitlines()[0])
+    parser.add_argument("--mixtures", nargs="+", choices=MIXTURES, default=list(MIXTURES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200, help="of eight examples each")
     parser.add_argument("--lr", type=float, nargs="+", default=[1e-3])
@@ -77,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{given.steps} steps at {lr:g}, {given.seeds} seeds, {given.tiles} tiles; dB against the parent, "
               f"95 % intervals")  # fmt: skip
         print(f"{'mixture':10} {'forgetting, as seen':>26} {'photographs, linear':>26} {'patterns':>26} {'grid':>6}")
-        for one in outcomes(seeds=given.seeds, steps=given.steps, lr=lr, tiles=given.tiles, train=given.parent_train):
+        for one in outcomes(given.mixtures, seeds=given.seeds, steps=given.steps, lr=lr, tiles=given.tiles,
+                            train=given.parent_train):  # fmt: skip
             columns = (_said(interval) for interval in (one.forgetting, one.linear, one.patterns))
             print(f"{one.mixture:10} " + " ".join(f"{column:>26}" for column in columns)
                   + f" {np.mean(one.grid_rise):+6.1f}", flush=True)  # fmt: skip
