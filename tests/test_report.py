@@ -16,10 +16,11 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from hpo import checkpoint, report
-from hpo.report import write_report
+from hpo.report import draw_promotion, palette, write_report
 from hpo.report.axes import Axis, Scale, axis_of, log_ticks
 from hpo.report.palette import COLOURS
 from hpo.space import choose, distribution_of, integer, log, uniform, when
+from hpo.statistics import Interval
 from hpo.storage import RunFolder, open_storage
 from hpo.study import StudySpec
 from tests.finished import HOSTILE, STUDY, finished
@@ -295,3 +296,13 @@ def test_every_kind_of_parameter_has_its_place() -> None:
     assert (ticks[0.0], ticks[1.0]) == ("0.0003", "0.006")
     at = sorted(ticks)
     assert min(after - before for before, after in pairwise(at)) >= 0.2  # labels that touch cannot be read
+
+
+def test_a_baseline_that_is_far_from_all_others_does_not_squeeze_them() -> None:
+    rows = [("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
+            ("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
+            ("far", Interval(5.0, 4.0, 6.0), palette.BASELINE)]  # fmt: skip
+    figure = draw_promotion._whiskers(rows, title="")
+    assert figure.layout.xaxis.range[0] > 25
+    assert [note.text for note in figure.layout.annotations] == ["30.00", "28.50", "◂ 5.0"]
+    assert "far: 5.0 [4.0, 6.0]" in figure.layout.annotations[-1].hovertext

@@ -15,6 +15,7 @@ from hpo.statistics import Interval
 from hpo.verdict import Verdict
 from hpo.wording import better, count, interval, label, listed, mean_of, number
 
+REACH = 4.0
 _SYMBOL = {COMPLETE: "circle", DEFAULT: "diamond", BASELINE: "square"}
 
 
@@ -37,8 +38,11 @@ def _colour(name: str) -> str:
 
 
 def _whiskers(rows: list[tuple[str, Interval, str]], *, title: str, zero: bool = False) -> go.Figure:
-    """A dot and whiskers a row, the first on top, each with its mean beside it."""
-    ends = [end for _, one, _ in rows for end in (one.low, one.high)]
+    """A dot and whiskers a row, the first on top, each with its mean beside it. A baseline that is far from all that is
+    compared stands at the edge, with its mean: it would squeeze the others."""
+    low, high = _window(rows)
+    inside = [low <= one.mean <= high for _, one, _ in rows]
+    ends = [end for (_, one, _), shown in zip(rows, inside, strict=True) if shown for end in (one.low, one.high)]
     axis = axis_of([*ends, 0.0] if zero else ends)
     figure = blank(78 + 38 * len(rows), x=axis.plotly(title={"text": safe(title)}),
                    y={"tickvals": list(range(len(rows))), "ticktext": [wrapped(name) for name, _, _ in rows],
@@ -47,12 +51,32 @@ def _whiskers(rows: list[tuple[str, Interval, str]], *, title: str, zero: bool =
         figure.add_vline(x=0, line={"color": AXIS, "width": 2}, layer="below")
     for row, (name, one, colour) in enumerate(rows):
         said = f"{safe(name)}: {interval(one)}"
+        if not inside[row]:
+            below = one.mean < low
+            edge = axis.low if below else axis.high
+            note(figure, f"{'◂ ' if below else ''}{mean_of(one)}{'' if below else ' ▸'}", y=row, hovertext=said,
+                 x=math.log10(edge) if axis.log else edge, xanchor="left" if below else "right",
+                 font={"size": 12, "color": colour})  # fmt: skip
+            continue
         figure.add_trace(line([([one.low, one.high], [row, row], said)], colour, 2))
         figure.add_trace(dots([one.low, one.high], [row, row], [said, said], colour, "line-ns-open", 9))
         figure.add_trace(dots([one.mean], [row], [said], colour, _SYMBOL[colour], 9))
         note(figure, mean_of(one, signed=zero), x=math.log10(one.mean) if axis.log else one.mean, y=row, yshift=17,
              bgcolor="rgba(0,0,0,0)")  # fmt: skip
     return figure
+
+
+def _window(rows: list[tuple[str, Interval, str]]) -> tuple[float, float]:
+    """Where means are drawn to scale: around the configurations and the baseline nearest to them, and REACH times that
+    range to either side."""
+    ours = [one for _, one, colour in rows if colour != BASELINE]
+    if not ours:
+        return -math.inf, math.inf
+    low, high = min(one.low for one in ours), max(one.high for one in ours)
+    others = [one for _, one, colour in rows if colour == BASELINE]
+    nearest = min(others, key=lambda one: max(low - one.mean, one.mean - high), default=ours[0])
+    low, high = min(low, nearest.low), max(high, nearest.high)
+    return low - REACH * (high - low), high + REACH * (high - low)
 
 
 def _scores_point(promotion: Promotion, verdict: Verdict) -> str:
