@@ -535,6 +535,7 @@ def test_the_pages_are_the_same_in_any_place_and_their_drift_is_exit_code_1(home
     assert hpo("ledger", "page", "--check").code == 1
     assert not Path("EXPERIMENTS.md").exists()
     assert hpo("ledger", "page").code == 0
+    assert "[verdict](runs/toy/verdict.json)" in Path("EXPERIMENTS.md").read_text()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7",
                    "LC_ALL": "C", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}  # fmt: skip
     done = subprocess.run([sys.executable, "-m", "hpo", "ledger", "page", "--check"], env=environment, check=False)
