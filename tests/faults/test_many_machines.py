@@ -31,7 +31,10 @@ from tests.faults.studies import Victim, asked, at_work, each_as_undisturbed, ev
 if importlib.util.find_spec("distributed"):
     from hpo.cluster import Cluster
 LACKING = servers.missing()  # conftest.py says it at the end of the run, too
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}")
+pytestmark = [
+    pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
+    pytest.mark.timeout(900),  # half a minute on an idle machine, and ten on one that has other things to do
+]
 WORKERS = 2
 
 
