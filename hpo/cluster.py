@@ -16,6 +16,7 @@ from typing import Any
 from distributed import Client, KilledWorker, Status, get_worker
 from distributed.client import ClosedClientError
 
+from hpo import checkpoint
 from hpo.backend import FOLLOW_S, Backend, WorkerDied, prepare_worker
 from hpo.objective import Job
 from hpo.patience import Halted
@@ -58,7 +59,8 @@ class Cluster(Backend):
         except ClosedClientError as error:
             raise self._lost() from error
         self._running.add(inner)
-        inner.add_done_callback(lambda done: self._settle(done, told))
+        before = _reached(args)
+        inner.add_done_callback(lambda done: self._settle(done, told, lambda: _reached(args) > before))
         return told
 
     def kill(self) -> None:
@@ -67,12 +69,14 @@ class Cluster(Backend):
             future.cancel()
         self._client.close(timeout=5)
 
-    def _settle(self, done: Future, told: Future) -> None:
+    def _settle(self, done: Future, told: Future, further: Callable[[], bool]) -> None:
+        """Pass on what a job came to. Dask itself runs it again after a death, and tells of the last one alone: where
+        the job had got `further` in the meantime, the deaths before that do not count."""
         self._running.discard(done)
         try:
             told.set_result(done.result())
         except KilledWorker as error:
-            told.set_exception(WorkerDied(error.allowed_failures + 1))
+            told.set_exception(WorkerDied(1 if further() else error.allowed_failures + 1))
         except CancelledError:
             told.set_exception(self._lost())
         except ImportError as error:
@@ -98,6 +102,10 @@ class Cluster(Backend):
         if several:
             raise Refused(f"Dask workers must have one thread each (trials share the random generator of their "
                           f"process); start them with --nthreads 1: {', '.join(several[:5])}")  # fmt: skip
+
+
+def _reached(args: tuple) -> int:
+    return checkpoint.reached(args[0].folder) if args and isinstance(args[0], Job) else -1
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,18 @@ def test_what_is_submitted_to_a_lost_scheduler_stops_the_command(tmp_path: Path,
                 lost.submit(print)
 
     assert code_of(start(act)) == 0  # in a fork: a client has threads, and later tests fork
+
+
+@pytest.mark.parametrize(("further", "deaths"), [(False, 4), (True, 1)])
+def test_deaths_count_since_the_last_epoch_though_dask_tells_of_the_fourth_alone(further: bool, deaths: int) -> None:
+    from distributed import KilledWorker
+
+    lost, done, told = object.__new__(Cluster), Future(), Future()
+    lost._running = {done}
+    done.set_exception(KilledWorker("job", None, 3))
+    lost._settle(done, told, lambda: further)
+    assert told.exception().deaths == deaths
+    assert not lost._running
 
 
 @pytest.mark.soak
