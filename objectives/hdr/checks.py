@@ -37,8 +37,12 @@ def checks(evidence: Evidence, unreachable: float, cap: float, frames: str | Non
     if len(evidence.history) > 2 and "overflow_rate" in evidence.history[0]:
         settled = max(1, len(evidence.history) // SETTLES)
         worst = max(epoch["overflow_rate"] for epoch in evidence.history[settled:])
-        found += [_overflow("no overflow once settled", worst, MAX_PASSING), _stays_clamped_out(evidence.history[settled:]),
-                  _never_hurts(evidence.history[2 * settled :]), _falls(evidence.history)]  # fmt: skip
+        found += [
+            _overflow("no overflow once settled", worst, MAX_PASSING),
+            _stays_clamped_out(evidence.history[settled:]),
+            _never_hurts(evidence.history[2 * settled :]),
+            _falls(evidence.history),
+        ]
     if evidence.stage == "promotion" and evidence.scores and evidence.baselines:
         found += [_ahead(evidence, name) for name in ("score", "psnr_mu", "ssim_mu")]
     return found
