@@ -44,7 +44,7 @@ JUDGED, BORDER = 48, 12  # pixels: a tile is judged in its middle; no method see
 TILE = JUDGED + 2 * BORDER
 FLAT_DB = 45.0  # a tile where plain interpolation of balanced light is better than this is not judged
 MIN_SIZE = 24
-HELD_OUT = 0.2  # of a user's files, at least one, for val and again for test
+HELD_OUT = 0.2  # of a user's files, about, for val and again for test
 
 
 class Batch(NamedTuple):
@@ -193,8 +193,8 @@ def make_own(of: Sequence[tuple[Path, str]], down: int, source: str) -> dict[str
 
 @lru_cache(maxsize=4)
 def own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
-    """A user's raw files and pictures by split, with the hashes that decide: a new file moves no other. Raises
-    ValueError where there are fewer than three that differ."""
+    """A user's raw files and pictures by split, with the hashes of their content, which decide: a new file moves no
+    other, unless there are so few that a split would be empty. Raises ValueError where fewer than three differ."""
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"--data {folder} must be a folder; it is not")
@@ -204,9 +204,12 @@ def own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
     if len(found) < 3:
         raise ValueError(f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
                          f"{', '.join(sorted(suffixes))}; got {len(found)}")  # fmt: skip
-    held = max(1, round(HELD_OUT * len(found)))
     order = [(found[sha256], sha256) for sha256 in sorted(found)]
-    return {"val": tuple(order[:held]), "test": tuple(order[held : 2 * held]), "train": tuple(order[2 * held :])}
+    val, test = (sum(int(sha256[:8], 16) < share * 16**8 for sha256 in found) for share in (HELD_OUT, 2 * HELD_OUT))
+    if not 0 < val < test < len(order):
+        val = max(1, round(HELD_OUT * len(order)))
+        test = 2 * val
+    return {"val": tuple(order[:val]), "test": tuple(order[val:test]), "train": tuple(order[test:])}
 
 
 def _gain(photo: Photograph, gain: Sequence[float]) -> Tensor:

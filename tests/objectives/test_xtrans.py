@@ -194,12 +194,10 @@ def test_what_is_judged_never_changes_whatever_the_rng_and_the_trial() -> None:
 
 
 def test_tiles_do_not_overlap_where_they_are_judged() -> None:
-    batch = next(XTrans().batches("test", FULL, 64, _rng()))
-    middles = loss.inner(batch.target_B3SS, BORDER)
-    values = {tuple(middle[:, 20:22, 20:22].flatten().tolist()) for middle in middles}
-    assert len(values) == FULL.examples("test")
-    whole = data.photos("test", down=2, folder=None)[0].rgb_3HW
-    assert FULL.examples("test") * 48**2 < whole.shape[1] * whole.shape[2]
+    places = [(top, left) for _, top, left in data._places("test", 2, None)]
+    assert len(places) == FULL.examples("test")
+    for index, (top, left) in enumerate(places):
+        assert all(abs(top - other[0]) >= 48 or abs(left - other[1]) >= 48 for other in places[:index])
 
 
 def test_more_tiles_than_the_photographs_hold_are_refused() -> None:

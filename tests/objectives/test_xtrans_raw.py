@@ -222,14 +222,30 @@ def _picture_file(path: Path, seed: int) -> None:
     Image.fromarray(pixels).resize((320, 280), Image.Resampling.BICUBIC).save(path)
 
 
-def test_a_folder_of_pictures_is_split_by_content_and_a_new_file_moves_no_other(tmp_path: Path) -> None:
+def test_a_new_file_moves_no_other_to_another_split(tmp_path: Path) -> None:
+    def split_of() -> dict[str, str]:
+        data.own_files.cache_clear()
+        return {sha: split for split, files in data.own_files(str(tmp_path)).items() for _, sha in files}
+
+    for index in range(20):
+        (tmp_path / f"{index}.png").write_bytes(bytes([index]))
+    before = split_of()
+    for index in range(20, 30):
+        (tmp_path / f"{index}.png").write_bytes(bytes([index]))
+    after = split_of()
+    assert {sha: after[sha] for sha in before} == before
+    assert set(before.values()) == {"train", "val", "test"}
+    assert len(after) == 30
+
+
+def test_a_folder_of_pictures_is_split_and_learned_from(tmp_path: Path) -> None:
     for index in range(6):
         _picture_file(tmp_path / f"{index}.png", index)
     task = XTrans(data=str(tmp_path))
     tiny = replace(CHEAP, train=4, val=2, test=2)
     splits = {split: task.origins(split, tiny) for split in ("train", "val", "test")}
-    assert [len(found) for found in splits.values()] == [4, 1, 1]
-    assert len(set.union(*splits.values())) == 6
+    assert all(splits.values())
+    assert sum(len(found) for found in splits.values()) == len(set.union(*splits.values())) == 6
     for split in splits:
         batch = next(task.batches(split, tiny, 4, torch.Generator().manual_seed(0)))
         assert torch.isfinite(batch.target_B3SS).all()
