@@ -30,7 +30,8 @@ WORKERS, TRIALS, REPORTS = 8, 320, 10
 FIDELITY = Fidelity(size=INPUTS, train=32, val=32, epochs=REPORTS)
 STUDY = StudySpec(
     name="load", task=Toy(), recipe=Recipe(lr=0.1, batch_size=16), smoke=FIDELITY, cheap=FIDELITY, full=FIDELITY,
-    space={"recipe.lr": log(1e-3, 0.3), "task.shift": uniform(-1, 1)}, trials=TRIALS, startup_trials=TRIALS, pruning=None,
+    space={"recipe.lr": log(1e-3, 0.3), "task.shift": uniform(-1, 1)}, trials=TRIALS, startup_trials=TRIALS,
+    pruning=None,
 )  # fmt: skip
 
 
