@@ -28,5 +28,5 @@ study = StudySpec(
         "task.handled": choose(False, True),
     },
     smoke=SMOKE, cheap=CHEAP, full=FULL,
-    trials=16, pruning=Median(warmup_epochs=2, min_trials=4), keep=2, seeds=3,
+    trials=48, pruning=Median(warmup_epochs=2, min_trials=4), keep=2, seeds=3,
 )  # fmt: skip
