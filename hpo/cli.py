@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from hpo.status import Status
     from hpo.storage import RunFolder
     from hpo.study import StudySpec
+    from hpo.task import Check
 
+DOUBTED = ("no-go", "caution")
 COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -231,12 +234,7 @@ def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
             device=opened.device, watch=lambda check: watch(check.name),
         )  # fmt: skip
     if not quiet:
-        rows = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
-                 plain(check.look_at) if check.status in ("no-go", "caution") else "")
-                for check in result.checks]  # fmt: skip
-        shown = 5 if any(row[4] for row in rows) else 4  # where nothing is wrong, there is nothing to look at
-        table(f"preflight of {opened.study.name}: {result.status}",
-              ("check", "", "seen", "allowed", "look at")[:shown], [row[:shown] for row in rows])  # fmt: skip
+        _show_checks(f"preflight of {opened.study.name}: {result.status}", result.checks)
         say(f"{result.status} after {duration(result.seconds)}; kept in {opened.folder.preflight}")
     return result
 
@@ -288,12 +286,18 @@ def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
     rows += [(one.name, "", "", number(one.scores[verdict.goal]), "") for one in verdict.baselines]
     table(f"{label(verdict.goal)}: {better(verdict.direction)}",
           ("", "cheap", "full, validation", "full, test", "ahead of default"), rows)  # fmt: skip
-    doubts = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
-               plain(check.look_at)) for check in verdict.checks if check.status in ("no-go", "caution")]  # fmt: skip
+    doubts = [check for check in verdict.checks if check.status in DOUBTED]
     if doubts:
-        table("what the task doubts", ("check", "", "seen", "allowed", "look at"), doubts)
+        _show_checks("what the task doubts", doubts)
     say(verdict.sentence)
     say(f"winner's weights and card: {opened.folder.export}")
+
+
+def _show_checks(title: str, checks: Sequence[Check]) -> None:
+    rows = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
+             plain(check.look_at) if check.status in DOUBTED else "") for check in checks]  # fmt: skip
+    shown = 5 if any(row[4] for row in rows) else 4  # where nothing is wrong, there is nothing to look at
+    table(title, ("check", "", "seen", "allowed", "look at")[:shown], [row[:shown] for row in rows])
 
 
 def _report(study: StudySpec, folder: RunFolder) -> None:
@@ -446,9 +450,9 @@ def _record(folder: RunFolder) -> None:
 
 def _places(device: str) -> int:
     """How many trials have a place of their own on this machine: a GPU each, or a core."""
-    import torch
-
-    cores = len(os.sched_getaffinity(0))
     if device.startswith("cuda:"):
         return 1
-    return cores if device == "cpu" else torch.cuda.device_count() or cores
+    import torch
+
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    return gpus or len(os.sched_getaffinity(0))

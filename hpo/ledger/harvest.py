@@ -116,30 +116,32 @@ def harvest(folder: RunFolder) -> dict[str, Any] | None:
     verdict = gather.read_verdict(folder, chosen) if chosen else None
     identity = dict(swept.user_attrs.get("identity", {})) if swept else {}
     full = dict(promoted.user_attrs.get("identity", {})) if promoted else {}
+    commands = [one for one in gather.logged_commands(folder) if "versions" in one]
     block = {
-        "study": _study(folder, status, identity, trials + runs),
+        "study": _study(folder, status, identity, trials + runs, commands),
         "identity": identity,
         "space": {name: describe(one) for trial in trials for name, one in trial.distributions.items()},
         "sweep": _sweep(status, trials, identity),
         "promotion": _promotion(status, runs, verdict, full),
         "winner": _winner(folder) if verdict else {},
         "baselines": {one.name: digits(one.scores[verdict.goal]) for one in verdict.baselines} if verdict else {},
-        "versions": _commands(folder)[-1]["versions"] if _commands(folder) else {},
+        "versions": commands[-1]["versions"] if commands else {},
         "files": _files(folder),
     }
     return _without_none(block)
 
 
 def _study(
-    folder: RunFolder, status: Status, identity: dict[str, str], trials: Sequence[FrozenTrial]
-) -> dict[str, Any]:
+    folder: RunFolder, status: Status, identity: dict[str, str], trials: Sequence[FrozenTrial],
+    commands: Sequence[Any],
+) -> dict[str, Any]:  # fmt: skip
     starts = [one.datetime_start for one in trials if one.datetime_start]
     ends = [one.datetime_complete for one in trials if one.datetime_complete]
     forced = folder.preflight.exists() and json.loads(folder.preflight.read_text()).get("forced")
     return {"name": status.study, "state": _state(folder, status), "goal": identity.get("goal"),
             "direction": identity.get("direction"), "preflight": status.preflight, "forced": forced or None,
             "began": _utc(min(starts, default=None)), "ended": _utc(max(ends, default=None)),
-            "commands": list(dict.fromkeys(_portable(one["command"]) for one in _commands(folder)))}  # fmt: skip
+            "commands": list(dict.fromkeys(_portable(one["command"]) for one in commands))}  # fmt: skip
 
 
 def _state(folder: RunFolder, status: Status) -> str:
@@ -212,10 +214,6 @@ def _files(folder: RunFolder) -> dict[str, Any]:
     named = {"report": folder.report, "verdict": folder.path / "verdict.json", "commands": folder.commands,
              "events": folder.events}  # fmt: skip
     return {name: path.name for name, path in named.items() if path.exists()}
-
-
-def _commands(folder: RunFolder) -> list[Any]:
-    return [one for one in gather.logged_commands(folder) if "versions" in one]
 
 
 def _portable(command: str) -> str:

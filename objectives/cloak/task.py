@@ -22,6 +22,7 @@ from objectives.cloak.data import Batch, Part, Photographs
 from objectives.cloak.encoders import calibration, check_name, critic, identity_of
 from objectives.cloak.loss import Weights
 from objectives.cloak.model import GRID, NOISE, Cloak
+from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
 
 
@@ -73,13 +74,13 @@ class Cloaking(Task[Batch]):
 
     def __post_init__(self) -> None:
         for name in ("noise_lr", "grid_lr", "noise_limit", "warp_limit", "visible_limit", "start"):
-            _require(name, getattr(self, name) > 0, "above 0", getattr(self, name))
+            require(name, getattr(self, name) > 0, "above 0", getattr(self, name))
         for name in ("identity_weight", "visible_weight", "rough_weight", "vertical_weight"):
-            _require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
+            require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
         for name in ("margin", "anchoring"):
-            _require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]", getattr(self, name))
-        _require("grid", self.grid >= 2, "at least 2", self.grid)
-        _require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
+            require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]", getattr(self, name))
+        require("grid", self.grid >= 2, "at least 2", self.grid)
+        require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
         for name in (self.critic, self.judge):
             check_name(name)
 
@@ -208,8 +209,3 @@ def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: 
     fixed = {"task.size": size, "task.val_photos": val, "task.test_photos": test, "recipe.batch_size": min(batch, held)}
     return Fidelity(size=size, train=held * (steps // epochs), val=val, test=test or val, epochs=epochs,
                     fixed=fixed | dict(pinned or {}))  # fmt: skip
-
-
-def _require(name: str, holds: bool, allowed: str, given: object) -> None:
-    if not holds:
-        raise ValueError(f"task.{name} must be {allowed}; got {given!r}")

@@ -9,9 +9,6 @@ Shapes: images [B, 3, H, W] in [0, 1]; distances [B].
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import io
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -19,6 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from objectives.common.weights import checked_weights, installed_file
 
 Backend = Literal["pged", "stlpips"]
 BACKENDS: tuple[Backend, ...] = ("pged", "stlpips")
@@ -134,20 +133,12 @@ def _stlpips_model(device: str) -> StLpips:
             f"perceptual back-end 'stlpips' needs the weights of stlpips-pytorch {STLPIPS_VERSION}, which are not "
             f"installed: pip install --no-deps stlpips-pytorch=={STLPIPS_VERSION}; 'pged' needs nothing"
         )
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != STLPIPS_SHA256:
-        raise ValueError(f"{path} must have sha256 {STLPIPS_SHA256}; got {found}")
-    return StLpips(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")).to(device)
+    return StLpips(checked_weights(path, STLPIPS_SHA256)).to(device)
 
 
 def _weight_file() -> Path | None:
     """The weight file of the installed package. The package itself is not imported: it wants torchvision."""
-    try:
-        files = importlib.metadata.files("stlpips-pytorch") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((Path(str(file.locate())) for file in files if file.name == _WEIGHTS), None)
+    return installed_file("stlpips-pytorch", _WEIGHTS)
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo.task import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
 from objectives.hdr import baseline, data, frames, loss, pictures
 from objectives.hdr.checks import NEAR_PERFECT_DB, checks
@@ -61,19 +62,19 @@ class HDR(Task[Batch]):
 
     def __post_init__(self) -> None:
         low, high = SCALE_RANGE
-        _require("alpha x task.abs_max", low <= self.cap <= high,
+        require("alpha x task.abs_max", low <= self.cap <= high,
                  f"{low:g} to {high:g}: beyond the clamp at {HARD_CLAMP:g} there is no gradient", self.cap)  # fmt: skip
         for name, choices in (("bound", tuple(BOUNDS)), ("units", UNITS), ("gate", GATES), ("input_norm", NORMS),
                               ("base", FILLS), ("perceptual", BACKENDS)):  # fmt: skip
-            _require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
-        _require("log_loss", self.log_loss in LOG_LOSSES, f"one of {', '.join(LOG_LOSSES)} (a KL divergence compares "
+            require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
+        require("log_loss", self.log_loss in LOG_LOSSES, f"one of {', '.join(LOG_LOSSES)} (a KL divergence compares "
                  "distributions, and a residual is none)", self.log_loss)  # fmt: skip
-        _require("depth", 2 <= self.depth <= len(WIDTHS), f"2 to {len(WIDTHS)}", self.depth)
-        _require("width", self.width >= 4 and self.width % 4 == 0, "a multiple of 4", self.width)
-        _require("ring_kernel", self.ring_kernel >= 1 and self.ring_kernel % 2 == 1, "odd", self.ring_kernel)
-        _require("huber_delta", self.huber_delta > 0, "above 0", self.huber_delta)
+        require("depth", 2 <= self.depth <= len(WIDTHS), f"2 to {len(WIDTHS)}", self.depth)
+        require("width", self.width >= 4 and self.width % 4 == 0, "a multiple of 4", self.width)
+        require("ring_kernel", self.ring_kernel >= 1 and self.ring_kernel % 2 == 1, "odd", self.ring_kernel)
+        require("huber_delta", self.huber_delta > 0, "above 0", self.huber_delta)
         for name in ("log_weight", "hole_weight", "edge_weight", "wide_weight", "perceptual_weight", "ring_scale"):
-            _require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
+            require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
 
     @property
     def cap(self) -> float:
@@ -175,8 +176,3 @@ def mirrored(batch: Batch, axis: int, rng: torch.Generator) -> Batch:
     sign = torch.ones(len(chosen), 2, 1, 1)
     sign[:, axis] = torch.where(chosen[:, 0], -1.0, 1.0)
     return turned._replace(motion_B2SS=turned.motion_B2SS * sign)
-
-
-def _require(name: str, holds: bool, allowed: str, given: object) -> None:
-    if not holds:
-        raise ValueError(f"task.{name} must be {allowed}; got {given!r}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hpo.task import REFERENCE, Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
 from objectives.common.colour import as_float, as_uint8, linear_from_srgb, luma
+from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
 from objectives.lowlight import baseline, data, loss
 from objectives.lowlight.checks import checks
@@ -63,17 +64,17 @@ class LowLight(Task[Batch]):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        _require("stage1, stage3", min(self.stage1, self.stage3) >= 0 and self.stage1 + self.stage3 <= 1,
+        require("stage1, stage3", min(self.stage1, self.stage3) >= 0 and self.stage1 + self.stage3 <= 1,
                  "shares that sum to at most 1", (self.stage1, self.stage3))  # fmt: skip
         for name in ("ramp_share", "mask_frozen"):
-            _require(name, 0 <= getattr(self, name) <= 1, "a share, in [0, 1]", getattr(self, name))
+            require(name, 0 <= getattr(self, name) <= 1, "a share, in [0, 1]", getattr(self, name))
         for name in ("width", "restore_width", "iterations"):
-            _require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
+            require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
         for name in ("dither", "identity_clamp", "curve_lr", "ssim_factor", "edge_factor", "color_factor",
                      "perceptual_weight"):  # fmt: skip
-            _require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
-        _require("mask_lr", self.mask_lr > 0, "above 0", self.mask_lr)
-        _require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
+            require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
+        require("mask_lr", self.mask_lr > 0, "above 0", self.mask_lr)
+        require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
 
     # -- data ----------------------------------------------------------------------------------------------------
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
@@ -190,8 +191,3 @@ def health(out: Enhanced) -> dict[str, Tensor]:
 
 def _pixels(rgb_3HW: Tensor):
     return as_uint8(rgb_3HW).permute(1, 2, 0).numpy()
-
-
-def _require(name: str, holds: bool, allowed: str, given: object) -> None:
-    if not holds:
-        raise ValueError(f"task.{name} must be {allowed}; got {given!r}")

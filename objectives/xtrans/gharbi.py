@@ -8,9 +8,6 @@ It wants sRGB-encoded, white-balanced values. It is all convolutions, so at whic
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import io
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from objectives.common.colour import linear_from_srgb, srgb_from_linear
+from objectives.common.weights import checked_weights, installed_file
 from objectives.xtrans import cfa
 
 VERSION = "0.0.14"
@@ -65,18 +63,11 @@ def network() -> XTransNet:
     if path is None:
         raise ValueError(f"the published network needs the weights of demosaicnet {VERSION}, which are not installed: "
                          f"pip install --no-deps demosaicnet=={VERSION}")  # fmt: skip
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise ValueError(f"{path} must have sha256 {SHA256}; got {found}")
+    weights = checked_weights(path, SHA256)
     model = XTransNet()
-    model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
+    model.load_state_dict(weights)
     return model.requires_grad_(False).eval()
 
 
 def _weight_file() -> Path | None:
-    try:
-        files = importlib.metadata.files("demosaicnet") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((Path(str(file.locate())) for file in files if file.name == _WEIGHTS), None)
+    return installed_file("demosaicnet", _WEIGHTS)

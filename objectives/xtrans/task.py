@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo.task import Chart, Check, Direction, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from objectives.common.fields import require
 from objectives.xtrans import baseline, data, loss
 from objectives.xtrans.checks import checks
 from objectives.xtrans.data import Augment, Batch
@@ -56,13 +57,13 @@ class XTrans(Task[Batch]):
 
     def __post_init__(self) -> None:
         for name, choices in (("arch", ARCHS), ("base", BASES), ("act", tuple(ACTS)), ("space", SPACES)):
-            _require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
+            require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
         for name in ("width", "depth", "down"):
-            _require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
+            require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
         for name in ("gradient_weight", "chroma_weight", "ssim_weight", "gain_spread", "stops", "read_noise",
                      "shot_noise"):  # fmt: skip
-            _require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
-        _require("gain", len(self.gain) == 3 and min(self.gain) > 0, "three numbers above 0", self.gain)
+            require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
+        require("gain", len(self.gain) == 3 and min(self.gain) > 0, "three numbers above 0", self.gain)
 
     # -- data ----------------------------------------------------------------------------------------------------
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
@@ -121,8 +122,3 @@ class XTrans(Task[Batch]):
 def seen_by(batch: Batch) -> tuple[Tensor, Tensor]:
     """What the model may look at."""
     return batch.mosaic_B1SS, batch.cfa_B3SS
-
-
-def _require(name: str, holds: bool, allowed: str, given: object) -> None:
-    if not holds:
-        raise ValueError(f"task.{name} must be {allowed}; got {given!r}")

@@ -1,0 +1,29 @@
+"""Published weights, read out of an installed package that is not itself imported."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def installed_file(package: str, name: str) -> Path | None:
+    """The file of that name in a package; None where the package or the file is missing."""
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in files if file.name == name), None)
+
+
+def checked_weights(path: Path, sha256: str) -> Any:
+    """What torch saved in a file, on the CPU; no code of the file's runs. Raises ValueError if its content differs."""
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path} must have sha256 {sha256}; got {found}")
+    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
