@@ -1,8 +1,9 @@
 """The invariants of a study, read by a process that shares no code with hpo: `python check.py FOLDER TRIALS [URL]`.
 
 Prints a JSON list of violations. The numbers are those of the promises: I1 what was acknowledged is there, I2 numbers
-dense and a folder each, I4 the storage says what the folders say, I5 nothing left running, I6 progress never goes
-back, I9 the budget is exact, I10 the database is sound, I11 nothing is left lying about, I12 the log can be read.
+dense and a folder each, I3 one process at a time trains a trial, I4 the storage says what the folders say, I5 nothing
+left running, I6 progress never goes back, I9 the budget is exact, I10 the database is sound, I11 nothing is left lying
+about, I12 the log can be read.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
 
 
 def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Iterator[str]:
-    """I1: a trial whose end was logged, which is after its record was written, has ended so."""
-    ended: dict[tuple[str, int], str] = {}
+    """I1: a trial whose end was logged, which is after its record was written, has ended so. I3: no process ends a
+    trial that another one has started since."""
+    states: dict[tuple[str, int], str] = {}
+    starts: dict[tuple[str, int], list[tuple[str, int]]] = {}
     for line in (folder / "events.log").read_text(errors="replace").splitlines():
         try:
             event = json.loads(line)
@@ -42,9 +45,17 @@ def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Itera
             if not line.startswith('{"at'):  # but for the half of a line that a full disk leaves
                 yield f"I12 no event: {line}"
             continue
-        if event["event"] == "end":
-            ended["promotion" if event["study"].endswith(".promotion") else "sweep", event["trial"]] = event["state"]
-    for (kind, number), state in ended.items():
+        if event["event"] not in ("start", "end"):
+            continue
+        trial = ("promotion" if event["study"].endswith(".promotion") else "sweep", event["trial"])
+        process, started = (event["host"], event["pid"]), starts.setdefault(trial, [])
+        if event["event"] == "start":
+            started.append(process)
+        else:
+            states[trial] = event["state"]
+            if process in started and started[-1] != process:
+                yield f"I3 {trial} was ended by {process} after {started[-1]} had started it"
+    for (kind, number), state in states.items():
         row = stored[kind].get(number)
         failed = row and row["state"] == "FAIL" and "died" in row["attributes"].get("reason", "")
         if row is None or not (row["state"] == STATES[state] or failed):
