@@ -2,4 +2,4 @@
 
 from tests.faults.studies import Victim, victims
 
-study = victims(name="slow", task=Victim(pace=0.3), trials=6)
+study = victims(name="slow", task=Victim(pace=0.3), trials=4)

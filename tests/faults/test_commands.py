@@ -55,7 +55,7 @@ def test_a_signal_ends_the_command_at_once_with_its_code_and_the_same_command_go
     assert "the same command goes on" in capfd.readouterr().err
     until(lambda: not any(map(alive, workers)))
     assert code_of(sweep(folder.parent)) == 0
-    checked(slow, 6)
+    checked(slow, study.trials)
     each_as_undisturbed(study, slow)
 
 
@@ -69,7 +69,7 @@ def test_signals_to_the_whole_group_blame_no_trial(folder: Path) -> None:
         assert code_of(pid) in (130, 143, 75)
     assert code_of(sweep(folder.parent)) == 0
     assert not events(slow, "death")
-    checked(slow, 6)
+    checked(slow, study.trials)
 
 
 def test_a_second_command_is_refused_and_told_who_holds_the_study(folder: Path, capfd) -> None:
@@ -97,7 +97,8 @@ def test_real_workers_killed_and_left_alone(folder: Path, record_property) -> No
     """Processes of their own, not forks. A worker is killed and its trial goes on in a new one; then the coordinator
     is killed and the workers end by themselves; then the same command finishes."""
     slow = folder.parent / "slow"
-    command = [sys.executable, "-m", "hpo", "sweep", STUDY, "--force", "--runs", str(folder.parent), "--workers", "2"]
+    command = [sys.executable, "-m", "hpo", "sweep", STUDY, "--force", "--runs", str(folder.parent), "--workers", "2",
+               "--trials", "6"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     coordinator = subprocess.Popen(command, env=environment, start_new_session=True)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hpo.engine import Recipe
 from hpo.promote import promote
 from hpo.provenance import identity
 from hpo.storage import RunFolder
+from hpo.study import StudySpec
 from hpo.task import Fidelity
 from tests.faults.processes import alive, children, code_of, start, until
 from tests.faults.studies import Victim, events, swept, victims
@@ -23,45 +25,61 @@ from tests.toy import INPUTS
 RELATIVE = 1e-4  # between one process and two: sums in another order, over all steps of a run
 # 50 examples in batches of 16: the last has 2, and with 3 ranks one fewer than those.
 FULL = Fidelity(size=INPUTS, train=50, val=32, epochs=4, test=40)
-STUDY = victims(recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, accumulate=2), trials=3, keep=1, seeds=1, pruning=None,
+STUDY = victims(recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, accumulate=2), trials=1, keep=1, seeds=1, pruning=None,
                 full=FULL, space={"recipe.lr": victims().space["recipe.lr"]})  # fmt: skip
 
 
-def promoted(folder: Path, devices: int, study=STUDY) -> dict:
-    """The runs of a promotion by candidate: validation, test, and the curve of the loss."""
-    swept(replace(study, full=study.cheap), folder)
-    verdict = promote(study, RunFolder(folder), identity(study), device="cpu", devices=devices)
+def results(folder: Path) -> dict:
+    """What the runs of a promotion came to, by number: validation, test, and the curves of the loss and gradient."""
     runs = {}
-    for result in verdict.results:
-        run = result.runs[0]
-        record = json.loads((folder / "promotion" / f"{run['number']:04d}" / "result.json").read_text())
-        curves = [epoch[name] for name in ("loss", "grad_norm") for epoch in record["history"]]
-        runs[result.candidate.name] = [run["value"], run["test"]["mse"], *curves]
+    for result in json.loads((folder / "verdict.json").read_text())["results"]:
+        for run in result["runs"]:
+            record = json.loads((folder / "promotion" / f"{run['number']:04d}" / "result.json").read_text())
+            curves = [epoch[name] for name in ("loss", "grad_norm") for epoch in record["history"]]
+            runs[run["number"]] = [run["value"], run["test"]["mse"], *curves]
     return runs
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(3, marks=pytest.mark.soak)])
-def test_several_processes_come_to_what_one_comes_to(folder: Path, devices: int) -> None:
-    one, several = promoted(folder / "one", 1), promoted(folder / "several", devices)
-    assert several.keys() == one.keys()
-    for name, values in one.items():
-        assert several[name] == pytest.approx(values, rel=RELATIVE)
+def promoted(folder: Path, devices: int, study: StudySpec = STUDY) -> None:
+    promote(study, RunFolder(folder), identity(study), device="cpu", devices=devices)
 
 
-def test_a_killed_rank_ends_the_run_which_goes_on_from_its_checkpoint(folder: Path) -> None:
-    study = replace(STUDY, task=Victim(pace=0.3), full=replace(FULL, epochs=6))
-    swept(replace(study, full=study.cheap), folder)
-    pid = start(lambda: promote(study, RunFolder(folder), identity(study), device="cpu", devices=2))
+@pytest.fixture
+def one(folder: Path) -> dict:
+    """The results of one process."""
+    swept(replace(STUDY, full=STUDY.cheap), folder.parent / "one" / "victims")
+    shutil.copytree(folder.parent / "one" / "victims", folder)
+    promoted(folder.parent / "one" / "victims", 1)
+    return results(folder.parent / "one" / "victims")
+
+
+def test_two_processes_of_which_one_is_killed_come_to_what_one_comes_to(folder: Path, one: dict) -> None:
+    """The run ends with its rank, goes on from its checkpoint with two new ones, and nothing of it shows."""
+    pid = start(lambda: promoted(folder, 2, replace(STUDY, task=Victim(pace=0.3))))
     until(lambda: list(folder.glob("promotion/0000/epoch-000001-*")))
     ranks = children(pid)
     os.kill(ranks[-1], signal.SIGKILL)
     assert code_of(pid) == 0
-    assert not any(map(alive, ranks))
+    until(lambda: not any(map(alive, ranks)), 30)
     starts = [event["epoch"] for event in events(folder, "start")
               if event["trial"] == 0 and event["study"].endswith("promotion")]  # fmt: skip
     assert len(starts) == 2
     assert starts[1] >= 2
     assert len(events(folder, "death")) == 1
+    as_one(results(folder), one)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("devices", [2, 3])
+def test_several_processes_come_to_what_one_comes_to(folder: Path, one: dict, devices: int) -> None:
+    promoted(folder, devices)
+    as_one(results(folder), one)
+
+
+def as_one(several: dict, one: dict) -> None:
+    assert several.keys() == one.keys()
+    for number, values in one.items():
+        assert several[number] == pytest.approx(values, rel=RELATIVE)
 
 
 def test_ranks_share_every_batch_without_rest() -> None:
