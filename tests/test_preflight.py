@@ -472,10 +472,13 @@ def healthy(kind: str, seed: int) -> StudySpec:
                      space={"recipe.lr": log(1e-2, 0.3), "task.smoothing": uniform(0, 0.2)})  # fmt: skip
 
 
+@pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 20), marks=pytest.mark.soak)], ids=["few", "many"])
 @pytest.mark.parametrize("kind", ["offset", "dropout and average", "classes"])
-def test_no_false_alarm_on_healthy_tasks(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_false_alarm_on_healthy_tasks(
+    kind: str, seeds: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """20 seeds of data and of model for each of three kinds: 60 preflights, none of which may say other than "go"."""
-    for seed in range(20):
+    for seed in seeds:
         monkeypatch.setattr(byheart, "SEED", seed)
         result = looked_at(healthy(kind, seed), tmp_path)
         assert [(one.name, one.seen, one.allowed) for one in result.checks if one.status != "go"] == []

@@ -194,7 +194,7 @@ def server_crashed(scene: Scene) -> bool:
 
 def scheduler_killed(scene: Scene) -> bool:
     """With all workers; and all are started again."""
-    scene.excused.add(HALTED)
+    scene.excused |= {HALTED, REFUSED}  # refused where it had not connected yet
     scene.cluster.kill_scheduler()
     processes.until(lambda: not alive(scene.pid))
     scene.cluster.stop()
