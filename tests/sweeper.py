@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -24,12 +25,11 @@ from typing import Any
 import optuna
 import sqlalchemy
 import torch
-import torch._dynamo  # the first optimizer imports it, which would take each child a second
 
 from hpo.engine import Recipe
 from hpo.provenance import identity
 from hpo.space import choose, log, uniform, when
-from hpo.storage import RunFolder
+from hpo.storage import RunFolder, _opened_once
 from hpo.study import Median, StudySpec
 from hpo.sweep import sweep
 from hpo.task import Fidelity
@@ -73,6 +73,9 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:  # what is imported at its first use would take each child a second
+        _sweep(folder, trials=1)
+    _opened_once.cache_clear()
     for line in sys.stdin:
         request = Request(**json.loads(line))
         pid = os.fork()
@@ -92,8 +95,7 @@ def _run(request: Request) -> None:
     try:
         if request.die_at:
             _die(request.die_at, request.signal)
-        study = replace(STUDY, trials=request.trials)
-        sweep(study, RunFolder(Path(request.folder)), identity(study), device="cpu")
+        _sweep(request.folder, request.trials)
         code = 0
     except KeyboardInterrupt:
         code = 130
@@ -101,6 +103,11 @@ def _run(request: Request) -> None:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _sweep(folder: str, trials: int) -> None:
+    study = replace(STUDY, trials=trials)
+    sweep(study, RunFolder(Path(folder)), identity(study), device="cpu")
 
 
 def _die(at: int, number: int) -> None:
