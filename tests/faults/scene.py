@@ -22,6 +22,7 @@ from tests.faults.studies import at_work
 
 STUDY = str(Path(__file__).with_name("soaked.py"))
 KILLED = -signal.SIGKILL
+HANG_S = 20.0  # without an epoch, until a trial counts as hung
 ENDED_BY = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR2: 75}
 HALTED, DAMAGED, REFUSED, ALL_FAILED, IN_USE = 74, 65, 2, 70, 73
 
@@ -69,7 +70,7 @@ class Scene:
             sys.argv = words
             os.environ.update(SOAK_SEED=str(self.seed), SOAK_DEED=self.deed)
             storage.BUSY_S, patience.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
-            patience.HANG_S = 20.0 if self.deed == "hang" else 600.0
+            patience.HANG_S = HANG_S if self.deed == "hang" else 600.0
             try:
                 if self.mode == "many":
                     hpo.cli.main()

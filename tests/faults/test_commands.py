@@ -63,13 +63,13 @@ def test_signals_to_the_whole_group_blame_no_trial(folder: Path) -> None:
     """As a terminal sends Ctrl-C and a batch system SIGTERM: to the workers too."""
     slow = folder.parent / "slow"
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM):
-        pid, before = sweep(folder.parent), len(events(slow, "start"))
+        pid, before = sweep(folder.parent, "--trials", "8"), len(events(slow, "start"))
         until(lambda: len(events(slow, "start")) > before)  # noqa: B023
         os.killpg(pid, number)
         assert code_of(pid) in (130, 143, 75)
-    assert code_of(sweep(folder.parent)) == 0
+    assert code_of(sweep(folder.parent, "--trials", "8")) == 0
     assert not events(slow, "death")
-    checked(slow, study.trials)
+    checked(slow, 8)
 
 
 def test_a_second_command_is_refused_and_told_who_holds_the_study(folder: Path, capfd) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, group
-from tests.faults.scene import ALL_FAILED, DAMAGED, REFUSED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
+from tests.faults.scene import ALL_FAILED, DAMAGED, HANG_S, REFUSED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
 from tests.faults.servers import Dask, Postgres
 from tests.faults.soaked import soaked
 from tests.faults.studies import asked, curve, events
@@ -199,8 +199,8 @@ class Soak:
             base.chmod(0o755)  # the user postgres must come in
             self.server = self.stack.enter_context(servers.postgres(base / "server"))
             os.environ["PGPASSFILE"] = str(self.server.passfile)
-            self.cluster = self.stack.enter_context(
-                servers.dask(base / "dask", {**os.environ, "OMP_NUM_THREADS": "1"}, workers=2))  # fmt: skip
+            surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_HANG_S": str(HANG_S)}
+            self.cluster = self.stack.enter_context(servers.dask(base / "dask", surroundings, workers=2))
         return self.server, self.cluster
 
 
