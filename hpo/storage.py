@@ -252,6 +252,8 @@ def steadily(call: Callable[[], T]) -> T:
 def _passing(error: Exception) -> bool:
     """Whether the storage may answer later."""
     reason = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(reason, sqlalchemy.exc.PendingRollbackError):  # the connection was lost in the midst of a transaction
+        return True
     if not isinstance(reason, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
         return disk_full(error)
     if isinstance(reason.orig, sqlite3.Error):

@@ -12,16 +12,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 import hpo.cli
 from hpo.patience import Halted
 from hpo.provenance import identity
 from hpo.rebuild import rebuild
 from hpo.space import choose
-from hpo.storage import Damaged, InUse, RunFolder
+from hpo.storage import Damaged, InUse, RunFolder, steadily
 from hpo.sweep import sweep
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, start, until
@@ -267,6 +269,21 @@ def test_a_second_coordinator_with_a_folder_of_its_own_is_refused(
     end_group(pid)
     code_of(pid)
     until(lambda: not at_work(folder))
+
+
+def test_a_connection_that_is_lost_within_a_transaction_is_made_again(server: Postgres) -> None:
+    """Until it is rolled back, as Optuna's sessions are, every call on it fails."""
+    engine = sqlalchemy.create_engine(server.url)
+    with engine.connect() as connection:
+        one = partial(connection.scalar, sqlalchemy.text("SELECT 1"))
+        assert one() == 1
+        server.stop()
+        server.start()
+        with pytest.raises(sqlalchemy.exc.OperationalError):
+            one()
+        again = iter([one, connection.rollback, one])
+        assert steadily(lambda: next(again)()) is None
+        assert steadily(lambda: next(again)()) == 1
 
 
 def test_rows_that_are_lost_are_noticed_and_rebuilt(folder: Path, server: Postgres) -> None:
