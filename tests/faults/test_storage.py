@@ -289,8 +289,8 @@ def test_a_result_whose_question_was_lost_is_in_a_rebuilt_storage_with_all_its_r
 
 
 def test_a_journal_that_a_killed_writer_left_is_rolled_back(folder: Path) -> None:
-    """Kill between SQLite's write of its rollback journal and its commit, twenty times; then go on."""
-    for at in range(3, 43, 2):
+    """Kill between SQLite's write of its rollback journal and its commit, ten times; then go on."""
+    for at in range(3, 43, 4):
         if code_of(start(lambda: swept(victims(trials=4), folder), die_at=at)) == 0:
             break
     swept(victims(trials=4), folder)
