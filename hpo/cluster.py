@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -35,6 +37,7 @@ class Cluster(Backend):
     """
 
     def __init__(self, address: str, limit: int = 0, *, gpu: bool = False) -> None:
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost scheduler is told in a line, not in pages
         try:
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hpo")
         except (OSError, TimeoutError, ValueError) as error:
@@ -42,6 +45,8 @@ class Cluster(Backend):
         self._address, self._limit, self._gpu = address, limit, gpu
         self._threads: dict[str, int] = {}
         self._look()
+        if not self._threads:
+            print(f"hpo: no Dask worker has come to {address} yet; waiting for the first", file=sys.stderr)
         self._pool = self._client.get_executor(pure=False, resources={"GPU": 1} if gpu else None)
         self._running: set[Future] = set()
 

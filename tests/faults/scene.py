@@ -99,6 +99,11 @@ class Scene:
     def workers(self) -> list[int]:
         return at_work(self.folder) if self.mode == "many" else children(self.pid)
 
+    def holds(self) -> bool:
+        """Whether the command has come to hold the study. Before that, what moves is the jobs of the one before."""
+        lock = self.folder / "lock"
+        return lock.exists() and lock.read_text().startswith(f"process {self.pid} ")
+
     def progress(self) -> set[Path]:
         """Files that tell of an epoch or of a result."""
         return {path for pattern in ("*/*/epoch-*.pt", "*/*/result.json", "verdict.json")
@@ -189,7 +194,7 @@ def server_crashed(scene: Scene) -> bool:
     scene.server.stop()
     time.sleep(scene.rng.uniform(0, 2))
     scene.server.start()
-    scene.excused.add(HALTED)  # a hasty command does not wait for it
+    scene.excused |= {HALTED, REFUSED}  # a hasty command does not wait for it; one that begins meanwhile is refused
     return True
 
 

@@ -116,7 +116,7 @@ class Soak:
                 if waiting and one.progress() - before:
                     self.figures.recovered_s.setdefault(one.mode, []).append(time.monotonic() - started)
                     waiting = False
-                if faults and one.progress() - before and one.rng.random() < 0.05:
+                if faults and one.progress() - before and one.rng.random() < 0.05 and one.holds():
                     faults -= self.strike(one, one.rng.choice(WHILE_IT_RUNS[one.mode]), struck)
                 assert time.monotonic() - started < PATIENCE_S, f"hpo {verb} has not ended after {PATIENCE_S} s"
                 self.figures.say()
