@@ -37,7 +37,8 @@ class Cluster(Backend):
     """
 
     def __init__(self, address: str, limit: int = 0, *, gpu: bool = False) -> None:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost scheduler is told in a line, not in pages
+        for chatty in ("distributed", "distributed.client"):  # a lost scheduler is told in a line, not in pages
+            logging.getLogger(chatty).setLevel(logging.CRITICAL)
         try:
             self._client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hpo")
         except (OSError, TimeoutError, ValueError) as error:
