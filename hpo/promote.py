@@ -52,13 +52,18 @@ def promote(
     promotion goes on with the selection it began with. With `devices` above 1, each run in turn has that many of them.
     Raises Refused where there is no sweep to promote from.
     """
-    with folder.locked():
+    with folder.locked() as hold:
         selection = freeze(study, folder)
         source = Runs(study, selection, folder, identity, device)
+
+        def look() -> None:
+            hold()
+            watch(steadily(source.standing))
+
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
         pool = launch.executor(workers, on if devices == 1 else "inline", device=device)
-        launch.drive(source, run, pool=pool, watch=lambda: watch(steadily(source.standing)))
-        watch(steadily(source.standing))
+        launch.drive(source, run, pool=pool, watch=look)
+        look()
         backend.prepare_worker()
         verdict = judge(study, selection, source.outcomes(), heldout_baselines(study))
         winner = export.export_winner(study, folder, verdict, device=device)

@@ -125,9 +125,14 @@ class RunFolder:
                        f"with --runs DIR")  # fmt: skip
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the study. One process at a time asks and tells; the kernel, or the database, frees it if that dies."""
+    def locked(self) -> Iterator[Callable[[], None]]:
+        """Hold the study. One process at a time asks and tells; the kernel, or the database, frees it if that dies.
+
+        A database that was started again has forgotten who held it: what is given is to be called now and then, takes
+        hold again, and raises InUse where another process was faster.
+        """
         self.make()
+        hold: Callable[[], None] = lambda: None  # noqa: E731
         with ExitStack() as held:
             self._lock(held)
             before = self.elsewhere.read_text().strip() if self.elsewhere.exists() else None
@@ -138,13 +143,13 @@ class RunFolder:
                 raise Refused(f"{self.path} is kept in {self.database}, not in {self.url}; name another folder "
                               f"(--runs DIR)")  # fmt: skip
             if self.storage.startswith("postgresql"):
-                held.enter_context(_locked_in_database(self.storage, self.path.name))
+                hold = held.enter_context(_locked_in_database(self.storage, self.path.name))
             if self.url:
                 checkpoint.write_whole(self.elsewhere, f"{self.url}\n".encode())
             for unfinished in self.path.glob(".*.tmp"):
                 unfinished.unlink()
             events.keep(self.events.absolute())
-            yield
+            yield hold
 
     def _lock(self, held: ExitStack) -> None:
         file = held.enter_context(open(self.path / "lock", "a+", opener=no_link))  # noqa: SIM115
@@ -351,18 +356,28 @@ def stored_study(folder: RunFolder, name: str) -> optuna.Study | None:
 
 
 @contextmanager
-def _locked_in_database(url: str, name: str) -> Iterator[None]:
+def _locked_in_database(url: str, name: str) -> Iterator[Callable[[], None]]:
     """The same lock for coordinators on several machines: held by a connection, and gone with it."""
     engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", **_POSTGRESQL)
+    lock = sqlalchemy.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+
+    def attempt() -> bool:
+        try:
+            return bool(connection.scalar(lock, {"key": f"hpo {name}"}))
+        finally:
+            connection.rollback()  # or a connection that was lost could not be made again
+
+    def hold() -> None:
+        if not steadily(attempt):
+            raise InUse(_in_use(f"study {name!r} in {url}", "another coordinator"))
+
     try:
         connection = engine.connect()
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refused(f"the storage {url} cannot be opened: {cause(error)}") from error
     try:
-        lock = sqlalchemy.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-        if not connection.scalar(lock, {"key": f"hpo {name}"}):
-            raise InUse(_in_use(f"study {name!r} in {url}", "another coordinator"))
-        yield
+        hold()
+        yield hold
     finally:
         connection.close()
         engine.dispose()

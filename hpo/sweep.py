@@ -47,10 +47,14 @@ def sweep(
     was interrupted in goes on under its own number, and the budget counts every trial once. Raises Refused and
     SweepFailed.
     """
-    with folder.locked():
+    with folder.locked() as hold:
         source = Trials(study, folder, identity, timeout=timeout, device=device)
-        pool = launch.executor(workers, on, device=device)
-        launch.drive(source, run_trial, pool=pool, watch=lambda: watch(steadily(source.standing)))
+
+        def look() -> None:
+            hold()
+            watch(steadily(source.standing))
+
+        launch.drive(source, run_trial, pool=launch.executor(workers, on, device=device), watch=look)
         now = steadily(source.standing)
     watch(now)
     if now.done and not now.complete:

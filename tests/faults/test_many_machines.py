@@ -286,6 +286,22 @@ def test_a_connection_that_is_lost_within_a_transaction_is_made_again(server: Po
         assert steadily(lambda: next(again)()) == 1
 
 
+def test_after_a_crash_of_the_server_the_first_to_ask_holds_the_study(folder: Path, server: Postgres) -> None:
+    """The server forgets who held it: the holder takes hold again, and stops where another one was faster."""
+    one, other = (RunFolder(folder.parent / name / "victims", server.url) for name in ("one", "other"))
+    with one.locked() as hold:
+        for _ in range(2):
+            server.stop()
+            server.start()
+            hold()
+            with pytest.raises(InUse, match="another coordinator"), other.locked():
+                pass
+        server.stop()
+        server.start()
+        with other.locked(), pytest.raises(InUse, match="another coordinator"):
+            hold()
+
+
 def test_rows_that_are_lost_are_noticed_and_rebuilt(folder: Path, server: Postgres) -> None:
     study = victims(trials=4)
     sweep(study, RunFolder(folder, server.url), identity(study), device="cpu")
