@@ -54,6 +54,8 @@ class Request:
     folder: str
     trials: int = STUDY.trials
     die_at: int = 0  # the process kills itself at this moment: before a commit to the storage or the rename of a file
+    at: str = ""  # only renames to a name with this in it are counted
+    past: bool = False  # at the first moment of any kind after that one, instead
     after: float = 0.0  # it is sent the signal after so many seconds
     signal: int = signal.SIGKILL
 
@@ -94,7 +96,7 @@ def _run(request: Request) -> None:
     code = 1
     try:
         if request.die_at:
-            _die(request.die_at, request.signal)
+            _die(request)
         _sweep(request.folder, request.trials)
         code = 0
     except KeyboardInterrupt:
@@ -110,17 +112,19 @@ def _sweep(folder: str, trials: int) -> None:
     sweep(study, RunFolder(Path(folder)), identity(study), device="cpu")
 
 
-def _die(at: int, number: int) -> None:
+def _die(request: Request) -> None:
     seen = 0
 
-    def moment(*_: Any) -> None:
+    def moment(name: str = "") -> None:
         nonlocal seen
-        seen += 1
-        if seen == at:
-            os.kill(os.getpid(), number)
+        if request.past and seen == request.die_at:
+            os.kill(os.getpid(), request.signal)
+        seen += request.at in name
+        if not request.past and seen == request.die_at:
+            os.kill(os.getpid(), request.signal)
 
-    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", moment)
-    sys.addaudithook(lambda name, arguments: moment() if name == "os.rename" else None)
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", lambda connection: moment())
+    sys.addaudithook(lambda name, arguments: moment(str(arguments[1])) if name == "os.rename" else None)
 
 
 class Sweeper:

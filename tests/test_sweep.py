@@ -207,6 +207,25 @@ def test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows(sweeper,
     assert rows(tmp_path) == unbroken
 
 
+@pytest.mark.parametrize("place", [
+    pytest.param({"at": "epoch-", "past": True, "die_at": 1}, id="between each checkpoint and its report"),
+    pytest.param({"at": "result.json", "die_at": 2}, id="between each last report and its result"),
+    pytest.param({"at": "result.json", "past": True, "die_at": 1}, id="between each result and its telling"),
+])  # fmt: skip
+def test_a_sweep_killed_at_the_same_place_in_every_trial_gives_the_unbroken_rows(
+    sweeper, unbroken, tmp_path: Path, place: dict
+) -> None:
+    starts, code = 0, None
+    while code != 0:
+        starts += 1
+        sweeper.start(Request(str(tmp_path), **place))
+        code = sweeper.code()
+        assert code in (0, -signal.SIGKILL)
+        assert starts < 60
+    assert starts >= sweeping.STUDY.trials
+    assert rows(tmp_path) == unbroken
+
+
 def test_a_sweep_signalled_from_outside_at_random_times_gives_the_unbroken_rows(sweeper, unbroken, tmp_path) -> None:
     rng, codes = random.Random(4), []
     while 0 not in codes:

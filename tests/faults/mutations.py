@@ -33,6 +33,9 @@ ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/t
 FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
 RESUMED = f"{ENGINE}::test_a_run_resumed_at_any_epoch_is_the_unbroken_one_bit_for_bit"
 KILLED = f"{SWEEP}::test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows"
+PLACES = f"{SWEEP}::test_a_sweep_killed_at_the_same_place_in_every_trial_gives_the_unbroken_rows"
+UNREPORTED = f"{PLACES}[between each checkpoint and its report]"
+UNDECIDED = f"{PLACES}[between each last report and its result]"
 SYNCED = f"{FILES}::test_content_is_synced_before_it_is_renamed_and_the_folder_after"
 
 MUTATIONS = [
@@ -92,10 +95,10 @@ MUTATIONS = [
     Mutation("reports to the pruner", "hpo/objective.py",
              "        _report(trial, progress.epoch, progress.best, before)\n        yield progress\n",
              "        progress.replayed or _report(trial, progress.epoch, progress.best, before)\n"
-             "        yield progress\n", KILLED),
+             "        yield progress\n", UNREPORTED),
     Mutation("pruning of the last report", "hpo/objective.py",
              "if progress.epoch >= reached and steadily(trial.should_prune):",
-             "if progress.epoch > reached and steadily(trial.should_prune):", KILLED),
+             "if progress.epoch > reached and steadily(trial.should_prune):", UNDECIDED),
     Mutation("reports after an early stop", "hpo/objective.py", "if last is not None and last.stopped:", "if False:",
              f"{SWEEP}::test_a_trial_that_stops_early_carries_its_best_forward_to_the_last_epoch"),
     Mutation("reports of a found result", "hpo/sweep.py",
