@@ -167,8 +167,9 @@ class Dask:
 
     def _start(self, *words: str) -> subprocess.Popen:
         log = open(self.folder / f"{words[0]}-{time.monotonic_ns()}.log", "wb")  # noqa: SIM115
-        patient = {f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}": "120s" for name in ("CONNECT", "TCP")}
-        return subprocess.Popen([sys.executable, "-m", "dask", *words], env=self.environment | patient, cwd=Path.cwd(),
+        settings = {f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}": "120s" for name in ("CONNECT", "TCP")}
+        settings["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"  # as in the README
+        return subprocess.Popen([sys.executable, "-m", "dask", *words], env=self.environment | settings, cwd=Path.cwd(),
                                 start_new_session=True, stdout=log, stderr=log,
                                 preexec_fn=end_with_parent)  # fmt: skip
 
