@@ -28,7 +28,7 @@ benchmark: setup
 	$(VENV)/bin/python -m tests.benchmarks.workers
 
 lint: setup
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy hpo
 
 setup: $(VENV)/ready
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -40,14 +40,15 @@ class ByHeart(Task):
 
     def __init__(self, task: Task, batches: list[NamedTuple]) -> None:
         self.task, self.served = task, batches
-        self.goal = task.overfit.measure
-        self.direction = "minimize" if task.overfit.go <= task.overfit.caution else "maximize"
+        # a task's goal and direction are its class's; here alone they are those of the task inside
+        self.goal = task.overfit.measure  # type: ignore[misc]
+        self.direction = "minimize" if task.overfit.go <= task.overfit.caution else "maximize"  # type: ignore[misc]
 
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[NamedTuple]:
         order = torch.randperm(len(self.served), generator=rng) if split == "train" else range(len(self.served))
         return (self.served[index] for index in order)
 
-    def score(self, model: nn.Module, batches: Iterator[NamedTuple]) -> dict[str, float]:
+    def score(self, model: nn.Module, batches: Iterable[NamedTuple]) -> dict[str, float]:
         """The task's scores and its loss in the middle of a run, where its weights are the main ones."""
         batches, epochs = list(batches), self.task.overfit.epochs
         middle = Moment(epochs // 2, epochs, epochs // 2, epochs)

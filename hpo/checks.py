@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from torch import Tensor
 
 from hpo import export, space
@@ -18,7 +18,7 @@ from hpo.byheart import seeded_model
 from hpo.engine import Diverged, evaluate, fit, resolve_device
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import Chart, Check, Fidelity, Picture, Split, example_hash
+from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, example_hash
 
 SAME = 1e-3  # relative: two scores that should be one
 NOISE = 10  # a change counts if it is this many times what repeating the run changes; on the CPU that is nothing
@@ -33,7 +33,8 @@ def check_batches(study: StudySpec) -> list[Check]:
 
 
 def _faults_of(study: StudySpec, split: Split) -> Iterator[str]:
-    counted, fields = 0, ()
+    counted = 0
+    fields: tuple[str, ...] = ()
     for batch in _batches(study, study.cheap, split):
         yield from _faults(batch)
         counted += len(batch[0])
@@ -135,7 +136,7 @@ def check_knob(study: StudySpec, device: str, run: Mapping[str, float], name: st
             if _distance(reference, _run(study, {**parents, **changed}, fidelity, 1, device)) > NOISE * noise:
                 return Check(f"reaches: {name}", "go", f"{_listed(changed, name)} changes the run", "changes something")
     # where smoke stands for cheap the run may be too short for it to matter, which is no reason to stop a rehearsal
-    status = "caution" if study.cheap == study.smoke else "no-go"
+    status: Status = "caution" if study.cheap == study.smoke else "no-go"
     return Check(f"reaches: {name}", status, "no value changes anything", "changes something",
                  f"where {name} is read; remove it from the space if it cannot matter")  # fmt: skip
 
@@ -151,7 +152,7 @@ def _changes(study: StudySpec, name: str, values: list[Any]) -> Iterator[dict[st
                 yield from ({name: value, child: other} for other in alternatives(entry.distribution, default))
 
 
-def alternatives(distribution: BaseDistribution, default: Any) -> list[Any]:
+def alternatives(distribution: space.Distribution, default: Any) -> list[Any]:
     """Values at the ends of a range, or the other choices: what differs most from the default."""
     if isinstance(distribution, CategoricalDistribution):
         return [choice for choice in distribution.choices if choice != default]
@@ -255,7 +256,7 @@ def _batches(study: StudySpec, fidelity: Fidelity, split: Split, seed: int = 1, 
     return task.batches(split, fidelity, batch_size or recipe.batch_size, generator("preflight", seed))
 
 
-def _status(holds: bool) -> str:
+def _status(holds: bool) -> Status:
     return "go" if holds else "no-go"
 
 

@@ -313,7 +313,7 @@ def _report(study: StudySpec, folder: RunFolder) -> None:
 # -- opening ---------------------------------------------------------------------------------------------------------
 def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, device: str, runs: Path,
           storage: str | None = None, backend: str = "local", scheduler: str | None = None,
-          **changes: int | None) -> Opened:  # fmt: skip
+          trials: int | None = None, keep: int | None = None, seeds: int | None = None) -> Opened:  # fmt: skip
     """Load a study and change what the command line says. Everything that can be refused is refused here, before
     anything is written."""
     from hpo.provenance import identity
@@ -321,7 +321,10 @@ def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, dev
 
     url = None if storage is None else check_url(storage)
     study = _load(name, smoke=smoke, data=data)
-    study = replace(study, **{key: value for key, value in changes.items() if value is not None})
+    study = replace(
+        study, trials=study.trials if trials is None else trials, keep=study.keep if keep is None else keep,
+        seeds=study.seeds if seeds is None else seeds,
+    )  # fmt: skip
     folder = RunFolder((runs / study.name).absolute(), url)
     folder.check_writable()
     on = _backend(backend, scheduler, folder)

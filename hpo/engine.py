@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +145,8 @@ class _Run:
         self.task, self.recipe, self.fidelity, self.seed, self.device = task, recipe, fidelity, seed, device
         torch.manual_seed(derive(seed, "model"))
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.model = task.model().to(device=device, memory_format=layout)
+        # torch takes the layout, and its overloads leave it out
+        self.model = task.model().to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.groups = _checked_groups(task, self.model)
         self.optimizer = torch.optim.AdamW(
             [{"params": parameters, "name": name} for name, parameters in self.groups.items()],
@@ -278,8 +279,8 @@ class _Run:
         if not math.isfinite(value):
             raise Diverged(f"the validation score {self.task.goal} was {value} after epoch {epoch}")
         sign = 1 if self.task.direction == "minimize" else -1
-        before = self.record[-1] if self.record else None
-        improved = before is None or sign * value < sign * before["best"]
+        before = self.record[-1] if self.record else {"best": sign * math.inf}
+        improved = sign * value < sign * before["best"]
         if improved:
             self.best_weights = {name: tensor.detach().cpu().clone()
                                  for name, tensor in self.scored.state_dict().items()}  # fmt: skip
@@ -351,7 +352,7 @@ def place(batch: NamedTuple, device: torch.device, *, channels_last: bool = Fals
             return tensor.to(device, memory_format=torch.channels_last, non_blocking=True)
         return tensor.to(device, non_blocking=True)
 
-    return type(batch)(*(move(tensor) for tensor in batch))
+    return batch._make(move(tensor) for tensor in batch)
 
 
 class _Totals:
@@ -359,7 +360,7 @@ class _Totals:
 
     def __init__(self) -> None:
         self.taken = self.skipped = self.blamed = 0
-        self.terms: Counter[str] = Counter()
+        self.terms: defaultdict[str, float] = defaultdict(float)
         self.nonfinite: Counter[str] = Counter()
         self.norm = 0.0
         self.reason = ""

@@ -41,7 +41,7 @@ def _find(name: str) -> Path:
             return given
     folder = _studies_folder()
     known = sorted(path.stem for path in folder.glob("[!_]*.py")) if folder else []
-    if name in known:
+    if folder and name in known:
         return folder / f"{name}.py"
     close = difflib.get_close_matches(Path(name).stem, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"studies there are: {', '.join(known) or 'none'}"
@@ -80,9 +80,10 @@ def _located(error: Exception, path: Path) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
-    if not lines:
+    line = lines[-1] if lines else None
+    if line is None:
         return f"{path}: {message}"
-    return f"{path}:{lines[-1]}: {linecache.getline(str(path), lines[-1]).strip()}\n  {message}"
+    return f"{path}:{line}: {linecache.getline(str(path), line).strip()}\n  {message}"
 
 
 def _nearest(error: Exception) -> str:

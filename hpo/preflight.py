@@ -155,15 +155,17 @@ def record_force(folder: RunFolder) -> None:
 
 def _prove(study: StudySpec, found: _Findings, pool: Executor, device: str) -> Overfitting | None:
     """Learn the fixed set by heart, honestly and with both controls."""
-    runs = list(pool.map(partial(_overfit, study, device), ("honest", "shuffled", "zeroed")))
-    honest, shuffled, zeroed = runs
+    names: tuple[byheart.Control, ...] = ("honest", "shuffled", "zeroed")
+    runs = list(pool.map(partial(_overfit, study, device), names))
+    honest, *spoiled = runs
+    assert honest is not None  # there is always an honest run
     if isinstance(honest, Check):
         found.add([honest])
         return None
     found.add([byheart.check_start(study, honest), byheart.check_overfit(study, honest), byheart.check_finite(honest)])
     if not honest.failure:
         found.add([byheart.check_moves(honest)])
-    for name, control in (("shuffled", shuffled), ("zeroed", zeroed)):
+    for name, control in zip(names[1:], spoiled, strict=True):
         found.add([control if isinstance(control, Check) else byheart.check_control(study, name, honest, control)])
     if honest.scores is not None:
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)

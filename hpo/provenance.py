@@ -81,9 +81,9 @@ def _own_sources(module: str) -> set[Path]:
 
 
 def _source(module: str) -> Path | None:
-    loaded = sys.modules.get(module)
-    if loaded is not None and getattr(loaded, "__file__", None):
-        return Path(loaded.__file__)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file:
+        return Path(file)
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

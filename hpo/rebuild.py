@@ -50,8 +50,8 @@ def _asked(folder: RunFolder, kind: str) -> list[Asked | None]:
 
 
 def _check_identity(asked: list[Asked | None], identity: dict[str, str]) -> None:
-    for one in asked:
-        differing = sorted(key for key in identity if one and one.identity.get(key) != identity[key])
+    for one in filter(None, asked):
+        differing = sorted(key for key in identity if one.identity.get(key) != identity[key])
         if differing:
             raise Refused(f"trial {one.number} was asked with another {', '.join(differing)}; undo that change first, "
                           f"the trials cannot be compared otherwise")  # fmt: skip

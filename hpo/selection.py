@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo import checkpoint, space
-from hpo.storage import Refused, RunFolder, stored_study
+from hpo.storage import Refused, RunFolder, stored_study, value_of
 from hpo.study import StudySpec
 
 DEFAULT = "default"
@@ -48,7 +48,8 @@ class Selection:
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
     """The default, and the `keep` best other configurations among the completed trials; equal ones count once."""
     sign = 1 if study.task.direction == "minimize" else -1
-    complete = sorted((t for t in trials if t.state is TrialState.COMPLETE), key=lambda t: (sign * t.value, t.number))
+    complete = sorted((trial for trial in trials if trial.state is TrialState.COMPLETE),
+                      key=lambda trial: (sign * value_of(trial), trial.number))  # fmt: skip
     defaults = study.defaults()
     cheap = next((trial for trial in complete if trial.params == defaults), None)
     chosen = [Candidate(DEFAULT, defaults, cheap.number if cheap else None, cheap.value if cheap else None)]

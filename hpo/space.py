@@ -12,12 +12,16 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution  # their base has no bounds
 Choice = bool | int | float | str | None
 LARGEST = 1e300  # of a bound: the width of a range must be a finite number too
 EXACT = 2**53  # the largest whole number up to which every one has a float of its own
@@ -29,10 +33,10 @@ class When:
 
     parent: str
     value: Choice
-    distribution: BaseDistribution
+    distribution: Distribution
 
 
-Space = Mapping[str, BaseDistribution | When]
+Space = Mapping[str, Distribution | When]
 
 
 def log(low: float, high: float) -> FloatDistribution:
@@ -67,14 +71,14 @@ def choose(*choices: Choice) -> CategoricalDistribution:
     return CategoricalDistribution(choices)
 
 
-def when(parent: str, value: Choice, distribution: BaseDistribution) -> When:
+def when(parent: str, value: Choice, distribution: Distribution) -> When:
     """`distribution` where `parent` took `value`; elsewhere the default holds and nothing is searched."""
     if not isinstance(distribution, BaseDistribution):
         raise ValueError(f"when: the third argument must be log, uniform, integer or choose; got {distribution!r}")
     return When(parent, value, distribution)
 
 
-def distribution_of(entry: BaseDistribution | When) -> BaseDistribution:
+def distribution_of(entry: Distribution | When) -> Distribution:
     return entry.distribution if isinstance(entry, When) else entry
 
 
@@ -107,14 +111,14 @@ def check(space: Space, owners: Mapping[str, Any]) -> None:
                 raise ValueError(f"space[{name!r}]: {value!r} lies in the space and is refused: {error}") from error
 
 
-def extremes(distribution: BaseDistribution) -> tuple[Any, ...]:
+def extremes(distribution: Distribution) -> tuple[Any, ...]:
     """Every choice, or both ends of a range: what a task or a recipe must accept."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     return distribution.low, distribution.high
 
 
-def contains(distribution: BaseDistribution, value: Any) -> bool:
+def contains(distribution: Distribution, value: Any) -> bool:
     """Whether a trial could have drawn `value`."""
     if isinstance(distribution, CategoricalDistribution):
         return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
@@ -139,7 +143,7 @@ def describe(distribution: BaseDistribution) -> str:
 
 
 def suggest(
-    trial: optuna.trial.BaseTrial, space: Space, sampler: Callable[[str], optuna.samplers.BaseSampler] | None = None
+    trial: optuna.Trial, space: Space, sampler: Callable[[str], optuna.samplers.BaseSampler] | None = None
 ) -> dict[str, Any]:
     """Suggest every parameter of the space, before anything is trained: a trial that ends early must not shrink the
     space that TPE models jointly.
@@ -159,12 +163,13 @@ def suggest(
     return values
 
 
-def _draw(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Choice:
+def _draw(trial: optuna.Trial, name: str, distribution: Distribution) -> Choice:
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
-    low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
     if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, low, high, step=step, log=log)
+        return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step,
+                                 log=distribution.log)  # fmt: skip
+    low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
     return float(trial.suggest_float(name, low, high, step=step, log=log))  # a default may be a whole number
 
 
@@ -256,7 +261,7 @@ def _conditions(name: str, space: Space) -> dict[str, Any]:
     return {**_conditions(entry.parent, space), entry.parent: entry.value} if isinstance(entry, When) else {}
 
 
-def _check_distribution(name: str, distribution: BaseDistribution) -> None:
+def _check_distribution(name: str, distribution: Distribution) -> None:
     """What log, uniform, integer and choose refuse, for a distribution that was made without them."""
     if isinstance(distribution, CategoricalDistribution):
         _choices(f"space[{name!r}]", distribution.choices)

@@ -355,6 +355,12 @@ def stored_study(folder: RunFolder, name: str) -> optuna.Study | None:
         return None
 
 
+def value_of(trial: optuna.trial.FrozenTrial) -> float:
+    """The value of a trial that was completed."""
+    assert trial.value is not None
+    return trial.value
+
+
 @contextmanager
 def _locked_in_database(url: str, name: str) -> Iterator[Callable[[], None]]:
     """The same lock for coordinators on several machines: held by a connection, and gone with it."""

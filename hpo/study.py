@@ -80,7 +80,7 @@ class StudySpec:
         for key, kind in (("task", Task), ("recipe", Recipe), ("smoke", Fidelity), ("cheap", Fidelity),
                           ("full", Fidelity), ("pruning", Median | None)):  # fmt: skip
             if not isinstance(getattr(self, key), kind):
-                expected = "a Median or None" if key == "pruning" else f"a {kind.__name__} value"
+                expected = f"a {kind.__name__} value" if isinstance(kind, type) else "a Median or None"
                 raise ValueError(f"{key}: must be {expected}; got {reprlib.repr(getattr(self, key))}")
         direction = getattr(self.task, "direction", None)
         if direction not in ("minimize", "maximize"):

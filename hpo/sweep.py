@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from hpo import launch, records, space
 from hpo.objective import Job, run_trial
 from hpo.records import STATES, Asked, Outcome
-from hpo.storage import RunFolder, open_study, steadily
+from hpo.storage import RunFolder, open_study, steadily, value_of
 from hpo.study import StudySpec
 
 SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
@@ -148,7 +148,7 @@ def standing(study: optuna.Study, trials: int) -> Standing:
     counts = Counter(frozen.state for frozen in finished)
     sign = 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
     complete = [frozen for frozen in finished if frozen.state is TrialState.COMPLETE]
-    best = min(complete, key=lambda frozen: (sign * frozen.value, frozen.number), default=None)
+    best = min(complete, key=lambda frozen: (sign * value_of(frozen), frozen.number), default=None)
     return Standing(
         len(finished), trials, counts[TrialState.COMPLETE], counts[TrialState.PRUNED], counts[TrialState.FAIL],
         best.value if best else None, best.number if best else None,

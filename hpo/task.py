@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -140,6 +140,7 @@ class Task(ABC, Generic[B]):
     inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see: preflight zeroes them
     labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see: preflight shuffles them
     overfit: ClassVar[Overfit]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # a task is a dataclass: fields() and replace() take it
 
     @abstractmethod
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[B]:
