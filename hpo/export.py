@@ -90,16 +90,22 @@ def best_run(study: StudySpec, result: Result) -> Mapping[str, Any]:
     return min(result.runs, key=lambda run: sign * run["value"])
 
 
-def load_winner(folder: Path) -> Model:
+def load_winner(folder: Path, of: type[Task] = Task) -> Model:
     """Rebuild a task and its trained model from an exported folder.
 
-    Raises ValueError when the weights are not those that the card was written for.
+    Raises ValueError when the weights are not those that the card was written for, and where the task is none `of`
+    that kind.
     """
+    if not (folder / CARD).is_file():
+        raise ValueError(f"{folder} must be a winner's folder, as `hpo promote` writes it; there is no {CARD} in it")
     card = json.loads((folder / CARD).read_text())
     weights = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(weights).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 differs")
-    return rebuild(card, weights)
+    found = rebuild(card, weights)
+    if not isinstance(found.task, of):
+        raise ValueError(f"{folder} holds a {type(found.task).__name__}; an exported {of.__name__} is needed")
+    return found
 
 
 def rebuild(card: Mapping[str, Any], weights: bytes) -> Model:

@@ -36,18 +36,20 @@ def filled_frame(task: HDR, model: nn.Module, sight: Sight) -> Tensor:
 def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     """Fill every frame that has a warped file and a hole file, and yield what was written.
 
-    Raises ValueError naming the folder or the file that is at fault, and where the exported task is another one.
+    Raises ValueError naming the folder or the file that is at fault, where the exported task is another one, and where
+    a file would be overwritten.
     """
-    task, model = load_winner(winner)
-    if not isinstance(task, HDR):
-        raise ValueError(f"{winner} holds a {type(task).__name__}; an exported HDR network is needed")
+    task, model = load_winner(winner, HDR)
     files = frame_files(folder, ("warp", "hole"))
     numbers = sorted(set(files["warp"]) & set(files["hole"]))
     if not numbers:
         raise ValueError(f"{folder}: no warped file shares its number with a hole file")
+    written = {number: into / f"filled-{number:04d}.exr" for number in numbers}
+    there = [path for path in written.values() if path.exists()]
+    if there:
+        raise ValueError(f"{there[0]} is there already, and nothing is overwritten; name another folder")
     into.mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        path = into / f"filled-{number:04d}.exr"
+    for number, path in written.items():
         write_light(path, filled_frame(task, model, look(files["warp"][number], files["hole"][number], None)))
         yield path
 

@@ -18,15 +18,17 @@ _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SIGNED_RATIONAL = 1, 2, 3, 4, 5, 10
 
 
 def write(path: Path, codes_HW: np.ndarray, *, black: int = 0, white: int = 65535,
-          neutral: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> None:  # fmt: skip
-    """The codes of a mosaic at phase (0, 0), uint16. `neutral` is what the sensor makes of white: its gains. Raises
-    ValueError for a frame that is too small to be opened again."""
+          neutral: tuple[float, float, float] = (1.0, 1.0, 1.0), orientation: int = 1) -> None:  # fmt: skip
+    """The codes of a mosaic at phase (0, 0), uint16. `neutral` is what the sensor makes of white: its gains, and
+    `orientation` how the camera was held, as TIFF numbers it. Raises ValueError for a frame that is too small to be
+    opened again."""
     if min(codes_HW.shape) < LEAST_SIDE:
         raise ValueError(f"a DNG must have at least {LEAST_SIDE} pixels a side, or LibRaw refuses it; got "
                          f"{codes_HW.shape[1]} x {codes_HW.shape[0]}")  # fmt: skip
     rational = [part for value in neutral for part in (round(value * 10**6), 10**6)]
     identity = [part for row in range(3) for column in range(3) for part in (int(row == column), 1)]
     tags = [
+        (274, _SHORT, 1, orientation),
         (33421, _SHORT, 2, (cfa.SIDE, cfa.SIDE)),  # CFARepeatPatternDim
         (33422, _BYTE, cfa.SIDE**2, bytes(cfa.TILE.flatten().tolist())),  # CFAPattern
         (50706, _BYTE, 4, bytes([1, 4, 0, 0])),  # DNGVersion

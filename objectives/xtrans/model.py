@@ -35,9 +35,10 @@ class Demosaicer(nn.Module):
         build = {"plain": plain, "packed3": packed3, "unet": UNet}[arch]
         self.correction = build(width, depth, ACTS[act])
 
-    def forward(self, mosaic_B1HW: Tensor, cfa_B3HW: Tensor) -> Tensor:
+    def forward(self, mosaic_B1HW: Tensor, cfa_B3HW: Tensor, unit_B111: Tensor | None = None) -> Tensor:
+        """The picture. Part of a larger one is given that one's unit of light (`unit_of`)."""
         base = interpolated(mosaic_B1HW, cfa_B3HW, self.base)
-        unit = _unit(mosaic_B1HW, cfa_B3HW)
+        unit = unit_of(mosaic_B1HW, cfa_B3HW) if unit_B111 is None else unit_B111
         features = _features(mosaic_B1HW / unit, base / unit, cfa_B3HW, masked=self.masked)
         rgb = base + unit * self.correction(features).to(base.dtype)
         return torch.where(cfa_B3HW > 0.5, mosaic_B1HW, rgb)
@@ -76,7 +77,7 @@ def _kept(rgb: Tensor, samples: Tensor, known: Tensor) -> Tensor:
     return torch.where(known > 0.5, samples, rgb)
 
 
-def _unit(mosaic_B1HW: Tensor, cfa_B3HW: Tensor) -> Tensor:
+def unit_of(mosaic_B1HW: Tensor, cfa_B3HW: Tensor) -> Tensor:
     """[B, 1, 1, 1]: the mean of the three colours' means."""
     mean = (mosaic_B1HW * cfa_B3HW).sum((2, 3)) / cfa_B3HW.sum((2, 3)).clamp(min=1)
     return mean.mean(1).clamp(min=LEAST_LIGHT).view(-1, 1, 1, 1)

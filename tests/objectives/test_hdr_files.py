@@ -5,7 +5,6 @@ Expected values come from the formats' definitions (hand-written bytes), from Op
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from hpo import checkpoint, export
 from hpo.task import Evidence, Fidelity
 from objectives.hdr import HDR, frames
 from objectives.hdr.apply import apply, main
 from objectives.hdr.files import SUFFIXES, read_light, read_mask, write_light
+from tests.objectives.exported import exported
 
 OpenEXR = pytest.importorskip("OpenEXR")
 
@@ -350,17 +349,9 @@ def test_a_frame_that_is_too_small_or_has_no_hole_is_refused_with_its_name(tmp_p
 
 
 # -- filling frames --------------------------------------------------------------------------------------------------
-def _winner(folder: Path, task: HDR) -> Path:
-    """An export as promotion writes it, of an untrained network."""
-    export.write_weights(folder, task.model().state_dict())
-    sha256 = hashlib.sha256((folder / export.WEIGHTS).read_bytes()).hexdigest()
-    checkpoint.write_json(folder / export.CARD, {**export.card_of(task), "sha256": sha256})
-    return folder
-
-
 def test_an_exported_network_fills_exr_frames_in_their_own_scale(tmp_path: Path) -> None:
     """An untrained network adds almost nothing: holes hold the classical fill, and the rest is the input."""
-    winner = _winner(tmp_path / "winner", HDR(width=8))
+    winner = exported(tmp_path / "winner", HDR(width=8))
     root = _tree(tmp_path / "shot", 3, size=(40, 33))
     written = list(apply(winner, root, tmp_path / "out"))
     assert [path.name for path in written] == ["filled-0001.exr", "filled-0002.exr", "filled-0003.exr"]
@@ -373,8 +364,10 @@ def test_an_exported_network_fills_exr_frames_in_their_own_scale(tmp_path: Path)
 
 
 def test_the_command_says_what_it_wrote_or_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    winner, root = _winner(tmp_path / "winner", HDR(width=8)), _tree(tmp_path / "shot", 3)
+    winner, root = exported(tmp_path / "winner", HDR(width=8)), _tree(tmp_path / "shot", 3)
     main([str(winner), str(root), str(tmp_path / "out")])
     assert capsys.readouterr().out.count("filled-") == 3
+    with pytest.raises(SystemExit, match="filled-0001.exr is there already"):
+        main([str(winner), str(root), str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="nowhere must be a folder"):
         main([str(winner), str(tmp_path / "nowhere"), str(tmp_path / "out")])

@@ -7,19 +7,25 @@ says which. Many are named after a fault that programs of this kind have had.
 from __future__ import annotations
 
 import math
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from hpo.engine import Recipe, evaluate, fit
 from hpo.seeds import generator
 from hpo.task import Evidence, Fidelity, Held, Moment
 from objectives.common.colour import linear_from_srgb, luma
-from objectives.lowlight import CHEAP, FULL, FULL_GPU, SMOKE, LowLight, baseline, loss
+from objectives.common.files import read_image
+from objectives.lowlight import CHEAP, FULL, FULL_GPU, SMOKE, LowLight, apply, baseline, loss
 from objectives.lowlight.data import Batch
 from objectives.lowlight.model import CurveBlendNet, apply_curve, strengthen
 from objectives.lowlight.task import health
+from tests.objectives.exported import exported
+from tests.toy import Toy
 
 TINY = Fidelity(size=32, train=8, val=4, epochs=6)
 RECIPE = Recipe(lr=3e-3, batch_size=4, weight_decay=1e-2, clip=0.5)
@@ -454,3 +460,35 @@ def test_a_run_repeats_bit_for_bit() -> None:
 def test_tiers_cost_more_from_one_to_the_next() -> None:
     for cheaper, dearer in ((SMOKE, CHEAP), (CHEAP, FULL), (FULL, FULL_GPU)):
         assert all(getattr(cheaper, key) <= getattr(dearer, key) for key in ("size", "train", "val", "epochs"))
+
+
+# -- a user's own photographs ----------------------------------------------------------------------------------------
+def test_own_photographs_are_brightened_whole_and_nothing_is_overwritten(tmp_path: Path, capsys) -> None:
+    """Each file is what the exported network makes of it: to the half level that an 8-bit file can be off."""
+    dark, out, task = tmp_path / "dark", tmp_path / "out", LowLight(width=8, restore_width=8)
+    dark.mkdir()
+    pixels_HW3 = (_pictures(1, 37)[0].permute(1, 2, 0) * 60).byte().numpy()
+    Image.fromarray(pixels_HW3).save(dark / "night.png")
+    network = _perturbed(task.model()).eval()
+    main = partial(apply.main, [str(exported(tmp_path / "winner", task, network)), str(dark), str(out)])
+    main()
+    assert capsys.readouterr().out == f"{out / 'night.png'}\n"
+    with torch.no_grad():
+        made = network(torch.from_numpy(pixels_HW3).permute(2, 0, 1)[None] / 255).enhanced_B3HW[0]
+    assert (read_image(out / "night.png") - made).abs().max() <= 0.5 / 255 + 1e-5
+    with pytest.raises(SystemExit, match="night.png is there already"):
+        main()
+
+
+def test_what_cannot_be_brightened_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    dark, out, winner = tmp_path / "dark", tmp_path / "out", exported(tmp_path / "winner", LowLight(width=8))
+    dark.mkdir()
+    Image.new("RGB", (40, 40)).save(dark / "night.png")
+    (dark / "broken.jpg").write_bytes(b"not a picture")
+    with pytest.raises(SystemExit, match="broken.jpg"):
+        apply.main([str(winner), str(dark), str(out)])
+    with pytest.raises(SystemExit, match="holds a Toy; an exported LowLight is needed"):
+        apply.main([str(exported(tmp_path / "other", Toy())), str(dark), str(out)])
+    with pytest.raises(SystemExit, match="there is no card.json in it"):
+        apply.main([str(tmp_path), str(dark), str(out)])
+    assert not out.exists()

@@ -7,6 +7,7 @@ says so, where that is not installed.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from torch import Tensor
 from hpo.task import REFERENCE
 from objectives.common.colour import srgb_from_linear
 from objectives.common.image_scores import psnr_db
-from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, gharbi, loss, raf
+from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, develop, gharbi, loss, raf
 from objectives.xtrans.data import TILE
 from objectives.xtrans.light import RAW, spread
+from objectives.xtrans.model import ARCHS
+from tests.objectives.exported import exported
 
 needs_raw = pytest.mark.skipif(not raf.installed(), reason="LibRaw is NOT tested: pip install 'hpo[raw]'")
 needs_gharbi = pytest.mark.skipif(not gharbi.installed(), reason="the published network is NOT tested: hpo[raw]")
@@ -40,11 +43,12 @@ def frame(picture: Tensor) -> Tensor:
     return torch.nn.functional.pad(picture[None], (0, SIDE - 512, 0, SIDE - 512), mode="reflect")[0]
 
 
-def _dng(path: Path, mosaic_HW: Tensor, *, black: int, white: int, gain: tuple[float, float, float]) -> Path:
+def _dng(path: Path, mosaic_HW: Tensor, *, black: int, white: int, gain: tuple[float, float, float],
+         orientation: int = 1) -> Path:  # fmt: skip
     from objectives.xtrans import dng
 
     codes = (mosaic_HW.numpy() * (white - black) + black).round().clip(0, 65535).astype(np.uint16)
-    dng.write(path, codes, black=black, white=white, neutral=gain)
+    dng.write(path, codes, black=black, white=white, neutral=gain, orientation=orientation)
     return path
 
 
@@ -286,3 +290,70 @@ def test_a_folder_that_is_none_and_pictures_that_are_too_small_are_errors(tmp_pa
         Image.fromarray(np.full((90, 90, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
     with pytest.raises(ValueError, match=rf"must have at least {TILE} pixels a side; got 45 x 45"):
         next(XTrans(data=str(tmp_path)).batches("val", replace(CHEAP, val=1), 1, torch.Generator()))
+
+
+# -- developing ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_picture_made_in_strips_is_the_one_made_whole(arch: str, monkeypatch) -> None:
+    """No seam, at the borders neither: with every weight off zero, and of a height that no strip divides."""
+    monkeypatch.setattr(develop, "ROWS", 96)
+    torch.manual_seed(0)
+    model = XTrans(arch=arch).model().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        mosaic, known = torch.rand(1, 1, 331, 70) ** 3, cfa.masks(331, 70)[None]
+        whole = model(mosaic, known)[0]
+    made = develop.demosaiced(model, mosaic[0])
+    assert made.shape == whole.shape
+    assert (made - whole).abs().max() < 1e-4
+    assert (model(mosaic[..., :96, :], known[..., :96, :])[0] - whole[:, :96]).abs().max() > 1e-3  # strips alone differ
+
+
+@needs_raw
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, orientation: int) -> None:
+    """Patches, where no demosaicer can go wrong: black level, balance, matrix, curve and turn are LibRaw's own."""
+    import rawpy
+
+    patches = torch.tensor([[0.5, 0.5, 0.5], [0.05, 0.05, 0.05], [0.4, 0.2, 0.1], [0.1, 0.3, 0.2], [0.1, 0.15, 0.4],
+                            [0.02, 0.3, 0.3], [0.35, 0.3, 0.05], [0.9, 0.9, 0.9], [0.2, 0.05, 0.2]])  # fmt: skip
+    light = patches.T.reshape(3, 3, 3).repeat_interleave(172, 1).repeat_interleave(172, 2)
+    path = _dng(tmp_path / "patches.dng", cfa.mosaic(light * spread(torch.tensor(RAW)))[0], black=1024, white=16383,
+                gain=RAW, orientation=orientation)  # fmt: skip
+    raw = raf.read(path)
+    ours = develop.picture(develop.demosaiced(XTrans().model().eval(), raw.mosaic_1HW), raw.gain_3,
+                           develop.look_of(path), bright=False)  # fmt: skip
+    with rawpy.imread(str(path)) as opened:
+        theirs_HW3 = opened.postprocess(use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0, output_bps=16,
+                                        gamma=(2.4, 12.92), demosaic_algorithm=rawpy.DemosaicAlgorithm.LINEAR
+                                        )  # fmt: skip
+    theirs = torch.from_numpy(theirs_HW3.astype(np.float32) / 65535).permute(2, 0, 1)
+    middles = [slice(86 + 172 * patch - 10, 86 + 172 * patch + 10) for patch in range(3)]
+    for down in middles:
+        for across in middles:
+            one, other = (colours[:, down, across].mean((1, 2)) for colours in (ours, theirs))
+            assert torch.allclose(one, other, atol=2 / 255)
+
+
+@needs_raw
+def test_own_raw_files_are_developed_and_what_is_none_is_told_first(tmp_path: Path, frame: Tensor, capsys) -> None:
+    winner, raws, out = exported(tmp_path / "winner", XTrans()), tmp_path / "raws", tmp_path / "out"
+    main = partial(develop.main, [str(winner), str(raws), str(out)])
+    with pytest.raises(SystemExit, match="must be a folder that holds raw files"):
+        main()
+    raws.mkdir()
+    _dng(raws / "own.dng", cfa.mosaic(frame * spread(torch.tensor(RAW)))[0], black=1024, white=16383, gain=RAW)
+    (raws / "torn.raf").write_bytes(b"not a raw file")
+    with pytest.raises(SystemExit, match="torn.raf"):
+        main()
+    assert not out.exists()
+    (raws / "torn.raf").unlink()
+    main()
+    assert capsys.readouterr().out == f"{out / 'own.png'}\n"
+    with Image.open(out / "own.png") as made:
+        pixels_HW3 = np.asarray(made)
+    assert pixels_HW3.shape == (SIDE, SIDE, 3)
+    assert 0.005 < (pixels_HW3.max(2) == 255).mean() < 0.05  # about a hundredth is white
+    with pytest.raises(SystemExit, match="own.png is there already"):
+        main()

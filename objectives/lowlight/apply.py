@@ -1,0 +1,59 @@
+"""Brighten a user's own photographs with an exported network: PNG, JPEG, BMP or TIFF in, PNG out.
+
+    python -m objectives.lowlight.apply runs/lowlight/winner PHOTOGRAPHS OUT
+
+Each picture is brightened whole and at its own size: what the network does depends on the picture as a whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from hpo.export import load_winner
+from objectives.common.colour import as_uint8
+from objectives.common.files import image_files, read_image
+from objectives.lowlight.task import LowLight
+
+
+@torch.no_grad()
+def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
+    """Brighten every picture directly in `folder`, and yield what was written.
+
+    Raises ValueError naming the file or folder that is at fault, before anything is written where one cannot be read or
+    a file would be overwritten.
+    """
+    model = load_winner(winner, LowLight).model
+    written = {path: into / f"{path.stem}.png" for path in image_files(folder)}
+    for path, to in written.items():
+        if to.exists():
+            raise ValueError(f"{to} is there already, and nothing is overwritten; name another folder")
+        if list(written.values()).count(to) > 1:
+            raise ValueError(f"{path}: another picture in {folder} would become {to.name} too; rename one")
+        read_image(path)
+    into.mkdir(parents=True, exist_ok=True)
+    for path, to in written.items():
+        brightened_3HW = model(read_image(path)[None]).enhanced_B3HW[0]
+        Image.fromarray(as_uint8(brightened_3HW).permute(1, 2, 0).numpy()).save(to)
+        yield to
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m objectives.lowlight.apply", description=__doc__.splitlines()[0])
+    parser.add_argument("winner", type=Path, help="the export folder of a study, with weights and card")
+    parser.add_argument("photographs", type=Path, help="a folder of dark pictures")
+    parser.add_argument("out", type=Path, help="where NAME.png go")
+    given = parser.parse_args(arguments)
+    try:
+        for path in apply(given.winner, given.photographs, given.out):
+            print(path)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"{parser.prog}: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
