@@ -97,7 +97,7 @@ def test_real_workers_killed_and_left_alone(folder: Path, record_property) -> No
     """Processes of their own, not forks. A worker is killed and its trial goes on in a new one; then the coordinator
     is killed and the workers end by themselves; then the command finishes, on fewer workers."""
     slow = folder.parent / "slow"
-    command = [sys.executable, "-m", "hpo", "sweep", STUDY, "--force", "--runs", str(folder.parent), "--trials", "10"]
+    command = [sys.executable, "-m", "hpo", "sweep", STUDY, "--force", "--runs", str(folder.parent), "--trials", "8"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     coordinator = subprocess.Popen([*command, "--workers", "2"], env=environment, start_new_session=True)
     try:
@@ -117,11 +117,11 @@ def test_real_workers_killed_and_left_alone(folder: Path, record_property) -> No
         gone = time.monotonic()
         until(lambda: not any(map(alive, workers)))
         assert time.monotonic() - gone < 10
+        until(lambda: not list(Path("/dev/shm").glob(f"sem.loky-{coordinator.pid}-*")), 60)
     finally:
         end_group(coordinator.pid)
     done = subprocess.run([*command, "--workers", "1"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    checked(slow, 10)
+    checked(slow, 8)
     each_as_undisturbed(study, slow)
-    until(lambda: not list(Path("/dev/shm").glob(f"sem.loky-{coordinator.pid}-*")), 60)
     assert json.loads((slow / "commands.log").read_text().splitlines()[0])["command"].startswith("hpo sweep")
