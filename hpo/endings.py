@@ -57,22 +57,25 @@ def reported(debug: bool) -> Iterator[None]:
 
 def _code(error: Exception) -> int:
     from hpo.export import Unfaithful
-    from hpo.patience import Halted, disk_full
-    from hpo.storage import Damaged, InUse
+    from hpo.patience import Halted
+    from hpo.storage import Damaged, InUse, passing
     from hpo.sweep import SweepFailed
 
     kinds = ((Damaged, DAMAGED), (InUse, IN_USE), (Halted, NO_SPACE), (SweepFailed, ALL_FAILED), (Unfaithful, NO))
     code = next((code for kind, code in kinds if isinstance(error, kind)), BAD_INPUT)
-    return NO_SPACE if disk_full(error) else code
+    return NO_SPACE if passing(error) else code
 
 
 def _said(error: Exception) -> str:
     """The message alone where it was written for the user; else with what was raised, and where."""
     from hpo.export import Unfaithful
+    from hpo.patience import cause
     from hpo.preflight import place
-    from hpo.storage import Refused
+    from hpo.storage import Refused, passing
     from hpo.sweep import SweepFailed
 
+    if passing(error) and not isinstance(error, OSError):
+        return f"the storage failed: {cause(error)}"
     if isinstance(error, SweepFailed):
         first, _, trace = str(error).partition("\n")
         return f"{first}{'; --debug shows the whole traceback' if trace else ''}"

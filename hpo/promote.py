@@ -54,7 +54,7 @@ def promote(
     """
     with folder.locked() as hold:
         selection = freeze(study, folder)
-        source = Runs(study, selection, folder, identity, device)
+        source = steadily(lambda: Runs(study, selection, folder, identity, device))
 
         def look() -> None:
             hold()
@@ -65,10 +65,11 @@ def promote(
         launch.drive(source, run, pool=pool, watch=look)
         look()
         backend.prepare_worker()
-        verdict = judge(study, selection, source.outcomes(), heldout_baselines(study))
+        outcomes = source.outcomes()
+        verdict = judge(study, selection, outcomes, heldout_baselines(study))
         winner = export.export_winner(study, folder, verdict, device=device)
         verdict = replace(verdict, checks=(
-            *guarded("the task's checks", partial(_task_checks, study, folder, verdict, source.outcomes())),
+            *guarded("the task's checks", partial(_task_checks, study, folder, verdict, outcomes)),
             *guarded("pictures", partial(_draw, winner, study, folder))))  # fmt: skip
         checkpoint.write_json(folder.path / "verdict.json", space.nulled(space.plain(asdict(verdict))))
     return verdict
@@ -134,7 +135,7 @@ class Runs:
         return found
 
     def _all(self) -> list[optuna.trial.FrozenTrial]:
-        return self.optuna.get_trials(deepcopy=False)
+        return steadily(partial(self.optuna.get_trials, deepcopy=False))
 
 
 def run_candidate(job: Job) -> Outcome:

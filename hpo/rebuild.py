@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from hpo import records
 from hpo.records import Asked, Outcome
 from hpo.space import distribution_of
-from hpo.storage import SQLITE, Refused, RunFolder, open_storage
+from hpo.storage import SQLITE, Refused, RunFolder, open_storage, steadily
 from hpo.study import StudySpec
 from hpo.sweep import conclude
 
@@ -30,14 +30,18 @@ def rebuild(study: StudySpec, folder: RunFolder, identity: dict[str, str]) -> in
         _check_identity(asked["sweep"], identity)
         beside = folder.database.with_name("study.db.rebuilt")
         if url.startswith(SQLITE):
-            beside.unlink(missing_ok=True)
             url = f"{SQLITE}{beside}"
-        storage = open_storage(url, create=True)
-        for kind, name in (("sweep", study.name), ("promotion", f"{study.name}.promotion")):
-            _delete(storage, name)
-            if asked[kind]:
-                _restore(optuna.create_study(study_name=name, storage=storage, direction=study.task.direction),
-                         study, folder, kind, asked[kind])  # fmt: skip
+
+        def make() -> None:
+            beside.unlink(missing_ok=True)
+            storage = open_storage(url, create=True)
+            for kind, name in (("sweep", study.name), ("promotion", f"{study.name}.promotion")):
+                _delete(storage, name)
+                if asked[kind]:
+                    _restore(optuna.create_study(study_name=name, storage=storage, direction=study.task.direction),
+                             study, folder, kind, asked[kind])  # fmt: skip
+
+        steadily(make)
         if url != folder.storage:
             _exchange(folder.database, beside)
     return sum(len(numbers) for numbers in asked.values())

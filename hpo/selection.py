@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo import checkpoint, space
-from hpo.storage import Refused, RunFolder, stored_study, value_of
+from hpo.storage import Refused, RunFolder, steadily, stored_study, value_of
 from hpo.study import StudySpec
 
 DEFAULT = "default"
@@ -80,8 +80,11 @@ def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
 
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
-    stored = stored_study(folder, study.name)
-    return stored.get_trials(deepcopy=False) if stored else []
+    def read() -> list[optuna.trial.FrozenTrial]:
+        stored = stored_study(folder, study.name)
+        return stored.get_trials(deepcopy=False) if stored else []
+
+    return steadily(read)
 
 
 def read(folder: RunFolder) -> Selection | None:

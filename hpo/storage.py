@@ -249,13 +249,13 @@ def steadily(call: Callable[[], T]) -> T:
     """`call()` on a storage, waiting while that is locked, full or away. Raises Halted where it stays so, and where
     the storage fails in any other way: that is no trial's result."""
     try:
-        return patiently(call, _passing)
+        return patiently(call, passing)
     except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, UpdateFinishedTrialError) as error:
         raise Halted(f"the storage failed: {cause(error)}") from error
 
 
-def _passing(error: Exception) -> bool:
-    """Whether the storage may answer later."""
+def passing(error: Exception) -> bool:
+    """Whether a storage that failed so may answer later: it is locked, full or away."""
     reason = error.__cause__ if isinstance(error, StorageInternalError) else error
     if isinstance(reason, sqlalchemy.exc.PendingRollbackError):  # the connection was lost in the midst of a transaction
         return True

@@ -48,7 +48,7 @@ def sweep(
     SweepFailed.
     """
     with folder.locked() as hold:
-        source = Trials(study, folder, identity, timeout=timeout, device=device)
+        source = steadily(lambda: Trials(study, folder, identity, timeout=timeout, device=device))
 
         def look() -> None:
             hold()

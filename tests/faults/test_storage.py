@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo import patience, storage
+from hpo import launch, patience, storage
+from hpo import promote as promotion
 from hpo.patience import Halted
 from hpo.provenance import identity
 from hpo.rebuild import rebuild
@@ -327,6 +328,40 @@ def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folde
         connection.execute("ROLLBACK")
     swept(study, folder)
     checked(folder, 4)
+
+
+@pytest.mark.parametrize("after", ["swept", "drive", "judge"])
+def test_a_promotion_waits_for_a_database_that_somebody_locks(folder: Path, monkeypatch, after: str) -> None:
+    """From before its first question, when its last run has ended, or when it has judged."""
+    monkeypatch.setattr(storage, "BUSY_S", 0.3)
+    study, reached, locked = victims(trials=2, seeds=1), folder.parent / "reached", folder.parent / "locked"
+
+    def then_locked(step: Callable) -> Callable:
+        def taken(*arguments, **more):
+            found = step(*arguments, **more)
+            reached.touch()
+            until(locked.exists)
+            return found
+
+        return taken
+
+    def act() -> None:
+        launch.drive = then_locked(launch.drive) if after == "drive" else launch.drive
+        promotion.judge = then_locked(promotion.judge) if after == "judge" else promotion.judge
+        if after == "swept":
+            then_locked(lambda: None)()
+        promotion.promote(study, RunFolder(folder), identity(study), device="cpu")
+
+    swept(study, folder)
+    pid = start(act)
+    until(reached.exists)
+    with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        locked.touch()
+        time.sleep(3)
+        connection.execute("ROLLBACK")
+    assert code_of(pid) == 0
+    checked(folder, 2)
 
 
 # -- full disks --------------------------------------------------------------------------------------------------------
