@@ -113,7 +113,7 @@ def trained(job: Job) -> Iterator[Progress]:
 def reported(job: Job) -> Iterator[Progress]:
     """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
     trial = steadily(lambda: _trial(job))
-    before = trial.storage.get_trial(trial._trial_id).intermediate_values
+    before = steadily(lambda: trial.storage.get_trial(trial._trial_id)).intermediate_values
     reached, last = max(before, default=-1), None
     for progress in trained(job):
         _report(trial, progress.epoch, progress.best, before)

@@ -4,6 +4,7 @@ equals what was there."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,13 +21,14 @@ from pathlib import Path
 
 import pytest
 
-from hpo import launch, patience, storage
-from hpo import promote as promotion
+from hpo import patience, storage
 from hpo.patience import Halted
+from hpo.promote import promote
 from hpo.provenance import identity
 from hpo.rebuild import rebuild
 from hpo.space import choose
 from hpo.storage import Damaged, RunFolder
+from hpo.sweep import sweep
 from tests.faults.processes import code_of, start, until
 from tests.faults.studies import (
     INTERRUPTED,
@@ -330,29 +333,30 @@ def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folde
     checked(folder, 4)
 
 
-@pytest.mark.parametrize("after", ["swept", "drive", "judge"])
-def test_a_promotion_waits_for_a_database_that_somebody_locks(folder: Path, monkeypatch, after: str) -> None:
-    """From before its first question, when its last run has ended, or when it has judged."""
+@pytest.mark.parametrize(("verb", "after"), [
+    ("sweep", "hpo.objective._trial"), ("promote", "hpo.events.keep"), ("promote", "hpo.launch.drive"),
+    ("promote", "hpo.promote.judge"),
+])  # fmt: skip
+def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypatch, verb: str, after: str) -> None:
+    """Somebody locks it when a trial has found itself in it; before a promotion's first question; when its last run has
+    ended; when it has judged."""
     monkeypatch.setattr(storage, "BUSY_S", 0.3)
     study, reached, locked = victims(trials=2, seeds=1), folder.parent / "reached", folder.parent / "locked"
+    module, _, name = after.rpartition(".")
+    step = getattr(importlib.import_module(module), name)
 
-    def then_locked(step: Callable) -> Callable:
-        def taken(*arguments, **more):
-            found = step(*arguments, **more)
-            reached.touch()
-            until(locked.exists)
-            return found
-
-        return taken
+    def taken(*arguments, **more):
+        found = step(*arguments, **more)
+        reached.touch()
+        until(locked.exists)
+        return found
 
     def act() -> None:
-        launch.drive = then_locked(launch.drive) if after == "drive" else launch.drive
-        promotion.judge = then_locked(promotion.judge) if after == "judge" else promotion.judge
-        if after == "swept":
-            then_locked(lambda: None)()
-        promotion.promote(study, RunFolder(folder), identity(study), device="cpu")
+        if verb == "promote":
+            swept(study, folder)
+        setattr(sys.modules[module], name, taken)
+        {"sweep": sweep, "promote": promote}[verb](study, RunFolder(folder), identity(study), device="cpu")
 
-    swept(study, folder)
     pid = start(act)
     until(reached.exists)
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
@@ -361,6 +365,7 @@ def test_a_promotion_waits_for_a_database_that_somebody_locks(folder: Path, monk
         time.sleep(3)
         connection.execute("ROLLBACK")
     assert code_of(pid) == 0
+    assert {row["state"] for row in stored(folder).values()} <= {"COMPLETE", "PRUNED"}
     checked(folder, 2)
 
 
