@@ -45,6 +45,17 @@ def image_files(folder: Path | str) -> list[Path]:
     return found
 
 
+def png_for_each(paths: Iterable[Path], into: Path) -> dict[Path, Path]:
+    """NAME.png in another folder for each file. Raises ValueError where it is there already, or two would be one."""
+    written = {path: into / f"{path.stem}.png" for path in paths}
+    for path, to in written.items():
+        if to.exists():
+            raise ValueError(f"{to} is there already, and nothing is overwritten; name another folder")
+        if list(written.values()).count(to) > 1:
+            raise ValueError(f"{path}: another file beside it would become {to.name} too; rename one")
+    return written
+
+
 def content_hash(paths: Iterable[Path]) -> str:
     """sha256 over the bytes of files, in order: what a split's `origins` are made of."""
     digest = hashlib.sha256()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hpo.export import load_winner
 from objectives.common.colour import as_uint8
-from objectives.common.files import image_files, read_image
+from objectives.common.files import image_files, png_for_each, read_image
 from objectives.lowlight.task import LowLight
 
 
@@ -28,13 +28,9 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     a file would be overwritten.
     """
     model = load_winner(winner, LowLight).model
-    written = {path: into / f"{path.stem}.png" for path in image_files(folder)}
-    for path, to in written.items():
-        if to.exists():
-            raise ValueError(f"{to} is there already, and nothing is overwritten; name another folder")
-        if list(written.values()).count(to) > 1:
-            raise ValueError(f"{path}: another picture in {folder} would become {to.name} too; rename one")
-        read_image(path)
+    written = png_for_each(image_files(folder), into)
+    for path in written:
+        read_image(path)  # what cannot be read is told before anything is written
     into.mkdir(parents=True, exist_ok=True)
     for path, to in written.items():
         brightened_3HW = model(read_image(path)[None]).enhanced_B3HW[0]

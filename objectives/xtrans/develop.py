@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hpo.export import load_winner
 from objectives.common.colour import as_uint8, srgb_from_linear
+from objectives.common.files import png_for_each
 from objectives.xtrans import cfa, raf
 from objectives.xtrans.light import spread
 from objectives.xtrans.model import Demosaicer, unit_of
@@ -80,13 +81,9 @@ def develop(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     a file would be overwritten.
     """
     model = load_winner(winner, XTrans).model
-    written = {path: into / f"{path.stem}.png" for path in raw_files(folder)}
-    for path, to in written.items():
-        if to.exists():
-            raise ValueError(f"{to} is there already, and nothing is overwritten; name another folder")
-        if list(written.values()).count(to) > 1:
-            raise ValueError(f"{path}: another file in {folder} would become {to.name} too; rename one")
-        raf.read(path)
+    written = png_for_each(raw_files(folder), into)
+    for path in written:
+        raf.read(path)  # what cannot be read is told before anything is written
     into.mkdir(parents=True, exist_ok=True)
     for path, to in written.items():
         raw = raf.read(path)

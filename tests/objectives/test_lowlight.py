@@ -484,6 +484,10 @@ def test_what_cannot_be_brightened_is_told_before_anything_is_written(tmp_path: 
     dark, out, winner = tmp_path / "dark", tmp_path / "out", exported(tmp_path / "winner", LowLight(width=8))
     dark.mkdir()
     Image.new("RGB", (40, 40)).save(dark / "night.png")
+    Image.new("RGB", (40, 40)).save(dark / "night.jpg")
+    with pytest.raises(SystemExit, match="would become night.png too"):
+        apply.main([str(winner), str(dark), str(out)])
+    (dark / "night.jpg").unlink()
     (dark / "broken.jpg").write_bytes(b"not a picture")
     with pytest.raises(SystemExit, match="broken.jpg"):
         apply.main([str(winner), str(dark), str(out)])
