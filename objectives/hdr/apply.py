@@ -8,7 +8,6 @@ float, in the light's own scale. Outside holes, and the ring that the network ma
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo.export import load_winner
+from objectives.common.command import work
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.files import write_light
 from objectives.hdr.fill import filled
@@ -55,16 +55,8 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m objectives.hdr.apply", description=__doc__.splitlines()[0])
-    parser.add_argument("winner", type=Path, help="the export folder of a study, with weights and card")
-    parser.add_argument("frames", type=Path, help="a folder that holds warp and hole")
-    parser.add_argument("out", type=Path, help="where filled-NUMBER.exr go")
-    given = parser.parse_args(arguments)
-    try:
-        for path in apply(given.winner, given.frames, given.out):
-            print(path)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"{parser.prog}: {error}") from None
+    files = ("frames", "a folder that holds warp and hole")
+    work("objectives.hdr.apply", __doc__.splitlines()[0], files, "where filled-NUMBER.exr go", apply, arguments)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Each picture is brightened whole and at its own size: what the network does depe
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image
 
 from hpo.export import load_winner
 from objectives.common.colour import as_uint8
+from objectives.common.command import work
 from objectives.common.files import image_files, png_for_each, read_image
 from objectives.lowlight.task import LowLight
 
@@ -39,16 +39,8 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m objectives.lowlight.apply", description=__doc__.splitlines()[0])
-    parser.add_argument("winner", type=Path, help="the export folder of a study, with weights and card")
-    parser.add_argument("photographs", type=Path, help="a folder of dark pictures")
-    parser.add_argument("out", type=Path, help="where NAME.png go")
-    given = parser.parse_args(arguments)
-    try:
-        for path in apply(given.winner, given.photographs, given.out):
-            print(path)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"{parser.prog}: {error}") from None
+    files = ("photographs", "a folder of dark pictures")
+    work("objectives.lowlight.apply", __doc__.splitlines()[0], files, "where NAME.png go", apply, arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Shapes: H, W pixels of the sensor, cropped to phase (0, 0).
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from hpo.export import load_winner
 from objectives.common.colour import as_uint8, srgb_from_linear
+from objectives.common.command import work
 from objectives.common.files import png_for_each
 from objectives.xtrans import cfa, raf
 from objectives.xtrans.light import spread
@@ -101,16 +101,8 @@ def raw_files(folder: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m objectives.xtrans.develop", description=__doc__.splitlines()[0])
-    parser.add_argument("winner", type=Path, help="the export folder of a study, with weights and card")
-    parser.add_argument("raws", type=Path, help="a folder of raw files")
-    parser.add_argument("out", type=Path, help="where NAME.png go")
-    given = parser.parse_args(arguments)
-    try:
-        for path in develop(given.winner, given.raws, given.out):
-            print(path)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"{parser.prog}: {error}") from None
+    files = ("raws", "a folder of raw files")
+    work("objectives.xtrans.develop", __doc__.splitlines()[0], files, "where NAME.png go", develop, arguments)
 
 
 if __name__ == "__main__":
