@@ -63,8 +63,8 @@ def test_signals_to_the_whole_group_blame_no_trial(folder: Path) -> None:
     """As a terminal sends Ctrl-C and a batch system SIGTERM: to the workers too."""
     slow = folder.parent / "slow"
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM):
-        pid, before = sweep(folder.parent, "--trials", "8"), len(events(slow, "start"))
-        until(lambda: len(events(slow, "start")) > before)  # noqa: B023
+        pid = sweep(folder.parent, "--trials", "8")
+        until(lambda: {event["pid"] for event in events(slow, "start")} & set(children(pid)))  # noqa: B023
         os.killpg(pid, number)
         assert code_of(pid) in (130, 143, 75)
     assert code_of(sweep(folder.parent, "--trials", "8")) == 0
