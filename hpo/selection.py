@@ -80,11 +80,11 @@ def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
 
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
-    def read() -> list[optuna.trial.FrozenTrial]:
+    def look() -> list[optuna.trial.FrozenTrial]:
         stored = stored_study(folder, study.name)
         return stored.get_trials(deepcopy=False) if stored else []
 
-    return steadily(read)
+    return steadily(look)
 
 
 def read(folder: RunFolder) -> Selection | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,10 +49,11 @@ def image_files(folder: Path | str) -> list[Path]:
 def png_for_each(paths: Iterable[Path], into: Path) -> dict[Path, Path]:
     """NAME.png in another folder for each file. Raises ValueError where it is there already, or two would be one."""
     written = {path: into / f"{path.stem}.png" for path in paths}
+    count = Counter(written.values())
     for path, to in written.items():
         if to.exists():
             raise ValueError(f"{to} is there already, and nothing is overwritten; name another folder")
-        if list(written.values()).count(to) > 1:
+        if count[to] > 1:
             raise ValueError(f"{path}: another file beside it would become {to.name} too; rename one")
     return written
 
