@@ -73,9 +73,11 @@ class Processes(Backend):
         pool = self._pools[slot]
         if pool is None or pool._flags.broken is not None:
             pool = self._pools[slot] = ProcessPoolExecutor(
-                1, env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self.gpus)}, initializer=_start_worker,
+                1,
+                env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self.gpus)},
+                initializer=_start_worker,
                 initargs=(os.getpid(),),
-            )  # fmt: skip
+            )
         return pool
 
     def kill(self) -> None:

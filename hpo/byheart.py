@@ -77,9 +77,13 @@ def overfit_run(study: StudySpec, control: Control, device: str) -> OverfitRun:
     Without weight decay, unless the task pins some: it would move parameters that no gradient reaches.
     """
     proof = study.task.overfit
-    fidelity = Fidelity(size=proof.size or study.cheap.size, train=proof.samples, val=proof.samples,
-                        epochs=proof.epochs,
-                        fixed={**study.cheap.fixed, "recipe.weight_decay": 0.0, **proof.pinned})  # fmt: skip
+    fidelity = Fidelity(
+        size=proof.size or study.cheap.size,
+        train=proof.samples,
+        val=proof.samples,
+        epochs=proof.epochs,
+        fixed={**study.cheap.fixed, "recipe.weight_decay": 0.0, **proof.pinned},
+    )
     task, recipe = study.configure({}, fidelity)
     served = list(task.batches("train", fidelity, recipe.batch_size, generator("by heart")))
     spoil = {"honest": lambda task, batches: batches, "shuffled": _shuffled, "zeroed": _zeroed}[control]
@@ -97,19 +101,26 @@ def overfit_run(study: StudySpec, control: Control, device: str) -> OverfitRun:
     except Diverged as diverged:
         return OverfitRun(tuple(curve), start_loss=start["loss"], failure=str(diverged))
     return OverfitRun(
-        tuple(curve), tuple(_plain(progress) for progress in seen), _unmoved(start_model, seen[-1].model),
+        tuple(curve),
+        tuple(_plain(progress) for progress in seen),
+        _unmoved(start_model, seen[-1].model),
         tuple(name for name, parameter in start_model.named_parameters() if not parameter.requires_grad),
-        seen[-1].scores, start["loss"],
-    )  # fmt: skip
+        seen[-1].scores,
+        start["loss"],
+    )
 
 
 def check_start(study: StudySpec, honest: OverfitRun) -> Check:
     """The untrained loss is finite, and where the task says that it must lie."""
     allowed = study.task.overfit.start
     within = math.isfinite(honest.start_loss) and (allowed is None or allowed[0] <= honest.start_loss <= allowed[1])
-    return Check("loss at start", "go" if within else "no-go", f"{honest.start_loss:.4g}",
-                 f"{allowed[0]:g} to {allowed[1]:g}" if allowed else "finite",
-                 "the loss, and the scale of the data")  # fmt: skip
+    return Check(
+        "loss at start",
+        "go" if within else "no-go",
+        f"{honest.start_loss:.4g}",
+        f"{allowed[0]:g} to {allowed[1]:g}" if allowed else "finite",
+        "the loss, and the scale of the data",
+    )
 
 
 def check_overfit(study: StudySpec, honest: OverfitRun) -> Check:
@@ -117,10 +128,13 @@ def check_overfit(study: StudySpec, honest: OverfitRun) -> Check:
     proof = study.task.overfit
     better = "at most" if proof.go <= proof.caution else "at least"
     seen = honest.failure or f"{proof.measure} {honest.curve[0]:.4g} -> {honest.curve[-1]:.4g}"
-    return Check("overfit", "no-go" if honest.failure else proof.verdict(honest.curve[-1]),
-                 f"{seen} on {proof.samples} examples, {proof.epochs} epochs",
-                 f"{proof.measure} {better} {proof.go:g} (caution to {proof.caution:g})",
-                 "whether inputs and labels belong together; the learning rate; what the loss rewards")  # fmt: skip
+    return Check(
+        "overfit",
+        "no-go" if honest.failure else proof.verdict(honest.curve[-1]),
+        f"{seen} on {proof.samples} examples, {proof.epochs} epochs",
+        f"{proof.measure} {better} {proof.go:g} (caution to {proof.caution:g})",
+        "whether inputs and labels belong together; the learning rate; what the loss rewards",
+    )
 
 
 def check_finite(honest: OverfitRun) -> Check:
@@ -129,16 +143,22 @@ def check_finite(honest: OverfitRun) -> Check:
     parameters = sorted({name for epoch in honest.history for name in epoch["nonfinite"]})
     clean = not skipped and not parameters and not honest.failure
     seen = honest.failure or f"{skipped} steps skipped; non-finite gradients in {', '.join(parameters) or 'none'}"
-    return Check("finite everywhere", "go" if clean else "no-go", seen, "0 steps; none",
-                 "divisions, logarithms and roots near 0")  # fmt: skip
+    return Check(
+        "finite everywhere", "go" if clean else "no-go", seen, "0 steps; none", "divisions, logarithms and roots near 0"
+    )
 
 
 def check_moves(honest: OverfitRun) -> Check:
     """Every trainable parameter has moved."""
     kept = f", but for {len(honest.frozen)} that model() froze" if honest.frozen else ""
     seen = f"unmoved: {', '.join(honest.unmoved[:5])}" if honest.unmoved else f"all{kept}"
-    return Check("every parameter moves", "no-go" if honest.unmoved else "go", seen, "all that can be trained",
-                 "detach(), groups() and rates(), layers that forward() does not use")  # fmt: skip
+    return Check(
+        "every parameter moves",
+        "no-go" if honest.unmoved else "go",
+        seen,
+        "all that can be trained",
+        "detach(), groups() and rates(), layers that forward() does not use",
+    )
 
 
 def check_control(study: StudySpec, control: Control, honest: OverfitRun, spoiled: OverfitRun | None) -> Check:
@@ -148,8 +168,10 @@ def check_control(study: StudySpec, control: Control, honest: OverfitRun, spoile
     less: where the mean label alone explains most of the loss, the first would call every control a good one.
     `spoiled` is None where the task has nothing to spoil.
     """
-    matters, look_at = {"shuffled": ("labels matter", "a loss that does not look at the labels"),
-                        "zeroed": ("input matters", "a model that does not look at its input")}[control]  # fmt: skip
+    matters, look_at = {
+        "shuffled": ("labels matter", "a loss that does not look at the labels"),
+        "zeroed": ("input matters", "a model that does not look at its input"),
+    }[control]
     if spoiled is None:
         return Check(matters, "skip", "the task names none", "does worse")
     if spoiled.failure:
@@ -163,8 +185,9 @@ def check_control(study: StudySpec, control: Control, honest: OverfitRun, spoile
     lack = sign * (spoiled.curve[epoch] - proof.go)
     least = CONTROL_LAG * min(gain, max(lack, 0.0))
     lag = sign * (spoiled.curve[epoch] - honest.curve[epoch])
-    seen = f"{control}: {proof.measure} {spoiled.curve[epoch]:.4g} after {epoch} epochs, honest " \
-           f"{honest.curve[epoch]:.4g}"  # fmt: skip
+    seen = (
+        f"{control}: {proof.measure} {spoiled.curve[epoch]:.4g} after {epoch} epochs, honest {honest.curve[epoch]:.4g}"
+    )
     allowed = f"worse by at least {least:.3g}" if lack > 0 else f"does not come to {proof.go:g}"
     return Check(matters, "go" if lack > 0 and lag >= least else "no-go", seen, allowed, look_at)
 
@@ -185,23 +208,36 @@ def _shuffled(task: Task, batches: list[NamedTuple]) -> list[NamedTuple]:
         return whole.roll(len(whole) // 2, 0).split([len(part) for part in parts])
 
     columns = {name: moved(name) for name in task.labels}
-    return [batch._replace(**{name: column[index] for name, column in columns.items()})
-            for index, batch in enumerate(batches)]  # fmt: skip
+    return [
+        batch._replace(**{name: column[index] for name, column in columns.items()})
+        for index, batch in enumerate(batches)
+    ]
 
 
 def _zeroed(task: Task, batches: list[NamedTuple]) -> list[NamedTuple]:
-    return [batch._replace(**{name: torch.zeros_like(getattr(batch, name)) for name in task.inputs})
-            for batch in batches]  # fmt: skip
+    return [
+        batch._replace(**{name: torch.zeros_like(getattr(batch, name)) for name in task.inputs}) for batch in batches
+    ]
 
 
 def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:
     start = dict(before.named_parameters())
-    return tuple(name for name, parameter in after.named_parameters()
-                 if start[name].requires_grad and torch.equal(start[name].cpu(), parameter.detach().cpu()))  # fmt: skip
+    return tuple(
+        name
+        for name, parameter in after.named_parameters()
+        if start[name].requires_grad and torch.equal(start[name].cpu(), parameter.detach().cpu())
+    )
 
 
 def _plain(progress: Progress) -> dict[str, Any]:
     """An epoch as the task's own checks see it: everything by its own name, in one mapping."""
-    return {**progress.terms, **progress.scores, "epoch": progress.epoch, "loss": progress.loss,
-            "grad_norm": progress.grad_norm, "steps_taken": progress.steps_taken,
-            "steps_skipped": progress.steps_skipped, "nonfinite": dict(progress.nonfinite)}  # fmt: skip
+    return {
+        **progress.terms,
+        **progress.scores,
+        "epoch": progress.epoch,
+        "loss": progress.loss,
+        "grad_norm": progress.grad_norm,
+        "steps_taken": progress.steps_taken,
+        "steps_skipped": progress.steps_skipped,
+        "nonfinite": dict(progress.nonfinite),
+    }

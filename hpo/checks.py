@@ -28,8 +28,15 @@ NOISE = 10  # a change counts if it is this many times what repeating the run ch
 def check_batches(study: StudySpec) -> list[Check]:
     """Every field of every example has the examples first, a sensible type, and finite numbers."""
     wrong = [f"{split}: {fault}" for split in ("train", "val") for fault in _faults_of(study, split)]
-    return [Check("data", _status(not wrong), _first(wrong) or "finite, shapes agree", "finite; examples first",
-                  "the task's batches()")]  # fmt: skip
+    return [
+        Check(
+            "data",
+            _status(not wrong),
+            _first(wrong) or "finite, shapes agree",
+            "finite; examples first",
+            "the task's batches()",
+        )
+    ]
 
 
 def _faults_of(study: StudySpec, split: Split) -> Iterator[str]:
@@ -71,9 +78,16 @@ def check_repeatable(study: StudySpec) -> list[Check]:
     varied = rows("train", 1) != rows("train", 2)
     fixed = rows("val", 1) == rows("val", 2, batch_size=1)
     seen = f"repeats: {_yes(again)}; epochs differ: {_yes(varied)}; validation fixed: {_yes(fixed)}"
-    return [Check("same seed, same batches", _status(again and varied and fixed), seen, "yes; yes; yes",
-                  "batches(): random numbers that do not come from rng, validation that comes from rng or depends on "
-                  "batch_size")]  # fmt: skip
+    return [
+        Check(
+            "same seed, same batches",
+            _status(again and varied and fixed),
+            seen,
+            "yes; yes; yes",
+            "batches(): random numbers that do not come from rng, validation that comes from rng or depends on "
+            "batch_size",
+        )
+    ]
 
 
 def check_disjoint(study: StudySpec) -> list[Check]:
@@ -89,8 +103,15 @@ def check_disjoint(study: StudySpec) -> list[Check]:
             if origins[a] & origins[b]
         ]
         counts.append(f"{tier}: " + " + ".join(str(len(found)) for found in origins.values()))
-    return [Check("splits disjoint", _status(not shared), _first(shared) or f"none shared ({', '.join(counts)})",
-                  "none shared", "how the task splits its data")]  # fmt: skip
+    return [
+        Check(
+            "splits disjoint",
+            _status(not shared),
+            _first(shared) or f"none shared ({', '.join(counts)})",
+            "none shared",
+            "how the task splits its data",
+        )
+    ]
 
 
 # -- the run ---------------------------------------------------------------------------------------------------------
@@ -104,9 +125,15 @@ def check_same_run(study: StudySpec, device: str, run: Mapping[str, float]) -> l
     noise = _distance(run, _run(study, {}, _freed(study, study.smoke), 1, device))
     change = _distance(run, _run(study, {}, _freed(study, study.smoke), 2, device))
     same = noise == 0 or (resolve_device(device).type != "cpu" and NOISE * noise < change)
-    return [Check("same seed, same run", _status(same and change > 0),
-                  f"repeats: {_yes(same)}; seeds differ: {_yes(change > 0)}", "yes; yes",
-                  "random numbers that come neither from rng nor from torch")]  # fmt: skip
+    return [
+        Check(
+            "same seed, same run",
+            _status(same and change > 0),
+            f"repeats: {_yes(same)}; seeds differ: {_yes(change > 0)}",
+            "yes; yes",
+            "random numbers that come neither from rng nor from torch",
+        )
+    ]
 
 
 def check_goal(study: StudySpec) -> list[Check]:
@@ -117,9 +144,15 @@ def check_goal(study: StudySpec) -> list[Check]:
     one_by_one = [evaluate(task, model, [single])[task.goal] for single in _batches(study, study.smoke, "val", 1, 1)]
     mean = sum(one_by_one) / len(one_by_one)
     same = math.isfinite(goal) and _close(mean, goal)
-    return [Check("goal is a mean", _status(same), f"{goal:.6g} at once, {mean:.6g} one by one",
-                  "the same", "score(): batch statistics, medians, or examples that depend on batch_size"
-                  )]  # fmt: skip
+    return [
+        Check(
+            "goal is a mean",
+            _status(same),
+            f"{goal:.6g} at once, {mean:.6g} one by one",
+            "the same",
+            "score(): batch statistics, medians, or examples that depend on batch_size",
+        )
+    ]
 
 
 # -- what is searched ------------------------------------------------------------------------------------------------
@@ -130,15 +163,23 @@ def check_knob(study: StudySpec, device: str, run: Mapping[str, float], name: st
     values = alternatives(space.distribution_of(entry), space.defaults({name: entry}, study.owners)[name])
     for fidelity, known in ((_freed(study, study.smoke), None if parents else run), (study.cheap, None)):
         reference = known or _run(study, parents, fidelity, 1, device)
-        noise = 0.0 if resolve_device(device).type == "cpu" else \
-            _distance(reference, _run(study, parents, fidelity, 1, device))  # fmt: skip
+        noise = (
+            0.0
+            if resolve_device(device).type == "cpu"
+            else _distance(reference, _run(study, parents, fidelity, 1, device))
+        )
         for changed in _changes(study, name, values):
             if _distance(reference, _run(study, {**parents, **changed}, fidelity, 1, device)) > NOISE * noise:
                 return Check(f"reaches: {name}", "go", f"{_listed(changed, name)} changes the run", "changes something")
     # where smoke stands for cheap the run may be too short for it to matter, which is no reason to stop a rehearsal
     status: Status = "caution" if study.cheap == study.smoke else "no-go"
-    return Check(f"reaches: {name}", status, "no value changes anything", "changes something",
-                 f"where {name} is read; remove it from the space if it cannot matter")  # fmt: skip
+    return Check(
+        f"reaches: {name}",
+        status,
+        "no value changes anything",
+        "changes something",
+        f"where {name} is read; remove it from the space if it cannot matter",
+    )
 
 
 def _changes(study: StudySpec, name: str, values: list[Any]) -> Iterator[dict[str, Any]]:
@@ -170,14 +211,27 @@ def check_promotable(study: StudySpec) -> list[Check]:
     card = json.loads(json.dumps(export.card_of(task), allow_nan=False))
     rebuilt = export.rebuild(card, export.packed(model.state_dict()))
     again = evaluate(rebuilt.task, rebuilt.model, batches)
-    wrong = [f"{name} is {again[name]:.6g} after export, not {scores[name]:.6g}" for name in scores
-             if not _close(again[name], scores[name])]  # fmt: skip
+    wrong = [
+        f"{name} is {again[name]:.6g} after export, not {scores[name]:.6g}"
+        for name in scores
+        if not _close(again[name], scores[name])
+    ]
     wrong += [] if rebuilt.task == task else ["the exported fields make another task"]
-    wrong += [f"baseline {name!r} has no finite {task.goal}" for name, found in task.baselines(batches).items()
-              if not math.isfinite(found.get(task.goal, math.nan))]  # fmt: skip
+    wrong += [
+        f"baseline {name!r} has no finite {task.goal}"
+        for name, found in task.baselines(batches).items()
+        if not math.isfinite(found.get(task.goal, math.nan))
+    ]
     wrong += _undrawable(task.pictures(model.eval(), batches))
-    return [Check("can be promoted", _status(not wrong), _first(wrong) or "export, baselines and pictures work",
-                  "work", "the task's fields, baselines() and pictures()")]  # fmt: skip
+    return [
+        Check(
+            "can be promoted",
+            _status(not wrong),
+            _first(wrong) or "export, baselines and pictures work",
+            "work",
+            "the task's fields, baselines() and pictures()",
+        )
+    ]
 
 
 def _undrawable(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
@@ -203,8 +257,9 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
         raise
 
 
-def _numbers(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str
-             ) -> dict[str, float]:  # fmt: skip
+def _numbers(
+    study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str
+) -> dict[str, float]:
     """Losses, terms and scores of every epoch."""
     task, recipe = study.configure(values, fidelity)
     seen: dict[str, float] = {}
@@ -250,8 +305,9 @@ def _parents(entries: space.Space, name: str) -> dict[str, Any]:
     return {**_parents(entries, entry.parent), entry.parent: entry.value}
 
 
-def _batches(study: StudySpec, fidelity: Fidelity, split: Split, seed: int = 1, batch_size: int | None = None
-             ) -> Iterator[NamedTuple]:  # fmt: skip
+def _batches(
+    study: StudySpec, fidelity: Fidelity, split: Split, seed: int = 1, batch_size: int | None = None
+) -> Iterator[NamedTuple]:
     task, recipe = study.configure({}, fidelity)
     return task.batches(split, fidelity, batch_size or recipe.batch_size, generator("preflight", seed))
 

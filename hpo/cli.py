@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 DOUBTED = ("no-go", "caution")
 COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Hyperparameter search you can trust: preflight, sweep, promote, report.")  # fmt: skip
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Hyperparameter search you can trust: preflight, sweep, promote, report.",
+)
 app.add_typer(ledger, name="ledger")
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of one in ./studies.")]
@@ -41,8 +45,14 @@ Seeds = Annotated[int | None, typer.Option(min=1, help="Fresh seeds for each of 
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own data instead of what the task ships.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[int, typer.Option(min=1, help="GPUs, or processes, that share each run of the promotion.")]
-Storage = Annotated[str | None, typer.Option(metavar="URL", envvar="HPO_STORAGE", help="postgresql://USER@HOST/DB, "
-                    "without a password; left out: SQLite in the study's folder.")]  # fmt: skip
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="HPO_STORAGE",
+        help="postgresql://USER@HOST/DB, without a password; left out: SQLite in the study's folder.",
+    ),
+]
 Backend = Annotated[str, typer.Option(metavar="NAME", help="local: processes; inline: this one; dask: a cluster.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask scheduler: tcp://HOST:8786.")]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
@@ -65,15 +75,39 @@ class Opened:
 
 @app.command()
 def run(
-    study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
-    keep: Keep = None, seeds: Seeds = None, data: Data = None, device: Device = "auto", runs: Runs = Path("runs"),
-    storage: Storage = None, backend: Backend = "local", scheduler: Scheduler = None, devices: Devices = 1,
-    force: Force = False, debug: Debug = False,
-) -> None:  # fmt: skip
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    keep: Keep = None,
+    seeds: Seeds = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    devices: Devices = 1,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
     """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
     with reported(debug):
-        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
-                       backend=backend, scheduler=scheduler, trials=trials, keep=keep, seeds=seeds)  # fmt: skip
+        opened = _open(
+            study,
+            smoke=smoke,
+            workers=workers,
+            data=data,
+            device=device,
+            runs=runs,
+            storage=storage,
+            backend=backend,
+            scheduler=scheduler,
+            trials=trials,
+            keep=keep,
+            seeds=seeds,
+        )
         _check_devices(devices, opened)
         _require_same(opened)
         if _is_fresh(opened):
@@ -89,9 +123,15 @@ def run(
 
 @app.command()
 def preflight(
-    study: Study, smoke: Smoke = False, workers: Workers = None, data: Data = None, device: Device = "auto",
-    runs: Runs = Path("runs"), as_json: Json = False, debug: Debug = False,
-) -> None:  # fmt: skip
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
     with reported(debug):
         opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs)
@@ -103,16 +143,36 @@ def preflight(
 
 @app.command()
 def sweep(
-    study: Study, smoke: Smoke = False, workers: Workers = None, trials: Trials = None, timeout: Timeout = None,
-    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), storage: Storage = None,
-    backend: Backend = "local", scheduler: Scheduler = None, force: Force = False, debug: Debug = False,
-) -> None:  # fmt: skip
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
     with reported(debug):
         from hpo.preflight import require_go
 
-        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
-                       backend=backend, scheduler=scheduler, trials=trials)  # fmt: skip
+        opened = _open(
+            study,
+            smoke=smoke,
+            workers=workers,
+            data=data,
+            device=device,
+            runs=runs,
+            storage=storage,
+            backend=backend,
+            scheduler=scheduler,
+            trials=trials,
+        )
         _require_same(opened)
         if not force:
             require_go(opened.folder, opened.identity, _command("preflight", study, smoke=smoke, data=data, runs=runs))
@@ -123,17 +183,38 @@ def sweep(
 
 @app.command()
 def promote(
-    study: Study, smoke: Smoke = False, workers: Workers = None, keep: Keep = None, seeds: Seeds = None,
-    data: Data = None, device: Device = "auto", runs: Runs = Path("runs"), storage: Storage = None,
-    backend: Backend = "local", scheduler: Scheduler = None, devices: Devices = 1, as_json: Json = False,
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    keep: Keep = None,
+    seeds: Seeds = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    devices: Devices = 1,
+    as_json: Json = False,
     debug: Debug = False,
-) -> None:  # fmt: skip
+) -> None:
     """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
     with reported(debug):
         from hpo.selection import require_trials
 
-        opened = _open(study, smoke=smoke, workers=workers, data=data, device=device, runs=runs, storage=storage,
-                       backend=backend, scheduler=scheduler, keep=keep, seeds=seeds)  # fmt: skip
+        opened = _open(
+            study,
+            smoke=smoke,
+            workers=workers,
+            data=data,
+            device=device,
+            runs=runs,
+            storage=storage,
+            backend=backend,
+            scheduler=scheduler,
+            keep=keep,
+            seeds=seeds,
+        )
         _check_devices(devices, opened)
         _require_same(opened)
         require_trials(opened.study, opened.folder, _command("sweep", study, smoke=smoke, data=data, runs=runs))
@@ -153,16 +234,20 @@ def report(
         loaded = _load(study, smoke=smoke, data=data)
         folder = RunFolder(runs / loaded.name)
         if not folder.path.is_dir():
-            raise Refused(f"nothing has been run in {folder.path}; run: "
-                          f"{_command('run', study, smoke=smoke, data=data, runs=runs)}")  # fmt: skip
+            raise Refused(
+                f"nothing has been run in {folder.path}; run: "
+                f"{_command('run', study, smoke=smoke, data=data, runs=runs)}"
+            )
         _report(loaded, folder)
 
 
 @app.command()
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name; all of them if left out.")] = None,
-    runs: Runs = Path("runs"), as_json: Json = False, debug: Debug = False,
-) -> None:  # fmt: skip
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """What is running, done, best, and how long it will take."""
     with reported(debug):
         from hpo.status import statuses
@@ -176,9 +261,13 @@ def status(
 
 @app.command()
 def rebuild(
-    study: Study, smoke: Smoke = False, data: Data = None, runs: Runs = Path("runs"), storage: Storage = None,
+    study: Study,
+    smoke: Smoke = False,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
     debug: Debug = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make a damaged or lost storage anew from the trials' folders."""
     with reported(debug):
         from hpo.rebuild import rebuild as from_folders
@@ -191,10 +280,13 @@ def rebuild(
 
 @app.command()
 def dashboard(
-    study: Study, smoke: Smoke = False, runs: Runs = Path("runs"), storage: Storage = None,
+    study: Study,
+    smoke: Smoke = False,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1; from elsewhere, tunnel: ssh -L.")] = 8080,
     debug: Debug = False,
-) -> None:  # fmt: skip
+) -> None:
     """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
     with reported(debug):
         from hpo.dashboard import serve
@@ -214,13 +306,22 @@ def main() -> None:
 def _show(found: list[Status]) -> None:
     from hpo.wording import duration, number
 
-    table("", ("study", "preflight", "sweep", "running", "best", "left", "promotion"), [
-        (one.study, one.preflight, "not run" if one.trials is None else f"{one.done}/{one.trials}",
-         f"{one.running}" + (f", {one.interrupted} interrupted" if one.interrupted else ""),
-         "" if one.best is None else f"{number(one.best)} (trial {one.best_trial})",
-         duration(one.seconds_left) if one.seconds_left else "", one.promotion)
-        for one in found
-    ])  # fmt: skip
+    table(
+        "",
+        ("study", "preflight", "sweep", "running", "best", "left", "promotion"),
+        [
+            (
+                one.study,
+                one.preflight,
+                "not run" if one.trials is None else f"{one.done}/{one.trials}",
+                f"{one.running}" + (f", {one.interrupted} interrupted" if one.interrupted else ""),
+                "" if one.best is None else f"{number(one.best)} (trial {one.best_trial})",
+                duration(one.seconds_left) if one.seconds_left else "",
+                one.promotion,
+            )
+            for one in found
+        ],
+    )
 
 
 def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
@@ -230,9 +331,13 @@ def _preflight(opened: Opened, *, quiet: bool = False) -> Preflight:
     _record(opened.folder)
     with status_line("preflight", quiet=quiet) as watch:
         result = preflight(
-            opened.study, opened.folder, opened.identity, workers=opened.workers or _places(opened.device),
-            device=opened.device, watch=lambda check: watch(check.name),
-        )  # fmt: skip
+            opened.study,
+            opened.folder,
+            opened.identity,
+            workers=opened.workers or _places(opened.device),
+            device=opened.device,
+            watch=lambda check: watch(check.name),
+        )
     if not quiet:
         _show_checks(f"preflight of {opened.study.name}: {result.status}", result.checks)
         say(f"{result.status} after {duration(result.seconds)}; kept in {opened.folder.preflight}")
@@ -245,18 +350,29 @@ def _sweep(opened: Opened, *, timeout: float | None) -> None:
     from hpo.wording import count, number
 
     def line(standing: Standing) -> str:
-        best = "" if standing.best is None else \
-            f", best {opened.study.task.goal} {number(standing.best)} (trial {standing.best_number})"  # fmt: skip
+        best = (
+            ""
+            if standing.best is None
+            else f", best {opened.study.task.goal} {number(standing.best)} (trial {standing.best_number})"
+        )
         return f"{standing.pruned} pruned, {standing.failed} failed{best}"
 
     _record(opened.folder)
-    say(f"sweep of {opened.study.name}: {count(opened.study.trials, 'trial')}, "
-        f"{count(opened.workers, 'worker') if opened.workers else 'all workers of the cluster'}")  # fmt: skip
+    say(
+        f"sweep of {opened.study.name}: {count(opened.study.trials, 'trial')}, "
+        f"{count(opened.workers, 'worker') if opened.workers else 'all workers of the cluster'}"
+    )
     with entered(opened.folder), bar("sweep", opened.study.trials) as watch:
         standing = sweep(
-            opened.study, opened.folder, opened.identity, workers=opened.workers, on=opened.on,
-            timeout=timeout, device=opened.device, watch=lambda now: watch(now.done, line(now)),
-        )  # fmt: skip
+            opened.study,
+            opened.folder,
+            opened.identity,
+            workers=opened.workers,
+            on=opened.on,
+            timeout=timeout,
+            device=opened.device,
+            watch=lambda now: watch(now.done, line(now)),
+        )
     wanted = max(standing.done, standing.trials)  # an earlier sweep may have asked for more
     say(f"{standing.done} of {wanted} trials: {standing.complete} complete, {line(standing)}")
 
@@ -275,17 +391,34 @@ def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
         say(f"promotion of {opened.study.name}: the default and the {others}, {count(opened.study.seeds, 'seed')} each")
     runs = (opened.study.keep + 1) * opened.study.seeds
     with entered(opened.folder, quiet=quiet), bar("promote", runs) as watch:
-        verdict = promote(opened.study, opened.folder, full, workers=opened.workers, on=opened.on,
-                          device=opened.device, devices=devices, watch=lambda now: watch(now.done, ""))  # fmt: skip
+        verdict = promote(
+            opened.study,
+            opened.folder,
+            full,
+            workers=opened.workers,
+            on=opened.on,
+            device=opened.device,
+            devices=devices,
+            watch=lambda now: watch(now.done, ""),
+        )
     if quiet:
         return
-    rows = [(result.candidate.name, number(result.candidate.cheap), number(result.full),
-             interval(result.test) if result.test else "failed",
-             interval(result.ahead_of_default, signed=True) if result.ahead_of_default else "")
-            for result in verdict.results]  # fmt: skip
+    rows = [
+        (
+            result.candidate.name,
+            number(result.candidate.cheap),
+            number(result.full),
+            interval(result.test) if result.test else "failed",
+            interval(result.ahead_of_default, signed=True) if result.ahead_of_default else "",
+        )
+        for result in verdict.results
+    ]
     rows += [(one.name, "", "", number(one.scores[verdict.goal]), "") for one in verdict.baselines]
-    table(f"{label(verdict.goal)}: {better(verdict.direction)}",
-          ("", "cheap", "full, validation", "full, test", "ahead of default"), rows)  # fmt: skip
+    table(
+        f"{label(verdict.goal)}: {better(verdict.direction)}",
+        ("", "cheap", "full, validation", "full, test", "ahead of default"),
+        rows,
+    )
     doubts = [check for check in verdict.checks if check.status in DOUBTED]
     if doubts:
         _show_checks("what the task doubts", doubts)
@@ -294,8 +427,16 @@ def _promote(opened: Opened, *, devices: int, quiet: bool = False) -> None:
 
 
 def _show_checks(title: str, checks: Sequence[Check]) -> None:
-    rows = [(check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed),
-             plain(check.look_at) if check.status in DOUBTED else "") for check in checks]  # fmt: skip
+    rows = [
+        (
+            check.name,
+            f"[{COLOUR[check.status]}]{check.status}[/]",
+            plain(check.seen),
+            plain(check.allowed),
+            plain(check.look_at) if check.status in DOUBTED else "",
+        )
+        for check in checks
+    ]
     shown = 5 if any(row[4] for row in rows) else 4  # where nothing is wrong, there is nothing to look at
     table(title, ("check", "", "seen", "allowed", "look at")[:shown], [row[:shown] for row in rows])
 
@@ -311,9 +452,21 @@ def _report(study: StudySpec, folder: RunFolder) -> None:
 
 
 # -- opening ---------------------------------------------------------------------------------------------------------
-def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, device: str, runs: Path,
-          storage: str | None = None, backend: str = "local", scheduler: str | None = None,
-          trials: int | None = None, keep: int | None = None, seeds: int | None = None) -> Opened:  # fmt: skip
+def _open(
+    name: str,
+    *,
+    smoke: bool,
+    workers: int | None,
+    data: Path | None,
+    device: str,
+    runs: Path,
+    storage: str | None = None,
+    backend: str = "local",
+    scheduler: str | None = None,
+    trials: int | None = None,
+    keep: int | None = None,
+    seeds: int | None = None,
+) -> Opened:
     """Load a study and change what the command line says. Everything that can be refused is refused here, before
     anything is written."""
     from hpo.provenance import identity
@@ -322,9 +475,11 @@ def _open(name: str, *, smoke: bool, workers: int | None, data: Path | None, dev
     url = None if storage is None else check_url(storage)
     study = _load(name, smoke=smoke, data=data)
     study = replace(
-        study, trials=study.trials if trials is None else trials, keep=study.keep if keep is None else keep,
+        study,
+        trials=study.trials if trials is None else trials,
+        keep=study.keep if keep is None else keep,
         seeds=study.seeds if seeds is None else seeds,
-    )  # fmt: skip
+    )
     folder = RunFolder((runs / study.name).absolute(), url)
     folder.check_writable()
     on = _backend(backend, scheduler, folder)
@@ -345,8 +500,10 @@ def _backend(name: str, scheduler: str | None, folder: RunFolder) -> str:
     if scheduler is None:
         return name
     if folder.storage.startswith(SQLITE):
-        raise Refused("--backend dask: its workers write to the storage from several machines, which SQLite cannot "
-                      "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE")  # fmt: skip
+        raise Refused(
+            "--backend dask: its workers write to the storage from several machines, which SQLite cannot "
+            "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE"
+        )
     return scheduler
 
 
@@ -421,8 +578,14 @@ def _record_force(opened: Opened) -> None:
 
 def _command(verb: str, study: str, *, smoke: bool, data: Path | None, runs: Path) -> str:
     """The command for another verb on the same study."""
-    words = ["hpo", verb, study, *(["--smoke"] if smoke else []), *(["--data", str(data)] if data else []),
-             *([] if runs == Path("runs") else ["--runs", str(runs)])]  # fmt: skip
+    words = [
+        "hpo",
+        verb,
+        study,
+        *(["--smoke"] if smoke else []),
+        *(["--data", str(data)] if data else []),
+        *([] if runs == Path("runs") else ["--runs", str(runs)]),
+    ]
     return shlex.join(words)
 
 
@@ -445,8 +608,11 @@ def _record(folder: RunFolder) -> None:
     from hpo.storage import no_link
 
     folder.make()
-    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": "hpo " + " ".join(sys.argv[1:]),
-            "versions": versions()}  # fmt: skip
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "hpo " + " ".join(sys.argv[1:]),
+        "versions": versions(),
+    }
     with open(folder.commands, "a", opener=no_link) as file:
         file.write(json.dumps(line) + "\n")
 

@@ -86,8 +86,12 @@ class Cluster(Backend):
         except CancelledError:
             told.set_exception(self._lost())
         except ImportError as error:
-            told.set_exception(Refused(f"a Dask worker cannot import what the study needs ({error}); start it in a "
-                                       f"checkout of the same code"))  # fmt: skip
+            told.set_exception(
+                Refused(
+                    f"a Dask worker cannot import what the study needs ({error}); start it in a "
+                    f"checkout of the same code"
+                )
+            )
         except BaseException as error:
             told.set_exception(error)
 
@@ -106,8 +110,10 @@ class Cluster(Backend):
         self._threads = {worker: one["nthreads"] for worker, one in offering.items()}
         several = sorted(worker for worker, count in self._threads.items() if count != 1)
         if several:
-            raise Refused(f"Dask workers must have one thread each (trials share the random generator of their "
-                          f"process); start them with --nthreads 1: {', '.join(several[:5])}")  # fmt: skip
+            raise Refused(
+                f"Dask workers must have one thread each (trials share the random generator of their "
+                f"process); start them with --nthreads 1: {', '.join(several[:5])}"
+            )
 
 
 def _reached(args: tuple) -> int:
@@ -125,8 +131,10 @@ def _on_worker(expected: dict[str, str], fn: Callable, *args: Any, **kwargs: Any
     and whoever is given the job next waits for the lease of its folder."""
     differing = {key: value for key, value in _surroundings_of(args).items() if expected.get(key) != value}
     if differing:
-        raise Refused(f"a Dask worker runs other code or packages than this process: {differing}, expected "
-                      f"{ {key: expected.get(key) for key in differing} }")  # fmt: skip
+        raise Refused(
+            f"a Dask worker runs other code or packages than this process: {differing}, expected "
+            f"{ {key: expected.get(key) for key in differing} }"
+        )
     prepare_worker()
     worker, done = get_worker(), threading.Event()
     key = worker.get_current_task()

@@ -26,8 +26,15 @@ def on_devices(count: int, job: Job, train: Callable[[Job], Outcome]) -> Outcome
 
     Raises WorkerDied where one of them dies.
     """
-    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=f"{job.study_name}-{job.number}",
-                          rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", max_restarts=0)  # fmt: skip
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=f"{job.study_name}-{job.number}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=0,
+    )
     try:
         elastic_launch(config, _rank)(job, train)
     except ChildFailedError as error:

@@ -56,18 +56,32 @@ class Recipe:
         _require(self, "batch_size", _whole(self.batch_size) and self.batch_size >= 1, "a whole number of at least 1")
         decay = self.weight_decay
         _require(self, "weight_decay", _number(decay) and 0 <= decay < math.inf, "a finite number of at least 0")
-        _require(self, "betas", isinstance(self.betas, tuple) and len(self.betas) == 2
-                 and all(_number(beta) and 0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)")  # fmt: skip
+        _require(
+            self,
+            "betas",
+            isinstance(self.betas, tuple)
+            and len(self.betas) == 2
+            and all(_number(beta) and 0 <= beta < 1 for beta in self.betas),
+            "two numbers in [0, 1)",
+        )
         _require(self, "warmup", _number(self.warmup) and 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
         _require(self, "final_lr", _number(self.final_lr) and 0 <= self.final_lr <= 1, "a factor in [0, 1]")
         _require(self, "clip", _number(self.clip) and self.clip > 0, "a number above 0 (infinity: no clipping)")
         _require(self, "precision", self.precision in ("fp32", "bf16", "fp16"), "fp32, bf16 or fp16")
         _require(self, "ema", _number(self.ema) and 0 <= self.ema < 1, "a number in [0, 1)")
         patience, pieces = self.patience, self.accumulate
-        _require(self, "patience", patience is None or (_whole(patience) and patience >= 1),
-                 "None or a whole number of at least 1")  # fmt: skip
-        _require(self, "accumulate", _whole(pieces) and 1 <= pieces <= self.batch_size,
-                 f"a whole number between 1 and batch_size = {self.batch_size}")  # fmt: skip
+        _require(
+            self,
+            "patience",
+            patience is None or (_whole(patience) and patience >= 1),
+            "None or a whole number of at least 1",
+        )
+        _require(
+            self,
+            "accumulate",
+            _whole(pieces) and 1 <= pieces <= self.batch_size,
+            f"a whole number between 1 and batch_size = {self.batch_size}",
+        )
 
 
 @dataclass(frozen=True)
@@ -150,11 +164,17 @@ class _Run:
         self.groups = _checked_groups(task, self.model)
         self.optimizer = torch.optim.AdamW(
             [{"params": parameters, "name": name} for name, parameters in self.groups.items()],
-            lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=device.type == "cuda",
-        )  # fmt: skip
+            lr=recipe.lr,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
+            fused=device.type == "cuda",
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True) \
-            if recipe.ema else None  # fmt: skip
+        self.average = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            if recipe.ema
+            else None
+        )
         self.batches = math.ceil(fidelity.train / recipe.batch_size)
         self.steps = 0
         self.record: list[dict[str, Any]] = []
@@ -171,8 +191,9 @@ class _Run:
         torch.manual_seed(derive(self.seed, "epoch", epoch, *ranks.seed_parts()))
         totals = _Totals()
         self.model.train()
-        for batch in self.task.batches("train", self.fidelity, self.recipe.batch_size,
-                                       generator(self.seed, "batches", epoch)):  # fmt: skip
+        for batch in self.task.batches(
+            "train", self.fidelity, self.recipe.batch_size, generator(self.seed, "batches", epoch)
+        ):
             self._expect(totals.taken + totals.skipped < self.batches, "more")
             self._step(self._place(batch), epoch, totals)
         self._expect(totals.taken + totals.skipped == self.batches, totals.taken + totals.skipped)
@@ -246,8 +267,9 @@ class _Run:
         rates = self.task.rates(at)
         unknown = set(rates) - set(self.groups)
         if unknown:
-            raise ValueError(f"{type(self.task).__name__}.rates names no group: {sorted(unknown)}; "
-                             f"groups: {sorted(self.groups)}")  # fmt: skip
+            raise ValueError(
+                f"{type(self.task).__name__}.rates names no group: {sorted(unknown)}; groups: {sorted(self.groups)}"
+            )
         for group in self.optimizer.param_groups:
             rate = rates.get(group["name"], 1.0)
             group["lr"] = rate.lr if isinstance(rate, Held) else common * rate
@@ -282,20 +304,38 @@ class _Run:
         before = self.record[-1] if self.record else {"best": sign * math.inf}
         improved = sign * value < sign * before["best"]
         if improved:
-            self.best_weights = {name: tensor.detach().cpu().clone()
-                                 for name, tensor in self.scored.state_dict().items()}  # fmt: skip
+            self.best_weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.scored.state_dict().items()
+            }
         best, best_epoch = (value, epoch) if improved else (before["best"], before["best_epoch"])
         patience = self.recipe.patience
-        self.record.append({
-            "loss": totals.mean_loss, "terms": totals.mean_terms, "scores": scores, "value": value,
-            "best": best, "best_epoch": best_epoch, "batches": self.batches, "steps_taken": totals.taken,
-            "steps_skipped": totals.skipped, "nonfinite": dict(totals.nonfinite), "grad_norm": totals.mean_norm,
-            "lr": totals.lr, "seconds": seconds, "stopped": patience is not None and epoch - best_epoch >= patience,
-        })  # fmt: skip
+        self.record.append(
+            {
+                "loss": totals.mean_loss,
+                "terms": totals.mean_terms,
+                "scores": scores,
+                "value": value,
+                "best": best,
+                "best_epoch": best_epoch,
+                "batches": self.batches,
+                "steps_taken": totals.taken,
+                "steps_skipped": totals.skipped,
+                "nonfinite": dict(totals.nonfinite),
+                "grad_norm": totals.mean_norm,
+                "lr": totals.lr,
+                "seconds": seconds,
+                "stopped": patience is not None and epoch - best_epoch >= patience,
+            }
+        )
 
     def progress(self, epoch: int, *, replayed: bool) -> Progress:
-        return Progress(epoch=epoch, replayed=replayed, model=self.scored, best_weights=self.best_weights,
-                        **copy.deepcopy(self.record[epoch]))  # fmt: skip
+        return Progress(
+            epoch=epoch,
+            replayed=replayed,
+            model=self.scored,
+            best_weights=self.best_weights,
+            **copy.deepcopy(self.record[epoch]),
+        )
 
     def replay(self) -> Iterator[Progress]:
         for epoch in range(len(self.record)):
@@ -304,10 +344,14 @@ class _Run:
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on. No random state: every epoch seeds itself."""
         return {
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(), "average": self.average.state_dict() if self.average else None,
-            "steps": self.steps, "record": self.record, "best_weights": self.best_weights,
-        }  # fmt: skip
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "steps": self.steps,
+            "record": self.record,
+            "best_weights": self.best_weights,
+        }
 
     def load(self, saved: Mapping[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])
@@ -418,8 +462,9 @@ def _checked_groups(task: Task, model: nn.Module) -> dict[str, list[nn.Parameter
     seen = Counter(id(parameter) for parameters in groups.values() for parameter in parameters)
     wrong = [name for name, p in model.named_parameters() if p.requires_grad and seen[id(p)] != 1]
     if wrong:
-        raise ValueError(f"{type(task).__name__}.groups must hold every trainable parameter exactly once; "
-                         f"wrong for {wrong[:5]}")  # fmt: skip
+        raise ValueError(
+            f"{type(task).__name__}.groups must hold every trainable parameter exactly once; wrong for {wrong[:5]}"
+        )
     return groups
 
 

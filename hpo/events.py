@@ -22,8 +22,13 @@ def record(event: str, **fields: Any) -> None:
     """One line. A disk that is full is not made worse by saying so: what cannot be written is dropped."""
     if _log is None:
         return
-    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, "pid": os.getpid(),
-            "host": platform.node(), **fields}  # fmt: skip
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": event,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        **fields,
+    }
     try:
         descriptor = os.open(_log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         try:

@@ -49,8 +49,10 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def card_of(task: Task) -> dict[str, Any]:
     """What rebuilds a task: where its class lies, and its fields."""
-    return {"task": f"{type(task).__module__}:{type(task).__qualname__}",
-            "fields": space.plain({field.name: getattr(task, field.name) for field in fields(task)})}  # fmt: skip
+    return {
+        "task": f"{type(task).__module__}:{type(task).__qualname__}",
+        "fields": space.plain({field.name: getattr(task, field.name) for field in fields(task)}),
+    }
 
 
 def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, device: str) -> Path:
@@ -64,23 +66,33 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     task = with_settings(task, run["chosen"])
     weights = (folder.trial("promotion", run["number"]) / WEIGHTS).read_bytes()
     checkpoint.write_whole(folder.export / WEIGHTS, weights)
-    checkpoint.write_json(folder.export / CARD, {
-        "study": study.name, "winner": winner.candidate.name, "verdict": verdict.sentence,
-        **card_of(task),
-        "recipe": space.nulled(space.plain(recipe)), "fidelity": space.plain(study.full),
-        "params": dict(winner.candidate.params),
-        "chosen_after_training": dict(run["chosen"]),
-        "seed_index": run["seed_index"], "validation": run["value"], "test": space.nulled(run["test"]),
-        "sha256": hashlib.sha256(weights).hexdigest(), "versions": provenance.versions(),
-        "code": provenance.code_hash(task),
-    })  # fmt: skip
+    checkpoint.write_json(
+        folder.export / CARD,
+        {
+            "study": study.name,
+            "winner": winner.candidate.name,
+            "verdict": verdict.sentence,
+            **card_of(task),
+            "recipe": space.nulled(space.plain(recipe)),
+            "fidelity": space.plain(study.full),
+            "params": dict(winner.candidate.params),
+            "chosen_after_training": dict(run["chosen"]),
+            "seed_index": run["seed_index"],
+            "validation": run["value"],
+            "test": space.nulled(run["test"]),
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "versions": provenance.versions(),
+            "code": provenance.code_hash(task),
+        },
+    )
     reloaded = load_winner(folder.export)
     again = heldout_scores(reloaded.task, reloaded.model, study.full, device=device, precision=recipe.precision).scores
     for name, value in run["test"].items():
         if not _agree(again[name], value):
-            raise Unfaithful(f"the exported model has another {name} on test than the one that was promoted: "
-                             f"{again[name]:.6g}, not {value:.6g}; look for what its state_dict does not hold"
-                             )  # fmt: skip
+            raise Unfaithful(
+                f"the exported model has another {name} on test than the one that was promoted: "
+                f"{again[name]:.6g}, not {value:.6g}; look for what its state_dict does not hold"
+            )
     return folder.export
 
 

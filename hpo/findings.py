@@ -75,8 +75,12 @@ class Sweep:
     def ranked(self) -> tuple[Trial, ...]:
         """The completed trials, best first."""
         sign = 1 if self.direction == "minimize" else -1
-        return tuple(sorted((trial for trial in self.trials if trial.state == "complete" and trial.value is not None),
-                            key=lambda trial: (sign * trial.score, trial.number)))  # fmt: skip
+        return tuple(
+            sorted(
+                (trial for trial in self.trials if trial.state == "complete" and trial.value is not None),
+                key=lambda trial: (sign * trial.score, trial.number),
+            )
+        )
 
     @property
     def ended(self) -> int:

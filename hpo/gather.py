@@ -45,9 +45,12 @@ from hpo.verdict import Result, Verdict
 from hpo.wording import count, finite
 
 _STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running", TrialState.WAITING: "waiting",
-}  # fmt: skip
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
 
 
 def collect(study: StudySpec, folder: RunFolder) -> Findings:
@@ -60,10 +63,16 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     promotion = _promotion(study, folder, promoted, found)
     identity = swept.user_attrs.get("identity", {}) if swept else {}
     return Findings(
-        study, datetime.now(UTC), _headline(found, promotion), found, promotion, _preflight(folder, identity),
-        _exhibits(folder, promotion), _provenance(study, folder, identity, logged, promotion),
+        study,
+        datetime.now(UTC),
+        _headline(found, promotion),
+        found,
+        promotion,
+        _preflight(folder, identity),
+        _exhibits(folder, promotion),
+        _provenance(study, folder, identity, logged, promotion),
         tuple(_missing(study, folder, found, promotion, logged)),
-    )  # fmt: skip
+    )
 
 
 def command(verb: str, study: StudySpec, logged: Sequence[Mapping[str, Any]]) -> str:
@@ -85,24 +94,49 @@ def command(verb: str, study: StudySpec, logged: Sequence[Mapping[str, Any]]) ->
 _FLAGS = ("--smoke", "--force", "--json", "--debug")
 
 
-def _missing(study: StudySpec, folder: RunFolder, sweep: Sweep | None, promotion: Promotion | None,
-             logged: Sequence[Mapping[str, Any]]) -> list[Missing]:  # fmt: skip
+def _missing(
+    study: StudySpec,
+    folder: RunFolder,
+    sweep: Sweep | None,
+    promotion: Promotion | None,
+    logged: Sequence[Mapping[str, Any]],
+) -> list[Missing]:
     found = []
     if sweep is None and folder.numbers("sweep"):
-        found.append(Missing(f"The storage is missing, but {count(len(folder.numbers('sweep')), 'trial')} lie in "
-                             f"{folder.path / 'sweep'}.", command("rebuild", study, logged)))  # fmt: skip
+        found.append(
+            Missing(
+                f"The storage is missing, but {count(len(folder.numbers('sweep')), 'trial')} lie in "
+                f"{folder.path / 'sweep'}.",
+                command("rebuild", study, logged),
+            )
+        )
     if not folder.preflight.exists():
-        found.append(Missing("No preflight: nothing has proved that the task can be learned.",
-                             command("preflight", study, logged)))  # fmt: skip
+        found.append(
+            Missing(
+                "No preflight: nothing has proved that the task can be learned.", command("preflight", study, logged)
+            )
+        )
     if sweep is None or sweep.ended < sweep.planned:
-        found.append(Missing(f"The sweep has {sweep.ended} of {sweep.planned} trials." if sweep else "No sweep.",
-                             command("sweep", study, logged)))  # fmt: skip
+        found.append(
+            Missing(
+                f"The sweep has {sweep.ended} of {sweep.planned} trials." if sweep else "No sweep.",
+                command("sweep", study, logged),
+            )
+        )
     if promotion is None:
-        found.append(Missing("No promotion: what a cheap score is worth at full fidelity is not known.",
-                             command("promote", study, logged)))  # fmt: skip
+        found.append(
+            Missing(
+                "No promotion: what a cheap score is worth at full fidelity is not known.",
+                command("promote", study, logged),
+            )
+        )
     elif promotion.verdict is None:
-        found.append(Missing(f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.",
-                             command("promote", study, logged)))  # fmt: skip
+        found.append(
+            Missing(
+                f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.",
+                command("promote", study, logged),
+            )
+        )
     return found
 
 
@@ -116,14 +150,18 @@ def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
     ends = [trial.ended for trial in trials if trial.ended]
     conditional = {name for name, entry in study.space.items() if isinstance(entry, When)}
     return Sweep(
-        trials, study.task.direction, planned=stored.user_attrs.get("trials", study.trials),
-        epochs_each=study.cheap.epochs, counts=Counter(trial.state for trial in trials),
+        trials,
+        study.task.direction,
+        planned=stored.user_attrs.get("trials", study.trials),
+        epochs_each=study.cheap.epochs,
+        counts=Counter(trial.state for trial in trials),
         best=next((trial for trial in trials if ahead and trial.number == ahead[-1][0]), None),
-        default=next((trial for trial in trials if trial.default), None), ahead=ahead,
+        default=next((trial for trial in trials if trial.default), None),
+        ahead=ahead,
         seconds=sum(trial.seconds or 0.0 for trial in trials),
         wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
         importances=importances(stored, list(study.space), conditional),
-    )  # fmt: skip
+    )
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
@@ -132,10 +170,18 @@ def _trial(frozen: FrozenTrial) -> Trial:
     last = list(curve.values())[-1] if curve else None
     more = frozen.user_attrs
     return Trial(
-        frozen.number, state, finite(frozen.value) if state == "complete" else last, dict(frozen.params), curve,
-        epochs=more.get("epochs", len(curve)), best_epoch=more.get("best_epoch"), seconds=finite(more.get("seconds")),
-        began=frozen.datetime_start, ended=frozen.datetime_complete, reason=more.get("reason", ""),
-    )  # fmt: skip
+        frozen.number,
+        state,
+        finite(frozen.value) if state == "complete" else last,
+        dict(frozen.params),
+        curve,
+        epochs=more.get("epochs", len(curve)),
+        best_epoch=more.get("best_epoch"),
+        seconds=finite(more.get("seconds")),
+        began=frozen.datetime_start,
+        ended=frozen.datetime_complete,
+        reason=more.get("reason", ""),
+    )
 
 
 def _ahead(trials: tuple[Trial, ...], direction: str) -> tuple[tuple[int, float], ...]:
@@ -143,15 +189,19 @@ def _ahead(trials: tuple[Trial, ...], direction: str) -> tuple[tuple[int, float]
     sign = 1 if direction == "minimize" else -1
     steps: list[tuple[int, float]] = []
     for trial in trials:
-        if trial.state == "complete" and trial.value is not None and \
-                (not steps or sign * trial.value < sign * steps[-1][1]):  # fmt: skip
+        if (
+            trial.state == "complete"
+            and trial.value is not None
+            and (not steps or sign * trial.value < sign * steps[-1][1])
+        ):
             steps.append((trial.number, trial.value))
     return tuple(steps)
 
 
 # -- promotion -------------------------------------------------------------------------------------------------------
-def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None
-               ) -> Promotion | None:  # fmt: skip
+def _promotion(
+    study: StudySpec, folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None
+) -> Promotion | None:
     chosen = selection.read(folder)
     if chosen is None:
         return None
@@ -162,13 +212,27 @@ def _promotion(study: StudySpec, folder: RunFolder, stored: optuna.Study | None,
         key, seed = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
         if key in names and seed < chosen.seeds and frozen.state.is_finished():
             runs.append((names[key], _trial(frozen)))
-    baselines = {one.name: crossed_interval(np.array([one.units])) for one in verdict.baselines
-                 if len(one.units) > 1 and None not in one.units} if verdict else {}  # fmt: skip
+    baselines = (
+        {
+            one.name: crossed_interval(np.array([one.units]))
+            for one in verdict.baselines
+            if len(one.units) > 1 and None not in one.units
+        }
+        if verdict
+        else {}
+    )
     return Promotion(
-        chosen, tuple(runs), len(chosen.candidates) * chosen.seeds, chosen.seeds, verdict,
-        _agreement(verdict) if verdict else None, baselines, best_rival(verdict) if verdict else None,
-        sum(run.seconds or 0.0 for _, run in runs), tuple(_notes(chosen, verdict, folder, sweep)),
-    )  # fmt: skip
+        chosen,
+        tuple(runs),
+        len(chosen.candidates) * chosen.seeds,
+        chosen.seeds,
+        verdict,
+        _agreement(verdict) if verdict else None,
+        baselines,
+        best_rival(verdict) if verdict else None,
+        sum(run.seconds or 0.0 for _, run in runs),
+        tuple(_notes(chosen, verdict, folder, sweep)),
+    )
 
 
 def read_verdict(folder: RunFolder, chosen: Selection) -> Verdict | None:
@@ -177,19 +241,28 @@ def read_verdict(folder: RunFolder, chosen: Selection) -> Verdict | None:
         return None
     record = json.loads((folder.path / "verdict.json").read_text())
     return Verdict(
-        record["goal"], record["direction"], tuple(_result(one) for one in record["results"]),
+        record["goal"],
+        record["direction"],
+        tuple(_result(one) for one in record["results"]),
         tuple(Baseline(one["name"], one["scores"], tuple(one["units"])) for one in record["baselines"]),
-        record["winner"], record["sentence"], tuple(_check(one) for one in record["checks"]), record["selection"],
-    )  # fmt: skip
+        record["winner"],
+        record["sentence"],
+        tuple(_check(one) for one in record["checks"]),
+        record["selection"],
+    )
 
 
 def _result(record: Mapping[str, Any]) -> Result:
     against = {name: _interval(one) for name, one in record["ahead_of_baselines"].items()}
     return Result(
-        Candidate(**record["candidate"]), tuple(record["runs"]), record["full"], _interval(record["test"]),
-        record["scores"], _interval(record["ahead_of_default"]),
+        Candidate(**record["candidate"]),
+        tuple(record["runs"]),
+        record["full"],
+        _interval(record["test"]),
+        record["scores"],
+        _interval(record["ahead_of_default"]),
         {name: one for name, one in against.items() if one},
-    )  # fmt: skip
+    )
 
 
 def _interval(record: Mapping[str, Any] | None) -> Interval | None:
@@ -198,8 +271,9 @@ def _interval(record: Mapping[str, Any] | None) -> Interval | None:
 
 
 def _check(record: Mapping[str, Any]) -> Check:
-    return Check(record["name"], record["status"], str(record["seen"]), str(record["allowed"]),
-                 record.get("look_at", ""))  # fmt: skip
+    return Check(
+        record["name"], record["status"], str(record["seen"]), str(record["allowed"]), record.get("look_at", "")
+    )
 
 
 def best_rival(verdict: Verdict) -> Baseline | None:
@@ -210,8 +284,11 @@ def best_rival(verdict: Verdict) -> Baseline | None:
 
 
 def _agreement(verdict: Verdict) -> Agreement:
-    points = tuple((result.candidate.name, result.candidate.cheap, result.full) for result in verdict.results
-                   if result.candidate.cheap is not None and result.full is not None)  # fmt: skip
+    points = tuple(
+        (result.candidate.name, result.candidate.cheap, result.full)
+        for result in verdict.results
+        if result.candidate.cheap is not None and result.full is not None
+    )
     cheap, full = [point[1] for point in points], [point[2] for point in points]
     ranks = len(points) >= 3 and len(set(cheap)) > 1 and len(set(full)) > 1
     return Agreement(points, float(stats.spearmanr(cheap, full).statistic) if ranks else None)
@@ -221,8 +298,10 @@ def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep:
     notes = []
     ended = sweep.ended if sweep else 0
     if ended > chosen.sweep_trials:
-        notes.append(f"The sweep has gone on: {chosen.sweep_trials} trials had ended when these configurations were "
-                     f"chosen, {ended} have now. A new promotion would choose among all of them.")  # fmt: skip
+        notes.append(
+            f"The sweep has gone on: {chosen.sweep_trials} trials had ended when these configurations were "
+            f"chosen, {ended} have now. A new promotion would choose among all of them."
+        )
     if verdict is None and (folder.path / "verdict.json").exists():
         notes.append("An earlier promotion came to a verdict; this one has not yet, and replaces it.")
     return notes
@@ -233,14 +312,21 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
     if promotion and promotion.verdict:
         return _verdict_headline(promotion.verdict)
     if promotion:
-        return Headline("open", "promotion unfinished", f"{len(promotion.runs)} of {promotion.planned} runs of the "
-                        "promotion have ended; its verdict is still open.")  # fmt: skip
+        return Headline(
+            "open",
+            "promotion unfinished",
+            f"{len(promotion.runs)} of {promotion.planned} runs of the "
+            "promotion have ended; its verdict is still open.",
+        )
     if sweep and sweep.best:
-        return Headline("open", "not promoted", f"Trial {sweep.best.number} scored best at the cheap fidelity; nothing "
-                        "has been promoted, so nothing is known about the full one.")  # fmt: skip
+        return Headline(
+            "open",
+            "not promoted",
+            f"Trial {sweep.best.number} scored best at the cheap fidelity; nothing "
+            "has been promoted, so nothing is known about the full one.",
+        )
     if sweep and sweep.trials:
-        return Headline("no-go" if sweep.counts.get("failed") else "open", "no result",
-                        "No trial has been completed.")  # fmt: skip
+        return Headline("no-go" if sweep.counts.get("failed") else "open", "no result", "No trial has been completed.")
     return Headline("open", "not started", "Nothing has been searched yet.")
 
 
@@ -255,8 +341,11 @@ def _verdict_headline(verdict: Verdict) -> Headline:
         return Headline("caution", "default failed", verdict.sentence)
     if not ahead.excludes_zero:
         return Headline("caution", "a tie", verdict.sentence)
-    return Headline("go", "beats the default", verdict.sentence) if ahead.mean > 0 \
-        else Headline("no-go", "default is better", verdict.sentence)  # fmt: skip
+    return (
+        Headline("go", "beats the default", verdict.sentence)
+        if ahead.mean > 0
+        else Headline("no-go", "default is better", verdict.sentence)
+    )
 
 
 # -- the rest of the folder ------------------------------------------------------------------------------------------
@@ -267,16 +356,20 @@ def _preflight(folder: RunFolder, identity: Mapping[str, str]) -> Preflight | No
     before = record.get("identity") or {}
     curves = record.get("overfit")
     return Preflight(
-        record["status"], tuple(_check(one) for one in record["checks"]), bool(record.get("forced")),
-        finite(record.get("seconds")), _overfit(curves) if curves else None,
+        record["status"],
+        tuple(_check(one) for one in record["checks"]),
+        bool(record.get("forced")),
+        finite(record.get("seconds")),
+        _overfit(curves) if curves else None,
         {key: value for key, value in (record.get("cost") or {}).items() if finite(value) is not None},
         tuple(sorted(key for key in identity if before.get(key) != identity[key])),
-    )  # fmt: skip
+    )
 
 
 def _overfit(record: Mapping[str, Any]) -> Overfit:
-    curves = {name: tuple(finite(value) for value in record.get(name) or ())
-              for name in ("honest", "shuffled", "zeroed")}  # fmt: skip
+    curves = {
+        name: tuple(finite(value) for value in record.get(name) or ()) for name in ("honest", "shuffled", "zeroed")
+    }
     return Overfit(record["measure"], record["go"], record["caution"], curves)
 
 
@@ -285,26 +378,45 @@ def _exhibits(folder: RunFolder, promotion: Promotion | None) -> tuple[Exhibit, 
     if not index.exists() or (promotion and not promotion.verdict):  # an earlier winner's
         return ()
     return tuple(
-        Exhibit(one["title"], one.get("caption", ""),
-                tuple(Panel(panel["label"], (folder.pictures / panel["file"]).read_bytes())
-                      for panel in one.get("panels", ()) if (folder.pictures / panel["file"]).exists()),
-                one.get("figure"))
+        Exhibit(
+            one["title"],
+            one.get("caption", ""),
+            tuple(
+                Panel(panel["label"], (folder.pictures / panel["file"]).read_bytes())
+                for panel in one.get("panels", ())
+                if (folder.pictures / panel["file"]).exists()
+            ),
+            one.get("figure"),
+        )
         for one in json.loads(index.read_text())
-    )  # fmt: skip
+    )
 
 
-def _provenance(study: StudySpec, folder: RunFolder, identity: Mapping[str, str],
-                commands: tuple[Mapping[str, Any], ...], promotion: Promotion | None) -> Provenance:  # fmt: skip
+def _provenance(
+    study: StudySpec,
+    folder: RunFolder,
+    identity: Mapping[str, str],
+    commands: tuple[Mapping[str, Any], ...],
+    promotion: Promotion | None,
+) -> Provenance:
     card_path = folder.export / export.CARD
     judged = promotion is not None and promotion.verdict is not None
     card = json.loads(card_path.read_text()) if judged and card_path.exists() else {}
-    versions, whose = (card["versions"], "when the winner was exported") if card.get("versions") \
-        else (commands[-1]["versions"], "of the last command") if commands and commands[-1].get("versions") \
-        else (provenance.versions(), "when this report was written")  # fmt: skip
-    conditions = {name: f"where {entry.parent} = {entry.value}" for name, entry in study.space.items()
-                  if isinstance(entry, When)}  # fmt: skip
-    pruning = "nothing" if study.pruning is None else \
-        ", ".join(f"{key} = {value}" for key, value in plain(study.pruning).items() if key != "class")  # fmt: skip
+    versions, whose = (
+        (card["versions"], "when the winner was exported")
+        if card.get("versions")
+        else (commands[-1]["versions"], "of the last command")
+        if commands and commands[-1].get("versions")
+        else (provenance.versions(), "when this report was written")
+    )
+    conditions = {
+        name: f"where {entry.parent} = {entry.value}" for name, entry in study.space.items() if isinstance(entry, When)
+    }
+    pruning = (
+        "nothing"
+        if study.pruning is None
+        else ", ".join(f"{key} = {value}" for key, value in plain(study.pruning).items() if key != "class")
+    )
     return Provenance(identity, versions, whose, commands, card, folder.export, pruning, conditions)
 
 

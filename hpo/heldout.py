@@ -63,5 +63,7 @@ def heldout_baselines(study: StudySpec) -> tuple[Baseline, ...]:
     task, _ = study.configure({}, study.full)
     units = heldout_units(task, study.full)
     parts = [task.baselines([unit]) for unit in units]
-    return tuple(Baseline(name, scores, tuple(part[name][task.goal] for part in parts))
-                 for name, scores in task.baselines(units).items())  # fmt: skip
+    return tuple(
+        Baseline(name, scores, tuple(part[name][task.goal] for part in parts))
+        for name, scores in task.baselines(units).items()
+    )

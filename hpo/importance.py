@@ -46,30 +46,56 @@ def importances(study: optuna.Study, names: list[str], conditional: set[str]) ->
     values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
     complete, top = len(values), math.ceil(QUANTILE * len(values))
     heard: list[str] = []
-    why_not = "it needs 2 completed trials" if complete < 2 else \
-        "all completed trials scored alike" if len(set(values)) == 1 else ""  # fmt: skip
+    why_not = (
+        "it needs 2 completed trials"
+        if complete < 2
+        else "all completed trials scored alike"
+        if len(set(values)) == 1
+        else ""
+    )
     if why_not:
         none = tuple(Importance(name, "", skipped=tuple(names), why_not=why_not) for name in ("PED-ANOVA", "fANOVA"))
         return Importances(none, complete, top, ())
     measures = (
-        _measured(study, names, "PED-ANOVA", "What brings a trial into the best tenth?",
-                  PedAnovaImportanceEvaluator(target_quantile=QUANTILE), heard),
-        _measured(study, names, "fANOVA", "What moves the score over the whole space?",
-                  FanovaImportanceEvaluator(seed=0), heard),
-    )  # fmt: skip
+        _measured(
+            study,
+            names,
+            "PED-ANOVA",
+            "What brings a trial into the best tenth?",
+            PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
+            heard,
+        ),
+        _measured(
+            study,
+            names,
+            "fANOVA",
+            "What moves the score over the whole space?",
+            FanovaImportanceEvaluator(seed=0),
+            heard,
+        ),
+    )
     return Importances(measures, complete, top, tuple(_caveats(complete, top, conditional & set(names), heard)))
 
 
-def _measured(study: optuna.Study, names: list[str], measure: str, question: str,
-              evaluator: BaseImportanceEvaluator, heard: list[str]) -> Importance:  # fmt: skip
+def _measured(
+    study: optuna.Study,
+    names: list[str],
+    measure: str,
+    question: str,
+    evaluator: BaseImportanceEvaluator,
+    heard: list[str],
+) -> Importance:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             shares = {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}
     except (ValueError, RuntimeError) as error:  # no parameter in all trials, or no variance to share out
         return Importance(measure, question, skipped=tuple(names), why_not=str(error).rstrip("."))
-    heard += [f"{measure}: {warning.message}" for warning in caught
-              if not issubclass(warning.category, optuna.exceptions.ExperimentalWarning)]  # fmt: skip
+    heard += [
+        f"{measure}: {warning.message}"
+        for warning in caught
+        if not issubclass(warning.category, optuna.exceptions.ExperimentalWarning)
+    ]
     skipped = tuple(name for name in names if name not in shares)
     if not shares or not all(map(math.isfinite, shares.values())):
         return Importance(measure, question, skipped=skipped, why_not="no parameter stands in every completed trial")

@@ -66,12 +66,14 @@ def _outcome(future: Future, job: Job) -> Outcome | None:
         return future.result()
     except BrokenExecutor as error:
         deaths = count_deaths(job.folder, getattr(error, "deaths", 1))
-        events.record("death", study=job.study_name, trial=job.number, deaths=deaths,
-                      epoch=checkpoint.reached(job.folder))  # fmt: skip
+        events.record(
+            "death", study=job.study_name, trial=job.number, deaths=deaths, epoch=checkpoint.reached(job.folder)
+        )
         if deaths < ATTEMPTS:
             return None
-        return Outcome("failed", reason=f"its worker died {deaths} times (killed, out of memory, hung, or a crash in "
-                                        f"native code)")  # fmt: skip
+        return Outcome(
+            "failed", reason=f"its worker died {deaths} times (killed, out of memory, hung, or a crash in native code)"
+        )
 
 
 @functools.cache

@@ -129,8 +129,12 @@ def reported(job: Job) -> Iterator[Progress]:
 
 def _trial(job: Job) -> optuna.Trial:
     try:
-        study = optuna.load_study(study_name=job.study_name, storage=worker_storage(job.storage),
-                                  pruner=job.study.pruner(), sampler=optuna.samplers.RandomSampler(seed=0))  # fmt: skip
+        study = optuna.load_study(
+            study_name=job.study_name,
+            storage=worker_storage(job.storage),
+            pruner=job.study.pruner(),
+            sampler=optuna.samplers.RandomSampler(seed=0),
+        )
         return optuna.trial.Trial(study, job.trial_id)
     except (KeyError, Refused) as error:
         raise Halted(f"the storage has lost trial {job.number} of {job.study_name!r}: {error}") from error
@@ -141,8 +145,10 @@ def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, 
     if epoch not in before:
         steadily(lambda: trial.report(value, epoch))
     elif before[epoch] != value:
-        raise Divergence(f"trial {trial.number} reported {before[epoch]!r} at epoch {epoch} before it was interrupted "
-                         f"and now computes {value!r}: code, data, packages or thread count have changed")  # fmt: skip
+        raise Divergence(
+            f"trial {trial.number} reported {before[epoch]!r} at epoch {epoch} before it was interrupted "
+            f"and now computes {value!r}: code, data, packages or thread count have changed"
+        )
 
 
 def summary(state: State, seen: list[dict[str, Any]], **more: Any) -> Outcome:
@@ -151,15 +157,34 @@ def summary(state: State, seen: list[dict[str, Any]], **more: Any) -> Outcome:
         return Outcome(state, **more)
     last = seen[-1]
     return Outcome(
-        state, value=last["best"], epochs=len(seen), best_epoch=last["best_epoch"], history=tuple(seen),
-        seconds=sum(epoch["seconds"] for epoch in seen), scores=dict(seen[last["best_epoch"]]["scores"]), **more,
-    )  # fmt: skip
+        state,
+        value=last["best"],
+        epochs=len(seen),
+        best_epoch=last["best_epoch"],
+        history=tuple(seen),
+        seconds=sum(epoch["seconds"] for epoch in seen),
+        scores=dict(seen[last["best_epoch"]]["scores"]),
+        **more,
+    )
 
 
 def _epoch_record(progress: Progress) -> dict[str, Any]:
     """A progress as JSON holds it: without the model and the weights, which would pile up."""
-    names = ("epoch", "loss", "terms", "scores", "value", "best", "best_epoch", "grad_norm", "lr", "seconds",
-             "steps_taken", "steps_skipped", "nonfinite")  # fmt: skip
+    names = (
+        "epoch",
+        "loss",
+        "terms",
+        "scores",
+        "value",
+        "best",
+        "best_epoch",
+        "grad_norm",
+        "lr",
+        "seconds",
+        "steps_taken",
+        "steps_skipped",
+        "nonfinite",
+    )
     return {name: getattr(progress, name) for name in names}
 
 

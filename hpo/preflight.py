@@ -75,9 +75,14 @@ class _Findings:
 
 
 def preflight(
-    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, device: str = "auto",
+    study: StudySpec,
+    folder: RunFolder,
+    identity: Mapping[str, str],
+    *,
+    workers: int = 1,
+    device: str = "auto",
     watch: Callable[[Check], None] = lambda check: None,
-) -> Preflight:  # fmt: skip
+) -> Preflight:
     """Check the study's default configuration and each searched name; store the verdict with the hashes it holds for.
 
     An exception in the task's own code is a no-go of the check that met it, not the end of the preflight.
@@ -95,16 +100,21 @@ def preflight(
     except BaseException:
         pool.kill()
         raise
-    result = Preflight(worst(found.checks), dict(identity), tuple(found.checks), time.perf_counter() - started,
-                       overfitting, cost)  # fmt: skip
+    result = Preflight(
+        worst(found.checks), dict(identity), tuple(found.checks), time.perf_counter() - started, overfitting, cost
+    )
     checkpoint.write_json(folder.preflight, space.nulled(asdict(result)))
     return result
 
 
-def _look(study: StudySpec, found: _Findings, pool: Executor, workers: int, device: str
-          ) -> tuple[Overfitting | None, Cost | None]:  # fmt: skip
-    for name, look in (("data", checks.check_batches), ("same seed, same batches", checks.check_repeatable),
-                       ("splits disjoint", checks.check_disjoint)):  # fmt: skip
+def _look(
+    study: StudySpec, found: _Findings, pool: Executor, workers: int, device: str
+) -> tuple[Overfitting | None, Cost | None]:
+    for name, look in (
+        ("data", checks.check_batches),
+        ("same seed, same batches", checks.check_repeatable),
+        ("splits disjoint", checks.check_disjoint),
+    ):
         found.add(guarded(name, partial(look, study)))
     if worst(found.checks) == "no-go":
         return None, None  # the rest would only repeat what the data did wrong
@@ -209,8 +219,7 @@ def _broken(name: str, error: Exception) -> Check:
     """The check that met an exception: what was raised, and the line of the task's code that it came from."""
     first = str(error).strip().splitlines()[:1]
     said = ": ".join([type(error).__name__, *first])
-    return Check(name, "no-go", "; with ".join([said, *getattr(error, "__notes__", [])]), "no exception",
-                 place(error))  # fmt: skip
+    return Check(name, "no-go", "; with ".join([said, *getattr(error, "__notes__", [])]), "no exception", place(error))
 
 
 def place(error: Exception) -> str:
@@ -229,9 +238,13 @@ def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
 
 
 def _cost_check(study: StudySpec, cost: Cost) -> Check:
-    return Check("cost", "go", f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial; the sweep at most "
-                 f"{duration(cost.sweep_seconds)}, {count(study.trials, 'trial')} on {count(cost.workers, 'worker')}",
-                 "no limit")  # fmt: skip
+    return Check(
+        "cost",
+        "go",
+        f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial; the sweep at most "
+        f"{duration(cost.sweep_seconds)}, {count(study.trials, 'trial')} on {count(cost.workers, 'worker')}",
+        "no limit",
+    )
 
 
 def _peak_mb() -> float:

@@ -43,9 +43,16 @@ class Standing:
 
 
 def promote(
-    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, workers: int = 1, on: str = "auto",
-    device: str = "auto", devices: int = 1, watch: Callable[[Standing], None] = lambda standing: None,
-) -> Verdict:  # fmt: skip
+    study: StudySpec,
+    folder: RunFolder,
+    identity: Mapping[str, str],
+    *,
+    workers: int = 1,
+    on: str = "auto",
+    device: str = "auto",
+    devices: int = 1,
+    watch: Callable[[Standing], None] = lambda standing: None,
+) -> Verdict:
     """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
 
     Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
@@ -68,9 +75,13 @@ def promote(
         outcomes = source.outcomes()
         verdict = judge(study, selection, outcomes, heldout_baselines(study))
         winner = export.export_winner(study, folder, verdict, device=device)
-        verdict = replace(verdict, checks=(
-            *guarded("the task's checks", partial(_task_checks, study, folder, verdict, outcomes)),
-            *guarded("pictures", partial(_draw, winner, study, folder))))  # fmt: skip
+        verdict = replace(
+            verdict,
+            checks=(
+                *guarded("the task's checks", partial(_task_checks, study, folder, verdict, outcomes)),
+                *guarded("pictures", partial(_draw, winner, study, folder)),
+            ),
+        )
         checkpoint.write_json(folder.path / "verdict.json", space.nulled(space.plain(asdict(verdict))))
     return verdict
 
@@ -78,8 +89,9 @@ def promote(
 class Runs:
     """The runs of a promotion: one trial for each candidate and seed."""
 
-    def __init__(self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str],
-                 device: str) -> None:  # fmt: skip
+    def __init__(
+        self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], device: str
+    ) -> None:
         self.study, self.selection, self.folder, self.device = study, selection, folder, device
         self.identity = dict(identity)
         self.optuna = open_study(folder, "promotion", f"{study.name}.promotion", study.task.direction, self.identity)
@@ -108,10 +120,17 @@ class Runs:
 
     def _job(self, trial: optuna.Trial) -> Job:
         job = Job(
-            replace(self.study, pruning=None), self.study.full, space.suggest(trial, self.study.space), trial.number,
-            trial._trial_id, derive(self.study.seed, "promotion", trial.user_attrs["seed"]),
-            self.folder.trial("promotion", trial.number), self.folder.storage, self.optuna.study_name, self.device,
-        )  # fmt: skip
+            replace(self.study, pruning=None),
+            self.study.full,
+            space.suggest(trial, self.study.space),
+            trial.number,
+            trial._trial_id,
+            derive(self.study.seed, "promotion", trial.user_attrs["seed"]),
+            self.folder.trial("promotion", trial.number),
+            self.folder.storage,
+            self.optuna.study_name,
+            self.device,
+        )
         attributes = {"key": trial.user_attrs["key"], "seed": trial.user_attrs["seed"]}
         records.write_asked(job.folder, Asked(trial.number, job.params, attributes, self.identity))
         self.running[trial.number] = trial
@@ -166,8 +185,14 @@ def _candidate(job: Job) -> Outcome:
     if outcome.state != "complete":
         return outcome
     rescored, heldout = examined[0]
-    return replace(outcome, value=rescored.value, chosen=rescored.chosen, tried=rescored.tried,
-                   test=dict(heldout.scores), units=heldout.units)  # fmt: skip
+    return replace(
+        outcome,
+        value=rescored.value,
+        chosen=rescored.chosen,
+        tried=rescored.tried,
+        test=dict(heldout.scores),
+        units=heldout.units,
+    )
 
 
 class Examined(NamedTuple):
@@ -194,12 +219,25 @@ def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, outcomes
     winner = verdict.results[0]
     best = outcomes[winner.candidate.key, export.best_run(study, winner)["seed_index"]][1]
     noise = float(np.std([run["value"] for run in winner.runs], ddof=1)) if len(winner.runs) > 1 else 0.0
-    trials = tuple({"number": t.number, "state": t.state.name.lower(), "value": t.value, "params": t.params,
-                    "epochs": len(t.intermediate_values), "reason": t.user_attrs.get("reason", "")}
-                   for t in sweep_trials(study, folder))  # fmt: skip
+    trials = tuple(
+        {
+            "number": t.number,
+            "state": t.state.name.lower(),
+            "value": t.value,
+            "params": t.params,
+            "epochs": len(t.intermediate_values),
+            "reason": t.user_attrs.get("reason", ""),
+        }
+        for t in sweep_trials(study, folder)
+    )
     task, _ = study.configure(winner.candidate.params, study.full)
-    evidence = Evidence("promotion", scores=winner.scores, history=best.history, trials=trials,
-                        baselines={one.name: one.scores for one in verdict.baselines})  # fmt: skip
+    evidence = Evidence(
+        "promotion",
+        scores=winner.scores,
+        history=best.history,
+        trials=trials,
+        baselines={one.name: one.scores for one in verdict.baselines},
+    )
     return [*inertness(best.tried, noise), *task.checks(evidence)]
 
 

@@ -63,8 +63,12 @@ def data_hash(task: Task, fidelity: Fidelity, splits: tuple[Split, ...] = ("trai
 def versions() -> dict[str, str]:
     """Versions that a reader needs to repeat a result."""
     packages = {name: version(name) for name in ("torch", "optuna", "numpy", "plotly", "joblib")}
-    return {"python": platform.python_version(), **packages, "processor": platform.machine(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"}  # fmt: skip
+    return {
+        "python": platform.python_version(),
+        **packages,
+        "processor": platform.machine(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+    }
 
 
 def _own_sources(module: str) -> set[Path]:

@@ -38,8 +38,13 @@ def rebuild(study: StudySpec, folder: RunFolder, identity: dict[str, str]) -> in
             for kind, name in (("sweep", study.name), ("promotion", f"{study.name}.promotion")):
                 _delete(storage, name)
                 if asked[kind]:
-                    _restore(optuna.create_study(study_name=name, storage=storage, direction=study.task.direction),
-                             study, folder, kind, asked[kind])  # fmt: skip
+                    _restore(
+                        optuna.create_study(study_name=name, storage=storage, direction=study.task.direction),
+                        study,
+                        folder,
+                        kind,
+                        asked[kind],
+                    )
 
         steadily(make)
         if url != folder.storage:
@@ -57,8 +62,10 @@ def _check_identity(asked: list[Asked | None], identity: dict[str, str]) -> None
     for one in filter(None, asked):
         differing = sorted(key for key in identity if one.identity.get(key) != identity[key])
         if differing:
-            raise Refused(f"trial {one.number} was asked with another {', '.join(differing)}; undo that change first, "
-                          f"the trials cannot be compared otherwise")  # fmt: skip
+            raise Refused(
+                f"trial {one.number} was asked with another {', '.join(differing)}; undo that change first, "
+                f"the trials cannot be compared otherwise"
+            )
 
 
 def _restore(to: optuna.Study, study: StudySpec, folder: RunFolder, kind: str, asked: list[Asked | None]) -> None:

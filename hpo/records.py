@@ -101,10 +101,21 @@ def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
 
 _ASKED: dict[str, type | tuple[type, ...]] = {"number": int, "params": dict, "attributes": dict, "identity": dict}
 _OUTCOME: dict[str, type | tuple[type, ...]] = {
-    "state": str, "value": (float, type(None)), "epochs": int, "best_epoch": int, "seconds": (float, int),
-    "scores": dict, "history": tuple, "reason": str, "memory": bool, "traceback": str, "test": dict, "units": tuple,
-    "chosen": dict, "tried": dict,
-}  # fmt: skip
+    "state": str,
+    "value": (float, type(None)),
+    "epochs": int,
+    "best_epoch": int,
+    "seconds": (float, int),
+    "scores": dict,
+    "history": tuple,
+    "reason": str,
+    "memory": bool,
+    "traceback": str,
+    "test": dict,
+    "units": tuple,
+    "chosen": dict,
+    "tried": dict,
+}
 
 
 def count_deaths(folder: Path, more: int) -> int:
@@ -128,8 +139,11 @@ def compare(study: optuna.Study, folder: RunFolder, kind: str) -> None:
         wrong += [f"trial {trial.number}: {said}"] if said else []
     if wrong:
         more = f"\n  and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise Damaged(f"the storage {folder.storage} and the folders in {folder.path / kind} say different things:\n  "
-                      + "\n  ".join(wrong[:5]) + f"{more}\nthe folders are the truth; {REBUILD}")  # fmt: skip
+        raise Damaged(
+            f"the storage {folder.storage} and the folders in {folder.path / kind} say different things:\n  "
+            + "\n  ".join(wrong[:5])
+            + f"{more}\nthe folders are the truth; {REBUILD}"
+        )
 
 
 def _difference(trial: FrozenTrial, folder: Path) -> str:

@@ -35,8 +35,11 @@ def rescore(task: Task, model: nn.Module, fidelity: Fidelity, value: float, *, d
     """
     where = resolve_device(device)
     model = model.to(where)
-    batches = [place(batch, where) for batch in task.batches("val", fidelity, 128, generator("validation"))] \
-        if task.rescored() else []  # fmt: skip
+    batches = (
+        [place(batch, where) for batch in task.batches("val", fidelity, 128, generator("validation"))]
+        if task.rescored()
+        else []
+    )
 
     @functools.cache
     def goal(settings: frozenset[tuple[str, Any]]) -> float:
@@ -70,7 +73,13 @@ def inertness(tried: Mapping[str, Mapping[str, float]], noise: float) -> list[Ch
         span = max(goals.values()) - min(goals.values())
         seen = ", ".join(f"{setting}: {goal:.4g}" for setting, goal in goals.items())
         inert = span <= noise
-        found.append(Check(f"re-scored: {name}", "caution" if inert else "go", seen,
-                           f"a span above the noise of the seeds, {noise:.2g}",
-                           "inert at this fidelity: set it by what it costs" if inert else ""))  # fmt: skip
+        found.append(
+            Check(
+                f"re-scored: {name}",
+                "caution" if inert else "go",
+                seen,
+                f"a span above the noise of the seeds, {noise:.2g}",
+                "inert at this fidelity: set it by what it costs" if inert else "",
+            )
+        )
     return found

@@ -48,8 +48,10 @@ class Selection:
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
     """The default, and the `keep` best other configurations among the completed trials; equal ones count once."""
     sign = 1 if study.task.direction == "minimize" else -1
-    complete = sorted((trial for trial in trials if trial.state is TrialState.COMPLETE),
-                      key=lambda trial: (sign * value_of(trial), trial.number))  # fmt: skip
+    complete = sorted(
+        (trial for trial in trials if trial.state is TrialState.COMPLETE),
+        key=lambda trial: (sign * value_of(trial), trial.number),
+    )
     defaults = study.defaults()
     cheap = next((trial for trial in complete if trial.params == defaults), None)
     chosen = [Candidate(DEFAULT, defaults, cheap.number if cheap else None, cheap.value if cheap else None)]

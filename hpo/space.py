@@ -102,8 +102,9 @@ def check(space: Space, owners: Mapping[str, Any]) -> None:
             _check_condition(name, entry, space)
         default = defaults({name: entry}, owners)[name]
         if not contains(distribution, default):
-            raise ValueError(f"space[{name!r}]: the default {default!r} must lie in the space; "
-                             f"allowed: {describe(distribution)}")  # fmt: skip
+            raise ValueError(
+                f"space[{name!r}]: the default {default!r} must lie in the space; allowed: {describe(distribution)}"
+            )
         for value in extremes(distribution):
             try:
                 put({**_conditions(name, space), name: value}, owners)
@@ -167,8 +168,9 @@ def _draw(trial: optuna.Trial, name: str, distribution: Distribution) -> Choice:
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step,
-                                 log=distribution.log)  # fmt: skip
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
     low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
     return float(trial.suggest_float(name, low, high, step=step, log=log))  # a default may be a whole number
 
@@ -245,14 +247,18 @@ _ABSENT = object()
 def _check_condition(name: str, entry: When, space: Space) -> None:
     names = list(space)
     if entry.parent not in space:
-        raise ValueError(f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched"
-                         f"{nearest(entry.parent, names)}")  # fmt: skip
+        raise ValueError(
+            f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched"
+            f"{nearest(entry.parent, names)}"
+        )
     if names.index(entry.parent) >= names.index(name):
         raise ValueError(f"space[{name!r}]: must stand after {entry.parent!r}, which it depends on")
     parent = distribution_of(space[entry.parent])
     if not isinstance(parent, CategoricalDistribution) or not contains(parent, entry.value):
-        raise ValueError(f"space[{name!r}]: its condition {entry.parent} = {entry.value!r} can never hold; "
-                         f"allowed: {describe(parent)}")  # fmt: skip
+        raise ValueError(
+            f"space[{name!r}]: its condition {entry.parent} = {entry.value!r} can never hold; "
+            f"allowed: {describe(parent)}"
+        )
 
 
 def _conditions(name: str, space: Space) -> dict[str, Any]:

@@ -68,9 +68,20 @@ def _status(folder: RunFolder) -> Status:
         now = standing(swept, asked)
         begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), is_held(folder)
         return Status(
-            name, now.done, asked, begun if held else 0, 0 if held else begun, now.complete, now.pruned, now.failed,
-            now.best, now.best_number, _seconds_left(trials, asked - now.done, begun), before, _promotion(folder),
-        )  # fmt: skip
+            name,
+            now.done,
+            asked,
+            begun if held else 0,
+            0 if held else begun,
+            now.complete,
+            now.pruned,
+            now.failed,
+            now.best,
+            now.best_number,
+            _seconds_left(trials, asked - now.done, begun),
+            before,
+            _promotion(folder),
+        )
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
         return Status(name, preflight=before, promotion=f"storage unreadable: hpo rebuild {name}")
 

@@ -121,8 +121,9 @@ class RunFolder:
             raise self._unwritable("everybody may write in it (chmod o-w)")
 
     def _unwritable(self, why: str) -> Refused:
-        return Refused(f"the run folder {self.path} must be a folder that can be written: {why}; name another one "
-                       f"with --runs DIR")  # fmt: skip
+        return Refused(
+            f"the run folder {self.path} must be a folder that can be written: {why}; name another one with --runs DIR"
+        )
 
     @contextmanager
     def locked(self) -> Iterator[Callable[[], None]]:
@@ -137,11 +138,14 @@ class RunFolder:
             self._lock(held)
             before = self.elsewhere.read_text().strip() if self.elsewhere.exists() else None
             if self.url and self.url != (before or self.url):
-                raise Refused(f"{self.path} is kept in {before}, not in {self.url}; leave --storage out, or name "
-                              f"another folder (--runs DIR)")  # fmt: skip
+                raise Refused(
+                    f"{self.path} is kept in {before}, not in {self.url}; leave --storage out, or name "
+                    f"another folder (--runs DIR)"
+                )
             if self.url and not before and self.database.exists():
-                raise Refused(f"{self.path} is kept in {self.database}, not in {self.url}; name another folder "
-                              f"(--runs DIR)")  # fmt: skip
+                raise Refused(
+                    f"{self.path} is kept in {self.database}, not in {self.url}; name another folder (--runs DIR)"
+                )
             if self.storage.startswith("postgresql"):
                 hold = held.enter_context(_locked_in_database(self.storage, self.path.name))
             if self.url:
@@ -169,8 +173,9 @@ class RunFolder:
 
 
 def _in_use(what: object, holder: str) -> str:
-    return (f"{what} is in use by {holder}; wait until it has ended, or stop it: this command then goes on where it "
-            f"stopped")  # fmt: skip
+    return (
+        f"{what} is in use by {holder}; wait until it has ended, or stop it: this command then goes on where it stopped"
+    )
 
 
 def no_link(path: str, flags: int) -> int:
@@ -198,8 +203,10 @@ def check_url(url: str) -> str:
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise Refused("--storage: must be a URL like postgresql://USER@HOST/DATABASE") from None
     if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):
-        raise Refused("--storage: must not hold a password, which everybody on this machine could read; put it into "
-                      "~/.pgpass, a file that PGPASSFILE names, or PGPASSWORD")  # fmt: skip
+        raise Refused(
+            "--storage: must not hold a password, which everybody on this machine could read; put it into "
+            "~/.pgpass, a file that PGPASSFILE names, or PGPASSWORD"
+        )
     if parsed.get_backend_name() != "postgresql":
         raise Refused("--storage: must be a postgresql:// URL; without it, the study's folder holds an SQLite file")
     if "{" in url or "}" in url:
@@ -213,8 +220,7 @@ def open_storage(url: str, *, create: bool = False) -> optuna.storages.BaseStora
     Only the coordinator creates. Raises Refused where there is none.
     """
     if not url.startswith(SQLITE):
-        return optuna.storages.get_storage(
-            optuna.storages.RDBStorage(url, _POSTGRESQL, skip_table_creation=not create))  # fmt: skip
+        return optuna.storages.get_storage(optuna.storages.RDBStorage(url, _POSTGRESQL, skip_table_creation=not create))
     path = Path(url.removeprefix(SQLITE))
     if not create and not (path.exists() and path.stat().st_size):
         raise Refused(f"there is no storage {path}; a sweep makes it")
@@ -225,8 +231,9 @@ def open_storage(url: str, *, create: bool = False) -> optuna.storages.BaseStora
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     """By the path itself: in a URL of SQLAlchemy's, a folder's %, ? or # would mean something else."""
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_S,
-                                 check_same_thread=False)  # fmt: skip
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_S, check_same_thread=False
+    )
     connection.execute("PRAGMA synchronous=FULL")
     return connection
 
@@ -267,21 +274,35 @@ def passing(error: Exception) -> bool:
 
 
 def open_study(
-    folder: RunFolder, kind: str, name: str, direction: str, identity: dict[str, str],
-    sampler: optuna.samplers.BaseSampler | None = None, pruner: optuna.pruners.BasePruner | None = None,
-) -> optuna.Study:  # fmt: skip
+    folder: RunFolder,
+    kind: str,
+    name: str,
+    direction: str,
+    identity: dict[str, str],
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> optuna.Study:
     """Create a study, or open one that asked the same question. Raises Refused where anything in `identity` differs,
     and Damaged where the storage of trials that have run is missing or broken."""
     _check_sound(folder, kind)
     storage = steadily(lambda: open_storage(folder.storage, create=True))
     existing = {study.study_name: study for study in steadily(storage.get_all_studies)}.get(name)
     if existing is None and folder.numbers(kind):
-        raise Damaged(f"the storage {folder.storage} knows nothing of the {len(folder.numbers(kind))} trials in "
-                      f"{folder.path / kind}; {REBUILD}")  # fmt: skip
+        raise Damaged(
+            f"the storage {folder.storage} knows nothing of the {len(folder.numbers(kind))} trials in "
+            f"{folder.path / kind}; {REBUILD}"
+        )
     sampler = sampler or optuna.samplers.RandomSampler(seed=0)
-    study = steadily(lambda: optuna.create_study(
-        study_name=name, storage=storage, direction=direction, load_if_exists=True,  # type: ignore[arg-type]
-        sampler=sampler, pruner=pruner or optuna.pruners.NopPruner()))  # fmt: skip
+    study = steadily(
+        lambda: optuna.create_study(
+            study_name=name,
+            storage=storage,
+            direction=direction,  # type: ignore[arg-type]
+            load_if_exists=True,
+            sampler=sampler,
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+    )
     before = study.user_attrs.get("identity")
     if before is None and not study.get_trials(deepcopy=False):
         steadily(lambda: study.set_user_attr("identity", identity))
@@ -311,8 +332,8 @@ def _check_same(name: str, before: dict[str, str], identity: dict[str, str]) -> 
             f"study {name!r} exists with other {', '.join(differing)}:\n"
             + "\n".join(f"  {key}: {before.get(key)} there, {identity.get(key)} now" for key in differing)
             + "\nits trials cannot be compared with new ones. Undo the change, or give the study another name, or "
-              "another folder (--runs DIR), or remove the old one"
-        )  # fmt: skip
+            "another folder (--runs DIR), or remove the old one"
+        )
 
 
 def _check_sound(folder: RunFolder, kind: str) -> None:
@@ -339,8 +360,11 @@ def _integrity(path: Path) -> str:
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
-            return "ok" if found == ["ok"] and not connection.execute("PRAGMA foreign_key_check").fetchall() \
-                else str(found[0])  # fmt: skip
+            return (
+                "ok"
+                if found == ["ok"] and not connection.execute("PRAGMA foreign_key_check").fetchall()
+                else str(found[0])
+            )
     except sqlite3.OperationalError as error:
         raise sqlalchemy.exc.OperationalError(None, None, error) from error  # so that a lock is waited for
     except sqlite3.DatabaseError as error:

@@ -75,10 +75,18 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ValueError(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
-                             f"digit (it names a folder); got {reprlib.repr(self.name)}")  # fmt: skip
-        for key, kind in (("task", Task), ("recipe", Recipe), ("smoke", Fidelity), ("cheap", Fidelity),
-                          ("full", Fidelity), ("pruning", Median | None)):  # fmt: skip
+            raise ValueError(
+                f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
+                f"digit (it names a folder); got {reprlib.repr(self.name)}"
+            )
+        for key, kind in (
+            ("task", Task),
+            ("recipe", Recipe),
+            ("smoke", Fidelity),
+            ("cheap", Fidelity),
+            ("full", Fidelity),
+            ("pruning", Median | None),
+        ):
             if not isinstance(getattr(self, key), kind):
                 expected = f"a {kind.__name__} value" if isinstance(kind, type) else "a Median or None"
                 raise ValueError(f"{key}: must be {expected}; got {reprlib.repr(getattr(self, key))}")
@@ -90,8 +98,10 @@ class StudySpec:
         spaces.check(self.space, self.owners)
         self._check_fidelities()
         if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
-            raise ValueError(f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is "
-                             f"ever pruned (pruning=None says so); got {self.pruning.warmup_epochs}")  # fmt: skip
+            raise ValueError(
+                f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is "
+                f"ever pruned (pruning=None says so); got {self.pruning.warmup_epochs}"
+            )
 
     @property
     def owners(self) -> dict[str, Any]:
@@ -99,8 +109,9 @@ class StudySpec:
 
     def _check_fidelities(self) -> None:
         if self.full.examples("test") < 2:
-            raise ValueError(f"full.test: must be at least 2, or no interval can be given; got "
-                             f"{self.full.examples('test')}")  # fmt: skip
+            raise ValueError(
+                f"full.test: must be at least 2, or no interval can be given; got {self.full.examples('test')}"
+            )
         for cheaper, dearer in (("smoke", "cheap"), ("cheap", "full")):
             for key in ("size", "train", "val", "epochs"):
                 low, high = getattr(getattr(self, cheaper), key), getattr(getattr(self, dearer), key)
@@ -132,9 +143,11 @@ class StudySpec:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
             return optuna.samplers.TPESampler(
-                seed=derive(self.seed, "sampler", number, *parameter) % 2**32, n_startup_trials=self.startup_trials,
-                multivariate=True, group=conditional,
-            )  # fmt: skip
+                seed=derive(self.seed, "sampler", number, *parameter) % 2**32,
+                n_startup_trials=self.startup_trials,
+                multivariate=True,
+                group=conditional,
+            )
 
     def pruner(self) -> optuna.pruners.BasePruner:
         return self.pruning.pruner() if self.pruning else optuna.pruners.NopPruner()
@@ -146,10 +159,24 @@ class StudySpec:
         """The whole path in seconds: the smoke fidelity stands for cheap and full, with few trials."""
         task, recipe = self.configure({}, replace(self.smoke, fixed=self._unsearched(self.smoke)))
         smoke = replace(self.smoke, fixed={})
-        pruning = None if self.pruning is None else replace(
-            self.pruning, warmup_epochs=min(self.pruning.warmup_epochs, smoke.epochs - 1))  # fmt: skip
-        return replace(self, name=f"{self.name[:58]}-smoke", task=task, recipe=recipe, smoke=smoke, cheap=smoke,
-                       full=smoke, trials=min(self.trials, 4), keep=1, seeds=2, pruning=pruning)  # fmt: skip
+        pruning = (
+            None
+            if self.pruning is None
+            else replace(self.pruning, warmup_epochs=min(self.pruning.warmup_epochs, smoke.epochs - 1))
+        )
+        return replace(
+            self,
+            name=f"{self.name[:58]}-smoke",
+            task=task,
+            recipe=recipe,
+            smoke=smoke,
+            cheap=smoke,
+            full=smoke,
+            trials=min(self.trials, 4),
+            keep=1,
+            seeds=2,
+            pruning=pruning,
+        )
 
     def _unsearched(self, fidelity: Fidelity) -> dict[str, Any]:
         return {name: value for name, value in fidelity.fixed.items() if name not in self.space}

@@ -38,9 +38,16 @@ class Standing:
 
 
 def sweep(
-    study: StudySpec, folder: RunFolder, identity: dict[str, str], *, workers: int = 1, on: str = "auto",
-    timeout: float | None = None, device: str = "auto", watch: Callable[[Standing], None] = lambda standing: None,
-) -> Standing:  # fmt: skip
+    study: StudySpec,
+    folder: RunFolder,
+    identity: dict[str, str],
+    *,
+    workers: int = 1,
+    on: str = "auto",
+    timeout: float | None = None,
+    device: str = "auto",
+    watch: Callable[[Standing], None] = lambda standing: None,
+) -> Standing:
     """Run the study's trials until `study.trials` of them have ended, or no new one after `timeout` seconds.
 
     `on` names the backend (see launch.executor). Trial 0 is the default configuration. A trial that an earlier call
@@ -65,8 +72,9 @@ def sweep(
 class Trials:
     """The trials of a sweep: what is asked, and what is told."""
 
-    def __init__(self, study: StudySpec, folder: RunFolder, identity: dict[str, str], *, timeout: float | None,
-                 device: str) -> None:  # fmt: skip
+    def __init__(
+        self, study: StudySpec, folder: RunFolder, identity: dict[str, str], *, timeout: float | None, device: str
+    ) -> None:
         self.study, self.folder, self.identity, self.device = study, folder, identity, device
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.optuna = open_study(folder, "sweep", study.name, study.task.direction, identity, pruner=study.pruner())
@@ -93,10 +101,17 @@ class Trials:
     def _job(self, trial: optuna.Trial) -> Job:
         params = space.suggest(trial, self.study.space, lambda name: self.study.sampler(trial.number, name))
         job = Job(
-            self.study, self.study.cheap, params, trial.number, trial._trial_id,
-            self.study.training_seed(trial.number), self.folder.trial("sweep", trial.number), self.folder.storage,
-            self.optuna.study_name, self.device,
-        )  # fmt: skip
+            self.study,
+            self.study.cheap,
+            params,
+            trial.number,
+            trial._trial_id,
+            self.study.training_seed(trial.number),
+            self.folder.trial("sweep", trial.number),
+            self.folder.storage,
+            self.optuna.study_name,
+            self.device,
+        )
         records.write_asked(job.folder, Asked(trial.number, job.params, {}, self.identity))
         self.running[trial.number] = trial
         return job
@@ -127,8 +142,13 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None
     for epoch in outcome.history:  # in a storage that was made anew, a result that was there has not been reported
         if epoch["epoch"] not in stored.intermediate_values:
             trial.report(epoch["best"], epoch["epoch"])
-    attributes = {"scores": _finite(outcome.scores), "epochs": outcome.epochs, "best_epoch": outcome.best_epoch,
-                  "seconds": outcome.seconds, "reason": outcome.reason}  # fmt: skip
+    attributes = {
+        "scores": _finite(outcome.scores),
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "seconds": outcome.seconds,
+        "reason": outcome.reason,
+    }
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
     if outcome.test:
@@ -150,6 +170,11 @@ def standing(study: optuna.Study, trials: int) -> Standing:
     complete = [frozen for frozen in finished if frozen.state is TrialState.COMPLETE]
     best = min(complete, key=lambda frozen: (sign * value_of(frozen), frozen.number), default=None)
     return Standing(
-        len(finished), trials, counts[TrialState.COMPLETE], counts[TrialState.PRUNED], counts[TrialState.FAIL],
-        best.value if best else None, best.number if best else None,
-    )  # fmt: skip
+        len(finished),
+        trials,
+        counts[TrialState.COMPLETE],
+        counts[TrialState.PRUNED],
+        counts[TrialState.FAIL],
+        best.value if best else None,
+        best.number if best else None,
+    )

@@ -48,24 +48,40 @@ class Verdict:
 
 
 def judge(
-    study: StudySpec, selection: Selection, outcomes: Outcomes,
+    study: StudySpec,
+    selection: Selection,
+    outcomes: Outcomes,
     baselines: tuple[Baseline, ...],
-) -> Verdict:  # fmt: skip
+) -> Verdict:
     """Rank the candidates by their mean validation score; compare the winner with the default on the test split."""
     sign = -1 if study.task.direction == "minimize" else 1
     default_SU = _units(selection.candidates[0], selection, outcomes)
-    results = [_result(candidate, selection, outcomes, default_SU, baselines, sign)
-               for candidate in selection.candidates]  # fmt: skip
+    results = [
+        _result(candidate, selection, outcomes, default_SU, baselines, sign) for candidate in selection.candidates
+    ]
     ranked = sorted(results, key=lambda r: -math.inf if r.full is None else sign * r.full, reverse=True)
     if ranked[0].full is None:
         reasons = "; ".join(sorted({run["reason"] for result in results for run in result.runs}))
         raise SweepFailed(f"no configuration could be trained at full fidelity: {reasons}")
-    return Verdict(study.task.goal, study.task.direction, tuple(ranked), baselines, ranked[0].candidate.name,
-                   _sentence(ranked, study, selection), selection=selection.key)  # fmt: skip
+    return Verdict(
+        study.task.goal,
+        study.task.direction,
+        tuple(ranked),
+        baselines,
+        ranked[0].candidate.name,
+        _sentence(ranked, study, selection),
+        selection=selection.key,
+    )
 
 
-def _result(candidate: Candidate, selection: Selection, outcomes: Outcomes, default_SU: np.ndarray | None,
-            baselines: tuple[Baseline, ...], sign: int) -> Result:  # fmt: skip
+def _result(
+    candidate: Candidate,
+    selection: Selection,
+    outcomes: Outcomes,
+    default_SU: np.ndarray | None,
+    baselines: tuple[Baseline, ...],
+    sign: int,
+) -> Result:
     runs = tuple(_run_record(index, *outcomes[candidate.key, index]) for index in range(selection.seeds))
     units_SU = _units(candidate, selection, outcomes)
     if units_SU is None:
@@ -73,21 +89,33 @@ def _result(candidate: Candidate, selection: Selection, outcomes: Outcomes, defa
     of_baselines = {one.name: crossed_interval(sign * (units_SU - np.array(one.units))) for one in baselines}
     tests = [outcomes[candidate.key, index][1].test for index in range(selection.seeds)]
     return Result(
-        candidate, runs,
+        candidate,
+        runs,
         full=float(np.mean([run["value"] for run in runs])),
         test=crossed_interval(units_SU),
-        scores={name: float(np.mean([test[name] for test in tests])) for name in tests[0]
-                if all(name in test for test in tests)},
-        ahead_of_default=None if default_SU is None or candidate.name == DEFAULT
+        scores={
+            name: float(np.mean([test[name] for test in tests]))
+            for name in tests[0]
+            if all(name in test for test in tests)
+        },
+        ahead_of_default=None
+        if default_SU is None or candidate.name == DEFAULT
         else crossed_interval(sign * (units_SU - default_SU)),
         ahead_of_baselines=of_baselines,
-    )  # fmt: skip
+    )
 
 
 def _run_record(index: int, number: int, outcome: Outcome) -> dict[str, Any]:
-    return {"number": number, "seed_index": index, "state": outcome.state, "value": outcome.value,
-            "test": dict(outcome.test), "seconds": outcome.seconds, "reason": outcome.reason,
-            "chosen": dict(outcome.chosen)}  # fmt: skip
+    return {
+        "number": number,
+        "seed_index": index,
+        "state": outcome.state,
+        "value": outcome.value,
+        "test": dict(outcome.test),
+        "seconds": outcome.seconds,
+        "reason": outcome.reason,
+        "chosen": dict(outcome.chosen),
+    }
 
 
 def _units(candidate: Candidate, selection: Selection, outcomes: Outcomes) -> np.ndarray | None:

@@ -9,8 +9,18 @@ from typing import Any
 from hpo.statistics import Interval
 
 NOTHING = "–"
-UNITS = {"db": "dB", "m": "m", "cm": "cm", "mm": "mm", "deg": "°", "px": "px", "s": "s", "ms": "ms", "mb": "MB",
-         "hz": "Hz"}  # fmt: skip
+UNITS = {
+    "db": "dB",
+    "m": "m",
+    "cm": "cm",
+    "mm": "mm",
+    "deg": "°",
+    "px": "px",
+    "s": "s",
+    "ms": "ms",
+    "mb": "MB",
+    "hz": "Hz",
+}
 
 
 def finite(value: Any) -> float | None:

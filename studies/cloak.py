@@ -27,6 +27,11 @@ study = StudySpec(
         "task.anchoring": when("task.centred", True, uniform(0.0, 1.0)),
         "task.handled": choose(False, True),
     },
-    smoke=SMOKE, cheap=CHEAP, full=FULL,
-    trials=48, pruning=Median(warmup_epochs=2, min_trials=4), keep=2, seeds=3,
-)  # fmt: skip
+    smoke=SMOKE,
+    cheap=CHEAP,
+    full=FULL,
+    trials=48,
+    pruning=Median(warmup_epochs=2, min_trials=4),
+    keep=2,
+    seeds=3,
+)

@@ -31,6 +31,11 @@ study = StudySpec(
         "recipe.lr": log(3e-4, 1.5e-2),
         "recipe.weight_decay": log(1e-6, 1e-2),
     },
-    smoke=SMOKE, cheap=CHEAP, full=FULL,
-    trials=16, pruning=Median(warmup_epochs=2, min_trials=4), keep=2, seeds=3,
-)  # fmt: skip
+    smoke=SMOKE,
+    cheap=CHEAP,
+    full=FULL,
+    trials=16,
+    pruning=Median(warmup_epochs=2, min_trials=4),
+    keep=2,
+    seeds=3,
+)

@@ -10,6 +10,12 @@ from hpo import choose
 from studies.hdr import study as hdr
 
 study = replace(
-    hdr, name="hdr_scale", space={"task.learn_scale": choose(False, True)},
-    trials=4, startup_trials=4, pruning=None, keep=1, seeds=5,
-)  # fmt: skip
+    hdr,
+    name="hdr_scale",
+    space={"task.learn_scale": choose(False, True)},
+    trials=4,
+    startup_trials=4,
+    pruning=None,
+    keep=1,
+    seeds=5,
+)

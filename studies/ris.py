@@ -28,6 +28,11 @@ study = StudySpec(
         "task.newton_iters": choose(0, 3),
         "task.k_conf_thresh": uniform(0.0, 0.8),
     },
-    smoke=SMOKE, cheap=CHEAP, full=FULL,
-    trials=24, pruning=Median(warmup_epochs=6, min_trials=8), keep=3, seeds=3,
-)  # fmt: skip
+    smoke=SMOKE,
+    cheap=CHEAP,
+    full=FULL,
+    trials=24,
+    pruning=Median(warmup_epochs=6, min_trials=8),
+    keep=3,
+    seeds=3,
+)

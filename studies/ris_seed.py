@@ -20,6 +20,8 @@ study = replace(
         "task.range_grid": choose(121, 161),
         "task.nf_mle_iters": choose(0, 2),
     },
-    cheap=CHEAP_GPU, full=FULL_GPU,
-    trials=28, pruning=Median(warmup_epochs=6, min_trials=8),
-)  # fmt: skip
+    cheap=CHEAP_GPU,
+    full=FULL_GPU,
+    trials=28,
+    pruning=Median(warmup_epochs=6, min_trials=8),
+)

@@ -26,6 +26,11 @@ study = StudySpec(
         "recipe.batch_size": choose(4, 8, 16),
         "recipe.weight_decay": log(1e-6, 1e-2),
     },
-    smoke=SMOKE, cheap=CHEAP, full=FULL,
-    trials=24, pruning=Median(warmup_epochs=2, min_trials=4), keep=2, seeds=3,
-)  # fmt: skip
+    smoke=SMOKE,
+    cheap=CHEAP,
+    full=FULL,
+    trials=24,
+    pruning=Median(warmup_epochs=2, min_trials=4),
+    keep=2,
+    seeds=3,
+)

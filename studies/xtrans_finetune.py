@@ -11,7 +11,10 @@ from objectives.xtrans.finetune import MIXTURES, FineTune
 from studies.xtrans import study as xtrans
 
 study = replace(
-    xtrans, name="xtrans_finetune", task=FineTune(), recipe=replace(xtrans.recipe, lr=3e-4),
+    xtrans,
+    name="xtrans_finetune",
+    task=FineTune(),
+    recipe=replace(xtrans.recipe, lr=3e-4),
     space={
         "task.mixture": choose(*MIXTURES),
         "task.l2sp": choose(0.0, 1e-4, 1e-3, 1e-2),
@@ -22,5 +25,8 @@ study = replace(
     smoke=replace(xtrans.smoke, fixed={**xtrans.smoke.fixed, "task.parent_train": 16}),
     cheap=Fidelity(size=48, train=400, val=24, epochs=4),
     full=Fidelity(size=48, train=800, val=25, test=28, epochs=5),
-    trials=16, pruning=Median(warmup_epochs=1, min_trials=4), keep=2, seeds=3,
-)  # fmt: skip
+    trials=16,
+    pruning=Median(warmup_epochs=1, min_trials=4),
+    keep=2,
+    seeds=3,
+)

@@ -42,13 +42,24 @@ STUDY = toy_study(task=Drawn(), trials=9, keep=2, seeds=2)
 
 
 PREFLIGHT = {
-    "status": "caution", "seconds": 2.5, "forced": True,
-    "checks": [{"name": "data", "status": "go", "seen": "finite", "allowed": "finite", "look_at": ""},
-               {"name": "overfit", "status": "caution", "seen": "mse 1.5 -> 0.2", "allowed": "0.05", "look_at": "lr"}],
-    "overfit": {"measure": "mse", "go": 0.05, "caution": 0.3, "epochs": 3, "honest": [1.5, 0.9, 0.4, 0.2],
-                "shuffled": [1.5, None], "zeroed": [1.5, 1.6]},
+    "status": "caution",
+    "seconds": 2.5,
+    "forced": True,
+    "checks": [
+        {"name": "data", "status": "go", "seen": "finite", "allowed": "finite", "look_at": ""},
+        {"name": "overfit", "status": "caution", "seen": "mse 1.5 -> 0.2", "allowed": "0.05", "look_at": "lr"},
+    ],
+    "overfit": {
+        "measure": "mse",
+        "go": 0.05,
+        "caution": 0.3,
+        "epochs": 3,
+        "honest": [1.5, 0.9, 0.4, 0.2],
+        "shuffled": [1.5, None],
+        "zeroed": [1.5, 1.6],
+    },
     "cost": {"trial_seconds": 0.5, "sweep_seconds": 4.5, "workers": 1, "peak_mb": 300.0},
-}  # fmt: skip
+}
 
 
 @cache
@@ -59,12 +70,19 @@ def _finished() -> Path:
     checkpoint.write_json(folder.preflight, {**PREFLIGHT, "identity": what})
     sweep(STUDY, folder, what)
     promote(STUDY, folder, what)
-    folder.commands.write_text(json.dumps({"at": "2026-01-02T03:04:05+00:00", "command": "hpo run toy --runs there"})
-                               + '\n{"at": "20')  # fmt: skip
+    folder.commands.write_text(
+        json.dumps({"at": "2026-01-02T03:04:05+00:00", "command": "hpo run toy --runs there"}) + '\n{"at": "20'
+    )
     study = optuna.load_study(study_name=STUDY.name, storage=open_storage(folder.storage))
     one = study.trials[1]
-    study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL, params=one.params,
-                                        distributions=one.distributions, user_attrs={"reason": HOSTILE}))  # fmt: skip
+    study.add_trial(
+        optuna.create_trial(
+            state=optuna.trial.TrialState.FAIL,
+            params=one.params,
+            distributions=one.distributions,
+            user_attrs={"reason": HOSTILE},
+        )
+    )
     return folder.path
 
 

@@ -42,11 +42,19 @@ STUDY = StudySpec(
     name="interrupted",
     task=Toy(),
     recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, patience=2),
-    space={"recipe.lr": log(1e-3, 0.5), "task.dropout": choose(0.0, 0.3),
-           "task.shift": when("task.dropout", 0.3, uniform(-1, 1)), "task.pull": uniform(0, 1)},
-    smoke=FIDELITY, cheap=FIDELITY, full=FIDELITY,
-    trials=8, startup_trials=4, pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=2),
-)  # fmt: skip
+    space={
+        "recipe.lr": log(1e-3, 0.5),
+        "task.dropout": choose(0.0, 0.3),
+        "task.shift": when("task.dropout", 0.3, uniform(-1, 1)),
+        "task.pull": uniform(0, 1),
+    },
+    smoke=FIDELITY,
+    cheap=FIDELITY,
+    full=FIDELITY,
+    trials=8,
+    startup_trials=4,
+    pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=2),
+)
 
 
 @dataclass(frozen=True)
@@ -64,11 +72,17 @@ def rows(folder: Path, name: str = STUDY.name) -> list[dict[str, Any]]:
     """All that a trial is, but for the time it took."""
     trials = optuna.load_study(study_name=name, storage=RunFolder(folder).storage).trials
     return [
-        {"number": trial.number, "state": trial.state.name, "values": trial.values, "params": trial.params,
-         "intermediate": trial.intermediate_values, "constraints": trial.constraints,
-         "attributes": {key: value for key, value in trial.user_attrs.items() if key != "seconds"}}
+        {
+            "number": trial.number,
+            "state": trial.state.name,
+            "values": trial.values,
+            "params": trial.params,
+            "intermediate": trial.intermediate_values,
+            "constraints": trial.constraints,
+            "attributes": {key: value for key, value in trial.user_attrs.items() if key != "seconds"},
+        }
         for trial in trials
-    ]  # fmt: skip
+    ]
 
 
 def serve() -> None:
@@ -163,8 +177,14 @@ class Sweeper:
 @contextmanager
 def sweeper(hash_seed: int) -> Iterator[Sweeper]:
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "tests.sweeper"], cwd=Path(__file__).parent.parent, text=True,
-                               env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.sweeper"],
+        cwd=Path(__file__).parent.parent,
+        text=True,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
         yield Sweeper(process)
     finally:

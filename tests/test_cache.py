@@ -50,10 +50,21 @@ def place(tmp_path: Path) -> Path:
 
 
 def ask(place: Path, size: int, slow: float = 0.0) -> subprocess.Popen:
-    environment = {**os.environ, "HPO_CACHE": str(place / "cache"), "LOG": str(place / "log"), "SLOW": str(slow),
-                   "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
-    return subprocess.Popen([sys.executable, str(place / "ask.py"), str(size)], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    environment = {
+        **os.environ,
+        "HPO_CACHE": str(place / "cache"),
+        "LOG": str(place / "log"),
+        "SLOW": str(slow),
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(place / "ask.py"), str(size)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def answer(process: subprocess.Popen) -> str:

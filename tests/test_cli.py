@@ -77,8 +77,11 @@ def hpo(*words: str) -> Said:
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Everything below a folder: when it was written, and what it holds."""
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
-            for path in sorted(folder.rglob("*")) if "__pycache__" not in path.parts}  # fmt: skip
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
 
 
 def refused(home: Path, *words: str, code: int = 2) -> str:
@@ -246,8 +249,14 @@ def plain_text(text: str) -> bool:
 
 def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -> None:
     study = write()
-    said = [hpo("preflight", study, "--workers", "1"), hpo("sweep", study, *INLINE), hpo("promote", study, *INLINE),
-            hpo("report", study), hpo("status"), hpo("status", study.removesuffix(".py"))]  # fmt: skip
+    said = [
+        hpo("preflight", study, "--workers", "1"),
+        hpo("sweep", study, *INLINE),
+        hpo("promote", study, *INLINE),
+        hpo("report", study),
+        hpo("status"),
+        hpo("status", study.removesuffix(".py")),
+    ]
     assert [(one.code, one.err) for one in said[:5]] == [(0, "")] * 5
     assert all(plain_text(one.out) for one in said)
     assert "preflight of toy: go" in said[0].out
@@ -264,9 +273,22 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
     assert verdict["sentence"] in said[2].out
     best = optuna.load_study(study_name="toy", storage=open_storage(RunFolder(Path("runs/toy")).storage)).best_trial
     assert document(hpo("status", "--json")) == [
-        {"study": "toy", "done": 3, "trials": 3, "running": 0, "interrupted": 0, "complete": 3, "pruned": 0,
-         "failed": 0, "best": best.value, "best_trial": best.number, "seconds_left": 0.0, "preflight": "go",
-         "promotion": f"winner: {verdict['winner']}"}]  # fmt: skip
+        {
+            "study": "toy",
+            "done": 3,
+            "trials": 3,
+            "running": 0,
+            "interrupted": 0,
+            "complete": 3,
+            "pruned": 0,
+            "failed": 0,
+            "best": best.value,
+            "best_trial": best.number,
+            "seconds_left": 0.0,
+            "preflight": "go",
+            "promotion": f"winner: {verdict['winner']}",
+        }
+    ]
 
 
 def test_what_the_task_doubts_is_shown_with_the_verdict(home: Path) -> None:
@@ -297,10 +319,12 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "T
 
 
 def test_help_waits_for_neither_torch_nor_optuna() -> None:
-    code = ("import sys; from typer.testing import CliRunner; from hpo.cli import app\n"
-            "for words in (['--help'], ['sweep', '--help']):\n"
-            "    said = CliRunner().invoke(app, words); assert said.exit_code == 0 and 'Usage: ' in said.stdout\n"
-            "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'plotly', 'joblib'} & set(sys.modules)))")  # fmt: skip
+    code = (
+        "import sys; from typer.testing import CliRunner; from hpo.cli import app\n"
+        "for words in (['--help'], ['sweep', '--help']):\n"
+        "    said = CliRunner().invoke(app, words); assert said.exit_code == 0 and 'Usage: ' in said.stdout\n"
+        "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'plotly', 'joblib'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -308,8 +332,9 @@ def test_help_waits_for_neither_torch_nor_optuna() -> None:
 def in_a_terminal(*words: str) -> tuple[int, str]:
     """A command whose standard streams are a terminal: its exit code, and all that it has shown."""
     here, there = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "hpo", *words], stdin=there, stdout=there, stderr=there,
-                               env=ENVIRONMENT, close_fds=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hpo", *words], stdin=there, stdout=there, stderr=there, env=ENVIRONMENT, close_fds=True
+    )
     os.close(there)
     shown = b""
     while True:
@@ -336,8 +361,9 @@ def test_the_rehearsal_in_a_real_terminal_shows_its_progress_and_in_a_pipe_it_is
     assert re.search(r"promote +━+ +4/4", text)
     assert "report: " in text
     assert (home / "runs" / "rehearsed-smoke" / "winner" / "weights.safetensors").exists()
-    done = subprocess.run([sys.executable, "-m", "hpo", "status"], env=ENVIRONMENT, capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "hpo", "status"], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     assert plain_text(done.stdout)
     assert done.stderr == ""
     assert "rehearsed-smoke" in done.stdout

@@ -276,8 +276,10 @@ LONG = Fidelity(size=INPUTS, train=40 * 4, val=16, epochs=2)  # 40 batches of 4:
 SHORT_STEPS = replace(RECIPE, batch_size=4, warmup=0.2)
 
 
-@pytest.mark.parametrize(("fault", "precision"), [("loss", "fp32"), ("gradient", "fp32"), ("loss", "fp16"),
-                                                  ("gradient", "fp16"), ("gradient", "bf16")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fault", "precision"),
+    [("loss", "fp32"), ("gradient", "fp32"), ("loss", "fp16"), ("gradient", "fp16"), ("gradient", "bf16")],
+)
 def test_a_spoilt_step_is_skipped_and_nothing_moves(fault: str, precision: str) -> None:
     """Not the weights (AdamW's decay included), the schedule, or the average; and every batch is accounted for."""
     task = Watched(faults={5: fault, 50: fault}, scale=1e-3)  # small: fp16 would overflow by itself
@@ -414,8 +416,10 @@ def test_a_group_that_freezes_later_stops_dead_though_it_has_momentum() -> None:
         def rates(self, at: Moment) -> dict[str, float]:
             return {"bias": 1.0 if at.epoch < 2 else 0.0}
 
-    seen = [clone(progress.model)["map.bias"] for progress in
-            fit(Freezing(), RECIPE, replace(ONE_BATCH, train=64, epochs=4), seed=0, device="cpu")]  # fmt: skip
+    seen = [
+        clone(progress.model)["map.bias"]
+        for progress in fit(Freezing(), RECIPE, replace(ONE_BATCH, train=64, epochs=4), seed=0, device="cpu")
+    ]
     assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[1], seen[2])
     assert torch.equal(seen[2], seen[3])
@@ -508,8 +512,10 @@ def test_channels_last_changes_the_layout_and_not_the_result() -> None:
             return super().score(lambda x_BI: model(x_BI)[..., 0, 0], batches)
 
     tasks = Image(), Image()
-    values = [last(task, replace(RECIPE, channels_last=channels_last), replace(ONE_BATCH, epochs=3)).value
-              for task, channels_last in zip(tasks, (False, True), strict=True)]  # fmt: skip
+    values = [
+        last(task, replace(RECIPE, channels_last=channels_last), replace(ONE_BATCH, epochs=3)).value
+        for task, channels_last in zip(tasks, (False, True), strict=True)
+    ]
     assert [set(task.channels_first) for task in tasks] == [{True}, {False}]
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
@@ -590,8 +596,9 @@ def test_a_run_stops_when_its_patience_is_out_and_keeps_the_best_weights() -> No
 # -- resume --------------------------------------------------------------------------------------------------------
 EPOCHS = 9
 PLAN = (5.0, 4.0, 2.0, 3.0, 1.0, 3.0, 2.0, 1.0, 0.0)  # the best epoch is 4; patience ends the run with epoch 7
-EVERYTHING = Recipe(lr=0.05, batch_size=8, weight_decay=0.1, warmup=0.2, clip=0.5, precision="fp16", ema=0.7,
-                    patience=3, accumulate=2)  # fmt: skip
+EVERYTHING = Recipe(
+    lr=0.05, batch_size=8, weight_decay=0.1, warmup=0.2, clip=0.5, precision="fp16", ema=0.7, patience=3, accumulate=2
+)
 SEVERAL = Fidelity(size=INPUTS, train=60, val=32, epochs=EPOCHS)
 
 
@@ -659,8 +666,11 @@ def test_every_part_of_the_saved_state_is_needed(part: str, unbroken, tmp_path: 
     checkpoint.save(tmp_path / "broken", 5, late)
     broken = run_through(tmp_path / "broken")
     alike = [progress for progress, _ in broken] == [progress for progress, _ in unbroken]
-    assert not (alike and same(broken[-1][1], unbroken[-1][1])
-                and same(broken[-1][0].best_weights, unbroken[-1][0].best_weights))  # fmt: skip
+    assert not (
+        alike
+        and same(broken[-1][1], unbroken[-1][1])
+        and same(broken[-1][0].best_weights, unbroken[-1][0].best_weights)
+    )
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(unbroken, tmp_path: Path) -> None:
@@ -690,19 +700,44 @@ def test_a_folder_that_holds_another_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "given"),
     [
-        ("lr", 0.0), ("lr", -1.0), ("lr", math.nan), ("lr", math.inf), ("lr", "1e-3"),
-        ("batch_size", 0), ("batch_size", 2.5), ("batch_size", True),
-        ("weight_decay", -0.1), ("weight_decay", math.nan), ("weight_decay", math.inf),
-        ("betas", (0.9,)), ("betas", (0.9, 1.0)), ("betas", (-0.1, 0.9)), ("betas", (math.nan, 0.9)), ("betas", 0.9),
-        ("warmup", 1.0), ("warmup", -0.1), ("warmup", math.nan), ("warmup", 5),
-        ("final_lr", 1.1), ("final_lr", -0.1), ("final_lr", math.nan),
-        ("clip", 0.0), ("clip", math.nan),
-        ("precision", "fp8"), ("precision", None),
-        ("ema", 1.0), ("ema", -0.1), ("ema", math.nan),
-        ("patience", 0), ("patience", 1.5), ("patience", True),
-        ("accumulate", 0), ("accumulate", 33), ("accumulate", 1.5),
+        ("lr", 0.0),
+        ("lr", -1.0),
+        ("lr", math.nan),
+        ("lr", math.inf),
+        ("lr", "1e-3"),
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("batch_size", True),
+        ("weight_decay", -0.1),
+        ("weight_decay", math.nan),
+        ("weight_decay", math.inf),
+        ("betas", (0.9,)),
+        ("betas", (0.9, 1.0)),
+        ("betas", (-0.1, 0.9)),
+        ("betas", (math.nan, 0.9)),
+        ("betas", 0.9),
+        ("warmup", 1.0),
+        ("warmup", -0.1),
+        ("warmup", math.nan),
+        ("warmup", 5),
+        ("final_lr", 1.1),
+        ("final_lr", -0.1),
+        ("final_lr", math.nan),
+        ("clip", 0.0),
+        ("clip", math.nan),
+        ("precision", "fp8"),
+        ("precision", None),
+        ("ema", 1.0),
+        ("ema", -0.1),
+        ("ema", math.nan),
+        ("patience", 0),
+        ("patience", 1.5),
+        ("patience", True),
+        ("accumulate", 0),
+        ("accumulate", 33),
+        ("accumulate", 1.5),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_that_cannot_be_followed_is_refused_by_key_given_and_allowed(key: str, given: object) -> None:
     with pytest.raises(ValueError, match=rf"^recipe\.{key} must be .+; got ") as error:
         Recipe(**{key: given})

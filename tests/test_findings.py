@@ -38,8 +38,11 @@ def query(folder: RunFolder, sql: str, *values: object) -> list[tuple]:
 
 
 def of_sweep(folder: RunFolder, columns: str, more: str = "") -> list[tuple]:
-    return query(folder, f"select {columns} from trials join studies using (study_id) {more} "
-                 "where study_name = ? order by number", STUDY.name)  # fmt: skip
+    return query(
+        folder,
+        f"select {columns} from trials join studies using (study_id) {more} where study_name = ? order by number",
+        STUDY.name,
+    )
 
 
 # -- the same numbers as in the storage ------------------------------------------------------------------------------
@@ -48,14 +51,16 @@ def test_every_trial_is_there_with_its_state_and_value(folder: RunFolder) -> Non
     states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     assert [(t.number, t.state) for t in found] == [(n, states[s]) for n, s in of_sweep(folder, "number, state")]
     values = dict(of_sweep(folder, "number, value", "join trial_values using (trial_id)"))
-    assert {t.number: t.value for t in found if t.state == "complete"} == \
-        {number: value for number, value in values.items() if found[number].state == "complete"}  # fmt: skip
+    assert {t.number: t.value for t in found if t.state == "complete"} == {
+        number: value for number, value in values.items() if found[number].state == "complete"
+    }
 
 
 def test_curves_are_what_was_reported(folder: RunFolder) -> None:
     reported: dict[int, dict[int, float]] = {}
-    for number, step, value in of_sweep(folder, "number, step, intermediate_value",
-                                        "join trial_intermediate_values using (trial_id)"):  # fmt: skip
+    for number, step, value in of_sweep(
+        folder, "number, step, intermediate_value", "join trial_intermediate_values using (trial_id)"
+    ):
         reported.setdefault(number, {})[step] = value
     assert {t.number: dict(t.curve) for t in collect(STUDY, folder).sweep.trials if t.curve} == reported
 
@@ -87,8 +92,9 @@ def test_best_so_far_follows_the_running_minimum(folder: RunFolder) -> None:
 
 def test_highest_comes_first_where_more_is_better() -> None:
     optimistic = optuna.create_study(direction="maximize")
-    optimistic.add_trials([create_trial(value=value, params={"x": 0.5}, distributions={"x": uniform(0, 1)})
-                           for value in (1.0, 3.0, 2.0)])  # fmt: skip
+    optimistic.add_trials(
+        [create_trial(value=value, params={"x": 0.5}, distributions={"x": uniform(0, 1)}) for value in (1.0, 3.0, 2.0)]
+    )
     from hpo.gather import _ahead, _trial
 
     trials = tuple(_trial(frozen) for frozen in optimistic.trials)
@@ -100,8 +106,10 @@ def test_highest_comes_first_where_more_is_better() -> None:
 def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> None:
     promotion = collect(STUDY, folder).promotion
     for result in promotion.verdict.results:
-        units = [json.loads((folder.trial("promotion", run["number"]) / "result.json").read_text())["units"]
-                 for run in result.runs]  # fmt: skip
+        units = [
+            json.loads((folder.trial("promotion", run["number"]) / "result.json").read_text())["units"]
+            for run in result.runs
+        ]
         assert result.test.mean == pytest.approx(np.mean(units))
     (baseline,) = promotion.verdict.baselines
     assert promotion.baselines[baseline.name].mean == pytest.approx(np.mean(baseline.units))
@@ -220,9 +228,18 @@ def test_an_unfinished_sweep_is_told(folder: RunFolder) -> None:
 @pytest.mark.parametrize("states", [(TrialState.PRUNED,) * 3, (TrialState.FAIL,), (TrialState.RUNNING,), ()])
 def test_a_sweep_without_a_completed_trial(tmp_path: Path, states: tuple[TrialState, ...]) -> None:
     folder = RunFolder(tmp_path)
-    stored(folder, [create_trial(state=state, params=STUDY.defaults(), distributions=plain_space(),
-                                 intermediate_values={0: 2.0} if state is TrialState.PRUNED else {})
-                    for state in states])  # fmt: skip
+    stored(
+        folder,
+        [
+            create_trial(
+                state=state,
+                params=STUDY.defaults(),
+                distributions=plain_space(),
+                intermediate_values={0: 2.0} if state is TrialState.PRUNED else {},
+            )
+            for state in states
+        ],
+    )
     found = collect(STUDY, folder)
     assert found.sweep.best is None
     assert all(one.why_not for one in found.sweep.importances.measures)
@@ -230,11 +247,18 @@ def test_a_sweep_without_a_completed_trial(tmp_path: Path, states: tuple[TrialSt
 
 def test_no_number_that_is_not_finite(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    stored(folder, [
-        create_trial(state=TrialState.PRUNED, params=STUDY.defaults(), distributions=plain_space(),
-                     intermediate_values={0: 3.0, 1: math.nan}),
-        create_trial(value=math.inf, params=STUDY.defaults(), distributions=plain_space()),
-    ])  # fmt: skip
+    stored(
+        folder,
+        [
+            create_trial(
+                state=TrialState.PRUNED,
+                params=STUDY.defaults(),
+                distributions=plain_space(),
+                intermediate_values={0: 3.0, 1: math.nan},
+            ),
+            create_trial(value=math.inf, params=STUDY.defaults(), distributions=plain_space()),
+        ],
+    )
     pruned, endless = collect(STUDY, folder).sweep.trials
     assert (pruned.value, dict(pruned.curve), endless.value) == (3.0, {0: 3.0}, None)
     assert collect(STUDY, folder).sweep.best is None
@@ -265,12 +289,15 @@ def test_a_torn_command_log_keeps_its_whole_lines(folder: RunFolder) -> None:
     assert line["command"] == "hpo run toy --runs there"
 
 
-@pytest.mark.parametrize(("logged", "expected"), [
-    ("", "hpo promote toy"),
-    ("hpo sweep studies/toy.py", "hpo promote studies/toy.py"),
-    ("hpo sweep --workers 2 studies/toy.py --smoke --trials 9", "hpo promote studies/toy.py --smoke"),
-    ("hpo sweep --runs=/data/runs toy --data /d --force", "hpo promote toy --runs=/data/runs --data /d"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("logged", "expected"),
+    [
+        ("", "hpo promote toy"),
+        ("hpo sweep studies/toy.py", "hpo promote studies/toy.py"),
+        ("hpo sweep --workers 2 studies/toy.py --smoke --trials 9", "hpo promote studies/toy.py --smoke"),
+        ("hpo sweep --runs=/data/runs toy --data /d --force", "hpo promote toy --runs=/data/runs --data /d"),
+    ],
+)
 def test_commands_are_given_as_the_last_one_was(logged: str, expected: str) -> None:
     assert command("promote", STUDY, [{"command": logged}] if logged else []) == expected
 
@@ -312,23 +339,39 @@ def test_too_few_trials_say_so(count: int) -> None:
 
 def test_a_flat_objective_says_so_and_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:
     study = optuna.create_study()
-    study.add_trials([create_trial(value=1.0, params={"x": x / 9}, distributions={"x": uniform(0, 1)})
-                      for x in range(9)])  # fmt: skip
+    study.add_trials(
+        [create_trial(value=1.0, params={"x": x / 9}, distributions={"x": uniform(0, 1)}) for x in range(9)]
+    )
     assert all("alike" in one.why_not for one in importances(study, ["x"], set()).measures)
     assert not recwarn.list
 
 
 def test_conditions_are_told() -> None:
-    study = toy_study(space={"recipe.lr": log(1e-3, 0.3), "recipe.channels_last": choose(False, True),
-                             "task.shift": when("recipe.channels_last", True, uniform(-1, 1))})  # fmt: skip
+    study = toy_study(
+        space={
+            "recipe.lr": log(1e-3, 0.3),
+            "recipe.channels_last": choose(False, True),
+            "task.shift": when("recipe.channels_last", True, uniform(-1, 1)),
+        }
+    )
     assert replace(study).defaults().keys() == {"recipe.lr", "recipe.channels_last"}
 
 
 # -- wording ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("value", "text"), [
-    (0.0656101, "0.06561"), (12345.6, "12,346"), (0.1, "0.1"), (1e-5, "1e-5"), (math.nan, "–"), (None, "–"),
-    (-math.inf, "–"), (3, "3"), (2.5e12, "2.500e+12"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0656101, "0.06561"),
+        (12345.6, "12,346"),
+        (0.1, "0.1"),
+        (1e-5, "1e-5"),
+        (math.nan, "–"),
+        (None, "–"),
+        (-math.inf, "–"),
+        (3, "3"),
+        (2.5e12, "2.500e+12"),
+    ],
+)
 def test_numbers(value: float, text: str) -> None:
     assert wording.number(value) == text
 
@@ -340,10 +383,18 @@ def test_intervals_have_the_digits_that_their_width_allows() -> None:
     assert wording.interval(None) == "–"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [
-    (0.0261, "0.026 s"), (9.99, "10 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, "–"),
-    (3599.9, "1 h 00 min"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0261, "0.026 s"),
+        (9.99, "10 s"),
+        (59.7, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+        (None, "–"),
+        (3599.9, "1 h 00 min"),
+    ],
+)
 def test_durations(seconds: float, text: str) -> None:
     assert wording.duration(seconds) == text
 

@@ -64,11 +64,21 @@ def toy_run(home: Path) -> RunFolder:
     return RunFolder(finished(home).path.rename(home / "runs" / "toy"))
 
 
-def record(id: str = "v1.0_toy", status: str = "planned", prose: Mapping[str, str] | None = None,
-           person: Mapping[str, Any] | None = None, **kept: Any) -> Record:  # fmt: skip
+def record(
+    id: str = "v1.0_toy",
+    status: str = "planned",
+    prose: Mapping[str, str] | None = None,
+    person: Mapping[str, Any] | None = None,
+    **kept: Any,
+) -> Record:
     """A record that came to its status by the shortest way."""
-    way = {"planned": [], "wip": ["wip"], "analysis": ["wip", "analysis"], "failed": ["wip", "failed"],
-           "success": ["wip", "analysis", "success"]}[status]  # fmt: skip
+    way = {
+        "planned": [],
+        "wip": ["wip"],
+        "analysis": ["wip", "analysis"],
+        "failed": ["wip", "failed"],
+        "success": ["wip", "analysis", "success"],
+    }[status]
     made = blank(id, AT, "me", {"title": "A title", **(person or {})})
     history = [*made.history, *({"at": AT, "to": to, "who": "me"} for to in way)]
     made = replace(made, kept={"status": status, "history": history, **kept})
@@ -78,24 +88,71 @@ def record(id: str = "v1.0_toy", status: str = "planned", prose: Mapping[str, st
 
 
 STUDY = {"name": "toy", "state": "complete", "goal": "mse", "direction": "minimize", "preflight": "go"}
-PROMOTION = {"winner": "trial 3", "seeds": 3, "test": [0.5, 0.4, 0.6], "lead_over_default": [0.2, 0.1, 0.3],
-             "best_baseline": "zero", "lead_over_baseline": [0.9, 0.8, 1.0], "eval": "e1", "data": "d1",
-             "fidelity": "f1"}  # fmt: skip
+PROMOTION = {
+    "winner": "trial 3",
+    "seeds": 3,
+    "test": [0.5, 0.4, 0.6],
+    "lead_over_default": [0.2, 0.1, 0.3],
+    "best_baseline": "zero",
+    "lead_over_baseline": [0.9, 0.8, 1.0],
+    "eval": "e1",
+    "data": "d1",
+    "fidelity": "f1",
+}
 PROMOTED = {"study": STUDY, "promotion": PROMOTION, "winner": {"sha256": "00", "weights": "winner/w"}}
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
 GOOD = {
-    "v0.0_a": "v0.0_a", "v1.0_toy": "v1.0_toy", "v12.345_x9": "v12.345_x9", "v1.0_wide-net": "v1.0_wide-net",
-    "v1.0_hdr_scale": "v1.0_hdr_scale", "v5.0_ssim_wip": "v5.0_ssim", "v5.0_ssim_planned": "v5.0_ssim",
-    "v5.0_a-b_c_success": "v5.0_a-b_c", "v5.0_x_analysis": "v5.0_x", "v5.0_x_failed": "v5.0_x", "v1.0_9": "v1.0_9",
-    "v1.0_success-rate": "v1.0_success-rate", "v1.0_failed_runs": "v1.0_failed_runs", "v1.0_wipe": "v1.0_wipe",
+    "v0.0_a": "v0.0_a",
+    "v1.0_toy": "v1.0_toy",
+    "v12.345_x9": "v12.345_x9",
+    "v1.0_wide-net": "v1.0_wide-net",
+    "v1.0_hdr_scale": "v1.0_hdr_scale",
+    "v5.0_ssim_wip": "v5.0_ssim",
+    "v5.0_ssim_planned": "v5.0_ssim",
+    "v5.0_a-b_c_success": "v5.0_a-b_c",
+    "v5.0_x_analysis": "v5.0_x",
+    "v5.0_x_failed": "v5.0_x",
+    "v1.0_9": "v1.0_9",
+    "v1.0_success-rate": "v1.0_success-rate",
+    "v1.0_failed_runs": "v1.0_failed_runs",
+    "v1.0_wipe": "v1.0_wipe",
     "v1.0_" + "a" * 80: "v1.0_" + "a" * 80,
-}  # fmt: skip
-BAD = ["", "v4_ft", "torture_ft", "v5.0_wip", "v5.0_a_failed_wip", "v5.0_a-wip", "v5.0_success_failed", "1.0_a",
-       "V1.0_a", "v1.0", "v1.0_", "v1.0_A", "v01.0_a", "v1.00_a", "v1.0_a__b", "v1.0_a_-b", "v1.0__a", "v1.0_a_",
-       "v1.0_a-", "v1.0_a b", "v1.0_a.b", "v1.0_a\n", "v1.0_ä", "v١.0_a", "v1.0.0_a", "v-1.0_a", "v1.0_a/b",
-       "../v1.0_a", "v1.0_" + "a" * 81, "v1234567.0_a", "v1.0_a_FAILED"]  # fmt: skip
+}
+BAD = [
+    "",
+    "v4_ft",
+    "torture_ft",
+    "v5.0_wip",
+    "v5.0_a_failed_wip",
+    "v5.0_a-wip",
+    "v5.0_success_failed",
+    "1.0_a",
+    "V1.0_a",
+    "v1.0",
+    "v1.0_",
+    "v1.0_A",
+    "v01.0_a",
+    "v1.00_a",
+    "v1.0_a__b",
+    "v1.0_a_-b",
+    "v1.0__a",
+    "v1.0_a_",
+    "v1.0_a-",
+    "v1.0_a b",
+    "v1.0_a.b",
+    "v1.0_a\n",
+    "v1.0_ä",
+    "v١.0_a",
+    "v1.0.0_a",
+    "v-1.0_a",
+    "v1.0_a/b",
+    "../v1.0_a",
+    "v1.0_" + "a" * 81,
+    "v1234567.0_a",
+    "v1.0_a_FAILED",
+]
 
 
 @pytest.mark.parametrize("text", GOOD)
@@ -121,12 +178,18 @@ def test_a_variant_reads_like_its_study() -> None:
 
 
 # -- the file --------------------------------------------------------------------------------------------------------
-SCALARS = st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.booleans(), st.integers(-2**63, 2**63 - 1),
-                    st.floats(allow_nan=False))  # fmt: skip
+SCALARS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+)
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-TABLES = st.recursive(st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=3), max_size=4),
-                      lambda inner: st.dictionaries(KEYS, inner | SCALARS | st.lists(inner, min_size=1, max_size=2),
-                                                    max_size=3), max_leaves=6)  # fmt: skip
+TABLES = st.recursive(
+    st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=3), max_size=4),
+    lambda inner: st.dictionaries(KEYS, inner | SCALARS | st.lists(inner, min_size=1, max_size=2), max_size=3),
+    max_leaves=6,
+)
 PROSE = st.text(st.sampled_from("ab \t\n\r#`~+|<é\u2028") | st.characters(exclude_categories=["Cs"]))
 
 
@@ -148,8 +211,10 @@ def test_a_record_comes_back_from_its_file_with_the_prose_byte_for_byte(prose: s
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary() | st.builds(lambda a, b, c: f"+++\n{a}\n{MARK}\n{b}+++\n{c}".encode(errors="replace"), PROSE, PROSE,
-                               PROSE))  # fmt: skip
+@given(
+    st.binary()
+    | st.builds(lambda a, b, c: f"+++\n{a}\n{MARK}\n{b}+++\n{c}".encode(errors="replace"), PROSE, PROSE, PROSE)
+)
 def test_whatever_lies_there_is_read_or_refused(content: bytes) -> None:
     with suppress(Refused):
         assert parse("v1.0_toy", content).status in STATUSES
@@ -197,8 +262,15 @@ def test_a_field_is_changed_in_its_line_alone() -> None:
 
 
 # -- status ----------------------------------------------------------------------------------------------------------
-LEGAL = {("planned", "wip"), ("wip", "analysis"), ("wip", "failed"), ("analysis", "success"), ("analysis", "failed"),
-         ("success", "wip"), ("failed", "wip")}  # fmt: skip
+LEGAL = {
+    ("planned", "wip"),
+    ("wip", "analysis"),
+    ("wip", "failed"),
+    ("analysis", "success"),
+    ("analysis", "failed"),
+    ("success", "wip"),
+    ("failed", "wip"),
+}
 
 
 @pytest.mark.parametrize(("before", "after"), [*itertools.product(STATUSES, STATUSES)])
@@ -212,8 +284,9 @@ def test_only_the_legal_transitions_are_made(before: str, after: str) -> None:
     assert (then.status, then.name) == (after, f"v1.0_toy_{after}")
     assert then.history == [*one.history, {"at": AT, "to": after, "who": "me", "why": "because"}]
     assert {key: then.kept[key] for key in PROMOTED} == PROMOTED
-    assert {before: set(after) for before, after in NEXT.items()} == \
-        {before: {to for one, to in LEGAL if one == before} for before in STATUSES}  # fmt: skip
+    assert {before: set(after) for before, after in NEXT.items()} == {
+        before: {to for one, to in LEGAL if one == before} for before in STATUSES
+    }
 
 
 def test_a_failure_needs_a_problem_or_a_lesson() -> None:
@@ -270,8 +343,9 @@ def test_two_processes_that_write_at_once_lose_nothing(ledger: Ledger) -> None:
     ledger.create("v1.0_toy", {"title": ""})
     pids = [start(lambda who=who: work(who)) for who in "ab"]
     assert [code_of(pid) for pid in pids] == [0, 0]
-    assert sorted(ledger.read("v1.0_toy").section("Results").split()) == \
-        sorted(f"{who}{number}." for who in "ab" for number in range(25))  # fmt: skip
+    assert sorted(ledger.read("v1.0_toy").section("Results").split()) == sorted(
+        f"{who}{number}." for who in "ab" for number in range(25)
+    )
     made = [one.title for one in ledger.records()[1:]]
     assert sorted(made) == sorted(f"{who}{number}" for who in "ab" for number in range(10))
     assert ledger.ids()[-1] == "v1.20_x"
@@ -428,16 +502,37 @@ def test_two_records_of_one_study_a_rehearsal_and_a_preflight(home: Path, ledger
 # -- what is shown ---------------------------------------------------------------------------------------------------
 def test_results_of_other_data_or_fidelity_are_never_ranked_together() -> None:
     def one(id: str, mean: float, **promotion: str) -> Record:
-        return record(id, "analysis", person={"study": id}, study=STUDY, promotion={**PROMOTION, "test": [mean, 0, 1],
-                      **promotion})  # fmt: skip
+        return record(
+            id,
+            "analysis",
+            person={"study": id},
+            study=STUDY,
+            promotion={**PROMOTION, "test": [mean, 0, 1], **promotion},
+        )
 
     swept = record("v1.4_swept", "wip", person={"study": "x"}, study=STUDY, sweep={"best": 0.01, "eval": "e1"})
-    found = reading.rankings([one("v1.0_a", 0.5), one("v1.1_b", 0.1, eval="e2", data="d2"), one("v1.2_c", 0.3), swept,
-                              record("v1.5_hand", "wip"), one("v1.3_d", 0.4, eval="e3", fidelity="f2")])  # fmt: skip
-    assert [[row.id for row in ranking.rows] for ranking in found] == \
-        [["v1.2_c", "v1.0_a"], ["v1.1_b"], ["v1.3_d"], ["v1.4_swept"], ["v1.5_hand"]]  # fmt: skip
-    assert [("data d2" in one.title, "fidelity f2" in one.title) for one in found[:3]] == \
-        [(False, False), (True, False), (False, True)]  # fmt: skip
+    found = reading.rankings(
+        [
+            one("v1.0_a", 0.5),
+            one("v1.1_b", 0.1, eval="e2", data="d2"),
+            one("v1.2_c", 0.3),
+            swept,
+            record("v1.5_hand", "wip"),
+            one("v1.3_d", 0.4, eval="e3", fidelity="f2"),
+        ]
+    )
+    assert [[row.id for row in ranking.rows] for ranking in found] == [
+        ["v1.2_c", "v1.0_a"],
+        ["v1.1_b"],
+        ["v1.3_d"],
+        ["v1.4_swept"],
+        ["v1.5_hand"],
+    ]
+    assert [("data d2" in one.title, "fidelity f2" in one.title) for one in found[:3]] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
     down = one("v1.0_a", 0.5)
     upward = replace(down, kept={**down.kept, "study": {**STUDY, "direction": "maximize"}})
     assert len(reading.rankings([upward, one("v1.2_c", 0.3)])) == 2
@@ -445,24 +540,41 @@ def test_results_of_other_data_or_fidelity_are_never_ranked_together() -> None:
 
 def test_what_is_missing_is_told_apart() -> None:
     by_hand, planned = record("v1.0_a", "wip"), record("v1.1_b", person={"study": "b"})
-    default_won = record("v1.2_c", "analysis", person={"study": "c"}, study=STUDY,
-                         promotion={**PROMOTION, "lead_over_default": "n/a"})  # fmt: skip
-    default_failed = record("v1.3_d", "analysis", person={"study": "d"}, study=STUDY,
-                            promotion={**PROMOTION, "lead_over_default": "not measured"})  # fmt: skip
-    all_failed = record("v1.4_e", "wip", person={"study": "e"}, study=STUDY,
-                        sweep={"best": "not measured", "failed": 3})  # fmt: skip
+    default_won = record(
+        "v1.2_c", "analysis", person={"study": "c"}, study=STUDY, promotion={**PROMOTION, "lead_over_default": "n/a"}
+    )
+    default_failed = record(
+        "v1.3_d",
+        "analysis",
+        person={"study": "d"},
+        study=STUDY,
+        promotion={**PROMOTION, "lead_over_default": "not measured"},
+    )
+    all_failed = record(
+        "v1.4_e", "wip", person={"study": "e"}, study=STUDY, sweep={"best": "not measured", "failed": 3}
+    )
     shown = {one.id: reading.cells(one)[3:5] for one in (by_hand, planned, default_won, default_failed, all_failed)}
-    assert shown == {"v1.0_a": ("n/a", "n/a"), "v1.1_b": ("not run", "not run"), "v1.2_c": ("0.50 [0.40, 0.60]", "n/a"),
-                     "v1.3_d": ("0.50 [0.40, 0.60]", "not measured"),
-                     "v1.4_e": ("not measured", "not run")}  # fmt: skip
+    assert shown == {
+        "v1.0_a": ("n/a", "n/a"),
+        "v1.1_b": ("not run", "not run"),
+        "v1.2_c": ("0.50 [0.40, 0.60]", "n/a"),
+        "v1.3_d": ("0.50 [0.40, 0.60]", "not measured"),
+        "v1.4_e": ("not measured", "not run"),
+    }
 
 
 def hostile() -> list[Record]:
     """Records whose every text of a person's or a task's wants to break out."""
     text = f"{HOSTILE} | a\n\n| b\n# c\n```\n[x](javascript:window.owned=true) *d* ![i](http://x/y.png) -->"
     promotion = {**PROMOTION, "winner": text, "sentence": text, "best_baseline": text, "settings": {text: text}}
-    kept = {"study": {**STUDY, "goal": text}, "promotion": promotion, "baselines": {text: 1.0}, "space": {text: text},
-            "files": {"report": "a> b)<script>"}, "winner": {"weights": text}}  # fmt: skip
+    kept = {
+        "study": {**STUDY, "goal": text},
+        "promotion": promotion,
+        "baselines": {text: 1.0},
+        "space": {text: text},
+        "files": {"report": "a> b)<script>"},
+        "winner": {"weights": text},
+    }
     one = record("v1.0_a", "analysis", person={"title": text, "study": "a", "cost": text}, **kept)
     prose = "".join(f"## {heading}\n\n- {text}\n```\n![i](http://x/y.png)\n" for heading in HEADINGS)
     two = record("v1.1_b", person={"title": text, "cost": text, "priority": 1})
@@ -495,27 +607,47 @@ def test_nothing_that_is_written_becomes_markup_of_the_html_page() -> None:
 def test_nothing_that_is_written_becomes_structure_of_the_markdown_page() -> None:
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown(hostile(), "experiments", "runs"))
     flat = [token for one in tokens for token in (one, *(one.children or ()))]
-    assert [one.content.strip() for one in flat if "html" in one.type] == \
-        ["<!-- Written by `hpo ledger page` from the records. Edit those, not this. -->"]  # fmt: skip
+    assert [one.content.strip() for one in flat if "html" in one.type] == [
+        "<!-- Written by `hpo ledger page` from the records. Edit those, not this. -->"
+    ]
     headings = [tokens[at + 1].content for at, one in enumerate(tokens) if one.type == "heading_open" and not one.level]
-    assert headings == ["Experiments", "Dashboard", "Records", "v1.0\\_a\\_analysis", "v1.1\\_b\\_planned",
-                        "Open questions", "Next experiments", "What the records do not keep"]  # fmt: skip
+    assert headings == [
+        "Experiments",
+        "Dashboard",
+        "Records",
+        "v1.0\\_a\\_analysis",
+        "v1.1\\_b\\_planned",
+        "Open questions",
+        "Next experiments",
+        "What the records do not keep",
+    ]
     rows = [one for one in tokens if one.type == "tr_open"]
     cells = [one for one in tokens if one.type in ("td_open", "th_open")]
     assert len(cells) == len(reading.HEADS) * len(rows) == 10 * 4
     texts = [tokens[at + 1].content for at, one in enumerate(tokens) if one.type == "td_open"]
     assert texts[6::10] == ["3", "not run"]  # no pipe has made a cell more
-    outside = [child.attrs["href"] for one in tokens if one.type == "inline" for child in one.children or ()
-               if child.type == "link_open" and one.level < 4]  # fmt: skip
+    outside = [
+        child.attrs["href"]
+        for one in tokens
+        if one.type == "inline"
+        for child in one.children or ()
+        if child.type == "link_open" and one.level < 4
+    ]
     assert not [target for target in outside if "javascript" in target]
 
 
 def test_links_lead_from_the_pages_to_where_they_led_from_the_record() -> None:
-    links = {"../runs/a.html": "experiments/../runs/a.html", "b.md": "experiments/b.md", "#c": "#c", "/d": "/d",
-             "https://e.org": "https://e.org"}  # fmt: skip
+    links = {
+        "../runs/a.html": "experiments/../runs/a.html",
+        "b.md": "experiments/b.md",
+        "#c": "#c",
+        "/d": "/d",
+        "https://e.org": "https://e.org",
+    }
     one = record(status="wip", prose={"Results": " ".join(f"[x]({link})" for link in links)})
-    assert [attrs["href"] for tag, attrs in Tags(html([one], "experiments", "runs")).found if tag == "a"][-6:-1] == \
-        list(links.values())  # fmt: skip
+    assert [attrs["href"] for tag, attrs in Tags(html([one], "experiments", "runs")).found if tag == "a"][
+        -6:-1
+    ] == list(links.values())
     assert " ".join(f"[x]({link})" for link in links.values()) in markdown([one], "experiments", "runs")
 
 
@@ -523,8 +655,12 @@ def test_open_questions_and_next_experiments_are_collected_in_order() -> None:
     text = "- [ ] Why so slow?\n- [x] Solved\n- And\n  why here?\n\nWhy?"
     asked = record("v1.0_a", "wip", prose={"Open questions": text})
     assert [text for text, _ in reading.questions([asked])] == ["Why so slow?", "And\n  why here?", "Why?"]
-    plans = [record("v1.1_b", person={"priority": 10}), record("v1.2_c"), record("v1.3_d", person={"priority": 9}),
-             asked]  # fmt: skip
+    plans = [
+        record("v1.1_b", person={"priority": 10}),
+        record("v1.2_c"),
+        record("v1.3_d", person={"priority": 9}),
+        asked,
+    ]
     assert [one.id for one in reading.planned(plans)] == ["v1.3_d", "v1.1_b", "v1.2_c"]
 
 
@@ -536,8 +672,15 @@ def test_the_pages_are_the_same_in_any_place_and_their_drift_is_exit_code_1(home
     assert not Path("EXPERIMENTS.md").exists()
     assert hpo("ledger", "page").code == 0
     assert "[verdict](runs/toy/verdict.json)" in Path("EXPERIMENTS.md").read_text()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7",
-                   "LC_ALL": "C", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TZ": "Pacific/Kiritimati",
+        "PYTHONHASHSEED": "7",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run([sys.executable, "-m", "hpo", "ledger", "page", "--check"], env=environment, check=False)
     assert done.returncode == 0
     assert hpo("ledger", "note", "v2.0_unlike", "open", "Why?").code == 0
@@ -563,13 +706,19 @@ LINT = {
     "a root cause without its confidence": record(prose={"Root cause": "flips"}),
     "a confirmed root cause must name": record(prose={"Root cause": "flips"}, person={"confidence": "confirmed"}),
     "does not lead from planned to wip": replace(record(), kept={**record().kept, "status": "wip"}),
-    "says planned -> success, which": replace(record(**PROMOTED), kept={**record(**PROMOTED).kept, "status": "success",
-        "history": [*record().history, {"at": AT, "to": "success", "who": "me"}]}),
+    "says planned -> success, which": replace(
+        record(**PROMOTED),
+        kept={
+            **record(**PROMOTED).kept,
+            "status": "success",
+            "history": [*record().history, {"at": AT, "to": "success", "who": "me"}],
+        },
+    ),
     "the heading 'Lesson' stands twice": replace(record(), prose=record().prose + "\n## Lesson\n"),
     "its text has an unresolved merge": record(prose={"Lesson": "<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs"}),
     "no heading 'Lesson' (is a ``` left open?)": replace(record(), prose=record().prose.replace("## Lesson", "```")),
     "the heading 'Lessons' is none": replace(record(), prose=record().prose + "\n## Lessons\n"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("said", LINT)
@@ -578,14 +727,18 @@ def test_lint_says_what_a_record_promises_and_does_not_keep(said: str) -> None:
 
 
 def test_lint_is_silent_about_sound_records_and_knows_what_lies_between_two() -> None:
-    sound = [record("v1.0_a", "failed", prose={"Lesson": "x", "Root cause": "as in v1.1_b"},
-                    person={"confidence": "confirmed"}),
-             record("v1.1_b", "success", person={"study": "b", "parent": "v1.0_a"}, **PROMOTED)]  # fmt: skip
+    sound = [
+        record(
+            "v1.0_a", "failed", prose={"Lesson": "x", "Root cause": "as in v1.1_b"}, person={"confidence": "confirmed"}
+        ),
+        record("v1.1_b", "success", person={"study": "b", "parent": "v1.0_a"}, **PROMOTED),
+    ]
     assert promises(sound) == []
     history = [{**one, "at": "2026-06-01"} for one in sound[0].history]
     later = replace(sound[0], kept={**sound[0].kept, "history": history})
-    assert [str(one) for one in promises([later, sound[1], record("v1.2_c")])] == \
-        ["v1.2_c: planned since 2026-01-02: begin it, or say why not"]  # fmt: skip
+    assert [str(one) for one in promises([later, sound[1], record("v1.2_c")])] == [
+        "v1.2_c: planned since 2026-01-02: begin it, or say why not"
+    ]
     twins = [record(id, person={"alias": "production"}) for id in ("v1.0_a", "v1.1_b")]
     assert [one.said for one in promises(twins)] == ["its alias 'production' is another record's too"] * 2
 
@@ -598,8 +751,10 @@ def test_lint_compares_the_records_with_the_files_beside_them(home: Path, ledger
     ledger.change("v1.0_toy", lambda one: one.with_note("Results", links))
     assert hpo("ledger", "set", "v1.0_toy", "title", "Toy").code == 0
     found = lambda: [str(one) for one in surroundings(ledger.path, ledger.records(), Path("runs"))]  # noqa: E731
-    assert found() == ["notes.md: is not named as an experiment, and is not read",
-                       "v1.0_toy: links to gone.md, which is not there"]  # fmt: skip
+    assert found() == [
+        "notes.md: is not named as an experiment, and is not read",
+        "v1.0_toy: links to gone.md, which is not there",
+    ]
     weights = folder.export / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert "are not the weights that were recorded" in found()[2]
@@ -621,8 +776,9 @@ def test_a_run_made_by_hand_from_plan_to_failure(home: Path, ledger: Ledger) -> 
     assert shown.startswith('+++\ntitle = "Twice as wide"\npriority = 2\ncost = "1 h"\n')
     assert "## Problem\n\n- it diverged\n" in shown
     listed = json.loads(hpo("ledger", "list", "--json", "--find", "DIVERGED", "--status", "failed").out)
-    assert [(one["id"], one["title"], one["history"][-1]["why"]) for one in listed] == \
-        [("v1.2_by-hand", "Twice as wide", "no time")]  # fmt: skip
+    assert [(one["id"], one["title"], one["history"][-1]["why"]) for one in listed] == [
+        ("v1.2_by-hand", "Twice as wide", "no time")
+    ]
     assert json.loads(hpo("ledger", "list", "--json", "--status", "success").out) == []
 
 

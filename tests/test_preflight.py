@@ -364,8 +364,11 @@ def test_a_planted_fault_is_named(task: type[Toy], tmp_path: Path) -> None:
 
 def test_an_exception_is_shown_with_the_line_of_the_task_that_raised_it(tmp_path: Path) -> None:
     broken = check(looked_at(toy_study(task=Raising()), tmp_path), "overfit")
-    line = next(number for number, text in enumerate(Path(__file__).read_text().splitlines(), 1)
-                if 'raise KeyError("no such score")' in text)  # fmt: skip
+    line = next(
+        number
+        for number, text in enumerate(Path(__file__).read_text().splitlines(), 1)
+        if 'raise KeyError("no such score")' in text
+    )
     assert broken.look_at == f"{__file__}:{line}"
 
 
@@ -391,8 +394,13 @@ class Knobs(Wrong):
 def test_a_knob_that_reaches_nothing_is_named_and_one_that_reaches_something_is_not(tmp_path: Path) -> None:
     """`late` is found at the cheap fidelity, `factor` where its condition holds, and `scale`, whose True does nothing
     by itself, by what it switches on."""
-    space = {"recipe.lr": log(1e-3, 0.3), "task.unread": uniform(0, 1), "task.late": uniform(0, 1),
-             "task.scale": choose(False, True), "task.factor": when("task.scale", True, uniform(0.5, 2))}  # fmt: skip
+    space = {
+        "recipe.lr": log(1e-3, 0.3),
+        "task.unread": uniform(0, 1),
+        "task.late": uniform(0, 1),
+        "task.scale": choose(False, True),
+        "task.factor": when("task.scale", True, uniform(0.5, 2)),
+    }
     result = looked_at(toy_study(task=Knobs(), space=space), tmp_path)
     assert failed(result) == {"reaches: task.unread"}
     assert {check(result, f"reaches: task.{name}").status for name in ("late", "scale", "factor")} == {"go"}
@@ -442,8 +450,14 @@ class Classifier(Healthy):
     goal = "accuracy"
     direction = "maximize"
     labels = ("class_B",)
-    overfit = Overfit(go=0.35, caution=0.6, samples=64, epochs=20, start=(0.7, 2.5),
-                      pinned={"recipe.lr": 0.1, "recipe.batch_size": 16})  # fmt: skip
+    overfit = Overfit(
+        go=0.35,
+        caution=0.6,
+        samples=64,
+        epochs=20,
+        start=(0.7, 2.5),
+        pinned={"recipe.lr": 0.1, "recipe.batch_size": 16},
+    )
 
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Classes]:
         for batch in super().batches(split, fidelity, batch_size, rng):
@@ -466,10 +480,14 @@ def healthy(kind: str, seed: int) -> StudySpec:
     if kind == "offset":
         return toy_study(task=Offset(data_seed=seed))
     if kind == "dropout and average":
-        return toy_study(task=Healthy(data_seed=seed, dropout=0.1), recipe=Recipe(lr=0.05, batch_size=16, ema=0.8),
-                         space={"task.dropout": uniform(0, 0.5), "recipe.ema": choose(0.0, 0.8)})  # fmt: skip
-    return toy_study(task=Classifier(data_seed=seed),
-                     space={"recipe.lr": log(1e-2, 0.3), "task.smoothing": uniform(0, 0.2)})  # fmt: skip
+        return toy_study(
+            task=Healthy(data_seed=seed, dropout=0.1),
+            recipe=Recipe(lr=0.05, batch_size=16, ema=0.8),
+            space={"task.dropout": uniform(0, 0.5), "recipe.ema": choose(0.0, 0.8)},
+        )
+    return toy_study(
+        task=Classifier(data_seed=seed), space={"recipe.lr": log(1e-2, 0.3), "task.smoothing": uniform(0, 0.2)}
+    )
 
 
 @pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 20), marks=pytest.mark.soak)], ids=["few", "many"])
@@ -528,13 +546,22 @@ def test_the_estimate_counts_whole_rounds_of_workers() -> None:
     assert cost.peak_mb > 50
 
 
-@pytest.mark.parametrize(("kept", "why"), [
-    (None, "no preflight has been run"),
-    ({"status": "go", "identity": {"code": "a", "data": "x"}, "checks": []}, "stale: data changed since"),
-    ({"status": "no-go", "identity": {"code": "a", "data": "y"},
-      "checks": [{"name": "overfit", "status": "no-go"}, {"name": "data", "status": "go"}]}, r"no-go \(overfit\)"),
-    ("{", "is damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kept", "why"),
+    [
+        (None, "no preflight has been run"),
+        ({"status": "go", "identity": {"code": "a", "data": "x"}, "checks": []}, "stale: data changed since"),
+        (
+            {
+                "status": "no-go",
+                "identity": {"code": "a", "data": "y"},
+                "checks": [{"name": "overfit", "status": "no-go"}, {"name": "data", "status": "go"}],
+            },
+            r"no-go \(overfit\)",
+        ),
+        ("{", "is damaged"),
+    ],
+)
 def test_a_sweep_is_refused_without_a_fresh_go(kept: Any, why: str, tmp_path: Path) -> None:
     if kept is not None:
         (tmp_path / "preflight.json").write_text(kept if isinstance(kept, str) else json.dumps(kept))

@@ -108,17 +108,25 @@ def test_the_test_split_is_read_by_promotion_alone(tmp_path: Path) -> None:
         READ.clear()
         act()
         splits[verb] = {split for purpose, split in READ if purpose != "hash"}
-    assert splits == {"identity": {"train", "val"}, "preflight": {"train", "val"}, "sweep": {"train", "val"},
-                      "promote": {"train", "val", "test"}, "report": set()}  # fmt: skip
+    assert splits == {
+        "identity": {"train", "val"},
+        "preflight": {"train", "val"},
+        "sweep": {"train", "val"},
+        "promote": {"train", "val", "test"},
+        "report": set(),
+    }
 
 
 # -- what is chosen --------------------------------------------------------------------------------------------------
-def ended(number: int, value: float | None, params: dict[str, Any], state: str = "COMPLETE"
-          ) -> optuna.trial.FrozenTrial:  # fmt: skip
+def ended(
+    number: int, value: float | None, params: dict[str, Any], state: str = "COMPLETE"
+) -> optuna.trial.FrozenTrial:
     trial = optuna.trial.create_trial(
-        state=optuna.trial.TrialState[state], value=value, params=params,
+        state=optuna.trial.TrialState[state],
+        value=value,
+        params=params,
         distributions={name: distribution_of(entry) for name, entry in study().space.items()},
-    )  # fmt: skip
+    )
     trial.number = number
     return trial
 
@@ -128,13 +136,22 @@ def configuration(shift: float) -> dict[str, Any]:
 
 
 def test_the_best_distinct_completed_configurations_are_chosen_and_the_default() -> None:
-    trials = [ended(0, 0.50, configuration(0.0)), ended(1, 0.10, configuration(0.1)),
-              ended(2, 0.20, configuration(0.2)), ended(3, 0.10, configuration(0.1)),  # the same as 1
-              ended(4, None, configuration(0.4), "PRUNED"), ended(5, None, configuration(0.5), "FAIL"),
-              ended(6, 0.15, configuration(0.6)), ended(7, None, configuration(0.7), "RUNNING")]  # fmt: skip
+    trials = [
+        ended(0, 0.50, configuration(0.0)),
+        ended(1, 0.10, configuration(0.1)),
+        ended(2, 0.20, configuration(0.2)),
+        ended(3, 0.10, configuration(0.1)),  # the same as 1
+        ended(4, None, configuration(0.4), "PRUNED"),
+        ended(5, None, configuration(0.5), "FAIL"),
+        ended(6, 0.15, configuration(0.6)),
+        ended(7, None, configuration(0.7), "RUNNING"),
+    ]
     chosen = select(trials, study(keep=2))
-    assert [(one.name, one.trial, one.cheap) for one in chosen] == \
-        [("default", 0, 0.50), ("trial 1", 1, 0.10), ("trial 6", 6, 0.15)]  # fmt: skip
+    assert [(one.name, one.trial, one.cheap) for one in chosen] == [
+        ("default", 0, 0.50),
+        ("trial 1", 1, 0.10),
+        ("trial 6", 6, 0.15),
+    ]
 
 
 def test_the_default_is_promoted_although_it_was_pruned_and_takes_no_place_when_it_is_best() -> None:
@@ -167,8 +184,9 @@ def test_after_its_verdict_a_new_promotion_chooses_among_all_and_runs_nothing_tw
     after = promote(one, RunFolder(tmp_path), SAME)
     assert after.results[-1].candidate.name != before.results[-1].candidate.name
     runs = {result.candidate.name: [run["number"] for run in result.runs] for result in before.results}
-    assert [run["number"] for result in after.results if result.candidate.name == DEFAULT for run in result.runs] \
-        == runs[DEFAULT]  # fmt: skip
+    assert [
+        run["number"] for result in after.results if result.candidate.name == DEFAULT for run in result.runs
+    ] == runs[DEFAULT]
     assert len(list((tmp_path / "promotion").iterdir())) == 6
 
 
@@ -199,15 +217,23 @@ def outcome(validation: float, units_U: np.ndarray) -> Outcome:
     return Outcome("complete", value=validation, test={"mse": float(units_U.mean())}, units=tuple(units_U))
 
 
-def judged(validation: dict[str, float], units_SU: dict[str, np.ndarray], *, task: Toy | None = None,
-           baselines: tuple[Baseline, ...] = ()) -> Verdict:  # fmt: skip
+def judged(
+    validation: dict[str, float],
+    units_SU: dict[str, np.ndarray],
+    *,
+    task: Toy | None = None,
+    baselines: tuple[Baseline, ...] = (),
+) -> Verdict:
     """The verdict on two candidates; one that has no units has failed."""
     seeds = max(len(one) for one in units_SU.values())
     outcomes = {}
     for index, candidate in enumerate(TWO):
         for seed in range(seeds):
-            done = outcome(validation[candidate.name], units_SU[candidate.name][seed]) \
-                if candidate.name in units_SU else Outcome("failed", reason="ValueError: no")  # fmt: skip
+            done = (
+                outcome(validation[candidate.name], units_SU[candidate.name][seed])
+                if candidate.name in units_SU
+                else Outcome("failed", reason="ValueError: no")
+            )
             outcomes[candidate.key, seed] = (2 * seed + index, done)
     chosen = Selection(TWO, keep=1, seeds=seeds, sweep_trials=6)
     return judge(study(task=task or Toy()), chosen, outcomes, baselines)
@@ -237,8 +263,9 @@ def test_with_one_seed_the_lead_is_the_paired_student_interval() -> None:
 
 
 def test_where_more_is_better_a_lead_is_positive_too() -> None:
-    verdict = judged({"default": 1.0, "trial 3": 1.4}, {"default": units(1.0), "trial 3": units(1.5, of=1)},
-                     task=Upward())  # fmt: skip
+    verdict = judged(
+        {"default": 1.0, "trial 3": 1.4}, {"default": units(1.0), "trial 3": units(1.5, of=1)}, task=Upward()
+    )
     assert verdict.winner == "trial 3"
     assert verdict.results[0].ahead_of_default.low > 0
     assert "trial 3 beats the default by 0." in verdict.sentence
@@ -246,22 +273,49 @@ def test_where_more_is_better_a_lead_is_positive_too() -> None:
 
 SENTENCES: dict[str, tuple[dict[str, float], dict[str, float | None], str, str]] = {
     # validation, mean on test (None: failed) -> winner, sentence
-    "a tie": ({"default": 1.0, "trial 3": 0.99}, {"default": 1.0, "trial 3": 1.0}, "trial 3",
-              "A tie: trial 3 validates best, but its lead on test, "),
-    "equal": ({"default": 1.0, "trial 3": 1.0}, {"default": 1.0, "trial 3": 1.0}, "default",
-              "A tie: the default validates best, but its lead over trial 3 on test, "),
-    "the default is best": ({"default": 1.0, "trial 3": 1.5}, {"default": 1.0, "trial 3": 1.5}, "default",
-                            "The default configuration won: trial 3, which validates next best, lags by 0."),
-    "validation misled": ({"default": 1.0, "trial 3": 0.9}, {"default": 1.0, "trial 3": 1.5}, "trial 3",
-                          "The default is better: trial 3 validates best, but leads on test by -0."),
+    "a tie": (
+        {"default": 1.0, "trial 3": 0.99},
+        {"default": 1.0, "trial 3": 1.0},
+        "trial 3",
+        "A tie: trial 3 validates best, but its lead on test, ",
+    ),
+    "equal": (
+        {"default": 1.0, "trial 3": 1.0},
+        {"default": 1.0, "trial 3": 1.0},
+        "default",
+        "A tie: the default validates best, but its lead over trial 3 on test, ",
+    ),
+    "the default is best": (
+        {"default": 1.0, "trial 3": 1.5},
+        {"default": 1.0, "trial 3": 1.5},
+        "default",
+        "The default configuration won: trial 3, which validates next best, lags by 0.",
+    ),
+    "validation misled": (
+        {"default": 1.0, "trial 3": 0.9},
+        {"default": 1.0, "trial 3": 1.5},
+        "trial 3",
+        "The default is better: trial 3 validates best, but leads on test by -0.",
+    ),
     "validation misled for the default": (
-        {"default": 1.0, "trial 3": 1.1}, {"default": 1.0, "trial 3": 0.5}, "default",
-        "trial 3 is better on test by 0."),
-    "the default failed": ({"default": 1.0, "trial 3": 1.1}, {"default": None, "trial 3": 0.5}, "trial 3",
-                           "trial 3 won; the default could not be trained"),
-    "the other failed": ({"default": 1.0, "trial 3": 1.1}, {"default": 1.0, "trial 3": None}, "default",
-                         "The default configuration won: nothing else could be promoted"),
-}  # fmt: skip
+        {"default": 1.0, "trial 3": 1.1},
+        {"default": 1.0, "trial 3": 0.5},
+        "default",
+        "trial 3 is better on test by 0.",
+    ),
+    "the default failed": (
+        {"default": 1.0, "trial 3": 1.1},
+        {"default": None, "trial 3": 0.5},
+        "trial 3",
+        "trial 3 won; the default could not be trained",
+    ),
+    "the other failed": (
+        {"default": 1.0, "trial 3": 1.1},
+        {"default": 1.0, "trial 3": None},
+        "default",
+        "The default configuration won: nothing else could be promoted",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", SENTENCES)
@@ -288,15 +342,20 @@ def test_where_all_failed_there_is_no_verdict() -> None:
 
 def test_a_baseline_that_is_better_shows_a_negative_lead() -> None:
     perfect = Baseline("perfect", {"mse": 0.0}, tuple(units(0.0, seeds=1)[0]))
-    verdict = judged({"default": 1.0, "trial 3": 0.6}, {"default": units(1.0), "trial 3": units(0.5, of=1)},
-                     baselines=(perfect,))  # fmt: skip
+    verdict = judged(
+        {"default": 1.0, "trial 3": 0.6}, {"default": units(1.0), "trial 3": units(0.5, of=1)}, baselines=(perfect,)
+    )
     lead = verdict.results[0].ahead_of_baselines["perfect"]
     assert lead.low < -0.5 < lead.high < 0
 
 
 # -- from end to end -------------------------------------------------------------------------------------------------
-LONGER: dict[str, Any] = {"full": Fidelity(size=INPUTS, train=256, val=64, epochs=6, test=100), "seeds": 3, "keep": 1,
-                          "trials": 10}  # fmt: skip
+LONGER: dict[str, Any] = {
+    "full": Fidelity(size=INPUTS, train=256, val=64, epochs=6, test=100),
+    "seeds": 3,
+    "keep": 1,
+    "trials": 10,
+}
 
 
 def test_the_search_finds_what_was_planted_and_the_promotion_says_so(tmp_path: Path) -> None:
@@ -333,8 +392,9 @@ def test_every_candidate_has_every_seed_and_the_same_ones(tmp_path: Path) -> Non
     assert len(verdict.results) == 3
     for result in verdict.results:
         assert [run["seed_index"] for run in result.runs] == [0, 1]
-        assert all((tmp_path / "promotion" / f"{run['number']:04d}" / "weights.safetensors").exists()
-                   for run in result.runs)  # fmt: skip
+        assert all(
+            (tmp_path / "promotion" / f"{run['number']:04d}" / "weights.safetensors").exists() for run in result.runs
+        )
     assert len({run["test"]["mse"] for result in verdict.results for run in result.runs}) == 6
 
 
@@ -467,8 +527,12 @@ def contents(folder: Path) -> dict[str, Any]:
         for run in result["runs"]:
             del run["seconds"]
     weights = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")}
-    return {"verdict": verdict, "weights": weights, "selection": (folder / "promotion.json").read_text(),
-            "card": (folder / "winner" / "card.json").read_text()}  # fmt: skip
+    return {
+        "verdict": verdict,
+        "weights": weights,
+        "selection": (folder / "promotion.json").read_text(),
+        "card": (folder / "winner" / "card.json").read_text(),
+    }
 
 
 @pytest.fixture(scope="module")

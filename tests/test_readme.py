@@ -14,8 +14,21 @@ def blocks() -> list[str]:
 
 def test_the_task_of_the_readme_runs_from_preflight_to_report(tmp_path):
     (tmp_path / "disc.py").write_text(next(block for block in blocks() if "class Disc" in block))
-    command = [sys.executable, "-m", "hpo", "run", "disc.py", "--trials", "3", "--keep", "1", "--seeds", "2",
-               "--workers", "1"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "hpo",
+        "run",
+        "disc.py",
+        "--trials",
+        "3",
+        "--keep",
+        "1",
+        "--seeds",
+        "2",
+        "--workers",
+        "1",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/disc/report.html").stat().st_size > 1e6

@@ -26,8 +26,14 @@ from hpo.study import StudySpec
 from tests.finished import HOSTILE, STUDY, finished
 from tests.toy import toy_study
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +168,13 @@ def test_the_trials_can_be_sorted_with_the_keyboard(folder: RunFolder, browse) -
 
 
 def rich_study() -> StudySpec:
-    space = {"recipe.lr": log(1e-3, 0.3), "recipe.batch_size": integer(8, 32, step=8),
-             "recipe.channels_last": choose(False, True), "recipe.precision": choose("fp32", "bf16"),
-             "task.shift": when("recipe.channels_last", True, uniform(-1, 1))}  # fmt: skip
+    space = {
+        "recipe.lr": log(1e-3, 0.3),
+        "recipe.batch_size": integer(8, 32, step=8),
+        "recipe.channels_last": choose(False, True),
+        "recipe.precision": choose("fp32", "bf16"),
+        "task.shift": when("recipe.channels_last", True, uniform(-1, 1)),
+    }
     return toy_study(name="rich", space=space)
 
 
@@ -175,28 +185,48 @@ def rich_trials() -> list[optuna.trial.FrozenTrial]:
     trials = []
     for index in range(24):
         state, on = states[index % 8], bool(index % 2)
-        params = {"recipe.lr": 1e-3 * 1.2**index, "recipe.batch_size": 8 * (1 + index % 4),
-                  "recipe.channels_last": on, "recipe.precision": "bf16"}  # fmt: skip
+        params = {
+            "recipe.lr": 1e-3 * 1.2**index,
+            "recipe.batch_size": 8 * (1 + index % 4),
+            "recipe.channels_last": on,
+            "recipe.precision": "bf16",
+        }
         params |= {"task.shift": 0.1} if on else {}
         curve = {} if state is TrialState.WAITING else {0: 1e3, 1: 10.0 ** (2 - index % 5)}
-        trials.append(create_trial(
-            state=state, params={} if state is TrialState.WAITING else params,
-            distributions={} if state is TrialState.WAITING else {name: plain[name] for name in params},
-            value=curve[1] if state is TrialState.COMPLETE else None, intermediate_values=curve,
-            user_attrs={"epochs": 2, "best_epoch": 1, "seconds": 60.0 * index, "reason": HOSTILE},
-        ))  # fmt: skip
+        trials.append(
+            create_trial(
+                state=state,
+                params={} if state is TrialState.WAITING else params,
+                distributions={} if state is TrialState.WAITING else {name: plain[name] for name in params},
+                value=curve[1] if state is TrialState.COMPLETE else None,
+                intermediate_values=curve,
+                user_attrs={"epochs": 2, "best_epoch": 1, "seconds": 60.0 * index, "reason": HOSTILE},
+            )
+        )
     return trials
 
 
 STAGES = {
     "no sweep": [],
-    "one trial": [create_trial(value=1.0, params=STUDY.defaults(), intermediate_values={0: 1.0},
-                               distributions={name: distribution_of(one) for name, one in STUDY.space.items()})],
-    "only pruned": [create_trial(state=TrialState.PRUNED, params=STUDY.defaults(), intermediate_values={0: float(n)},
-                                 distributions={name: distribution_of(one) for name, one in STUDY.space.items()})
-                    for n in range(3)],
+    "one trial": [
+        create_trial(
+            value=1.0,
+            params=STUDY.defaults(),
+            intermediate_values={0: 1.0},
+            distributions={name: distribution_of(one) for name, one in STUDY.space.items()},
+        )
+    ],
+    "only pruned": [
+        create_trial(
+            state=TrialState.PRUNED,
+            params=STUDY.defaults(),
+            intermediate_values={0: float(n)},
+            distributions={name: distribution_of(one) for name, one in STUDY.space.items()},
+        )
+        for n in range(3)
+    ],
     "every kind": rich_trials(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -262,10 +292,15 @@ def test_plotly_is_in_it_once_and_the_rest_is_small(folder: RunFolder) -> None:
 
 
 # -- axes ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("low", "high", "ticks"), [
-    (0.9, 1100, [1, 10, 100, 1000]), (0.9, 110, [1, 3, 10, 30, 100]), (0.9, 21, [1, 2, 5, 10, 20]),
-    (0.05, 200000, [0.1, 1, 10, 100, 1000, 1e4, 1e5][::2]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.9, 1100, [1, 10, 100, 1000]),
+        (0.9, 110, [1, 3, 10, 30, 100]),
+        (0.9, 21, [1, 2, 5, 10, 20]),
+        (0.05, 200000, [0.1, 1, 10, 100, 1000, 1e4, 1e5][::2]),
+    ],
+)
 def test_log_ticks_are_round_few_and_inside(low: float, high: float, ticks: list[float]) -> None:
     assert log_ticks(low, high) == pytest.approx(ticks)
 
@@ -299,9 +334,11 @@ def test_every_kind_of_parameter_has_its_place() -> None:
 
 
 def test_a_baseline_that_is_far_from_all_others_does_not_squeeze_them() -> None:
-    rows = [("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
-            ("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
-            ("far", Interval(5.0, 4.0, 6.0), palette.BASELINE)]  # fmt: skip
+    rows = [
+        ("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
+        ("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
+        ("far", Interval(5.0, 4.0, 6.0), palette.BASELINE),
+    ]
     figure = draw_promotion._whiskers(rows, title="")
     assert figure.layout.xaxis.range[0] > 25
     assert [note.text for note in figure.layout.annotations] == ["30.00", "28.50", "◂ 5.0"]

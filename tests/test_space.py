@@ -94,7 +94,7 @@ BAD = [
     (lambda: choose((1, 2), (3, 4)), "choose: a choice is a finite number, a string, a boolean or None; got (1, 2)"),
     (lambda: choose([8, 16]), "choose: a choice is a finite number, a string, a boolean or None; got [8, 16]"),
     (lambda: when("task.attention", True, 3), "when: the third argument must be log, uniform, integer or choose; got"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("make", "message"), BAD, ids=[message[:60] for _, message in BAD])
@@ -124,24 +124,38 @@ UNFIT = [
     ({"recipe.warmup": uniform(0, 1)}, "space['recipe.warmup']: 1.0 lies in the space and is refused: recipe.warmup"),
     ({"recipe.batch_size": uniform(8, 64)}, "8.0 lies in the space and is refused: recipe.batch_size must be a whole"),
     ({"recipe.precision": choose("fp32", "fp8")}, "'fp8' lies in the space and is refused: recipe.precision must be"),
-    ({"task.heads": when("task.attention", True, choose(2, 4))},
-     "space['task.heads']: its condition names 'task.attention', which is not searched; known: task.heads"),
-    ({"task.attention": choose(False, True), "task.heads": when("task.atention", True, choose(2, 4))},
-     "its condition names 'task.atention', which is not searched; did you mean 'task.attention'?"),
-    ({"task.heads": when("task.attention", True, choose(2, 4)), "task.attention": choose(False, True)},
-     "space['task.heads']: must stand after 'task.attention', which it depends on"),
+    (
+        {"task.heads": when("task.attention", True, choose(2, 4))},
+        "space['task.heads']: its condition names 'task.attention', which is not searched; known: task.heads",
+    ),
+    (
+        {"task.attention": choose(False, True), "task.heads": when("task.atention", True, choose(2, 4))},
+        "its condition names 'task.atention', which is not searched; did you mean 'task.attention'?",
+    ),
+    (
+        {"task.heads": when("task.attention", True, choose(2, 4)), "task.attention": choose(False, True)},
+        "space['task.heads']: must stand after 'task.attention', which it depends on",
+    ),
     ({"task.attention": when("task.attention", True, choose(False, True))}, "must stand after 'task.attention'"),
-    ({"task.attention": choose(False, True), "task.heads": when("task.attention", "on", choose(2, 4))},
-     "its condition task.attention = 'on' can never hold; allowed: choose(False, True)"),
-    ({"task.attention": choose(False, True), "task.heads": when("task.attention", 1, choose(2, 4))},
-     "its condition task.attention = 1 can never hold"),
-    ({"task.gain": uniform(0, 2), "task.heads": when("task.gain", 1.0, choose(2, 4))},
-     "its condition task.gain = 1.0 can never hold; allowed: uniform(0.0, 2.0)"),
-    ({"task.attention": choose(False, True), "task.heads": when("task.attention", True, choose(4, 5))},
-     "space['task.heads']: 5 lies in the space and is refused: task.heads must be 2, 4 or 8; got 5"),
+    (
+        {"task.attention": choose(False, True), "task.heads": when("task.attention", "on", choose(2, 4))},
+        "its condition task.attention = 'on' can never hold; allowed: choose(False, True)",
+    ),
+    (
+        {"task.attention": choose(False, True), "task.heads": when("task.attention", 1, choose(2, 4))},
+        "its condition task.attention = 1 can never hold",
+    ),
+    (
+        {"task.gain": uniform(0, 2), "task.heads": when("task.gain", 1.0, choose(2, 4))},
+        "its condition task.gain = 1.0 can never hold; allowed: uniform(0.0, 2.0)",
+    ),
+    (
+        {"task.attention": choose(False, True), "task.heads": when("task.attention", True, choose(4, 5))},
+        "space['task.heads']: 5 lies in the space and is refused: task.heads must be 2, 4 or 8; got 5",
+    ),
     ({"task.gain": FloatDistribution(math.nan, 1.0)}, "space['task.gain']: bounds must be finite numbers; got low=nan"),
     ({"task.width": CategoricalDistribution((16, 16))}, "space['task.width']: choices must differ; 16 stands twice"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("space", "message"), UNFIT, ids=[message[:60] for _, message in UNFIT])
@@ -153,8 +167,14 @@ def test_a_space_that_no_study_can_be_run_with_is_refused(space, message: str) -
 
 def test_a_sound_space_passes_conditional_and_plain_and_of_optunas_own_distributions() -> None:
     check(SPACE, OWNERS)
-    check({"task.gain": FloatDistribution(0, 2, step=0.25), "task.heads": IntDistribution(1, 64, log=True),
-           "recipe.precision": CategoricalDistribution(("fp32", "bf16"))}, OWNERS)  # fmt: skip
+    check(
+        {
+            "task.gain": FloatDistribution(0, 2, step=0.25),
+            "task.heads": IntDistribution(1, 64, log=True),
+            "recipe.precision": CategoricalDistribution(("fp32", "bf16")),
+        },
+        OWNERS,
+    )
     check({"task.gate": choose(None, 0.5), "task.name": choose("relu", "gelu")}, OWNERS)
 
 
@@ -230,8 +250,13 @@ def test_no_name_but_a_known_one_is_put(name: str) -> None:
 def test_defaults_leave_out_what_their_own_conditions_switch_off() -> None:
     assert defaults(SPACE, OWNERS) == {"recipe.lr": 1e-3, "task.width": 16, "task.attention": False, "task.gain": 1}
     on = {**OWNERS, "task": Net(attention=True)}
-    assert defaults(SPACE, on) == {"recipe.lr": 1e-3, "task.width": 16, "task.attention": True, "task.heads": 4,
-                                   "task.gain": 1}  # fmt: skip
+    assert defaults(SPACE, on) == {
+        "recipe.lr": 1e-3,
+        "task.width": 16,
+        "task.attention": True,
+        "task.heads": 4,
+        "task.gain": 1,
+    }
 
 
 # -- suggest -------------------------------------------------------------------------------------------------------
@@ -249,8 +274,11 @@ def test_every_parameter_is_suggested_and_a_conditional_one_where_its_condition_
 
 
 def test_a_chain_of_conditions_holds_only_where_every_link_does() -> None:
-    space = {"task.attention": choose(False, True), "task.heads": when("task.attention", True, choose(4, 8)),
-             "task.gain": when("task.heads", 8, uniform(0, 2))}  # fmt: skip
+    space = {
+        "task.attention": choose(False, True),
+        "task.heads": when("task.attention", True, choose(4, 8)),
+        "task.gain": when("task.heads", 8, uniform(0, 2)),
+    }
     check(space, OWNERS)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(30):
@@ -304,14 +332,40 @@ def test_what_a_parameter_draws_does_not_depend_on_which_are_drawn_already(known
 # -- fingerprints --------------------------------------------------------------------------------------------------
 def test_a_fingerprint_tells_apart_whatever_changes_a_result() -> None:
     values = [
-        log(1e-4, 0.12345678), log(1e-4, 0.12345679), uniform(1e-4, 0.12345678), FloatDistribution(0, 1),
-        FloatDistribution(0, 1, step=0.5), IntDistribution(1, 8), IntDistribution(1, 8, log=True), integer(0, 8),
-        integer(0, 8, step=2), choose(1, 2), choose(2, 1), choose(1.0, 2), choose("1", "2"), choose(True, 2),
-        when("a", True, choose(1, 2)), when("a", 1, choose(1, 2)), when("b", True, choose(1, 2)), Net(), Net(width=24),
-        Recipe(), Recipe(lr=1), Recipe(lr=1.0), Recipe(patience=1), None, "None", (1, 2), (2, 1),
-        {"a": 1}, {"a": 1, "b": 1}, frozenset("ab"), frozenset("abc"),
-        Fidelity(8, 8, 8, 1), Fidelity(8, 8, 8, 1, fixed={"task.width": 8}),
-    ]  # fmt: skip
+        log(1e-4, 0.12345678),
+        log(1e-4, 0.12345679),
+        uniform(1e-4, 0.12345678),
+        FloatDistribution(0, 1),
+        FloatDistribution(0, 1, step=0.5),
+        IntDistribution(1, 8),
+        IntDistribution(1, 8, log=True),
+        integer(0, 8),
+        integer(0, 8, step=2),
+        choose(1, 2),
+        choose(2, 1),
+        choose(1.0, 2),
+        choose("1", "2"),
+        choose(True, 2),
+        when("a", True, choose(1, 2)),
+        when("a", 1, choose(1, 2)),
+        when("b", True, choose(1, 2)),
+        Net(),
+        Net(width=24),
+        Recipe(),
+        Recipe(lr=1),
+        Recipe(lr=1.0),
+        Recipe(patience=1),
+        None,
+        "None",
+        (1, 2),
+        (2, 1),
+        {"a": 1},
+        {"a": 1, "b": 1},
+        frozenset("ab"),
+        frozenset("abc"),
+        Fidelity(8, 8, 8, 1),
+        Fidelity(8, 8, 8, 1, fixed={"task.width": 8}),
+    ]
     assert len({fingerprint(value) for value in values}) == len(values)
 
 
@@ -330,9 +384,14 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
         "print(fingerprint(T(frozenset(['red', 'green', 'blue', 'rgb']), {'b': 1, 'a': log(1e-4, 1)})))"
     )
     prints = {
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
-                       capture_output=True, text=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
         for seed in ("1", "2", "3")
-    }  # fmt: skip
+    }
     assert len(prints) == 1
     assert len(prints.pop().strip()) == 12

@@ -12,11 +12,15 @@ from scipy import stats
 from hpo.statistics import CONFIDENCE, Interval, crossed_interval
 
 
-def planted(rng: np.random.Generator, seeds: int, units: int, seed_std: float, unit_std: float,
-            rest_std: float) -> np.ndarray:  # fmt: skip
+def planted(
+    rng: np.random.Generator, seeds: int, units: int, seed_std: float, unit_std: float, rest_std: float
+) -> np.ndarray:
     """Scores whose true mean is 0: an effect of each seed, one of each unit, and the rest."""
-    return (seed_std * rng.standard_normal((seeds, 1)) + unit_std * rng.standard_normal((1, units))
-            + rest_std * rng.standard_normal((seeds, units)))  # fmt: skip
+    return (
+        seed_std * rng.standard_normal((seeds, 1))
+        + unit_std * rng.standard_normal((1, units))
+        + rest_std * rng.standard_normal((seeds, units))
+    )
 
 
 def assert_same(found: Interval, expected: object) -> None:
@@ -62,10 +66,14 @@ def by_hand(values_SU: np.ndarray) -> float:
     mean = values_SU.mean()
     seed = units * sum((row.mean() - mean) ** 2 for row in values_SU) / (seeds - 1)
     unit = seeds * sum((column.mean() - mean) ** 2 for column in values_SU.T) / (units - 1)
-    rest = sum((values_SU[s, u] - values_SU[s].mean() - values_SU[:, u].mean() + mean) ** 2
-               for s in range(seeds) for u in range(units)) / ((seeds - 1) * (units - 1))  # fmt: skip
+    rest = sum(
+        (values_SU[s, u] - values_SU[s].mean() - values_SU[:, u].mean() + mean) ** 2
+        for s in range(seeds)
+        for u in range(units)
+    ) / ((seeds - 1) * (units - 1))
     freedom = (seed + unit - rest) ** 2 / (
-        seed**2 / (seeds - 1) + unit**2 / (units - 1) + rest**2 / ((seeds - 1) * (units - 1)))  # fmt: skip
+        seed**2 / (seeds - 1) + unit**2 / (units - 1) + rest**2 / ((seeds - 1) * (units - 1))
+    )
     return stats.t.ppf(0.975, freedom) * np.sqrt((seed + unit - rest) / (seeds * units))
 
 

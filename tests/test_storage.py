@@ -98,8 +98,10 @@ def hold(path: Path) -> int:
 def test_who_holds_a_study_is_named_and_the_kernel_frees_it_when_he_dies(tmp_path: Path) -> None:
     pid = hold(tmp_path)
     try:
-        with pytest.raises(Refused, match=rf"{tmp_path} is in use by process {pid}\b.*; wait until"), \
-                RunFolder(tmp_path).locked():  # fmt: skip
+        with (
+            pytest.raises(Refused, match=rf"{tmp_path} is in use by process {pid}\b.*; wait until"),
+            RunFolder(tmp_path).locked(),
+        ):
             pass
         with pytest.raises(Refused, match=f"process {pid}"), RunFolder(tmp_path).locked():
             pass  # being refused does not take it over

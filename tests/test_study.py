@@ -29,12 +29,29 @@ class Sideways(Toy):
 
 # -- key, given, and the words that say what is allowed ------------------------------------------------------------
 BAD = [
-    *(({"name": name}, "name: must be 1 to 64 letters, digits, '.', '_' or '-'", shown) for name, shown in (
-        ("a/b", "'a/b'"), ("a\n", r"'a\n'"), ("..", "'..'"), ("../../etc", "'../../etc'"), ("", "''"), (".", "'.'"),
-        ("-rf", "'-rf'"), ("/etc/x", "'/etc/x'"), ("a b", "'a b'"), ("a\0b", r"'a\x00b'"), ("ü", "'ü'"),
-        ("x" * 65, "'xxx"),
-        ("\ud800", "'\\ud800'"), ("<script>", "'<script>'"), ("%s", "'%s'"), (LONG, "'xxx"), (None, "None"), (7, "7"),
-    )),
+    *(
+        ({"name": name}, "name: must be 1 to 64 letters, digits, '.', '_' or '-'", shown)
+        for name, shown in (
+            ("a/b", "'a/b'"),
+            ("a\n", r"'a\n'"),
+            ("..", "'..'"),
+            ("../../etc", "'../../etc'"),
+            ("", "''"),
+            (".", "'.'"),
+            ("-rf", "'-rf'"),
+            ("/etc/x", "'/etc/x'"),
+            ("a b", "'a b'"),
+            ("a\0b", r"'a\x00b'"),
+            ("ü", "'ü'"),
+            ("x" * 65, "'xxx"),
+            ("\ud800", "'\\ud800'"),
+            ("<script>", "'<script>'"),
+            ("%s", "'%s'"),
+            (LONG, "'xxx"),
+            (None, "None"),
+            (7, "7"),
+        )
+    ),
     ({"task": "ris"}, "task: must be a Task value", "'ris'"),
     ({"task": Toy}, "task: must be a Task value", "Toy"),
     ({"task": Sideways()}, "task.direction: must be 'minimize' or 'maximize'", "'minimise'"),
@@ -42,16 +59,21 @@ BAD = [
     ({"cheap": {"size": 8}}, "cheap: must be a Fidelity value", "{'size': 8}"),
     ({"full": None}, "full: must be a Fidelity value", "None"),
     ({"pruning": 5}, "pruning: must be a Median or None", "5"),
-    *(({key: given}, f"{key}: must be a whole number of at least {least}", repr(given))
-      for key, least in (("trials", 1), ("keep", 1), ("seeds", 1), ("startup_trials", 0), ("seed", 0))
-      for given in (least - 1, 2.5, "3", True, None, math.nan)),
+    *(
+        ({key: given}, f"{key}: must be a whole number of at least {least}", repr(given))
+        for key, least in (("trials", 1), ("keep", 1), ("seeds", 1), ("startup_trials", 0), ("seed", 0))
+        for given in (least - 1, 2.5, "3", True, None, math.nan)
+    ),
     ({"cheap": replace(CHEAP, train=512)}, "cheap.train: must be at most full.train = 256", "512"),
     ({"cheap": replace(CHEAP, val=512)}, "cheap.val: must be at most full.val = 128", "512"),
     ({"cheap": replace(CHEAP, epochs=11)}, "cheap.epochs: must be at most full.epochs = 10", "11"),
     ({"cheap": replace(CHEAP, size=7)}, "cheap.size: must be at most full.size = 6", "7"),
     ({"smoke": replace(SMOKE, epochs=6)}, "smoke.epochs: must be at most cheap.epochs = 5", "6"),
-    ({"smoke": replace(SMOKE, fixed={"task.shfit": 0.0})}, "smoke.fixed: unknown hyperparameter 'task.shfit'; did you "
-     "mean 'task.shift'?", ""),
+    (
+        {"smoke": replace(SMOKE, fixed={"task.shfit": 0.0})},
+        "smoke.fixed: unknown hyperparameter 'task.shfit'; did you mean 'task.shift'?",
+        "",
+    ),
     ({"full": replace(FULL, fixed={"recipe.lr": -1.0})}, "full.fixed: recipe.lr must be a finite number above", "-1.0"),
     ({"cheap": replace(CHEAP, fixed={"task.shift": 0.5})}, "cheap.fixed: pins ['task.shift'], which the space se", ""),
     ({"pruning": Median(warmup_epochs=5)}, "pruning.warmup_epochs: must be below cheap.epochs = 5", "5"),
@@ -61,7 +83,7 @@ BAD = [
     ({"space": {"task.shfit": uniform(-1, 1)}}, "unknown hyperparameter 'task.shfit'; did you mean 'task.shift'?", ""),
     ({"space": {"recipe.lr": log(0.2, 1)}}, "space['recipe.lr']: the default 0.1 must lie in the space; allowed:", ""),
     ({"space": {"recipe.ema": choose(0.0, 1.5)}}, "space['recipe.ema']: 1.5 lies in the space and is refused: rec", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "message", "given"), BAD, ids=[message[:60] for _, message, _ in BAD])
@@ -152,11 +174,15 @@ def test_the_pruner_is_optunas_median_with_the_studys_own_patience() -> None:
 
 def test_the_smoke_study_is_a_sound_study_of_the_smoke_fidelity() -> None:
     spec = StudySpec(
-        name="x" * 64, task=Toy(), recipe=Recipe(batch_size=16),
+        name="x" * 64,
+        task=Toy(),
+        recipe=Recipe(batch_size=16),
         space={"task.dropout": choose(0.0, 0.5), "task.shift": when("task.dropout", 0.5, uniform(-1, 1))},
-        smoke=replace(SMOKE, epochs=1, fixed={"task.dropout": 0.5, "task.pull": 0.25}), cheap=CHEAP, full=FULL,
+        smoke=replace(SMOKE, epochs=1, fixed={"task.dropout": 0.5, "task.pull": 0.25}),
+        cheap=CHEAP,
+        full=FULL,
         pruning=Median(warmup_epochs=4),
-    )  # fmt: skip
+    )
     smoke = spec.as_smoke()
     assert smoke.cheap == smoke.full == smoke.smoke == Fidelity(INPUTS, 32, 32, 1)
     assert smoke.task == Toy(pull=0.25), "what the tier pins, unless the space searches it"
@@ -188,7 +214,7 @@ class OtherData(Toy):
         ("pruning", toy_study(pruning=Median(warmup_epochs=2, min_trials=2, startup_trials=3))),
         ("seed", toy_study(seed=1)),
     ],
-)  # fmt: skip
+)
 def test_each_part_of_the_identity_changes_with_its_cause_alone(part: str, changed: StudySpec) -> None:
     before, after = identity(study), identity(changed)
     differing = {key for key in before if before[key] != after[key]}
@@ -208,13 +234,13 @@ def test_the_data_hash_sees_one_changed_example() -> None:
 SOURCES = {
     "__init__.py": "from ours.task import Ours\n",
     "task.py": "from dataclasses import dataclass\nfrom tests.toy import Toy\nfrom . import near\n"
-               "from .far.away import f\n@dataclass(frozen=True)\nclass Ours(Toy):\n    pass\n",
+    "from .far.away import f\n@dataclass(frozen=True)\nclass Ours(Toy):\n    pass\n",
     "near.py": "import json\n",
     "far/__init__.py": "",
     "far/away.py": "def f():\n    from ours import late\n    return late\n",
     "late.py": "X = 1\n",
     "unused.py": "X = 1\n",
-}  # fmt: skip
+}
 
 
 def test_the_code_hash_follows_the_tasks_imports_and_nothing_else(tmp_path: Path, monkeypatch) -> None:

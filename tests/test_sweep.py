@@ -51,8 +51,11 @@ def states(found: list[dict]) -> list[str]:
 
 def sha_of(folder: Path) -> dict[str, str]:
     """Every file's content, but for the lock, which names its last holder."""
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"}  # fmt: skip
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
 
 
 # -- one worker, nothing goes wrong --------------------------------------------------------------------------------
@@ -89,8 +92,10 @@ def test_a_value_is_the_best_of_a_run_that_anybody_can_repeat(found) -> None:
     """Against `fit` alone, with the trial's parameters and its seed."""
     for row in found:
         task, recipe = STUDY.configure(row["params"], STUDY.cheap)
-        best = [progress.best for progress in
-                fit(task, recipe, STUDY.cheap, seed=STUDY.training_seed(row["number"]), device="cpu")]  # fmt: skip
+        best = [
+            progress.best
+            for progress in fit(task, recipe, STUDY.cheap, seed=STUDY.training_seed(row["number"]), device="cpu")
+        ]
         reported = list(row["intermediate"].values())
         assert reported == best[: len(reported)]
         assert row["values"] == [reported[-1]]
@@ -137,14 +142,21 @@ def test_a_sweep_that_was_stopped_by_its_time_limit_or_its_budget_goes_on_as_if_
 
 def test_a_trial_that_stops_early_carries_its_best_forward_to_the_last_epoch(tmp_path: Path) -> None:
     """So that others are compared with it at every epoch, and not only with those that ran long."""
-    study = toy_study(trials=6, recipe=Recipe(lr=0.3, batch_size=16, patience=1), cheap=replace(CHEAP, epochs=8),
-                      space={"recipe.lr": uniform(0.2, 0.9)}, pruning=None)  # fmt: skip
+    study = toy_study(
+        trials=6,
+        recipe=Recipe(lr=0.3, batch_size=16, patience=1),
+        cheap=replace(CHEAP, epochs=8),
+        space={"recipe.lr": uniform(0.2, 0.9)},
+        pruning=None,
+    )
     run(study, tmp_path)
     trained = []
     for row in rows(tmp_path, "toy"):
         task, recipe = study.configure(row["params"], study.cheap)
-        best = [progress.best for progress in
-                fit(task, recipe, study.cheap, seed=study.training_seed(row["number"]), device="cpu")]  # fmt: skip
+        best = [
+            progress.best
+            for progress in fit(task, recipe, study.cheap, seed=study.training_seed(row["number"]), device="cpu")
+        ]
         assert list(row["intermediate"]) == list(range(8))
         assert list(row["intermediate"].values()) == best + best[-1:] * (8 - len(best))
         assert row["attributes"]["epochs"] == len(best)
@@ -157,8 +169,11 @@ SMALL = replace(CHEAP, epochs=1, train=16, val=16)
 
 def test_no_file_handles_pile_up_from_trial_to_trial(tmp_path: Path) -> None:
     seen = []
-    run(toy_study(trials=20, pruning=None, smoke=SMALL, cheap=SMALL), tmp_path,
-        watch=lambda standing: seen.append(len(os.listdir("/proc/self/fd"))))  # fmt: skip
+    run(
+        toy_study(trials=20, pruning=None, smoke=SMALL, cheap=SMALL),
+        tmp_path,
+        watch=lambda standing: seen.append(len(os.listdir("/proc/self/fd"))),
+    )
     assert max(seen) - min(seen[2:]) <= 4
 
 
@@ -207,11 +222,14 @@ def test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows(sweeper,
     assert rows(tmp_path) == unbroken
 
 
-@pytest.mark.parametrize("place", [
-    pytest.param({"at": "epoch-", "past": True, "die_at": 1}, id="between each checkpoint and its report"),
-    pytest.param({"at": "result.json", "die_at": 2}, id="between each last report and its result"),
-    pytest.param({"at": "result.json", "past": True, "die_at": 1}, id="between each result and its telling"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param({"at": "epoch-", "past": True, "die_at": 1}, id="between each checkpoint and its report"),
+        pytest.param({"at": "result.json", "die_at": 2}, id="between each last report and its result"),
+        pytest.param({"at": "result.json", "past": True, "die_at": 1}, id="between each result and its telling"),
+    ],
+)
 def test_a_sweep_killed_at_the_same_place_in_every_trial_gives_the_unbroken_rows(
     sweeper, unbroken, tmp_path: Path, place: dict
 ) -> None:
@@ -279,8 +297,13 @@ class Faulty(Toy):
 def faulty(faults: dict[str, int], trials: int) -> StudySpec:
     """A study in which each fault is drawn so often; its other trials are sound. The seed is found by looking ahead:
     with all trials drawn at random, what is drawn does not depend on what came of the others."""
-    study = toy_study(trials=trials, startup_trials=trials + 1, pruning=None, task=Faulty(),
-                      space={"task.fault": choose("none", *faults), "task.ticket": uniform(0, 1)})  # fmt: skip
+    study = toy_study(
+        trials=trials,
+        startup_trials=trials + 1,
+        pruning=None,
+        task=Faulty(),
+        space={"task.fault": choose("none", *faults), "task.ticket": uniform(0, 1)},
+    )
     for seed in range(10_000):
         drawn = planned(replace(study, seed=seed))
         if all(drawn.count(fault) == count for fault, count in faults.items()):
@@ -346,8 +369,12 @@ def test_tpe_keeps_away_from_what_did_not_fit_in_memory(tmp_path: Path) -> None:
         size = job.params["task.size"]
         sizes.append(size)
         optuna.trial.Trial(source.optuna, job.trial_id).report(1 / size, 0)
-        source.tell(job, Outcome("complete", value=1 / size, epochs=1) if size <= 32 else
-                    Outcome("pruned", reason="out of memory", memory=True))  # fmt: skip
+        source.tell(
+            job,
+            Outcome("complete", value=1 / size, epochs=1)
+            if size <= 32
+            else Outcome("pruned", reason="out of memory", memory=True),
+        )
     assert len(sizes) == 60
     assert sum(size > 32 for size in sizes[20:]) <= 20
     assert max(size for size in sizes if size <= 32) >= 30, "and yet it finds the best that fits"
@@ -426,7 +453,9 @@ def test_two_workers_finish_what_a_killed_coordinator_left(sweeper, tmp_path: Pa
     assert [row["params"] for row in after][: len(before) - 1] == [row["params"] for row in before][:-1]
     for row in after:
         task, recipe = study.configure(row["params"], study.cheap)
-        best = [progress.best for progress in
-                fit(task, recipe, study.cheap, seed=study.training_seed(row["number"]), device="cpu")]  # fmt: skip
+        best = [
+            progress.best
+            for progress in fit(task, recipe, study.cheap, seed=study.training_seed(row["number"]), device="cpu")
+        ]
         reported = list(row["intermediate"].values())
         assert reported == (best + best[-1:] * study.cheap.epochs)[: len(reported)]

@@ -88,9 +88,11 @@ def test_the_same_seed_gives_the_same_run_to_the_bit_and_another_one_another(one
 
 def rows(study: StudySpec, split: Split, batch_size: int, seed: str) -> list[str]:
     task, _ = study.configure({}, study.smoke)
-    return [example_hash(field[row] for field in batch)
-            for batch in task.batches(split, study.smoke, batch_size, generator(seed))
-            for row in range(len(batch[0]))]  # fmt: skip
+    return [
+        example_hash(field[row] for field in batch)
+        for batch in task.batches(split, study.smoke, batch_size, generator(seed))
+        for row in range(len(batch[0]))
+    ]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -101,8 +103,12 @@ def test_validation_and_test_depend_on_neither_batch_size_nor_rng(one_study: Stu
 
 
 def test_the_batches_are_sound_and_the_splits_disjoint(one_study: StudySpec) -> None:
-    said(one_study, *checks.check_batches(one_study.as_smoke()), *checks.check_repeatable(one_study),
-         *checks.check_disjoint(one_study.as_smoke()))  # fmt: skip
+    said(
+        one_study,
+        *checks.check_batches(one_study.as_smoke()),
+        *checks.check_repeatable(one_study),
+        *checks.check_disjoint(one_study.as_smoke()),
+    )
 
 
 def test_the_goal_is_a_mean_over_examples(one_study: StudySpec) -> None:

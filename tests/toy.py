@@ -49,8 +49,14 @@ class Toy(Task[Batch]):
     size_unit = "inputs"
     inputs = ("x_BI",)
     labels = ("y_BO",)
-    overfit = Overfit(go=0.05, caution=0.3, measure="mse", samples=64, epochs=20,
-                      pinned={"recipe.lr": 0.1, "recipe.batch_size": 16, "task.shift": 0.0})  # fmt: skip
+    overfit = Overfit(
+        go=0.05,
+        caution=0.3,
+        measure="mse",
+        samples=64,
+        epochs=20,
+        pinned={"recipe.lr": 0.1, "recipe.batch_size": 16, "task.shift": 0.0},
+    )
 
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
         count = fidelity.examples(split)
@@ -86,9 +92,15 @@ study = StudySpec(
     task=Toy(),
     recipe=Recipe(lr=0.1, batch_size=16),
     space={"recipe.lr": log(1e-3, 0.3), "task.shift": uniform(-1, 1)},
-    smoke=SMOKE, cheap=CHEAP, full=FULL,
-    trials=12, startup_trials=4, pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=3), keep=2, seeds=3,
-)  # fmt: skip
+    smoke=SMOKE,
+    cheap=CHEAP,
+    full=FULL,
+    trials=12,
+    startup_trials=4,
+    pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=3),
+    keep=2,
+    seeds=3,
+)
 
 
 def toy_study(**changes) -> StudySpec:

@@ -31,10 +31,15 @@ HERE, RUNS = Path("experiments"), Path("runs")
 
 @app.command()
 def new(
-    id: Id, title: str = "", study: Study = "", parent: str = "", priority: str = "",
+    id: Id,
+    title: str = "",
+    study: Study = "",
+    parent: str = "",
+    priority: str = "",
     cost: Annotated[str, typer.Option(help="Expected, in words: 20 min on two cores.")] = "",
-    ledger: Folder = HERE, debug: Debug = False,
-) -> None:  # fmt: skip
+    ledger: Folder = HERE,
+    debug: Debug = False,
+) -> None:
     """Plan an experiment, or begin the record of a run made by hand; with --study, give its record this id."""
     with reported(debug):
         from hpo.ledger.record import field_of, name_of
@@ -57,8 +62,9 @@ def note(
     id: Id,
     heading: Annotated[str, typer.Argument(help="hypothesis, approach, results, problem, root, lesson, next, open.")],
     text: Annotated[str, typer.Argument(help="Markdown; - reads it from standard input.")],
-    ledger: Folder = HERE, debug: Debug = False,
-) -> None:  # fmt: skip
+    ledger: Folder = HERE,
+    debug: Debug = False,
+) -> None:
     """Add a paragraph under a heading of the record. Nothing that was written is lost."""
     with reported(debug):
         from hpo.ledger.record import heading_of
@@ -70,9 +76,13 @@ def note(
 
 @app.command("set", context_settings=LIST)
 def set_field(
-    id: Id, key: Annotated[str, typer.Argument(help="status, title, priority, cost, parent, study, confidence, ...")],
-    value: str, why: Why = "", ledger: Folder = HERE, debug: Debug = False,
-) -> None:  # fmt: skip
+    id: Id,
+    key: Annotated[str, typer.Argument(help="status, title, priority, cost, parent, study, confidence, ...")],
+    value: str,
+    why: Why = "",
+    ledger: Folder = HERE,
+    debug: Debug = False,
+) -> None:
     """Set a field. `status success` needs a promotion, `status failed` a problem or a lesson; `status wip` reopens."""
     with reported(debug):
         from hpo.ledger.folder import now, person
@@ -92,8 +102,10 @@ def set_field(
 def list_records(
     status: Annotated[str, typer.Option(help="Only those of this status.")] = "",
     find: Annotated[str, typer.Option(metavar="TEXT", help="Only those that say this, in any case.")] = "",
-    ledger: Folder = HERE, as_json: Json = False, debug: Debug = False,
-) -> None:  # fmt: skip
+    ledger: Folder = HERE,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """The experiments, with what came of them."""
     with reported(debug):
         from hpo.ledger.reading import result
@@ -102,14 +114,28 @@ def list_records(
 
         if status and status not in STATUSES:
             raise Refused(f"--status: must be one of {', '.join(STATUSES)}; got {status!r}")
-        found = [one for one in _ledger(ledger).records() if status in ("", one.status)
-                 and find.lower() in f"{one.id}\n{one.title}\n{one.prose}".lower()]  # fmt: skip
+        found = [
+            one
+            for one in _ledger(ledger).records()
+            if status in ("", one.status) and find.lower() in f"{one.id}\n{one.title}\n{one.prose}".lower()
+        ]
         if as_json:
             print(json.dumps([{"id": one.id, **one.person, **one.kept} for one in found], indent=1, default=str))
             return
-        table("", ("experiment", "status", "state", "result", "title"), [
-            (one.id, one.status, plain(str(one.part("study").get("state", ""))), plain(result(one).shown),
-             plain(one.title)) for one in found])  # fmt: skip
+        table(
+            "",
+            ("experiment", "status", "state", "result", "title"),
+            [
+                (
+                    one.id,
+                    one.status,
+                    plain(str(one.part("study").get("state", ""))),
+                    plain(result(one).shown),
+                    plain(one.title),
+                )
+                for one in found
+            ],
+        )
 
 
 @app.command()
@@ -128,8 +154,10 @@ def show(id: Id, ledger: Folder = HERE, debug: Debug = False) -> None:
 @app.command()
 def sync(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name; all of them if left out.")] = None,
-    runs: Runs = RUNS, ledger: Folder = HERE, debug: Debug = False,
-) -> None:  # fmt: skip
+    runs: Runs = RUNS,
+    ledger: Folder = HERE,
+    debug: Debug = False,
+) -> None:
     """Bring the records up to date with the studies' folders; a study without a record gets one."""
     with reported(debug):
         from hpo.ledger.harvest import sync as from_runs
@@ -141,8 +169,10 @@ def sync(
 @app.command()
 def page(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a page would change.")] = False,
-    runs: Runs = RUNS, ledger: Folder = HERE, debug: Debug = False,
-) -> None:  # fmt: skip
+    runs: Runs = RUNS,
+    ledger: Folder = HERE,
+    debug: Debug = False,
+) -> None:
     """Write EXPERIMENTS.md and EXPERIMENTS.html beside the folder of records."""
     with reported(debug):
         from hpo.checkpoint import write_whole

@@ -50,8 +50,9 @@ class Ledger:
         id = name_of(text).id
         if not self.file(id).exists():
             near = difflib.get_close_matches(id, self.ids(), 1)
-            raise Refused(f"there is no experiment {id} in {self.path}" + (f"; did you mean {near[0]}?" if near else "")
-                          )  # fmt: skip
+            raise Refused(
+                f"there is no experiment {id} in {self.path}" + (f"; did you mean {near[0]}?" if near else "")
+            )
         return self.read(id)
 
     def read(self, id: str) -> Record:
@@ -79,8 +80,9 @@ class Ledger:
         try:
             content = render(record)
         except UnicodeEncodeError as error:
-            raise Refused(f"what is written into {record.id} must be UTF-8; it holds {error.object[error.start]!r}"
-                          ) from error  # fmt: skip
+            raise Refused(
+                f"what is written into {record.id} must be UTF-8; it holds {error.object[error.start]!r}"
+            ) from error
         parse(record.id, content)
         path = self.file(record.id)
         if not path.exists() or path.read_bytes() != content:

@@ -51,8 +51,11 @@ def sync(ledger: Ledger, runs: Path, study: str | None = None) -> list[Synced]:
     began = {name: (block or {}).get("study", {}).get("began", "") for name, block in found.items()}
     ledger.make()
     with ledger.locked():
-        return [one for name in sorted(names, key=lambda name: (began[name], name))
-                if (one := _enter(ledger, name, found[name]))]  # fmt: skip
+        return [
+            one
+            for name in sorted(names, key=lambda name: (began[name], name))
+            if (one := _enter(ledger, name, found[name]))
+        ]
 
 
 @contextmanager
@@ -80,13 +83,17 @@ def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | 
     if block is None:
         return Synced(name, record.id if record else "–", "not read: hpo status says why; its record stays as it was")
     if record is None:
-        record = ledger.create(ledger.next_id(name), {"title": "", "study": name}, who=HARNESS,
-                               at=block["study"].get("began", ""))  # fmt: skip
+        record = ledger.create(
+            ledger.next_id(name), {"title": "", "study": name}, who=HARNESS, at=block["study"].get("began", "")
+        )
     kept = {key: record.kept[key] for key in ("status", "history")} | block
     if record.status in CONCLUDED:
         changed = record.kept != kept
-        return Synced(name, record.id, record.status + (", and its study has changed since: set it to wip to take "
-                                                        "that up" if changed else ""))  # fmt: skip
+        return Synced(
+            name,
+            record.id,
+            record.status + (", and its study has changed since: set it to wip to take that up" if changed else ""),
+        )
     before, record = record.status, _advanced(replace(record, kept=kept))
     ledger.write(record)
     return Synced(name, record.id, record.status if record.status == before else f"{before} -> {record.status}")
@@ -96,8 +103,10 @@ def _advanced(record: Record) -> Record:
     """Work begins with the first trial, and ends when nothing that was asked for is left to do: at the times that the
     trials have, so that it does not matter when the ledger was told."""
     study = record.kept["study"]
-    for before, to, when, there in (("planned", "wip", "began", study["state"] != "none"),
-                                    ("wip", "analysis", "ended", study["state"] == "complete")):  # fmt: skip
+    for before, to, when, there in (
+        ("planned", "wip", "began", study["state"] != "none"),
+        ("wip", "analysis", "ended", study["state"] == "complete"),
+    ):
         if record.status == before and there:
             at = max(study.get(when, ""), *(str(one["at"]) for one in record.history))
             record = moved(record, to, at=at, who=HARNESS)
@@ -132,16 +141,26 @@ def harvest(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _study(
-    folder: RunFolder, status: Status, identity: dict[str, str], trials: Sequence[FrozenTrial],
+    folder: RunFolder,
+    status: Status,
+    identity: dict[str, str],
+    trials: Sequence[FrozenTrial],
     commands: Sequence[Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     starts = [one.datetime_start for one in trials if one.datetime_start]
     ends = [one.datetime_complete for one in trials if one.datetime_complete]
     forced = folder.preflight.exists() and json.loads(folder.preflight.read_text()).get("forced")
-    return {"name": status.study, "state": _state(folder, status), "goal": identity.get("goal"),
-            "direction": identity.get("direction"), "preflight": status.preflight, "forced": forced or None,
-            "began": _utc(min(starts, default=None)), "ended": _utc(max(ends, default=None)),
-            "commands": list(dict.fromkeys(_portable(one["command"]) for one in commands))}  # fmt: skip
+    return {
+        "name": status.study,
+        "state": _state(folder, status),
+        "goal": identity.get("goal"),
+        "direction": identity.get("direction"),
+        "preflight": status.preflight,
+        "forced": forced or None,
+        "began": _utc(min(starts, default=None)),
+        "ended": _utc(max(ends, default=None)),
+        "commands": list(dict.fromkeys(_portable(one["command"]) for one in commands)),
+    }
 
 
 def _state(folder: RunFolder, status: Status) -> str:
@@ -156,34 +175,55 @@ def _state(folder: RunFolder, status: Status) -> str:
 def _sweep(status: Status, trials: Sequence[FrozenTrial], identity: dict[str, str]) -> dict[str, Any]:
     if status.trials is None:
         return {}
-    reasons = dict.fromkeys(str(one.user_attrs.get("reason", "")).partition("\n")[0] for one in trials
-                            if one.state is TrialState.FAIL)  # fmt: skip
+    reasons = dict.fromkeys(
+        str(one.user_attrs.get("reason", "")).partition("\n")[0] for one in trials if one.state is TrialState.FAIL
+    )
     best = next((one for one in trials if one.number == status.best_trial), None)
     default = next((one for one in trials if one.number == 0 and one.state is TrialState.COMPLETE), None)
-    return {"trials": status.trials, "complete": status.complete, "pruned": status.pruned, "failed": status.failed,
-            "best": NOT_MEASURED if best is None else digits(status.best), "best_trial": status.best_trial,
-            "default": digits(default.value) if default else NOT_MEASURED, "seconds": _seconds(trials),
-            "eval": evaluation(identity), "failures": [one for one in reasons if one][:3],
-            "settings": dict(best.params) if best else {}}  # fmt: skip
+    return {
+        "trials": status.trials,
+        "complete": status.complete,
+        "pruned": status.pruned,
+        "failed": status.failed,
+        "best": NOT_MEASURED if best is None else digits(status.best),
+        "best_trial": status.best_trial,
+        "default": digits(default.value) if default else NOT_MEASURED,
+        "seconds": _seconds(trials),
+        "eval": evaluation(identity),
+        "failures": [one for one in reasons if one][:3],
+        "settings": dict(best.params) if best else {},
+    }
 
 
-def _promotion(status: Status, runs: Sequence[FrozenTrial], verdict: Verdict | None, identity: dict[str, str]
-               ) -> dict[str, Any]:  # fmt: skip
+def _promotion(
+    status: Status, runs: Sequence[FrozenTrial], verdict: Verdict | None, identity: dict[str, str]
+) -> dict[str, Any]:
     if verdict is None:
         return {} if status.promotion == "not run" else {"progress": status.promotion}
     winner, best = verdict.results[0], gather.best_rival(verdict)
     lead = NOT_APPLICABLE if winner.candidate.name == DEFAULT else _three(winner.ahead_of_default)
-    against = {"best_baseline": best.name, "lead_over_baseline": _three(winner.ahead_of_baselines.get(best.name))} \
-        if best else {"lead_over_baseline": NOT_APPLICABLE}  # fmt: skip
+    against = (
+        {"best_baseline": best.name, "lead_over_baseline": _three(winner.ahead_of_baselines.get(best.name))}
+        if best
+        else {"lead_over_baseline": NOT_APPLICABLE}
+    )
     return {
-        "winner": winner.candidate.name, "sentence": verdict.sentence, "seeds": len(winner.runs),
-        "validation": digits(winner.full), "test": _three(winner.test), "lead_over_default": lead, **against,
-        "seconds": _seconds(runs), "eval": evaluation(identity), "data": identity.get("data"),
+        "winner": winner.candidate.name,
+        "sentence": verdict.sentence,
+        "seeds": len(winner.runs),
+        "validation": digits(winner.full),
+        "test": _three(winner.test),
+        "lead_over_default": lead,
+        **against,
+        "seconds": _seconds(runs),
+        "eval": evaluation(identity),
+        "data": identity.get("data"),
         "fidelity": identity.get("fidelity"),
         "no_go": [check.name for check in verdict.checks if check.status == "no-go"],
-        "settings": dict(winner.candidate.params), "scores": {name: digits(one) for name, one in winner.scores.items()},
+        "settings": dict(winner.candidate.params),
+        "scores": {name: digits(one) for name, one in winner.scores.items()},
         "others": {one.candidate.name: _three(one.test) for one in verdict.results[1:]},
-    }  # fmt: skip
+    }
 
 
 def evaluation(identity: dict[str, str]) -> str | None:
@@ -211,8 +251,12 @@ def _winner(folder: RunFolder) -> dict[str, Any]:
 
 def _files(folder: RunFolder) -> dict[str, Any]:
     """What there is to read, within the study's folder."""
-    named = {"report": folder.report, "verdict": folder.path / "verdict.json", "commands": folder.commands,
-             "events": folder.events}  # fmt: skip
+    named = {
+        "report": folder.report,
+        "verdict": folder.path / "verdict.json",
+        "commands": folder.commands,
+        "events": folder.events,
+    }
     return {name: path.name for name, path in named.items() if path.exists()}
 
 

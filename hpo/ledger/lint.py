@@ -33,8 +33,11 @@ def promises(records: Sequence[Record]) -> list[Finding]:
     found = [Finding(record.id, said) for record in records for said in _of_one(record, known, today)]
     for key in ("study", "alias"):
         counts = Counter(record.named(key) for record in records)
-        found += [Finding(record.id, f"its {key} {record.named(key)!r} is another record's too") for record in records
-                  if record.named(key) and counts[record.named(key)] > 1]  # fmt: skip
+        found += [
+            Finding(record.id, f"its {key} {record.named(key)!r} is another record's too")
+            for record in records
+            if record.named(key) and counts[record.named(key)] > 1
+        ]
     return found
 
 
@@ -62,8 +65,11 @@ def _of_one(record: Record, known: dict[str, Record], today: str) -> Iterator[st
     names = Counter(headings(record.prose))
     yield from (f"the heading {one!r} stands twice; the second is not read" for one in names if names[one] > 1)
     yield from (f"no heading {one!r} (is a ``` left open?)" for one in HEADINGS if one not in names)
-    yield from (f"the heading {one!r} is none of the ledger's{nearest(one, list(HEADINGS))}" for one in names
-                if one not in HEADINGS)  # fmt: skip
+    yield from (
+        f"the heading {one!r} is none of the ledger's{nearest(one, list(HEADINGS))}"
+        for one in names
+        if one not in HEADINGS
+    )
 
 
 def _fields(record: Record) -> Iterator[str]:
@@ -117,11 +123,17 @@ def _days(before: str, after: str) -> int:
 def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Finding]:
     """What the records say of files that are here, and is not so. Studies that are not on this machine are passed
     over."""
-    found = [Finding(path.name, "is not named as an experiment, and is not read")
-             for path in sorted(folder.glob("*.md")) if not _is_id(path.stem)]  # fmt: skip
+    found = [
+        Finding(path.name, "is not named as an experiment, and is not read")
+        for path in sorted(folder.glob("*.md"))
+        if not _is_id(path.stem)
+    ]
     for record in records:
-        found += [Finding(record.id, f"links to {link}, which is not there") for link in _links(record.prose)
-                  if not (folder / link).exists()]  # fmt: skip
+        found += [
+            Finding(record.id, f"links to {link}, which is not there")
+            for link in _links(record.prose)
+            if not (folder / link).exists()
+        ]
         if record.study and (runs / record.study).is_dir():
             found += [Finding(record.id, said) for said in _study(record, runs)]
     return found

@@ -43,11 +43,17 @@ def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
     for record in newest_first(records):
         yield from _record(record, folder, runs)
     yield "## Open questions\n"
-    yield from ([f"- {literal(text)} ([{one.id}]({folder}/{one.id}.md))" for text, one in questions(records)] or
-                ["None."])  # fmt: skip
+    yield from (
+        [f"- {literal(text)} ([{one.id}]({folder}/{one.id}.md))" for text, one in questions(records)] or ["None."]
+    )
     yield "\n## Next experiments\n"
-    yield from ([f"{number}. [{one.id}]({folder}/{one.id}.md): {literal(plan(one))}"
-                 for number, one in enumerate(planned(records), 1)] or ["None planned."])  # fmt: skip
+    yield from (
+        [
+            f"{number}. [{one.id}]({folder}/{one.id}.md): {literal(plan(one))}"
+            for number, one in enumerate(planned(records), 1)
+        ]
+        or ["None planned."]
+    )
     if warnings := promises(records):
         yield "\n## What the records do not keep\n"
         yield from (f"- {literal(str(one))}" for one in warnings)

@@ -15,12 +15,29 @@ from hpo.statistics import Interval
 from hpo.wording import better, duration, finite, interval, label, score, setting
 
 MARKS = {"planned": "–", "wip": "○", "analysis": "!", "success": "✓", "failed": "✕"}
-MEANING = {"planned": "not begun", "wip": "under way", "analysis": "ended, and not judged yet",
-           "success": "promoted, and judged so", "failed": "judged so, with its problem or its lesson"}  # fmt: skip
-MISSING = (f"{NOT_RUN}: the stage has not been; {NOT_MEASURED}: it has been, and gave no number; "
-           f"{NOT_APPLICABLE}: there can be none. Intervals are 95 %.")  # fmt: skip
-HEADS = ("Experiment", "Status", "State", "Result", "Lead over default", "Lead over best baseline", "Seeds",
-         "Trials", "Time", "Code")  # fmt: skip
+MEANING = {
+    "planned": "not begun",
+    "wip": "under way",
+    "analysis": "ended, and not judged yet",
+    "success": "promoted, and judged so",
+    "failed": "judged so, with its problem or its lesson",
+}
+MISSING = (
+    f"{NOT_RUN}: the stage has not been; {NOT_MEASURED}: it has been, and gave no number; "
+    f"{NOT_APPLICABLE}: there can be none. Intervals are 95 %."
+)
+HEADS = (
+    "Experiment",
+    "Status",
+    "State",
+    "Result",
+    "Lead over default",
+    "Lead over best baseline",
+    "Seeds",
+    "Trials",
+    "Time",
+    "Code",
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +70,9 @@ def _title(record: Record, key: tuple[str, ...]) -> str:
         return "Without a result"
     identity = record.part(result(record).stage) if key[0] == "0" else record.part("identity")
     where = "on test, at full fidelity" if key[0] == "0" else "on validation, at the cheap fidelity; no verdict"
-    return (f"{label(key[1])}, {better(key[2])}, {where} (data {identity.get('data')}, "
-            f"fidelity {identity.get('fidelity')})")  # fmt: skip
+    return (
+        f"{label(key[1])}, {better(key[2])}, {where} (data {identity.get('data')}, fidelity {identity.get('fidelity')})"
+    )
 
 
 def _rank(record: Record) -> tuple[float, str]:
@@ -106,10 +124,18 @@ def cells(record: Record) -> tuple[str, ...]:
     against = measured(promotion.get("lead_over_baseline", missing), signed=True)
     against += f" ({promotion['best_baseline']})" if "best_baseline" in promotion else ""
     seconds = [finite(part["seconds"]) or 0.0 for part in (sweep, promotion) if "seconds" in part]
-    return (record.id, f"{MARKS[record.status]} {record.status}", str(record.part("study").get("state", missing)),
-            result(record).shown, measured(promotion.get("lead_over_default", missing), signed=True), against,
-            str(promotion.get("seeds", missing)), trials or missing, duration(sum(seconds)) if seconds else missing,
-            str(record.part("identity").get("code", missing))[:7])  # fmt: skip
+    return (
+        record.id,
+        f"{MARKS[record.status]} {record.status}",
+        str(record.part("study").get("state", missing)),
+        result(record).shown,
+        measured(promotion.get("lead_over_default", missing), signed=True),
+        against,
+        str(promotion.get("seeds", missing)),
+        trials or missing,
+        duration(sum(seconds)) if seconds else missing,
+        str(record.part("identity").get("code", missing))[:7],
+    )
 
 
 def facts(record: Record) -> Iterator[tuple[str, str]]:
@@ -185,8 +211,11 @@ def priority_of(record: Record) -> int:
 
 
 def plan(record: Record) -> str:
-    about = [record.title, f"priority {priority_of(record)}" if "priority" in record.person else "",
-             f"expected cost {record.person['cost']}" if "cost" in record.person else ""]  # fmt: skip
+    about = [
+        record.title,
+        f"priority {priority_of(record)}" if "priority" in record.person else "",
+        f"expected cost {record.person['cost']}" if "cost" in record.person else "",
+    ]
     return "; ".join(one for one in about if one) or "no title yet"
 
 

@@ -17,14 +17,24 @@ from hpo.storage import Refused
 STATUSES = ("planned", "wip", "analysis", "success", "failed")
 CONCLUDED = ("success", "failed")
 HEADINGS = ("Hypothesis", "Approach", "Results", "Problem", "Root cause", "Lesson", "Next steps", "Open questions")
-FIELDS: dict[str, type] = {"title": str, "study": str, "parent": str, "priority": int, "cost": str, "confidence": str,
-                           "superseded_by": str, "alias": str}  # fmt: skip
+FIELDS: dict[str, type] = {
+    "title": str,
+    "study": str,
+    "parent": str,
+    "priority": int,
+    "cost": str,
+    "confidence": str,
+    "superseded_by": str,
+    "alias": str,
+}
 CONFIDENCE = ("hypothesis", "tested", "confirmed")  # in the root cause
 NOT_RUN, NOT_MEASURED, NOT_APPLICABLE = "not run", "not measured", "n/a"
 
 # -- names -----------------------------------------------------------------------------------------------------------
-_NAME = re.compile(r"v(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})_([a-z0-9]+(?:[-_][a-z0-9]+)*?)"
-                   rf"(?:_({'|'.join(STATUSES)}))?")  # fmt: skip
+_NAME = re.compile(
+    r"v(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})_([a-z0-9]+(?:[-_][a-z0-9]+)*?)"
+    rf"(?:_({'|'.join(STATUSES)}))?"
+)
 MAX_VARIANT = 80
 
 
@@ -45,13 +55,16 @@ def name_of(text: str) -> Name:
     """An id, or a name. Raises Refused with what is allowed."""
     found = _NAME.fullmatch(text)
     if not found or len(found[3]) > MAX_VARIANT:
-        raise Refused(f"an experiment is named vMAJOR.MINOR_VARIANT, as v1.2_wide-net, with a variant of at most "
-                      f"{MAX_VARIANT} lower-case letters and digits, parted by single - or _; got {text!r}"
-                      )  # fmt: skip
+        raise Refused(
+            f"an experiment is named vMAJOR.MINOR_VARIANT, as v1.2_wide-net, with a variant of at most "
+            f"{MAX_VARIANT} lower-case letters and digits, parted by single - or _; got {text!r}"
+        )
     last = re.split("[-_]", found[3])[-1]
     if last in STATUSES:
-        raise Refused(f"the variant of an experiment must not end in a status, which the ledger puts behind it: "
-                      f"{last!r} in {text!r}")  # fmt: skip
+        raise Refused(
+            f"the variant of an experiment must not end in a status, which the ledger puts behind it: "
+            f"{last!r} in {text!r}"
+        )
     return Name(int(found[1]), int(found[2]), found[3], found[4])
 
 
@@ -66,8 +79,19 @@ def variant_of(study: str) -> str:
 MARK = "# -- kept by hpo from here on: edit what stands above this line, and the text below --"
 _FORM = re.compile(r"\ufeff?\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)(.*)", re.DOTALL | re.MULTILINE)
 MERGE = re.compile(r"(?m)^[<>]{7}( .*)?$")  # as git leaves it where both sides have changed
-_KEPT = {"status": str, "history": list, "study": dict, "identity": dict, "space": dict, "sweep": dict,
-         "promotion": dict, "winner": dict, "baselines": dict, "versions": dict, "files": dict}  # fmt: skip
+_KEPT = {
+    "status": str,
+    "history": list,
+    "study": dict,
+    "identity": dict,
+    "space": dict,
+    "sweep": dict,
+    "promotion": dict,
+    "winner": dict,
+    "baselines": dict,
+    "versions": dict,
+    "files": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -149,8 +173,10 @@ def parse(id: str, content: bytes) -> Record:
         text = content.decode()
         found = _FORM.fullmatch(text)
         if conflict := MERGE.search(found[1] if found else text):
-            raise Refused(f"has an unresolved merge ({conflict[0].strip()}); take either side of what hpo keeps, and "
-                          f"run: hpo ledger sync")  # fmt: skip
+            raise Refused(
+                f"has an unresolved merge ({conflict[0].strip()}); take either side of what hpo keeps, and "
+                f"run: hpo ledger sync"
+            )
         if not found:
             raise Refused("must begin with a line +++, TOML, and another line +++")
         fields, marked, kept = found[1].partition(MARK)
@@ -158,8 +184,11 @@ def parse(id: str, content: bytes) -> Record:
         if record.person.keys() & (_KEPT.keys() - FIELDS.keys()) and not marked:
             raise Refused(f"has lost its line {MARK!r}")
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, Refused) as error:
-        raise Refused(f"the record {id}.md {error}" if isinstance(error, Refused) else
-                      f"the record {id}.md cannot be read: {error}") from error  # fmt: skip
+        raise Refused(
+            f"the record {id}.md {error}"
+            if isinstance(error, Refused)
+            else f"the record {id}.md cannot be read: {error}"
+        ) from error
     return record
 
 

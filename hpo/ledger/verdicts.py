@@ -8,8 +8,13 @@ from hpo.ledger.record import NOT_MEASURED, STATUSES, Record, event
 from hpo.selection import DEFAULT
 from hpo.storage import Refused
 
-NEXT = {"planned": ("wip",), "wip": ("analysis", "failed"), "analysis": ("success", "failed"),
-        "success": ("wip",), "failed": ("wip",)}  # fmt: skip
+NEXT = {
+    "planned": ("wip",),
+    "wip": ("analysis", "failed"),
+    "analysis": ("success", "failed"),
+    "success": ("wip",),
+    "failed": ("wip",),
+}
 LEAST_SEEDS = 3
 
 
@@ -18,8 +23,9 @@ def moved(record: Record, to: str, *, at: str, who: str, why: str = "") -> Recor
     if to not in STATUSES:
         raise Refused(f"the status must be {', '.join(STATUSES)}; got {to!r}")
     if to not in NEXT[record.status]:
-        raise Refused(f"{record.id} is {record.status}, which only {' or '.join(NEXT[record.status])} may follow; "
-                      f"got {to}")  # fmt: skip
+        raise Refused(
+            f"{record.id} is {record.status}, which only {' or '.join(NEXT[record.status])} may follow; got {to}"
+        )
     if missing := lacking(record, to) + _unexplained(record, to, why):
         raise Refused(f"{record.id} cannot become {to}:\n" + "\n".join(f"  {one}" for one in missing))
     history = [*record.history, event(at, who, to, why)]

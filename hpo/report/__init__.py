@@ -30,10 +30,13 @@ def write_report(study: StudySpec, folder: RunFolder) -> Path:
 def render(found: Findings) -> str:
     """The page of these findings: one file that asks for no other one."""
     return Template(PAGE.read_text()).substitute(
-        title=text_of(f"{found.study.name}: {found.headline.badge}"), palette=css(), body=_body(found),
-        plotly=get_plotlyjs(), template=json_of(TEMPLATE),
+        title=text_of(f"{found.study.name}: {found.headline.badge}"),
+        palette=css(),
+        body=_body(found),
+        plotly=get_plotlyjs(),
+        template=json_of(TEMPLATE),
         dark=json_of({colour.light: colour.dark for colour in COLOURS.values()}),
-    )  # fmt: skip
+    )
 
 
 def _body(found: Findings) -> str:
@@ -48,6 +51,13 @@ def _body(found: Findings) -> str:
 
 def _sections(found: Findings) -> list[Section]:
     """In the order in which they are read; a stage that has not been run has none."""
-    every = (results.promotion(found), results.pictures(found), search.sweep(found), search.trials(found),
-             grounds.preflight(found), grounds.task_checks(found), grounds.provenance(found))  # fmt: skip
+    every = (
+        results.promotion(found),
+        results.pictures(found),
+        search.sweep(found),
+        search.trials(found),
+        grounds.preflight(found),
+        grounds.task_checks(found),
+        grounds.provenance(found),
+    )
     return [section for section in every if section]

@@ -71,8 +71,12 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     found: list[float] = []
     for digits in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
-        found = [digit * 10.0**decade for decade in range(first, last + 1) for digit in digits
-                 if low <= digit * 10.0**decade <= high]  # fmt: skip
+        found = [
+            digit * 10.0**decade
+            for decade in range(first, last + 1)
+            for digit in digits
+            if low <= digit * 10.0**decade <= high
+        ]
         if len(found) <= most:
             return found
     return found[:: math.ceil(len(found) / most)]

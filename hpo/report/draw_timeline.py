@@ -32,11 +32,19 @@ def timeline(sweep: Sweep) -> Drawing | None:
         return None
     whole, lanes = max(span.ended for span in spans), max(span.lane for span in spans) + 1
     unit, size = next((name, size) for name, size in UNITS if whole >= 3 * size or size == 1)
-    figure = blank(90 + 30 * lanes, x={"title": {"text": f"{unit} since the start"},
-                                       "range": [0, 1.01 * max(whole, 1e-3) / size]},
-                   y={"tickvals": list(range(lanes)), "ticktext": [str(lane + 1) for lane in range(lanes)],
-                      "title": {"text": "at once"}, "range": [lanes - 0.4, -0.6], "showgrid": False},
-                   barmode="overlay", bargap=0.25)  # fmt: skip
+    figure = blank(
+        90 + 30 * lanes,
+        x={"title": {"text": f"{unit} since the start"}, "range": [0, 1.01 * max(whole, 1e-3) / size]},
+        y={
+            "tickvals": list(range(lanes)),
+            "ticktext": [str(lane + 1) for lane in range(lanes)],
+            "title": {"text": "at once"},
+            "range": [lanes - 0.4, -0.6],
+            "showgrid": False,
+        },
+        barmode="overlay",
+        bargap=0.25,
+    )
     for state in ENDED:
         group = [span for span in spans if span.trial.state == state]
         if group:
@@ -65,11 +73,15 @@ def _spans(sweep: Sweep) -> list[Span]:
 def _bars(group: list[Span], state: State, size: int) -> go.Bar:
     pattern = {"shape": "/" if state == "failed" else "", "fgcolor": SURFACE, "bgcolor": STATE_COLOUR[state], "size": 5}
     return go.Bar(
-        base=[span.began / size for span in group], x=[(span.ended - span.began) / size for span in group],
-        y=[span.lane for span in group], orientation="h", hoverinfo="text", textposition="none",
+        base=[span.began / size for span in group],
+        x=[(span.ended - span.began) / size for span in group],
+        y=[span.lane for span in group],
+        orientation="h",
+        hoverinfo="text",
+        textposition="none",
         text=[f"{hover(span.trial)}<br>{duration(span.ended - span.began)}" for span in group],
         marker={"color": STATE_COLOUR[state], "line": {"color": SURFACE, "width": 1}, "pattern": pattern},
-    )  # fmt: skip
+    )
 
 
 def _point(spans: list[Span], whole: float, lanes: int) -> str:

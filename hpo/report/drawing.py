@@ -15,8 +15,13 @@ from hpo.report.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
 from hpo.wording import number, setting
 
 STATE_COLOUR = {"complete": COMPLETE, "pruned": PRUNED, "failed": FAILED, "running": INK, "waiting": PRUNED}
-STATE_SYMBOL = {"complete": "circle", "pruned": "x-thin", "failed": "x", "running": "circle-open",
-                "waiting": "circle-open"}  # fmt: skip
+STATE_SYMBOL = {
+    "complete": "circle",
+    "pruned": "x-thin",
+    "failed": "x",
+    "running": "circle-open",
+    "waiting": "circle-open",
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,9 @@ class Drawing:
     least_px: int = 0  # narrower than this it scrolls sideways in its own box
 
 
-def blank(height: int, *, x: Mapping[str, Any] | None = None, y: Mapping[str, Any] | None = None,
-          **layout: Any) -> go.Figure:  # fmt: skip
+def blank(
+    height: int, *, x: Mapping[str, Any] | None = None, y: Mapping[str, Any] | None = None, **layout: Any
+) -> go.Figure:
     """A figure without traces; the page gives it the common template."""
     figure = go.Figure(layout={"template": {}, "height": height, "xaxis": x or {}, "yaxis": y or {}, **layout})
     figure.layout.template = go.layout.Template()
@@ -60,9 +66,11 @@ def wrapped(text: str, width: int = 18) -> str:
 
 def hover(trial: Trial, name: str = "") -> str:
     """What a trial says when it is pointed at."""
-    lines = [f"<b>{safe(name) or f'trial {trial.number}'}</b>, {trial.state}{', the default' if trial.default else ''}",
-             f"score {number(trial.value)}",
-             *(f"{safe(key)} = {safe(setting(value))}" for key, value in trial.params.items())]  # fmt: skip
+    lines = [
+        f"<b>{safe(name) or f'trial {trial.number}'}</b>, {trial.state}{', the default' if trial.default else ''}",
+        f"score {number(trial.value)}",
+        *(f"{safe(key)} = {safe(setting(value))}" for key, value in trial.params.items()),
+    ]
     if trial.reason:
         lines.append(safe(trial.reason[:90]))
     return "<br>".join(lines)
@@ -85,18 +93,33 @@ def broken(lines: Iterable[tuple[Sequence[Any], Sequence[Any], str]]) -> dict[st
     return {"x": x, "y": y, "text": text}
 
 
-def line(lines: Iterable[tuple[Sequence[Any], Sequence[Any], str]], colour: str, width: float = 1.5,
-         **more: Any) -> go.Scatter:  # fmt: skip
+def line(
+    lines: Iterable[tuple[Sequence[Any], Sequence[Any], str]], colour: str, width: float = 1.5, **more: Any
+) -> go.Scatter:
     style = {"color": colour, "width": width, **more.pop("line", {})}
     return go.Scatter(**broken(lines), mode="lines", line=style, hoverinfo="text", connectgaps=False, **more)
 
 
-def dots(x: Sequence[Any], y: Sequence[Any], text: Sequence[str], colour: str, symbol: str = "circle",
-         size: float = 8, **marker: Any) -> go.Scatter:  # fmt: skip
+def dots(
+    x: Sequence[Any],
+    y: Sequence[Any],
+    text: Sequence[str],
+    colour: str,
+    symbol: str = "circle",
+    size: float = 8,
+    **marker: Any,
+) -> go.Scatter:
     """Markers; filled ones with a thin rim in the colour of the surface, so that neighbours stay apart."""
     rim = {"color": colour, "width": 1.6} if symbol.endswith(("thin", "open")) else {"color": SURFACE, "width": 1}
-    return go.Scatter(x=list(x), y=list(y), text=list(text), mode="markers", hoverinfo="text", cliponaxis=False,
-                      marker={"color": colour, "symbol": symbol, "size": size, "line": rim, **marker})  # fmt: skip
+    return go.Scatter(
+        x=list(x),
+        y=list(y),
+        text=list(text),
+        mode="markers",
+        hoverinfo="text",
+        cliponaxis=False,
+        marker={"color": colour, "symbol": symbol, "size": size, "line": rim, **marker},
+    )
 
 
 def note(figure: go.Figure, text: str, *, x: Any, y: Any, **more: Any) -> None:

@@ -67,8 +67,11 @@ def _on_test(promotion: Promotion, goal: str) -> Iterator[str]:
 
 
 def _states(sweep: Sweep) -> str:
-    counted = [f"{sweep.counts[state]} {state}" for state in ("complete", "pruned", "failed", "running")
-               if sweep.counts.get(state)]  # fmt: skip
+    counted = [
+        f"{sweep.counts[state]} {state}"
+        for state in ("complete", "pruned", "failed", "running")
+        if sweep.counts.get(state)
+    ]
     return ", ".join(counted) or "none has begun"
 
 

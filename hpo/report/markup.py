@@ -25,8 +25,9 @@ class Section:
 def section(name: str, title: str, lead: str, *content: str) -> Section:
     """A section with a leading sentence; `lead` and `content` are markup."""
     heading = f'<h2 id="{name}-title">{text_of(title)}</h2><p class="lead">{lead}</p>'
-    return Section(name, title, f'<section id="{name}" aria-labelledby="{name}-title">{heading}{"".join(content)}'
-                   "</section>")  # fmt: skip
+    return Section(
+        name, title, f'<section id="{name}" aria-labelledby="{name}-title">{heading}{"".join(content)}</section>'
+    )
 
 
 def block(title: str, content: str) -> str:
@@ -96,15 +97,26 @@ def words(text: Any, kind: str = "words") -> Cell:
     return Cell(text_of(text), kind)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell | str]], *, name: str, numbers: Sequence[str] = (),
-          sortable: bool = False, first: bool = False) -> str:  # fmt: skip
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[Cell | str]],
+    *,
+    name: str,
+    numbers: Sequence[str] = (),
+    sortable: bool = False,
+    first: bool = False,
+) -> str:
     """A table in a scroll box of its own; a plain string is text. The first cell of a row is its header, and `first`
     marks the first row. A sortable one arrives sorted by its first column."""
     head = "".join(_head(text, index, text in numbers, sortable) for index, text in enumerate(heads))
-    body = "".join(f"<tr{' class=first' if first and not index else ''}>{_row(row, sortable)}</tr>"
-                   for index, row in enumerate(rows))  # fmt: skip
-    return (f'<div class="scroll{" tall" if sortable else ""}" role="region" tabindex="0" aria-label="{text_of(name)}">'
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")  # fmt: skip
+    body = "".join(
+        f"<tr{' class=first' if first and not index else ''}>{_row(row, sortable)}</tr>"
+        for index, row in enumerate(rows)
+    )
+    return (
+        f'<div class="scroll{" tall" if sortable else ""}" role="region" tabindex="0" aria-label="{text_of(name)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _head(text: str, index: int, number: bool, sortable: bool) -> str:
@@ -139,8 +151,9 @@ def legend(keys: Sequence[Key]) -> str:
     """The marks of a figure and what they stand for."""
     entries = "".join(
         f'<li><svg width="16" height="14" aria-hidden="true">{_MARKS[key.mark].format(f"var(--{key.role})")}</svg>'
-        f"{text_of(key.text)}</li>" for key in keys
-    )  # fmt: skip
+        f"{text_of(key.text)}</li>"
+        for key in keys
+    )
     return f'<ul class="keys" aria-label="Legend">{entries}</ul>' if keys else ""
 
 
@@ -148,8 +161,9 @@ def chart(drawing: Drawing | None) -> str:
     """A figure with its title, its point and its legend; nothing where there is none."""
     if drawing is None:
         return ""
-    return plot(drawing.title, drawing.point, json.loads(drawing.figure.to_json()), legend(drawing.keys),
-                drawing.least_px)  # fmt: skip
+    return plot(
+        drawing.title, drawing.point, json.loads(drawing.figure.to_json()), legend(drawing.keys), drawing.least_px
+    )
 
 
 def plot(title: str, point: str, figure: Mapping[str, Any], marks: str = "", least_px: int = 0) -> str:

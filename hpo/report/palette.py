@@ -38,31 +38,49 @@ COLOURS = {
 }
 INK, SOFT, GRID, AXIS, SURFACE = (COLOURS[role].light for role in ("ink", "soft", "grid", "axis", "surface"))
 COMPLETE, PALE, PRUNED, FAILED, DEFAULT, BASELINE = (
-    COLOURS[role].light for role in ("complete", "pale", "pruned", "failed", "default", "baseline"))  # fmt: skip
+    COLOURS[role].light for role in ("complete", "pale", "pruned", "failed", "default", "baseline")
+)
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
-_AXIS = {"gridcolor": GRID, "linecolor": AXIS, "tickcolor": AXIS, "zerolinecolor": AXIS, "zeroline": False,
-         "automargin": True, "showline": False, "nticks": 6, "title": {"standoff": 8, "font": {"size": 12}},
-         "tickfont": {"size": 12}}  # fmt: skip
+_AXIS = {
+    "gridcolor": GRID,
+    "linecolor": AXIS,
+    "tickcolor": AXIS,
+    "zerolinecolor": AXIS,
+    "zeroline": False,
+    "automargin": True,
+    "showline": False,
+    "nticks": 6,
+    "title": {"standoff": 8, "font": {"size": 12}},
+    "tickfont": {"size": 12},
+}
 
 # What every figure of the page has in common, a task's own charts included.
 TEMPLATE: dict[str, Any] = {
     "layout": {
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": FONT, "size": 12, "color": SOFT}, "showlegend": False, "hovermode": "closest",
-        "hoverlabel": {"bgcolor": SURFACE, "bordercolor": AXIS, "align": "left",
-                       "font": {"family": FONT, "size": 12, "color": INK}},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 12, "color": SOFT},
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": SURFACE,
+            "bordercolor": AXIS,
+            "align": "left",
+            "font": {"family": FONT, "size": 12, "color": INK},
+        },
         "colorway": [COMPLETE, DEFAULT, BASELINE, COLOURS["good"].light, FAILED, PRUNED],
-        "margin": {"l": 8, "r": 12, "t": 12, "b": 8}, "xaxis": _AXIS, "yaxis": _AXIS,
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
         "annotationdefaults": {"font": {"size": 12, "color": INK}, "showarrow": False},
     },
-}  # fmt: skip
+}
 
 
 def css() -> str:
     """The colours as custom properties: light, dark where the reader's system asks for it, light again on paper."""
     light, dark = (";".join(f"--{role}:{colour[side]}" for role, colour in COLOURS.items()) for side in (0, 1))
-    return (f":root{{color-scheme:light dark;{light}}}\n"
-            f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}")  # fmt: skip
+    return f":root{{color-scheme:light dark;{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"

@@ -26,39 +26,59 @@ def promotion(found: Findings) -> Section | None:
         lead = f"{len(one.runs)} of {one.planned} runs at full fidelity have ended; the last one brings the intervals."
         return section("promotion", "Promotion", lead, _runs_so_far(one, goal))
     verdict = one.verdict
-    lead = (f"{count(len(verdict.results), 'configuration')} at full fidelity, {count(one.seeds, 'fresh seed')} each, "
-            f"the best validation score first. The test split was read here alone. Intervals are 95 %, over seeds and "
-            f"test examples.")  # fmt: skip
+    lead = (
+        f"{count(len(verdict.results), 'configuration')} at full fidelity, {count(one.seeds, 'fresh seed')} each, "
+        f"the best validation score first. The test split was read here alone. Intervals are 95 %, over seeds and "
+        f"test examples."
+    )
     rank = draw_promotion.agreement(one.agreement, one, goal) if one.agreement else None
     return section(
-        "promotion", "Promotion", lead,
-        charts([draw_promotion.scores(one, verdict), draw_promotion.leads(verdict)]), _table(one, verdict),
+        "promotion",
+        "Promotion",
+        lead,
+        charts([draw_promotion.scores(one, verdict), draw_promotion.leads(verdict)]),
+        _table(one, verdict),
         folded("Promoted configurations", _configurations(verdict)),
         folded("All scores on the test split", _scores(verdict)),
         charts([rank, draw_promotion.training(one, verdict)]),
-    )  # fmt: skip
+    )
 
 
 def _table(one: Promotion, verdict: Verdict) -> str:
     best = one.best_baseline
     against = [f"Lead over {best.name}"] if best else []
-    heads = ["Configuration", f"Test {label(verdict.goal)}", "Lead over default", *against, "Full, on validation",
-             "Cheap, on validation", "Runs"]  # fmt: skip
+    heads = [
+        "Configuration",
+        f"Test {label(verdict.goal)}",
+        "Lead over default",
+        *against,
+        "Full, on validation",
+        "Cheap, on validation",
+        "Runs",
+    ]
     rows = [_result_row(result, best.name if best else "") for result in verdict.results]
     for baseline in verdict.baselines:
         known = one.baselines.get(baseline.name)
         shown = interval(known) if known else score(baseline.scores[verdict.goal])
         kind = ' <span class="muted">baseline</span>' if baseline.is_rival else ""
-        rows.append([Cell(f"{text_of(baseline.name)}{kind}"), numeric(None, shown),
-                     *[numeric(None)] * (len(heads) - 2)])  # fmt: skip
+        rows.append(
+            [Cell(f"{text_of(baseline.name)}{kind}"), numeric(None, shown), *[numeric(None)] * (len(heads) - 2)]
+        )
     return table(heads, rows, name="Promotion", numbers=heads[1:], first=True)
 
 
 def _result_row(result: Result, best: str) -> list[Cell | str]:
     lead = None if result.candidate.name == DEFAULT else result.ahead_of_default
     against = [numeric(None, interval(result.ahead_of_baselines.get(best), signed=True))] if best else []
-    return [result.candidate.name, numeric(None, interval(result.test)), numeric(None, interval(lead, signed=True)),
-            *against, scored(result.full), scored(result.candidate.cheap), _runs(result)]  # fmt: skip
+    return [
+        result.candidate.name,
+        numeric(None, interval(result.test)),
+        numeric(None, interval(lead, signed=True)),
+        *against,
+        scored(result.full),
+        scored(result.candidate.cheap),
+        _runs(result),
+    ]
 
 
 def _runs(result: Result) -> Cell:
@@ -90,15 +110,22 @@ def _scores(verdict: Verdict) -> str:
     named = [(one.candidate.name, one.scores) for one in verdict.results]
     named += [(one.name, one.scores) for one in verdict.baselines]
     names = dict.fromkeys(name for _, scores in named for name in scores)
-    rows: Rows = [[f"{label(name)}{', the goal' if name == verdict.goal else ''}",
-             *(scored(values.get(name)) for _, values in named)] for name in names]  # fmt: skip
+    rows: Rows = [
+        [
+            f"{label(name)}{', the goal' if name == verdict.goal else ''}",
+            *(scored(values.get(name)) for _, values in named),
+        ]
+        for name in names
+    ]
     heads = [name for name, _ in named]
     return table(["Score", *heads], rows, name="All scores on the test split", numbers=heads)
 
 
 def _runs_so_far(one: Promotion, goal: str) -> str:
-    rows: Rows = [[name, state(run), scored(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
-            for name, run in one.runs]  # fmt: skip
+    rows: Rows = [
+        [name, state(run), scored(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
+        for name, run in one.runs
+    ]
     heads = ["Configuration", "State", f"Full {label(goal)}, on validation", "Time", "Reason"]
     return table(heads, rows, name="Runs of the promotion", numbers=heads[2:4]) if rows else ""
 
@@ -120,12 +147,14 @@ def _exhibit(one: Exhibit) -> str:
     panels = "".join(
         f'<figure><img class="{"coarse" if _width(panel.png) < COARSE_PX else "fine"}" alt="{text_of(one.title)}: '
         f'{text_of(panel.label)}" src="data:image/png;base64,{base64.b64encode(panel.png).decode()}">'
-        f"<figcaption>{text_of(panel.label)}</figcaption></figure>" for panel in one.panels
-    )  # fmt: skip
+        f"<figcaption>{text_of(panel.label)}</figcaption></figure>"
+        for panel in one.panels
+    )
     caption = f'<p class="muted">{text_of(one.caption)}</p>' if one.caption else ""
     gone = f'<p class="muted">{NOTHING} its images are missing.</p>' if not one.panels else ""
-    return (f'<div class="box exhibit"><h3>{text_of(one.title)}</h3>{caption}{gone}'
-            f'<div class="panels">{panels}</div></div>')  # fmt: skip
+    return (
+        f'<div class="box exhibit"><h3>{text_of(one.title)}</h3>{caption}{gone}<div class="panels">{panels}</div></div>'
+    )
 
 
 def _width(png: bytes) -> int:

@@ -29,11 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     settings = settings_of(given.card) if given.card else Settings(Cloaking(size=SIZE))
     changes = {name: value for name in ("critic", "judge", "perceptual") if (value := getattr(given, name))}
-    settings = replace(settings, task=replace(settings.task, **changes), size=given.size,
-                       steps=given.steps or settings.steps)  # fmt: skip
+    settings = replace(
+        settings, task=replace(settings.task, **changes), size=given.size, steps=given.steps or settings.steps
+    )
     if identity_of(settings.task.critic) == identity_of(settings.task.judge):
-        raise ValueError(f"--judge must be another encoder than the one protected from, {settings.task.critic}: scores "
-                         "by the encoder that was attacked flatter")  # fmt: skip
+        raise ValueError(
+            f"--judge must be another encoder than the one protected from, {settings.task.critic}: scores "
+            "by the encoder that was attacked flatter"
+        )
     found: list[Protected] = []
     for one in protect(given.folder, given.out, settings, device=given.device):
         if not found:

@@ -20,8 +20,9 @@ COARSE = 12  # grid points a side of smooth noise and of the random warp
 _BISECTIONS = 12
 
 
-def methods(noise_limit: float, warp_limit: float, visible: Callable[[Tensor, Tensor], float],
-            visible_limit: float) -> dict[str, Method]:  # fmt: skip
+def methods(
+    noise_limit: float, warp_limit: float, visible: Callable[[Tensor, Tensor], float], visible_limit: float
+) -> dict[str, Method]:
     """Every method by name. `visible` tells the visible change of an image from a photograph, both [3, S, S]."""
     return {
         "identity": lambda x: x,

@@ -45,27 +45,41 @@ def _within(task: Cloaking, evidence: Evidence) -> Iterator[Check]:
     for name, (most, meaning) in bounds.items():
         if name in evidence.scores:
             seen = evidence.scores[name]
-            yield Check(f"health: {name}", "go" if seen <= most else "no-go", f"{seen:.4g}", f"at most {most:.4g}",
-                        meaning)  # fmt: skip
+            yield Check(
+                f"health: {name}", "go" if seen <= most else "no-go", f"{seen:.4g}", f"at most {most:.4g}", meaning
+            )
 
 
 def _critics(task: Cloaking) -> Iterator[Check]:
     for role, name in (("critic", task.critic), ("judge", task.judge)):
         known = calibration(name)
         status = "go" if min(known.first, known.accepted) >= GATE else "no-go"
-        yield Check(f"{role} recognises faces", status,
-                    f"{name}: nearest {known.first:.2f}, accepted {known.accepted:.2f} at cosine "
-                    f"{known.match_threshold:.2f}", f"both at least {GATE}, with 1 % false accepts",
-                    "an encoder that recognises nobody protects nobody: encoders.py")  # fmt: skip
+        yield Check(
+            f"{role} recognises faces",
+            status,
+            f"{name}: nearest {known.first:.2f}, accepted {known.accepted:.2f} at cosine {known.match_threshold:.2f}",
+            f"both at least {GATE}, with 1 % false accepts",
+            "an encoder that recognises nobody protects nobody: encoders.py",
+        )
         untouched = critic(name).untouched()
-        yield Check(f"{role} does not learn", "go" if untouched else "no-go", "as loaded" if untouched else "changed",
-                    "as loaded, no gradient", "optimizer groups, requires_grad of the encoder")  # fmt: skip
+        yield Check(
+            f"{role} does not learn",
+            "go" if untouched else "no-go",
+            "as loaded" if untouched else "changed",
+            "as loaded, no gradient",
+            "optimizer groups, requires_grad of the encoder",
+        )
 
 
 def _apart(task: Cloaking) -> Check:
     same = identity_of(task.critic) == identity_of(task.judge)
-    return Check("judge is not the critic", "no-go" if same else "go", f"{task.critic} and {task.judge}",
-                 "two encoders", "task.judge: scores by the critic that was attacked flatter")  # fmt: skip
+    return Check(
+        "judge is not the critic",
+        "no-go" if same else "go",
+        f"{task.critic} and {task.judge}",
+        "two encoders",
+        "task.judge: scores by the critic that was attacked flatter",
+    )
 
 
 def _gradients(task: Cloaking) -> Check:
@@ -76,31 +90,52 @@ def _gradients(task: Cloaking) -> Check:
         model = small.model()
         batch = data.batch_of(small.photographs("val", 2), torch.arange(2), 0)
         sum(small.loss(model, batch, Moment(0, 1, 0, 1)).values()).backward()
-    norms = {name: float(torch.stack([p.grad.norm() for p in parameters]).norm())
-             for name, parameters in small.groups(model).items()}  # fmt: skip
+    norms = {
+        name: float(torch.stack([p.grad.norm() for p in parameters]).norm())
+        for name, parameters in small.groups(model).items()
+    }
     alive = min(norms.values()) > MIN_GRADIENT
-    return Check("gradients at the start", "go" if alive else "no-go",
-                 ", ".join(f"{name} {norm:.1e}" for name, norm in norms.items()), f"above {MIN_GRADIENT:.0e}",
-                 "task.start: at zero change there is no slope")  # fmt: skip
+    return Check(
+        "gradients at the start",
+        "go" if alive else "no-go",
+        ", ".join(f"{name} {norm:.1e}" for name, norm in norms.items()),
+        f"above {MIN_GRADIENT:.0e}",
+        "task.start: at zero change there is no slope",
+    )
 
 
 def _falls(history: tuple[Mapping[str, Any], ...]) -> Check:
     first, last = (epoch.get("scores", epoch)["match_critic"] for epoch in (history[0], history[-1]))
-    return Check("the match falls", "go" if last < first else "no-go", f"{first:.3f} -> {last:.3f}", "falls",
-                 "task.noise_lr, task.grid_lr, task.identity_weight")  # fmt: skip
+    return Check(
+        "the match falls",
+        "go" if last < first else "no-go",
+        f"{first:.3f} -> {last:.3f}",
+        "falls",
+        "task.noise_lr, task.grid_lr, task.identity_weight",
+    )
 
 
 def _identity(scores: Mapping[str, float]) -> Check:
     exact = abs(scores["match"] - 1) < 1e-4
-    return Check("an unchanged photograph matches itself", "go" if exact else "no-go", f"{scores['match']:.5f}", "1",
-                 "Critic.embed")  # fmt: skip
+    return Check(
+        "an unchanged photograph matches itself",
+        "go" if exact else "no-go",
+        f"{scores['match']:.5f}",
+        "1",
+        "Critic.embed",
+    )
 
 
 def _ahead(evidence: Evidence) -> Check:
     best = min(evidence.baselines, key=lambda name: evidence.baselines[name]["exposure"])
     ours, theirs = evidence.scores["exposure"], evidence.baselines[best]["exposure"]
-    return Check("beats every change that knows no encoder", "go" if ours < theirs else "no-go", f"{ours:.3f}",
-                 f"below {theirs:.3f} ({best})", "more steps, task.noise_lr, task.grid")  # fmt: skip
+    return Check(
+        "beats every change that knows no encoder",
+        "go" if ours < theirs else "no-go",
+        f"{ours:.3f}",
+        f"below {theirs:.3f} ({best})",
+        "more steps, task.noise_lr, task.grid",
+    )
 
 
 def _photographs(task: Cloaking) -> Iterator[Check]:
@@ -109,6 +144,10 @@ def _photographs(task: Cloaking) -> Iterator[Check]:
     held = task.held()
     different = len(set(held.origins))
     enough = different == len(held.names)
-    yield Check("the user's photographs", "go" if enough else "caution",
-                f"{different} different ones stand for {len(held.names)}",
-                "one each; more of them make intervals that mean something", "--data")  # fmt: skip
+    yield Check(
+        "the user's photographs",
+        "go" if enough else "caution",
+        f"{different} different ones stand for {len(held.names)}",
+        "one each; more of them make intervals that mean something",
+        "--data",
+    )

@@ -84,8 +84,10 @@ def split_folder(folder: str) -> dict[Part, list[Path]]:
     for path in files.image_files(folder):
         by_hash.setdefault(files.content_hash([path]), path)
     if len(by_hash) < 2:
-        raise ValueError(f"--data {folder} must hold at least 2 different photographs, one to choose settings by and "
-                         f"one to judge them on; found {len(by_hash)}")  # fmt: skip
+        raise ValueError(
+            f"--data {folder} must hold at least 2 different photographs, one to choose settings by and "
+            f"one to judge them on; found {len(by_hash)}"
+        )
     ordered = sorted(by_hash)
     low = sum(int(key[:8], 16) < TEST_SHARE * 2**32 for key in ordered)
     low = min(max(1, low), len(ordered) - 1)
@@ -134,8 +136,11 @@ def _tinted(grey_1SS: Tensor, size: int, index: int) -> Tensor:
 def _read(paths: tuple[str, ...], size: int) -> Photographs:
     squares = {path: as_uint8(resized(files.read_image(path), size)) for path in dict.fromkeys(paths)}
     hashes = {path: files.content_hash([Path(path)]) for path in squares}
-    return Photographs(torch.stack([squares[path] for path in paths]), tuple(Path(path).name for path in paths),
-                       tuple(hashes[path] for path in paths))  # fmt: skip
+    return Photographs(
+        torch.stack([squares[path] for path in paths]),
+        tuple(Path(path).name for path in paths),
+        tuple(hashes[path] for path in paths),
+    )
 
 
 def _checked_size(size: int) -> int:

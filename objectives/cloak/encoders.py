@@ -139,8 +139,11 @@ def make_calibration(name: str, identity: str, source: str) -> dict[str, float]:
     same = cosines[torch.arange(len(own)), own]
     others = cosines[F.one_hot(own, count) == 0]
     threshold = float(others.quantile(1 - FALSE_ACCEPTS))
-    return {"match_threshold": threshold, "first": float((cosines.argmax(1) == own).float().mean()),
-            "accepted": float((same >= threshold).float().mean())}  # fmt: skip
+    return {
+        "match_threshold": threshold,
+        "first": float((cosines.argmax(1) == own).float().mean()),
+        "accepted": float((same >= threshold).float().mean()),
+    }
 
 
 @cache
@@ -164,8 +167,10 @@ def _tinyface(name: str) -> Critic:
 
 def _siglip(name: str, folder: Path) -> Critic:
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{name}: {folder} must be a folder with a SigLIP model (config.json, model.safetensors); "
-                         f"{'no config.json in it' if folder.is_dir() else 'it is no folder'}")  # fmt: skip
+        raise ValueError(
+            f"{name}: {folder} must be a folder with a SigLIP model (config.json, model.safetensors); "
+            f"{'no config.json in it' if folder.is_dir() else 'it is no folder'}"
+        )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported; the folder is all there is
     try:
         from transformers import SiglipVisionModel, logging
@@ -176,8 +181,10 @@ def _siglip(name: str, folder: Path) -> Critic:
         folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
     )
     if found["missing_keys"]:
-        raise ValueError(f"{name}: {folder} must hold a whole SigLIP vision model; missing: "
-                         f"{', '.join(sorted(found['missing_keys'])[:3])}")  # fmt: skip
+        raise ValueError(
+            f"{name}: {folder} must hold a whole SigLIP vision model; missing: "
+            f"{', '.join(sorted(found['missing_keys'])[:3])}"
+        )
     return Critic(name, Pooled(vision), vision.config.image_size)
 
 
@@ -190,8 +197,11 @@ def _embedded(critic: Critic, grey_N1SS: Tensor) -> Tensor:
 
 def _fingerprint(folder: Path) -> str:
     """Names, sizes and times of a model's files: hashing gigabytes at every start would cost more than it tells."""
-    found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())] \
-        if folder.is_dir() else []  # fmt: skip
+    found = (
+        [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())]
+        if folder.is_dir()
+        else []
+    )
     return f"{derive(repr(found)):x}"
 
 

@@ -102,9 +102,15 @@ def roughly_handled(image_B3SS: Tensor) -> Tensor:
 
 # -- scores --------------------------------------------------------------------------------------------------------
 def image_scores(
-    image: Tensor, batch: Batch, *, critic: Critic, judge: Critic, threshold: float, backend: Backend,
+    image: Tensor,
+    batch: Batch,
+    *,
+    critic: Critic,
+    judge: Critic,
+    threshold: float,
+    backend: Backend,
     visible_limit: float,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Scores of each photograph as an 8-bit file would hold it, [B].
 
     exposure          relu(match_jpeg) + 10 relu(visible change - limit): the goal
@@ -125,13 +131,19 @@ def image_scores(
     protected = (jpeg < threshold).float()
     return {
         "exposure": torch.relu(jpeg) + EXCESS_WEIGHT * torch.relu(seen - visible_limit),
-        "match_critic": by_critic, "match": match(judge, image, own), "match_jpeg": jpeg,
-        "match_half": match(judge, as_half(image), own), "match_blur": match(judge, blurred(image), own),
-        "protected": protected, "protected_unseen": protected * (seen <= visible_limit + TOLERANCE),
+        "match_critic": by_critic,
+        "match": match(judge, image, own),
+        "match_jpeg": jpeg,
+        "match_half": match(judge, as_half(image), own),
+        "match_blur": match(judge, blurred(image), own),
+        "protected": protected,
+        "protected_unseen": protected * (seen <= visible_limit + TOLERANCE),
         "match_in_limit": torch.where(seen <= 1.5 * visible_limit, by_critic, 1.0),
-        f"visible_{backend}": seen, "visible_max": seen, "ssim": ssim(image, reference),
+        f"visible_{backend}": seen,
+        "visible_max": seen,
+        "ssim": ssim(image, reference),
         "psnr_db": psnr_db(image, reference),
-    }  # fmt: skip
+    }
 
 
 def change_scores(made: Cloaked, noise_limit: float, raw_B: Tensor) -> dict[str, Tensor]:
@@ -141,11 +153,12 @@ def change_scores(made: Cloaked, noise_limit: float, raw_B: Tensor) -> dict[str,
     warp_B, half_side = made.flow_B2SS.abs().amax((1, 2, 3)), made.flow_B2SS.shape[-1] / 2
     return {
         "change_max": made.change_B3SS.abs().amax((1, 2, 3)),
-        "warp_max": warp_B, "warp_max_px": warp_B * half_side,
+        "warp_max": warp_B,
+        "warp_max_px": warp_B * half_side,
         "folded": folds(made.flow_B2SS),
         "saturated": (made.change_B3SS.abs() > 0.99 * noise_limit).float().mean((1, 2, 3)),
         "raw_max": raw_B,
-    }  # fmt: skip
+    }
 
 
 def mean_scores(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:

@@ -31,9 +31,18 @@ class Cloak(nn.Module):
     gets no gradient, and an optimizer leaves it and its moments alone."""
 
     def __init__(
-        self, count: int, size: int, *, grid: int = 12, noise_limit: float = 0.05, warp_limit: float = 0.03,
-        start: float = 0.2, textured: bool = False, centred: bool = False, anchoring: float = 0.8,
-    ) -> None:  # fmt: skip
+        self,
+        count: int,
+        size: int,
+        *,
+        grid: int = 12,
+        noise_limit: float = 0.05,
+        warp_limit: float = 0.03,
+        start: float = 0.2,
+        textured: bool = False,
+        centred: bool = False,
+        anchoring: float = 0.8,
+    ) -> None:
         super().__init__()
         self.noise_limit, self.warp_limit, self.textured = noise_limit, warp_limit, textured
         uniform = lambda half, *shape: nn.Parameter(half * (2 * torch.rand(shape) - 1))  # noqa: E731
@@ -59,8 +68,12 @@ class Cloak(nn.Module):
     @torch.no_grad()
     def raw_max(self, number_B: Tensor) -> Tensor:
         """The largest raw parameter of each of these photographs, [B]."""
-        return torch.stack([torch.maximum(self.noise[number].abs().max(), self.grid[number].abs().max())
-                            for number in number_B.tolist()])  # fmt: skip
+        return torch.stack(
+            [
+                torch.maximum(self.noise[number].abs().max(), self.grid[number].abs().max())
+                for number in number_B.tolist()
+            ]
+        )
 
     @torch.no_grad()
     def project(self) -> None:

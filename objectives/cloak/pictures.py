@@ -26,8 +26,9 @@ MIN_SIDE = 192  # small photographs are shown enlarged, pixel by pixel
 RIVAL = "noise, as visible"
 
 
-def pictures(task: Cloaking, model: nn.Module, batches: list[Batch],
-             methods: dict[str, Method]) -> Iterator[Picture | Chart]:  # fmt: skip
+def pictures(
+    task: Cloaking, model: nn.Module, batches: list[Batch], methods: dict[str, Method]
+) -> Iterator[Picture | Chart]:
     """A row for each of the first photographs, and one chart of them all."""
     device = next(model.parameters()).device
     whole = Batch(*(torch.cat([batch[field] for batch in batches]).to(device) for field in range(3)))
@@ -37,24 +38,32 @@ def pictures(task: Cloaking, model: nn.Module, batches: list[Batch],
         scores, rival_scores = task.image_scores(made.image_B3SS, whole), task.image_scores(rival, whole)
     for row in range(min(ROWS, len(whole.photo_B3SS))):
         yield _row(row, whole, made, rival, scores, rival_scores)
-    yield Chart("Match and visible change", _scatter(task, scores, rival_scores).to_json(),
-                f"Each point is a photograph. Below the line the judge no longer matches it; left of the other line "
-                f"the change is within the limit. Judge: {task.judge}, after JPEG; visible change: {task.perceptual}."
-                )  # fmt: skip
+    yield Chart(
+        "Match and visible change",
+        _scatter(task, scores, rival_scores).to_json(),
+        f"Each point is a photograph. Below the line the judge no longer matches it; left of the other line "
+        f"the change is within the limit. Judge: {task.judge}, after JPEG; visible change: {task.perceptual}.",
+    )
 
 
-def _row(row: int, whole: Batch, made: Cloaked, rival: Tensor, scores: dict[str, Tensor],
-         rival_scores: dict[str, Tensor]) -> Picture:  # fmt: skip
+def _row(
+    row: int, whole: Batch, made: Cloaked, rival: Tensor, scores: dict[str, Tensor], rival_scores: dict[str, Tensor]
+) -> Picture:
     photo, image = whole.photo_B3SS[row], made.image_B3SS[row]
     panels = {
-        "original": photo, "protected": image,
+        "original": photo,
+        "protected": image,
         f"change x {NOISE_SHOWN:g}": 0.5 + NOISE_SHOWN * (round8(image) - photo),
-        f"warp x {WARP_SHOWN:g}": _warped_lines(made.flow_B2SS[row]), RIVAL: rival[row],
-    }  # fmt: skip
-    matched, seen = ([float(found[name][row]) for found in (scores, rival_scores)]
-                     for name in ("match_jpeg", "visible_max"))  # fmt: skip
-    caption = (f"match with the original, by the judge after JPEG: protected {matched[0]:.2f}, {RIVAL} "
-               f"{matched[1]:.2f}; visible change {seen[0]:.3f} and {seen[1]:.3f}")  # fmt: skip
+        f"warp x {WARP_SHOWN:g}": _warped_lines(made.flow_B2SS[row]),
+        RIVAL: rival[row],
+    }
+    matched, seen = (
+        [float(found[name][row]) for found in (scores, rival_scores)] for name in ("match_jpeg", "visible_max")
+    )
+    caption = (
+        f"match with the original, by the judge after JPEG: protected {matched[0]:.2f}, {RIVAL} "
+        f"{matched[1]:.2f}; visible change {seen[0]:.3f} and {seen[1]:.3f}"
+    )
     return Picture(f"Photograph {row}", {name: _pixels(panel) for name, panel in panels.items()}, caption)
 
 

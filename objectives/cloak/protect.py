@@ -77,8 +77,11 @@ def settings_of(card: Path) -> Settings:
     task, described = load_winner(card).task, json.loads((card / CARD).read_text())
     if not isinstance(task, Cloaking):
         raise ValueError(f"--card {card} must be a card of cloak; it is of {described['task']}")
-    given = {key: tuple(value) if isinstance(value, list) else value
-             for key, value in described["recipe"].items() if key != "class"}  # fmt: skip
+    given = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in described["recipe"].items()
+        if key != "class"
+    }
     fidelity = described["fidelity"]
     steps = fidelity["epochs"] * fidelity["train"] // (task.val_photos + task.test_photos)
     return Settings(task, Recipe(**given), steps)
@@ -159,19 +162,32 @@ def _protect(path: Path, target: Path, settings: Settings, device: str) -> Prote
         after, before = (resized(image, task.size)[None] for image in (written, original))
         seen = loss.visible_change(task.perceptual, after, before, loss.unit_distance(task.perceptual, before))
         return Protected(
-            path.name, target.name, (written.shape[2], written.shape[1]),
-            float(loss.match(attacked, written[None], theirs)), float(loss.match(judge, written[None], own)), jpeg,
-            jpeg < calibration(task.judge).match_threshold, float(seen), task.visible_limit,
+            path.name,
+            target.name,
+            (written.shape[2], written.shape[1]),
+            float(loss.match(attacked, written[None], theirs)),
+            float(loss.match(judge, written[None], own)),
+            jpeg,
+            jpeg < calibration(task.judge).match_threshold,
+            float(seen),
+            task.visible_limit,
             float((written - original).abs().max() * 255),
-        )  # fmt: skip
+        )
 
 
 def write_report(out: Path, settings: Settings, found: list[Protected]) -> Path:
     """The settings and every photograph's figures beside the photographs, as JSON."""
-    checkpoint.write_json(out / REPORT, {
-        "critic": settings.task.critic, "judge": settings.task.judge, "perceptual_backend": settings.task.perceptual,
-        "threshold": calibration(settings.task.judge).match_threshold, "settings": asdict(settings.task),
-        "steps": settings.steps, "size": settings.size or settings.task.size,
-        "photographs": [asdict(one) for one in found],
-    })  # fmt: skip
+    checkpoint.write_json(
+        out / REPORT,
+        {
+            "critic": settings.task.critic,
+            "judge": settings.task.judge,
+            "perceptual_backend": settings.task.perceptual,
+            "threshold": calibration(settings.task.judge).match_threshold,
+            "settings": asdict(settings.task),
+            "steps": settings.steps,
+            "size": settings.size or settings.task.size,
+            "photographs": [asdict(one) for one in found],
+        },
+    )
     return out / REPORT

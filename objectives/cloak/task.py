@@ -66,11 +66,24 @@ class Cloaking(Task[Batch]):
     inputs: ClassVar[tuple[str, ...]] = ("photo_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("reference_B3SS",)
     overfit: ClassVar[Overfit] = Overfit(  # with the visible change let loose; another's photograph is still too far
-        measure="match_in_limit", go=0.45, caution=0.65, samples=4, epochs=30, size=96,
-        pinned={"task.size": 96, "task.val_photos": 4, "task.test_photos": 0, "task.perceptual": "pged",
-                "task.visible_limit": 0.8, "task.visible_weight": 0.0, "task.rough_weight": 0.0,
-                "task.vertical_weight": 0.0, "recipe.batch_size": 4},
-    )  # fmt: skip
+        measure="match_in_limit",
+        go=0.45,
+        caution=0.65,
+        samples=4,
+        epochs=30,
+        size=96,
+        pinned={
+            "task.size": 96,
+            "task.val_photos": 4,
+            "task.test_photos": 0,
+            "task.perceptual": "pged",
+            "task.visible_limit": 0.8,
+            "task.visible_weight": 0.0,
+            "task.rough_weight": 0.0,
+            "task.vertical_weight": 0.0,
+            "recipe.batch_size": 4,
+        },
+    )
 
     def __post_init__(self) -> None:
         for name in ("noise_lr", "grid_lr", "noise_limit", "warp_limit", "visible_limit", "start"):
@@ -108,8 +121,11 @@ class Cloaking(Task[Batch]):
         parts = [self.photographs("val", self.val_photos)]
         if self.test_photos:
             parts.append(self.photographs("test", self.test_photos))
-        return Photographs(torch.cat([part.rgb_N3SS for part in parts]), sum((part.names for part in parts), ()),
-                           sum((part.origins for part in parts), ()))  # fmt: skip
+        return Photographs(
+            torch.cat([part.rgb_N3SS for part in parts]),
+            sum((part.names for part in parts), ()),
+            sum((part.origins for part in parts), ()),
+        )
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         """Photograph and critic together. A photograph is changed for itself alone, so what must not be shared is the
@@ -120,9 +136,17 @@ class Cloaking(Task[Batch]):
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
-        return Cloak(self.val_photos + self.test_photos, self.size, grid=self.grid, noise_limit=self.noise_limit,
-                     warp_limit=self.warp_limit, start=self.start, textured=self.textured, centred=self.centred,
-                     anchoring=self.anchoring)  # fmt: skip
+        return Cloak(
+            self.val_photos + self.test_photos,
+            self.size,
+            grid=self.grid,
+            noise_limit=self.noise_limit,
+            warp_limit=self.warp_limit,
+            start=self.start,
+            textured=self.textured,
+            centred=self.centred,
+            anchoring=self.anchoring,
+        )
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         return {NOISE: list(model.noise), GRID: list(model.grid)}
@@ -143,8 +167,16 @@ class Cloaking(Task[Batch]):
 
     @property
     def weights(self) -> Weights:
-        return Weights(self.identity_weight, self.visible_weight, self.rough_weight, self.vertical_weight,
-                       self.margin, self.visible_limit, self.noise_limit, self.warp_limit)  # fmt: skip
+        return Weights(
+            self.identity_weight,
+            self.visible_weight,
+            self.rough_weight,
+            self.vertical_weight,
+            self.margin,
+            self.visible_limit,
+            self.noise_limit,
+            self.warp_limit,
+        )
 
     def project(self, model: nn.Module) -> None:
         model.project()
@@ -154,22 +186,31 @@ class Cloaking(Task[Batch]):
         parts = []
         for batch in batches:
             made = model(batch.photo_B3SS, batch.number_B)
-            parts.append(self.image_scores(made.image_B3SS, batch)
-                         | loss.change_scores(made, self.noise_limit, model.raw_max(batch.number_B)))  # fmt: skip
+            parts.append(
+                self.image_scores(made.image_B3SS, batch)
+                | loss.change_scores(made, self.noise_limit, model.raw_max(batch.number_B))
+            )
         return loss.mean_scores(parts)
 
     def image_scores(self, image: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Scores of each photograph, [B], whoever made it."""
         where = batch.photo_B3SS.device
         return loss.image_scores(
-            image, batch, critic=critic(self.critic, where), judge=critic(self.judge, where), backend=self.perceptual,
-            threshold=calibration(self.judge).match_threshold, visible_limit=self.visible_limit,
-        )  # fmt: skip
+            image,
+            batch,
+            critic=critic(self.critic, where),
+            judge=critic(self.judge, where),
+            backend=self.perceptual,
+            threshold=calibration(self.judge).match_threshold,
+            visible_limit=self.visible_limit,
+        )
 
     def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
         batches = list(batches)
-        return {name: loss.mean_scores([self._scored(method, batch) for batch in batches])
-                for name, method in self._methods().items()}  # fmt: skip
+        return {
+            name: loss.mean_scores([self._scored(method, batch) for batch in batches])
+            for name, method in self._methods().items()
+        }
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         from objectives.cloak.pictures import pictures  # brings plotly, which no trial needs
@@ -191,13 +232,23 @@ class Cloaking(Task[Batch]):
 
     def _check_tier(self, fidelity: Fidelity) -> None:
         if fidelity.size != self.size or fidelity.val > self.val_photos:
-            raise ValueError(f"cloak: a fidelity must be made by objectives.cloak.tier(), which pins task.size and "
-                             f"task.val_photos; got size {fidelity.size} and val {fidelity.val} for a task with "
-                             f"{self.size} and {self.val_photos}")  # fmt: skip
+            raise ValueError(
+                f"cloak: a fidelity must be made by objectives.cloak.tier(), which pins task.size and "
+                f"task.val_photos; got size {fidelity.size} and val {fidelity.val} for a task with "
+                f"{self.size} and {self.val_photos}"
+            )
 
 
-def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: int = 8,
-         pinned: Mapping[str, Any] | None = None) -> Fidelity:  # fmt: skip
+def tier(
+    *,
+    size: int,
+    val: int,
+    steps: int,
+    epochs: int,
+    test: int = 0,
+    batch: int = 8,
+    pinned: Mapping[str, Any] | None = None,
+) -> Fidelity:
     """A fidelity of `steps` steps for each photograph, scored after each of `epochs` equal parts of them.
 
     A run holds the `val` photographs, and with `test` those too; `batch` of them at a time, which changes how much
@@ -207,5 +258,11 @@ def tier(*, size: int, val: int, steps: int, epochs: int, test: int = 0, batch: 
         raise ValueError(f"cloak: steps must be a multiple of epochs; got {steps} and {epochs}")
     held = val + test
     fixed = {"task.size": size, "task.val_photos": val, "task.test_photos": test, "recipe.batch_size": min(batch, held)}
-    return Fidelity(size=size, train=held * (steps // epochs), val=val, test=test or val, epochs=epochs,
-                    fixed=fixed | dict(pinned or {}))  # fmt: skip
+    return Fidelity(
+        size=size,
+        train=held * (steps // epochs),
+        val=val,
+        test=test or val,
+        epochs=epochs,
+        fixed=fixed | dict(pinned or {}),
+    )

@@ -25,10 +25,13 @@ class TinyFace(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         widths = (1, width, 2 * width, 4 * width, 4 * width)
-        self.layers = nn.Sequential(*(
-            layer for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
-            for layer in (nn.Conv2d(before, after, 3, stride=1 if index == 0 else 2, padding=1), nn.GELU())
-        ))  # fmt: skip
+        self.layers = nn.Sequential(
+            *(
+                layer
+                for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
+                for layer in (nn.Conv2d(before, after, 3, stride=1 if index == 0 else 2, padding=1), nn.GELU())
+            )
+        )
         self.last = nn.Linear(4 * width * (SIDE // 8) ** 2, FEATURES)
 
     def forward(self, grey_B1SS: Tensor) -> Tensor:
@@ -59,8 +62,10 @@ def varied(faces_B1SS: Tensor, rng: torch.Generator) -> Tensor:
 
     scale, turn, right, down = draw(0.88, 1.12), draw(-0.15, 0.15), draw(-0.1, 0.1), draw(-0.1, 0.1)
     mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
-    rows = (torch.stack([scale * turn.cos() * mirror, -scale * turn.sin(), right], 1),
-            torch.stack([scale * turn.sin() * mirror, scale * turn.cos(), down], 1))  # fmt: skip
+    rows = (
+        torch.stack([scale * turn.cos() * mirror, -scale * turn.sin(), right], 1),
+        torch.stack([scale * turn.sin() * mirror, scale * turn.cos(), down], 1),
+    )
     at = F.affine_grid(torch.stack(rows, 1), list(faces_B1SS.shape), align_corners=False)
     seen = F.grid_sample(faces_B1SS, at, padding_mode="border", align_corners=False)
     gamma, contrast = draw(0.7, 1.4).view(-1, 1, 1, 1), draw(0.7, 1.3).view(-1, 1, 1, 1)

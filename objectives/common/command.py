@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 
-def work(module: str, summary: str, files: tuple[str, str], out: str,
-         apply: Callable[[Path, Path, Path], Iterator[Path]], arguments: Sequence[str] | None) -> None:  # fmt: skip
+def work(
+    module: str,
+    summary: str,
+    files: tuple[str, str],
+    out: str,
+    apply: Callable[[Path, Path, Path], Iterator[Path]],
+    arguments: Sequence[str] | None,
+) -> None:
     """`python -m MODULE WINNER FILES OUT`: print what `apply(winner, files, out)` writes. What is wrong is said in a
     line, with exit code 1. `files` are the argument's name and its help."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=summary)

@@ -88,8 +88,13 @@ class StLpips(nn.Module):
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
-        layers = {"slice1.0": (3, 64, 11, 2), "slice2.5": (64, 192, 5, 2), "slice3.9": (192, 384, 3, 1),
-                  "slice4.11": (384, 256, 3, 1), "slice5.13": (256, 256, 3, 1)}  # fmt: skip
+        layers = {
+            "slice1.0": (3, 64, 11, 2),
+            "slice2.5": (64, 192, 5, 2),
+            "slice3.9": (192, 384, 3, 1),
+            "slice4.11": (384, 256, 3, 1),
+            "slice5.13": (256, 256, 3, 1),
+        }
         self.convolutions = nn.ModuleList()
         for name, (before, after, kernel, padding) in layers.items():
             convolution = nn.Conv2d(before, after, kernel, padding=padding)

@@ -29,33 +29,57 @@ class Photograph:
 
 PHOTOGRAPHS = {
     "astronaut": Photograph(
-        "skimage", "data/astronaut.png", "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
-        "public domain (NASA)"),
+        "skimage",
+        "data/astronaut.png",
+        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        "public domain (NASA)",
+    ),
     "chelsea": Photograph(
-        "skimage", "data/chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb", "CC0"),
+        "skimage", "data/chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb", "CC0"
+    ),
     "coffee": Photograph(
-        "skimage", "data/coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7", "CC0"),
+        "skimage", "data/coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7", "CC0"
+    ),
     "rocket": Photograph(
-        "skimage", "data/rocket.jpg", "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
-        "public domain (SpaceX)"),
+        "skimage",
+        "data/rocket.jpg",
+        "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+        "public domain (SpaceX)",
+    ),
     "hubble": Photograph(
-        "skimage", "data/hubble_deep_field.jpg", "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
-        "public domain (NASA)"),
+        "skimage",
+        "data/hubble_deep_field.jpg",
+        "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
+        "public domain (NASA)",
+    ),
     "retina": Photograph(
-        "skimage", "data/retina.jpg", "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6", "CC0"),
+        "skimage", "data/retina.jpg", "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6", "CC0"
+    ),
     "ihc": Photograph(
-        "skimage", "data/ihc.png", "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
-        "no known restrictions"),
+        "skimage",
+        "data/ihc.png",
+        "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
+        "no known restrictions",
+    ),
     "motorcycle": Photograph(
-        "skimage", "data/motorcycle_left.png", "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
-        "Middlebury 2014 stereo data; no licence stated: read it where it is installed, do not redistribute"),
+        "skimage",
+        "data/motorcycle_left.png",
+        "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+        "Middlebury 2014 stereo data; no licence stated: read it where it is installed, do not redistribute",
+    ),
     "china": Photograph(
-        "sklearn", "datasets/images/china.jpg", "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",
-        "CC BY 2.0, by danielbuechele (flickr.com/photos/danielbuechele/6061409035)"),
+        "sklearn",
+        "datasets/images/china.jpg",
+        "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",
+        "CC BY 2.0, by danielbuechele (flickr.com/photos/danielbuechele/6061409035)",
+    ),
     "flower": Photograph(
-        "sklearn", "datasets/images/flower.jpg", "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
-        "CC BY 2.0, by vultilion (flickr.com/photos/vultilion/6056698931)"),
-}  # fmt: skip
+        "sklearn",
+        "datasets/images/flower.jpg",
+        "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
+        "CC BY 2.0, by vultilion (flickr.com/photos/vultilion/6056698931)",
+    ),
+}
 
 
 def path_of(name: str) -> Path:

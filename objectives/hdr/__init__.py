@@ -20,8 +20,12 @@ SMOKE = Fidelity(size=32, train=16, val=8, epochs=2, fixed={"recipe.batch_size":
 CHEAP = Fidelity(size=64, train=160, val=48, epochs=8)
 FULL = Fidelity(size=64, train=512, val=48, test=96, epochs=10)
 FULL_GPU = Fidelity(
-    size=256, train=2048, val=128, test=256, epochs=200,
+    size=256,
+    train=2048,
+    val=128,
+    test=256,
+    epochs=200,
     fixed={"task.width": 24, "task.depth": 5, "recipe.batch_size": 8, "recipe.precision": "bf16"},
-)  # fmt: skip
+)
 
 __all__ = ["CHEAP", "FULL", "FULL_GPU", "HDR", "SMOKE"]

@@ -38,8 +38,10 @@ def filled_light(method: Method, batch: Batch) -> Tensor:
 
 def biharmonic(log_B3HW: Tensor, valid_B1HW: Tensor) -> Tensor:
     """The smoothest surface through what is valid: the Laplacian of its Laplacian is 0 in holes."""
-    made = [inpaint_biharmonic(log.permute(1, 2, 0).double().numpy(), ~valid[0].numpy(), channel_axis=-1)
-            for log, valid in zip(log_B3HW, valid_B1HW, strict=True)]  # fmt: skip
+    made = [
+        inpaint_biharmonic(log.permute(1, 2, 0).double().numpy(), ~valid[0].numpy(), channel_axis=-1)
+        for log, valid in zip(log_B3HW, valid_B1HW, strict=True)
+    ]
     return torch.stack([torch.from_numpy(image).permute(2, 0, 1).float() for image in made])
 
 

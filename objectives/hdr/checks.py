@@ -25,15 +25,23 @@ NEAR_PERFECT_DB = 40.0  # an error of 1 % of what is seen: from here on nobody a
 def checks(evidence: Evidence, unreachable: float, cap: float, frames: str | None) -> list[Check]:
     """Every condition that the evidence can tell about. `unreachable` is the share of the training holes' pixels whose
     residual would have to exceed the cap; `frames` says what was found in a user's folder."""
-    found = [_reachable(unreachable, cap)] + [_within(name, evidence.scores[name]) for name in BOUNDS
-                                              if name in evidence.scores]  # fmt: skip
+    found = [_reachable(unreachable, cap)] + [
+        _within(name, evidence.scores[name]) for name in BOUNDS if name in evidence.scores
+    ]
     if "overflow_rate" in evidence.scores:
         found.append(_overflow("health: overflow_rate", evidence.scores["overflow_rate"], MAX_OVERFLOW))
     if "scale" in evidence.scores:
         found.append(_expected(evidence.scores["scale"]))
     if frames:
-        found.append(Check("frames of files", "caution" if "incomplete" in frames else "go", frames,
-                           "every frame has its three files", "names and numbers of the files"))  # fmt: skip
+        found.append(
+            Check(
+                "frames of files",
+                "caution" if "incomplete" in frames else "go",
+                frames,
+                "every frame has its three files",
+                "names and numbers of the files",
+            )
+        )
     if len(evidence.history) > 2 and "overflow_rate" in evidence.history[0]:
         settled = max(1, len(evidence.history) // SETTLES)
         worst = max(epoch["overflow_rate"] for epoch in evidence.history[settled:])
@@ -50,9 +58,13 @@ def checks(evidence: Evidence, unreachable: float, cap: float, frames: str | Non
 
 def _reachable(unreachable: float, cap: float) -> Check:
     """Zeros in holes, or an eps that is too small, put the target where no bounded residual can go."""
-    return Check("residual can reach the target", _status(unreachable < MAX_UNREACHABLE),
-                 f"{unreachable:.2%} of the training holes' pixels are beyond {cap:g}", f"below {MAX_UNREACHABLE:.0%}",
-                 "how holes are filled (task.base), EPS, task.abs_max")  # fmt: skip
+    return Check(
+        "residual can reach the target",
+        _status(unreachable < MAX_UNREACHABLE),
+        f"{unreachable:.2%} of the training holes' pixels are beyond {cap:g}",
+        f"below {MAX_UNREACHABLE:.0%}",
+        "how holes are filled (task.base), EPS, task.abs_max",
+    )
 
 
 def _within(name: str, value: float) -> Check:
@@ -62,45 +74,72 @@ def _within(name: str, value: float) -> Check:
 
 def _expected(scale: float) -> Check:
     low, high = EXPECTED_SCALE
-    return Check("scale as expected", "go" if low <= scale <= high else "caution", f"{scale:.3g}",
-                 f"{low:g} to {high:g}", "task.abs_max, task.learn_scale")  # fmt: skip
+    return Check(
+        "scale as expected",
+        "go" if low <= scale <= high else "caution",
+        f"{scale:.3g}",
+        f"{low:g} to {high:g}",
+        "task.abs_max, task.learn_scale",
+    )
 
 
 def _overflow(name: str, rate: float, most: float) -> Check:
     status = "go" if rate == 0 else "caution" if rate <= most else "no-go"
-    return Check(name, status, f"{rate:.3g} of the pixels", f"0 (caution to {most:g})",
-                 "task.abs_max, task.alpha, the learning rate")  # fmt: skip
+    return Check(
+        name,
+        status,
+        f"{rate:.3g} of the pixels",
+        f"0 (caution to {most:g})",
+        "task.abs_max, task.alpha, the learning rate",
+    )
 
 
 def _stays_clamped_out(history: Sequence[Mapping[str, float]]) -> Check:
     worst, bound = max(epoch["clamp_rate"] for epoch in history), BOUNDS["clamp_rate"][1]
-    return Check("fail-safe at rest once settled", _status(worst <= bound), f"clamped at most {worst:.3g}",
-                 f"at most {bound:g}", BOUNDS["clamp_rate"][2])  # fmt: skip
+    return Check(
+        "fail-safe at rest once settled",
+        _status(worst <= bound),
+        f"clamped at most {worst:.3g}",
+        f"at most {bound:g}",
+        BOUNDS["clamp_rate"][2],
+    )
 
 
 def _never_hurts(history: Sequence[Mapping[str, float]]) -> Check:
     """After a quarter of a run the network improves on its base, or is nearly perfect."""
     gains = [epoch["gain_db"] for epoch in history if epoch["psnr_mu_hole"] < NEAR_PERFECT_DB]
-    return Check("never worse than its base", _status(min(gains, default=0.0) >= -MAX_HURT_DB),
-                 f"{min(gains):+.2f} dB at worst" if gains else f"always above {NEAR_PERFECT_DB:g} dB",
-                 f"at least {-MAX_HURT_DB:g} dB after a quarter of the run",
-                 "the learning rate, task.log_weight")  # fmt: skip
+    return Check(
+        "never worse than its base",
+        _status(min(gains, default=0.0) >= -MAX_HURT_DB),
+        f"{min(gains):+.2f} dB at worst" if gains else f"always above {NEAR_PERFECT_DB:g} dB",
+        f"at least {-MAX_HURT_DB:g} dB after a quarter of the run",
+        "the learning rate, task.log_weight",
+    )
 
 
 def _falls(history: Sequence[Mapping[str, float]]) -> Check:
     """Over the first half of a run, by 2 % at least. A caution: a run that began well has less to fall."""
     first, middle = history[0]["loss"], history[len(history) // 2]["loss"]
-    return Check("loss falls", "go" if middle <= 0.98 * first else "caution", f"{first:.4g} -> {middle:.4g}",
-                 "by 2 % over the first half", "the learning rate")  # fmt: skip
+    return Check(
+        "loss falls",
+        "go" if middle <= 0.98 * first else "caution",
+        f"{first:.4g} -> {middle:.4g}",
+        "by 2 % over the first half",
+        "the learning rate",
+    )
 
 
 def _ahead(evidence: Evidence, score: str) -> Check:
     """The network against the best classical method in one score."""
     rivals = {name: scores[score] for name, scores in evidence.baselines.items() if not name.endswith(REFERENCE)}
     best = max(rivals, key=rivals.__getitem__)
-    return Check(f"beats every classical method in {score}", _status(evidence.scores[score] > rivals[best]),
-                 f"{evidence.scores[score]:.3f}", f"above {rivals[best]:.3f} ({best})",
-                 "more epochs, more photographs, recipe.lr")  # fmt: skip
+    return Check(
+        f"beats every classical method in {score}",
+        _status(evidence.scores[score] > rivals[best]),
+        f"{evidence.scores[score]:.3f}",
+        f"above {rivals[best]:.3f} ({best})",
+        "more epochs, more photographs, recipe.lr",
+    )
 
 
 def _status(holds: bool) -> str:

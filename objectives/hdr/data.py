@@ -81,19 +81,23 @@ def log_light(light: Tensor) -> Tensor:
 def assembled(made: dict[str, np.ndarray], base: str) -> Examples:
     """Frames with their holes filled by the named method."""
     warped, hole, occluder, motion, target = (torch.from_numpy(np.array(made[name])) for name in scenes.Frame._fields)
-    base_log = torch.cat([filled(base, log_light(light), ~holes)
-                          for light, holes in zip(warped.split(64), hole.split(64), strict=True)])  # fmt: skip
+    base_log = torch.cat(
+        [filled(base, log_light(light), ~holes) for light, holes in zip(warped.split(64), hole.split(64), strict=True)]
+    )
     return Examples(warped, hole, occluder, motion, base_log, target)
 
 
-def make_from_frames(of: Sequence[frames.Files], split: Split, size: int, count: int,
-                     source: str) -> dict[str, np.ndarray]:  # fmt: skip
+def make_from_frames(
+    of: Sequence[frames.Files], split: Split, size: int, count: int, source: str
+) -> dict[str, np.ndarray]:
     """`count` patches of the user's frames in turn. No layers and no motion are known: those fields are 0."""
     del source
     rng = generator("hdr", split)
     order = torch.randperm(len(of), generator=rng).tolist()
-    made = {name: np.zeros((count, channels, size, size), np.float32 if channels > 1 else bool)
-            for name, channels in zip(scenes.Frame._fields, (3, 1, 1, 2, 3), strict=True)}  # fmt: skip
+    made = {
+        name: np.zeros((count, channels, size, size), np.float32 if channels > 1 else bool)
+        for name, channels in zip(scenes.Frame._fields, (3, 1, 1, 2, 3), strict=True)
+    }
     for place, index in enumerate(order[:count]):  # each frame is decoded once
         frame = of[index]
         sight = frames.look(frame.warp, frame.hole, frame.ref)

@@ -42,8 +42,9 @@ def read_mask(path: Path | str) -> Tensor:
     path = Path(path)
     planes_AHW = read_image(path).numpy() if path.suffix.lower() in PLAIN_SUFFIXES else _planes(path)
     if not np.isfinite(planes_AHW).all():
-        raise ValueError(f"cannot read the mask {path}: it holds {int((~np.isfinite(planes_AHW)).sum())} values that "
-                         "are not finite")  # fmt: skip
+        raise ValueError(
+            f"cannot read the mask {path}: it holds {int((~np.isfinite(planes_AHW)).sum())} values that are not finite"
+        )
     return torch.from_numpy((planes_AHW > 0.5).any(0, keepdims=True))
 
 

@@ -55,8 +55,10 @@ def layered(log_B3HW: Tensor, valid_B1HW: Tensor, occluder_B1HW: Tensor) -> Tens
     back = valid_B1HW & ~front
     inside = eroded(dilated(front, 3), 3)
     whole, from_front, from_back = (harmonic(log_B3HW, mask) for mask in (valid_B1HW, front, back))
-    from_front, from_back = (torch.where(mask.flatten(1).any(1).view(-1, 1, 1, 1), fill, whole)
-                             for mask, fill in ((front, from_front), (back, from_back)))  # fmt: skip
+    from_front, from_back = (
+        torch.where(mask.flatten(1).any(1).view(-1, 1, 1, 1), fill, whole)
+        for mask, fill in ((front, from_front), (back, from_back))
+    )
     return torch.where(valid_B1HW, log_B3HW, torch.where(inside, from_front, from_back))
 
 

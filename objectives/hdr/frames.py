@@ -86,8 +86,10 @@ def look(warp: Path, hole: Path, ref: Path | None) -> Sight:
     hole_1HW, light = read_mask(hole), {path: read_light(path) for path in (warp, ref) if path}
     for path, rgb_3HW in light.items():
         if rgb_3HW.shape[1:] != hole_1HW.shape[1:]:
-            raise ValueError(f"{path} and {hole} must have the same size; got {tuple(rgb_3HW.shape[1:])} and "
-                             f"{tuple(hole_1HW.shape[1:])}")  # fmt: skip
+            raise ValueError(
+                f"{path} and {hole} must have the same size; got {tuple(rgb_3HW.shape[1:])} and "
+                f"{tuple(hole_1HW.shape[1:])}"
+            )
         bad = int((~torch.isfinite(rgb_3HW) & ~(hole_1HW & (path == warp))).sum())
         if bad:
             where = "outside its holes" if path == warp else "in it"
@@ -112,8 +114,10 @@ def _sequence(folder: str) -> Sequence:
     whole = sorted(set.intersection(*(set(found) for found in files.values())))
     alone = sorted(set.union(*(set(found) for found in files.values())) - set(whole))
     if len(whole) < 3:
-        raise ValueError(f"--data {folder} must hold at least 3 whole frames, for train, val and test; got {len(whole)}"
-                         f" (without all of {', '.join(FOLDERS)}: {len(alone)})")  # fmt: skip
+        raise ValueError(
+            f"--data {folder} must hold at least 3 whole frames, for train, val and test; got {len(whole)}"
+            f" (without all of {', '.join(FOLDERS)}: {len(alone)})"
+        )
     frames = [_files(n, *(files[kind][n] for kind in FOLDERS)) for n in whole]
     held = max(1, round(HELD_OUT * len(frames)))
     gap = 1 if len(frames) >= GAP_FROM else 0

@@ -54,8 +54,9 @@ def peak_of(target: Tensor) -> Tensor:
 
 
 # -- terms -----------------------------------------------------------------------------------------------------------
-def terms(out: Filled, base_log: Tensor, hole: Tensor, target: Tensor, weights: Weights,
-          backend: Backend) -> dict[str, Tensor]:  # fmt: skip
+def terms(
+    out: Filled, base_log: Tensor, hole: Tensor, target: Tensor, weights: Weights, backend: Backend
+) -> dict[str, Tensor]:
     """The weighted terms by name. One whose weight is 0 is a zero that was not computed."""
     peak = peak_of(target)
     seen, wanted = tone(out.light_B3HW, peak), tone(target, peak)

@@ -40,9 +40,21 @@ class LogResidualUNet(nn.Module):
     Under that bound the output counts in units of contrast: what is smooth is corrected less than what is not.
     """
 
-    def __init__(self, width: int = 12, depth: int = 3, *, bound: str = "tanh", cap: float = 6.0,
-                 learn_scale: bool = False, units: str = "local", gate: str = "full", input_norm: str = "standard",
-                 ring_kernel: int = 3, ring_scale: float = 0.5, eps: float = 1e-3) -> None:  # fmt: skip
+    def __init__(
+        self,
+        width: int = 12,
+        depth: int = 3,
+        *,
+        bound: str = "tanh",
+        cap: float = 6.0,
+        learn_scale: bool = False,
+        units: str = "local",
+        gate: str = "full",
+        input_norm: str = "standard",
+        ring_kernel: int = 3,
+        ring_scale: float = 0.5,
+        eps: float = 1e-3,
+    ) -> None:
         super().__init__()
         self.bound, self.units, self.input_norm = bound, units, input_norm
         self.ring_kernel, self.ring_scale, self.eps = ring_kernel, ring_scale, eps
@@ -66,8 +78,9 @@ class LogResidualUNet(nn.Module):
         else:
             self.register_buffer("scale", scale)
 
-    def forward(self, warped_B3HW: Tensor, hole_B1HW: Tensor, occluder_B1HW: Tensor, motion_B2HW: Tensor,
-                base_log_B3HW: Tensor) -> Filled:  # fmt: skip
+    def forward(
+        self, warped_B3HW: Tensor, hole_B1HW: Tensor, occluder_B1HW: Tensor, motion_B2HW: Tensor, base_log_B3HW: Tensor
+    ) -> Filled:
         seen_B7HW = torch.cat([normalised(base_log_B3HW, self.input_norm), hole_B1HW, occluder_B1HW, motion_B2HW], 1)
         out_B3HW = self.leave(self._trunk(seen_B7HW)).float()
         out_B3HW = out_B3HW * contrast(base_log_B3HW.float(), self.units)
@@ -117,8 +130,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, *, single: bool) -> None:
         super().__init__()
-        self.layers = nn.Sequential(GatedConv(channels, channels, single=single),
-                                    GatedConv(channels, channels, single=single))  # fmt: skip
+        self.layers = nn.Sequential(
+            GatedConv(channels, channels, single=single), GatedConv(channels, channels, single=single)
+        )
 
     def forward(self, x_BAHW: Tensor) -> Tensor:
         return x_BAHW + self.layers(x_BAHW)
@@ -141,8 +155,9 @@ def contrast(log_B3HW: Tensor, units: str) -> Tensor:
         return log_B3HW.new_ones(1, 1, 1, 1)
     if units == "patch":
         return spread_of(log_B3HW)
-    mean, of_squares = (F.avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
-                        for x in (log_B3HW, log_B3HW**2))  # fmt: skip
+    mean, of_squares = (
+        F.avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False) for x in (log_B3HW, log_B3HW**2)
+    )
     return ((of_squares - mean**2).clamp(min=0).mean(1, keepdim=True) + LEAST_CONTRAST**2).sqrt()
 
 

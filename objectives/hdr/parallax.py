@@ -45,8 +45,10 @@ def whole() -> Frame:
     from skimage import data
 
     left, right, disparity = data.stereo_motorcycle()
-    light = [expanded(linear_from_srgb(as_float(torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1))), PEAK)
-             for view in (left, right)]  # fmt: skip
+    light = [
+        expanded(linear_from_srgb(as_float(torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1))), PEAK)
+        for view in (left, right)
+    ]
     shift_HW = torch.from_numpy(np.where(np.isfinite(disparity), disparity, 0)).float()
     seen_HW = visible(shift_HW, torch.from_numpy(np.isfinite(disparity)))
     warped = gathered(light[1], shift_HW) * seen_HW

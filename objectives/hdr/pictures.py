@@ -63,8 +63,12 @@ def best_rival(scores: dict[str, dict[str, float]]) -> str:
 
 def spread(task: HDR, model: nn.Module, batch: Batch, count: int) -> list[int]:
     """Rows from the example that gained least to the one that gained most, evenly between."""
-    gains = torch.tensor([task.score(model, [Batch(*(field[row : row + 1] for field in batch))])["gain_db"]
-                          for row in range(len(batch[0]))])  # fmt: skip
+    gains = torch.tensor(
+        [
+            task.score(model, [Batch(*(field[row : row + 1] for field in batch))])["gain_db"]
+            for row in range(len(batch[0]))
+        ]
+    )
     places = torch.linspace(0, len(gains) - 1, min(count, len(gains))).round().long().unique()
     return gains.argsort()[places].tolist()
 
@@ -77,15 +81,25 @@ def bracketed(task: HDR, model: nn.Module, example: Batch, rival: str, title: st
 
     hole = example.hole_B1SS > 0.5
     classical = baseline.filled_light(baseline.methods()[rival], example)
-    panels = {"input": example.warped_B3SS, rival: classical, NETWORK: predicted(model, example).light_B3HW,
-              "rendered": example.target_B3SS}  # fmt: skip
+    panels = {
+        "input": example.warped_B3SS,
+        rival: classical,
+        NETWORK: predicted(model, example).light_B3HW,
+        "rendered": example.target_B3SS,
+    }
     gain = GREY / max(1e-8, float(torch.exp(log_light(luma(example.target_B3SS)).mean())))
-    words = [f"{name} {loss.light_scores(light, *judged_by(example))['psnr_mu_hole'].item():.1f} dB"
-             for name, light in panels.items() if name in (rival, NETWORK)]  # fmt: skip
+    words = [
+        f"{name} {loss.light_scores(light, *judged_by(example))['psnr_mu_hole'].item():.1f} dB"
+        for name, light in panels.items()
+        if name in (rival, NETWORK)
+    ]
     shown = {name: exposures(light[0], gain, hole[0] if name == "input" else None) for name, light in panels.items()}
-    return Picture(f"Exposures, {title}", shown,
-                   f"From top to bottom {', '.join(f'{stop:+d}' for stop in STOPS)} stops. mu-law PSNR in the holes: "
-                   f"{', '.join(words)}.")  # fmt: skip
+    return Picture(
+        f"Exposures, {title}",
+        shown,
+        f"From top to bottom {', '.join(f'{stop:+d}' for stop in STOPS)} stops. mu-law PSNR in the holes: "
+        f"{', '.join(words)}.",
+    )
 
 
 def exposures(light_3HW: Tensor, gain: float, hole_1HW: Tensor | None = None) -> np.ndarray:
@@ -104,15 +118,22 @@ def _methods(name: str, scores: dict[str, dict[str, float]], count: int) -> Char
     kinds = {"all holes": "psnr_mu_hole", "cracks": "psnr_mu_crack", "disocclusions": "psnr_mu_disocc"}
     figure = go.Figure()
     for kind, score in kinds.items():
-        figure.add_bar(name=kind, x=list(scores), y=[found.get(score) for found in scores.values()],
-                       text=[f"{found[score]:.1f}" if score in found else "" for found in scores.values()])  # fmt: skip
+        figure.add_bar(
+            name=kind,
+            x=list(scores),
+            y=[found.get(score) for found in scores.values()],
+            text=[f"{found[score]:.1f}" if score in found else "" for found in scores.values()],
+        )
     figure.update_layout(height=360, showlegend=True, yaxis_title="mu-law PSNR in holes (dB)", barmode="group")
     rival = best_rival(scores)
     ahead = scores[NETWORK]["psnr_mu_hole"] - scores[rival]["psnr_mu_hole"]
-    return Chart(f"Every method, {name}", figure.to_json(),
-                 f"{count} examples. The network is {ahead:+.2f} dB from the best classical method, {rival}. mu-law "
-                 f"PSNR of whole pictures: network {scores[NETWORK]['psnr_mu']:.2f} dB, {rival} "
-                 f"{scores[rival]['psnr_mu']:.2f} dB. The reference trusts the scene's exact layers.")  # fmt: skip
+    return Chart(
+        f"Every method, {name}",
+        figure.to_json(),
+        f"{count} examples. The network is {ahead:+.2f} dB from the best classical method, {rival}. mu-law "
+        f"PSNR of whole pictures: network {scores[NETWORK]['psnr_mu']:.2f} dB, {rival} "
+        f"{scores[rival]['psnr_mu']:.2f} dB. The reference trusts the scene's exact layers.",
+    )
 
 
 def overflow_chart(batch: Batch, cap: float, of_network: float) -> Chart:
@@ -120,17 +141,25 @@ def overflow_chart(batch: Batch, cap: float, of_network: float) -> Chart:
     figure = go.Figure()
     caps = [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, OLD_CAP]
     for spread_of in (0.1, 0.3, 1.0):
-        figure.add_scatter(x=caps, y=[100 * overflow_share(batch, c, spread_of) for c in caps], mode="lines+markers",
-                           name=f"outputs of spread {spread_of:g}")  # fmt: skip
+        figure.add_scatter(
+            x=caps,
+            y=[100 * overflow_share(batch, c, spread_of) for c in caps],
+            mode="lines+markers",
+            name=f"outputs of spread {spread_of:g}",
+        )
     for at in (cap, OLD_CAP):
         figure.add_vline(x=at, line={"width": 1, "dash": "dot"})
-    figure.update_layout(height=320, showlegend=True, xaxis_title="cap of the log residual",
-                         yaxis_title="hole pixels that overflow (%)")  # fmt: skip
-    return Chart("Overflow by cap", figure.to_json(),
-                 f"Share of hole pixels above {TOO_BRIGHT:g} times the target's largest value where cap x tanh(output) "
-                 f"is random, with no clamp. Dotted: the cap used, {cap:g} (at most a factor of {np.exp(cap):.3g}) and "
-                 f"{OLD_CAP:g} ({np.exp(OLD_CAP):.1e}); the fail-safe clamps at {HARD_CLAMP:g}. The trained network's "
-                 f"overflow rate on the test split: {of_network:.2g}.")  # fmt: skip
+    figure.update_layout(
+        height=320, showlegend=True, xaxis_title="cap of the log residual", yaxis_title="hole pixels that overflow (%)"
+    )
+    return Chart(
+        "Overflow by cap",
+        figure.to_json(),
+        f"Share of hole pixels above {TOO_BRIGHT:g} times the target's largest value where cap x tanh(output) "
+        f"is random, with no clamp. Dotted: the cap used, {cap:g} (at most a factor of {np.exp(cap):.3g}) and "
+        f"{OLD_CAP:g} ({np.exp(OLD_CAP):.1e}); the fail-safe clamps at {HARD_CLAMP:g}. The trained network's "
+        f"overflow rate on the test split: {of_network:.2g}.",
+    )
 
 
 def overflow_share(batch: Batch, cap: float, spread_of: float) -> float:

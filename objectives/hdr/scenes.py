@@ -75,14 +75,21 @@ def make(names: Sequence[str], split: str, size: int, count: int, source: str) -
 def random_scene(names: Sequence[str], size: int, rng: torch.Generator) -> Scene:
     side = size + 2 * MARGIN
     draw = _Draw(rng)
-    layers = [random_square(photographs.srgb(names[int(draw(0, len(names)))]), side, scale=SCALE, rng=rng, flip=True)
-              for _ in range(2)]  # fmt: skip
+    layers = [
+        random_square(photographs.srgb(names[int(draw(0, len(names)))]), side, scale=SCALE, rng=rng, flip=True)
+        for _ in range(2)
+    ]
     background, foreground = (expanded(linear_from_srgb(layer), 10 ** draw(0.5, 2.2)) for layer in layers)
     for _ in range(int(draw(0, 3))):
         background = background + lamp(side, draw)
     exposure = 2 ** draw(-3, 3)
-    return Scene(background * exposure, foreground * exposure, blob(side, size, draw),
-                 _motion(draw, angle=0.03, shift=2), _motion(draw, angle=0.05, shift=5))  # fmt: skip
+    return Scene(
+        background * exposure,
+        foreground * exposure,
+        blob(side, size, draw),
+        _motion(draw, angle=0.03, shift=2),
+        _motion(draw, angle=0.05, shift=5),
+    )
 
 
 def expanded(light_3HW: Tensor, peak: float) -> Tensor:
@@ -118,8 +125,11 @@ def rendered(scene: Scene, rng: torch.Generator) -> Frame:
     came_bg, came_fg = (_backward(m, across, down, side) for m in (scene.background_motion, scene.foreground_motion))
     front = _looked_up(scene.outline_CC[None].float(), *came_fg, mode="nearest")[0] > 0.5
     target = torch.where(front, _looked_up(scene.foreground_3CC, *came_fg), _looked_up(scene.background_3CC, *came_bg))
-    hit = torch.where(front, _landed(scene.outline_CC, scene.foreground_motion)[window, window],
-                      _landed(~scene.outline_CC, scene.background_motion)[window, window])[None]  # fmt: skip
+    hit = torch.where(
+        front,
+        _landed(scene.outline_CC, scene.foreground_motion)[window, window],
+        _landed(~scene.outline_CC, scene.background_motion)[window, window],
+    )[None]
     came = [torch.where(front, *pair) for pair in zip(came_fg, came_bg, strict=True)]
     moved = torch.stack([across - came[0], down - came[1]])
     mean = (moved * hit).sum((-2, -1), keepdim=True) / hit.sum().clamp(min=1)

@@ -62,13 +62,27 @@ class HDR(Task[Batch]):
 
     def __post_init__(self) -> None:
         low, high = SCALE_RANGE
-        require("alpha x task.abs_max", low <= self.cap <= high,
-                 f"{low:g} to {high:g}: beyond the clamp at {HARD_CLAMP:g} there is no gradient", self.cap)  # fmt: skip
-        for name, choices in (("bound", tuple(BOUNDS)), ("units", UNITS), ("gate", GATES), ("input_norm", NORMS),
-                              ("base", FILLS), ("perceptual", BACKENDS)):  # fmt: skip
+        require(
+            "alpha x task.abs_max",
+            low <= self.cap <= high,
+            f"{low:g} to {high:g}: beyond the clamp at {HARD_CLAMP:g} there is no gradient",
+            self.cap,
+        )
+        for name, choices in (
+            ("bound", tuple(BOUNDS)),
+            ("units", UNITS),
+            ("gate", GATES),
+            ("input_norm", NORMS),
+            ("base", FILLS),
+            ("perceptual", BACKENDS),
+        ):
             require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
-        require("log_loss", self.log_loss in LOG_LOSSES, f"one of {', '.join(LOG_LOSSES)} (a KL divergence compares "
-                 "distributions, and a residual is none)", self.log_loss)  # fmt: skip
+        require(
+            "log_loss",
+            self.log_loss in LOG_LOSSES,
+            f"one of {', '.join(LOG_LOSSES)} (a KL divergence compares distributions, and a residual is none)",
+            self.log_loss,
+        )
         require("depth", 2 <= self.depth <= len(WIDTHS), f"2 to {len(WIDTHS)}", self.depth)
         require("width", self.width >= 4 and self.width % 4 == 0, "a multiple of 4", self.width)
         require("ring_kernel", self.ring_kernel >= 1 and self.ring_kernel % 2 == 1, "odd", self.ring_kernel)
@@ -88,11 +102,19 @@ class HDR(Task[Batch]):
         filled = torch.exp(first.base_log_B3SS) - data.EPS
         base_db = float(loss.light_scores(filled, *judged_by(first))["psnr_mu_hole"].mean())
         return Overfit(
-            measure="psnr_mu_hole", go=min(base_db + 8, NEAR_PERFECT_DB), caution=min(base_db + 5, NEAR_PERFECT_DB - 3),
-            samples=PROOF_SAMPLES, epochs=120, size=PROOF_SIZE,
-            pinned={"recipe.lr": 5e-3, "recipe.weight_decay": 0.0, "recipe.batch_size": PROOF_SAMPLES,
-                    "task.flip": False},
-        )  # fmt: skip
+            measure="psnr_mu_hole",
+            go=min(base_db + 8, NEAR_PERFECT_DB),
+            caution=min(base_db + 5, NEAR_PERFECT_DB - 3),
+            samples=PROOF_SAMPLES,
+            epochs=120,
+            size=PROOF_SIZE,
+            pinned={
+                "recipe.lr": 5e-3,
+                "recipe.weight_decay": 0.0,
+                "recipe.batch_size": PROOF_SAMPLES,
+                "task.flip": False,
+            },
+        )
 
     # -- data ----------------------------------------------------------------------------------------------------
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
@@ -114,16 +136,29 @@ class HDR(Task[Batch]):
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
         return LogResidualUNet(
-            self.width, self.depth, bound=self.bound, cap=self.cap, learn_scale=self.learn_scale, units=self.units,
-            gate=self.gate, input_norm=self.input_norm, ring_kernel=self.ring_kernel, ring_scale=self.ring_scale,
+            self.width,
+            self.depth,
+            bound=self.bound,
+            cap=self.cap,
+            learn_scale=self.learn_scale,
+            units=self.units,
+            gate=self.gate,
+            input_norm=self.input_norm,
+            ring_kernel=self.ring_kernel,
+            ring_scale=self.ring_scale,
             eps=data.EPS,
-        )  # fmt: skip
+        )
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
         weights = loss.Weights(
-            log=self.log_weight, edge=self.edge_weight, wide=self.wide_weight, perceptual=self.perceptual_weight,
-            hole=self.hole_weight, log_loss=self.log_loss, huber_delta=self.huber_delta,
-        )  # fmt: skip
+            log=self.log_weight,
+            edge=self.edge_weight,
+            wide=self.wide_weight,
+            perceptual=self.perceptual_weight,
+            hole=self.hole_weight,
+            log_loss=self.log_loss,
+            huber_delta=self.huber_delta,
+        )
         out = predicted(model, batch)
         return loss.terms(out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS, weights, self.perceptual)
 
@@ -141,9 +176,12 @@ class HDR(Task[Batch]):
 
     def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
         batches = [Batch(*(field.cpu() for field in batch)) for batch in batches]
-        return {name: loss.mean_scores([loss.light_scores(baseline.filled_light(method, batch), *judged_by(batch))
-                                        for batch in batches])
-                for name, method in baseline.methods().items()}  # fmt: skip
+        return {
+            name: loss.mean_scores(
+                [loss.light_scores(baseline.filled_light(method, batch), *judged_by(batch)) for batch in batches]
+            )
+            for name, method in baseline.methods().items()
+        }
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         return pictures.drawn(self, model, list(batches))

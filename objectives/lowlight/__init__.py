@@ -37,9 +37,19 @@ SMOKE = Fidelity(size=32, train=16, val=4, epochs=6)
 CHEAP = Fidelity(size=48, train=160, val=32, epochs=10)
 FULL = Fidelity(size=64, train=256, val=32, epochs=16, test=96)
 # 200 epochs of whole pictures on a GPU, with the rates and durations that suit so long a run
-FULL_GPU = Fidelity(size=512, train=480, val=32, epochs=200, test=96, fixed={
-    "recipe.lr": 1e-4, "recipe.weight_decay": 3e-4, "task.curve_lr": 1.0, "task.ramp_share": 0.18,
-    "task.mask_frozen": 0.075,
-})  # fmt: skip
+FULL_GPU = Fidelity(
+    size=512,
+    train=480,
+    val=32,
+    epochs=200,
+    test=96,
+    fixed={
+        "recipe.lr": 1e-4,
+        "recipe.weight_decay": 3e-4,
+        "task.curve_lr": 1.0,
+        "task.ramp_share": 0.18,
+        "task.mask_frozen": 0.075,
+    },
+)
 
 __all__ = ["CHEAP", "FULL", "FULL_GPU", "SMOKE", "SPACE", "LowLight"]

@@ -21,8 +21,11 @@ def checks(evidence: Evidence, pairs: Pairs | None) -> list[Check]:
     if pairs:
         status = "caution" if pairs.unmatched else "go"
         found.append(Check("pairs of files", status, str(pairs), "every file has its partner", "task.pairing, names"))
-    return found + [_ahead(evidence, name) for name in ("score", "psnr_db", "ssim")
-                    if evidence.stage == "promotion" and name in evidence.scores and evidence.baselines]  # fmt: skip
+    return found + [
+        _ahead(evidence, name)
+        for name in ("score", "psnr_db", "ssim")
+        if evidence.stage == "promotion" and name in evidence.scores and evidence.baselines
+    ]
 
 
 def _within(name: str, value: float) -> Check:
@@ -36,5 +39,10 @@ def _ahead(evidence: Evidence, score: str) -> Check:
     rivals = {name: scores[score] for name, scores in evidence.baselines.items() if not name.endswith(REFERENCE)}
     best = max(rivals, key=rivals.__getitem__)
     status = "go" if evidence.scores[score] > rivals[best] else "no-go"
-    return Check(f"beats every classical method in {score}", status, f"{evidence.scores[score]:.3f}",
-                 f"above {rivals[best]:.3f} ({best})", "more epochs, more photographs, recipe.lr")  # fmt: skip
+    return Check(
+        f"beats every classical method in {score}",
+        status,
+        f"{evidence.scores[score]:.3f}",
+        f"above {rivals[best]:.3f} ({best})",
+        "more epochs, more photographs, recipe.lr",
+    )

@@ -113,10 +113,14 @@ def make_from_photographs(names: Sequence[str], split: Split, size: int, count: 
     """Crops of the named photographs in turn, and their darkened versions. Bytes [N, 3, S, S] each."""
     del source  # part of the cache's key: other code, other data
     rng = generator("lowlight", split)
-    high = torch.stack([
-        random_square(photographs.srgb(names[index % len(names)]), size, scale=SCALE, rng=rng, flip=split == "train")
-        for index in range(count)
-    ])  # fmt: skip
+    high = torch.stack(
+        [
+            random_square(
+                photographs.srgb(names[index % len(names)]), size, scale=SCALE, rng=rng, flip=split == "train"
+            )
+            for index in range(count)
+        ]
+    )
     high_N3SS = as_float(as_uint8(high))
     return {"low": as_uint8(darken(high_N3SS, rng)).numpy(), "high": as_uint8(high_N3SS).numpy()}
 
@@ -138,8 +142,10 @@ def make_from_pairs(pairs: Sequence[Pair], split: Split, size: int, count: int, 
 def _read_pair(pair: Pair) -> Tensor:
     low_3HW, high_3HW = files.read_image(pair.low), files.read_image(pair.high)
     if low_3HW.shape != high_3HW.shape:
-        raise ValueError(f"{pair.low} and {pair.high} must have the same size; got "
-                         f"{tuple(low_3HW.shape[1:])} and {tuple(high_3HW.shape[1:])}")  # fmt: skip
+        raise ValueError(
+            f"{pair.low} and {pair.high} must have the same size; got "
+            f"{tuple(low_3HW.shape[1:])} and {tuple(high_3HW.shape[1:])}"
+        )
     return torch.cat([low_3HW, high_3HW])
 
 

@@ -17,8 +17,16 @@ from objectives.common.colour import luma, round8, saturation
 from objectives.common.image_scores import MS_SSIM_MIN_SIDE, ms_ssim, psnr_db, ssim
 from objectives.common.perceptual import Backend, perceptual_distance, sobel
 
-TERMS = ("reconstruction", "ssim", "color_consistency", "color_diversity", "edge", "exposure", "mask_mean",
-         "perceptual")  # fmt: skip
+TERMS = (
+    "reconstruction",
+    "ssim",
+    "color_consistency",
+    "color_diversity",
+    "edge",
+    "exposure",
+    "mask_mean",
+    "perceptual",
+)
 # Stage 1 finds exposure and colour, stage 2 adds structure, stage 3 polishes.
 STAGES = (
     dict(zip(TERMS, (1.20, 0.60, 0.20, 0.30, 0.00, 0.00, 0.00, 0.00), strict=True)),
@@ -41,8 +49,9 @@ def stage2_weights(weights: Mapping[str, float], epoch: int, warm: int) -> dict[
     return ramped(weights, ramp(epoch, warm), excluding=set(weights) - set(RAMPED))
 
 
-def weights_at(epoch: int, edges: tuple[int, int], epochs: int, stages: tuple[Mapping[str, float], ...],
-               ramp_share: float) -> dict[str, float]:  # fmt: skip
+def weights_at(
+    epoch: int, edges: tuple[int, int], epochs: int, stages: tuple[Mapping[str, float], ...], ramp_share: float
+) -> dict[str, float]:
     """The weights of an epoch, a function of nothing else: stage 2 begins at epoch edges[0], stage 3 at edges[1].
 
     A stage begins by passing from the old weights to the new, in equal steps: over 15 epochs where stage 2 has 110, and
@@ -66,8 +75,9 @@ def _passed(into: int, length: float) -> float:
 
 
 # -- terms ---------------------------------------------------------------------------------------------------------
-def terms(enhanced: Tensor, target: Tensor, mask_B1HW: Tensor, weights: Mapping[str, float],
-          backend: Backend) -> dict[str, Tensor]:  # fmt: skip
+def terms(
+    enhanced: Tensor, target: Tensor, mask_B1HW: Tensor, weights: Mapping[str, float], backend: Backend
+) -> dict[str, Tensor]:
     """The weighted terms by name. One whose weight is 0 is a zero that was not computed."""
     e, t, mask = enhanced.float(), target.float(), mask_B1HW.float()
     compute: dict[str, Callable[[], Tensor]] = {

@@ -31,8 +31,15 @@ class Enhanced(NamedTuple):
 class CurveBlendNet(nn.Module):
     """186,244 parameters at the default widths. In eval mode, and in train mode without dither, one and the same."""
 
-    def __init__(self, width: int = 16, restore_width: int = 16, iterations: int = 8, *, attention: bool = True,
-                 dither: float = 0.0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        width: int = 16,
+        restore_width: int = 16,
+        iterations: int = 8,
+        *,
+        attention: bool = True,
+        dither: float = 0.0,
+    ) -> None:
         super().__init__()
         self.dither = dither
         self.curve = CurveEstimator(width, iterations)
@@ -69,9 +76,14 @@ class CurveEstimator(nn.Module):
     def __init__(self, width: int, iterations: int) -> None:
         super().__init__()
         self.local = nn.Sequential(
-            _conv(4, width), nn.LeakyReLU(0.1), _conv(width, width), nn.LeakyReLU(0.1), _conv(width, width),
-            nn.LeakyReLU(0.1), _conv(width, 3 * iterations),
-        )  # fmt: skip
+            _conv(4, width),
+            nn.LeakyReLU(0.1),
+            _conv(width, width),
+            nn.LeakyReLU(0.1),
+            _conv(width, width),
+            nn.LeakyReLU(0.1),
+            _conv(width, 3 * iterations),
+        )
         self.whole = nn.Sequential(nn.Linear(10, 32), nn.LeakyReLU(0.1), nn.Linear(32, 3))
         with torch.no_grad():
             self.local[-1].weight.mul_(0.1)
@@ -93,10 +105,15 @@ class Restoration(nn.Module):
         super().__init__()
         self.enter = nn.Sequential(nn.PixelUnshuffle(2), _conv(28, 2 * width), nn.LeakyReLU(0.1))
         self.deep = nn.Sequential(
-            _conv(2 * width, 4 * width, stride=2), nn.LeakyReLU(0.1), _conv(4 * width, 4 * width), nn.LeakyReLU(0.1),
-            WindowAttention(4 * width) if attention else nn.Identity(), _conv(4 * width, 8 * width), nn.LeakyReLU(0.1),
+            _conv(2 * width, 4 * width, stride=2),
+            nn.LeakyReLU(0.1),
+            _conv(4 * width, 4 * width),
+            nn.LeakyReLU(0.1),
+            WindowAttention(4 * width) if attention else nn.Identity(),
+            _conv(4 * width, 8 * width),
+            nn.LeakyReLU(0.1),
             nn.PixelShuffle(2),
-        )  # fmt: skip
+        )
         self.leave = nn.Sequential(
             _conv(4 * width, 2 * width), nn.LeakyReLU(0.1), _conv(2 * width, 12), nn.PixelShuffle(2)
         )

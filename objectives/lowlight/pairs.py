@@ -139,8 +139,10 @@ def _child(parent: Path, names: Iterable[str]) -> Path | None:
 def _matched(sides: tuple[Path, Path], pairing: Pairing) -> tuple[list[Pair], list[Path]]:
     matched, unmatched = match(image_files(sides[0]), image_files(sides[1]), pairing)
     if not matched:
-        raise ValueError(f"no file in {sides[0]} has a partner in {sides[1]} (pairing {pairing!r}); first names: "
-                         f"{sorted(path.name for path in unmatched)[:4]}")  # fmt: skip
+        raise ValueError(
+            f"no file in {sides[0]} has a partner in {sides[1]} (pairing {pairing!r}); first names: "
+            f"{sorted(path.name for path in unmatched)[:4]}"
+        )
     return [Pair(low, high, content_hash([low]), content_hash([high])) for low, high in matched], unmatched
 
 
@@ -149,8 +151,10 @@ def _hold_out(root: Path, pairs: dict[str, list[Pair]]) -> None:
     missing = [split for split in ("val", "test") if split not in pairs]
     scenes = _scenes(pairs["train"])
     if missing and len(scenes) <= len(missing):
-        raise ValueError(f"--data {root}: {len(scenes)} scenes cannot be split into train and {' and '.join(missing)}; "
-                         f"at least {len(missing) + 1} are needed, or folders {' and '.join(missing)}")  # fmt: skip
+        raise ValueError(
+            f"--data {root}: {len(scenes)} scenes cannot be split into train and {' and '.join(missing)}; "
+            f"at least {len(missing) + 1} are needed, or folders {' and '.join(missing)}"
+        )
     share = max(1, min(round(HELD_OUT * len(scenes)), (len(scenes) - 1) // 2))
     for split in missing:
         held, scenes = scenes[:share], scenes[share:]
@@ -163,8 +167,11 @@ def _scenes(pairs: Iterable[Pair]) -> list[list[Pair]]:
     alone, and not on which others there are."""
     scenes: dict[str, list[Pair]] = {}
     for pair in pairs:
-        same = [name for name, members in scenes.items()
-                if name == scene_of(pair.high) or any(m.high_sha256 == pair.high_sha256 for m in members)]  # fmt: skip
+        same = [
+            name
+            for name, members in scenes.items()
+            if name == scene_of(pair.high) or any(m.high_sha256 == pair.high_sha256 for m in members)
+        ]
         merged = [member for name in same for member in scenes.pop(name)] + [pair]
         scenes[same[0] if same else scene_of(pair.high)] = merged
     return [scenes[name] for name in sorted(scenes, key=lambda name: hashlib.sha256(name.encode()).digest())]

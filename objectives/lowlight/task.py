@@ -58,20 +58,43 @@ class LowLight(Task[Batch]):
     inputs: ClassVar[tuple[str, ...]] = ("low_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("high_B3SS",)
     overfit: ClassVar[Overfit] = Overfit(
-        measure="psnr_db", go=26.0, caution=22.0, samples=4, epochs=100, size=64,  # 8 dB untrained, 31 by heart
-        pinned={"recipe.lr": 3e-3, "recipe.weight_decay": 0.0, "recipe.batch_size": 2, "task.stage1": 1.0,
-                "task.stage3": 0.0, "task.color_factor": 0.0, "task.flip": False},
-    )  # fmt: skip
+        measure="psnr_db",
+        go=26.0,
+        caution=22.0,
+        samples=4,
+        epochs=100,
+        size=64,  # 8 dB untrained, 31 by heart
+        pinned={
+            "recipe.lr": 3e-3,
+            "recipe.weight_decay": 0.0,
+            "recipe.batch_size": 2,
+            "task.stage1": 1.0,
+            "task.stage3": 0.0,
+            "task.color_factor": 0.0,
+            "task.flip": False,
+        },
+    )
 
     def __post_init__(self) -> None:
-        require("stage1, stage3", min(self.stage1, self.stage3) >= 0 and self.stage1 + self.stage3 <= 1,
-                 "shares that sum to at most 1", (self.stage1, self.stage3))  # fmt: skip
+        require(
+            "stage1, stage3",
+            min(self.stage1, self.stage3) >= 0 and self.stage1 + self.stage3 <= 1,
+            "shares that sum to at most 1",
+            (self.stage1, self.stage3),
+        )
         for name in ("ramp_share", "mask_frozen"):
             require(name, 0 <= getattr(self, name) <= 1, "a share, in [0, 1]", getattr(self, name))
         for name in ("width", "restore_width", "iterations"):
             require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
-        for name in ("dither", "identity_clamp", "curve_lr", "ssim_factor", "edge_factor", "color_factor",
-                     "perceptual_weight"):  # fmt: skip
+        for name in (
+            "dither",
+            "identity_clamp",
+            "curve_lr",
+            "ssim_factor",
+            "edge_factor",
+            "color_factor",
+            "perceptual_weight",
+        ):
             require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
         require("mask_lr", self.mask_lr > 0, "above 0", self.mask_lr)
         require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
@@ -96,8 +119,9 @@ class LowLight(Task[Batch]):
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
-        return CurveBlendNet(self.width, self.restore_width, self.iterations, attention=self.attention,
-                             dither=self.dither)  # fmt: skip
+        return CurveBlendNet(
+            self.width, self.restore_width, self.iterations, attention=self.attention, dither=self.dither
+        )
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         split: dict[str, list[nn.Parameter]] = {name: [] for name in (*GROUPS, "rest")}
@@ -147,8 +171,10 @@ class LowLight(Task[Batch]):
 
     def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
         batches = list(batches)
-        return {name: loss.mean_scores([self._scored(method, batch) for batch in batches])
-                for name, method in self._methods().items()}  # fmt: skip
+        return {
+            name: loss.mean_scores([self._scored(method, batch) for batch in batches])
+            for name, method in self._methods().items()
+        }
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
         batches = list(batches)
@@ -161,10 +187,16 @@ class LowLight(Task[Batch]):
             ours = model(low[row : row + 1].to(device)).enhanced_B3HW[0].float().cpu()
             classical = self._methods()[best](low[row], high[row])
             panels = {"input": low[row], best: classical, "network": ours, "target": high[row]}
-            quality = {name: loss.image_scores(panel[None], high[row][None], "pged")["psnr_db"].item()
-                       for name, panel in panels.items() if name != "target"}  # fmt: skip
-            yield Picture(f"Low light, example {row}", {name: _pixels(panel) for name, panel in panels.items()},
-                          ", ".join(f"{name} {value:.1f} dB" for name, value in quality.items()))  # fmt: skip
+            quality = {
+                name: loss.image_scores(panel[None], high[row][None], "pged")["psnr_db"].item()
+                for name, panel in panels.items()
+                if name != "target"
+            }
+            yield Picture(
+                f"Low light, example {row}",
+                {name: _pixels(panel) for name, panel in panels.items()},
+                ", ".join(f"{name} {value:.1f} dB" for name, value in quality.items()),
+            )
 
     def checks(self, evidence: Evidence) -> list[Check]:
         found = data.split_pairs(self.data, self.pairing) if self.data else None

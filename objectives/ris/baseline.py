@@ -25,7 +25,7 @@ from objectives.ris.estimator import (
     order,
     range_scan,
     signal_basis,
-)  # fmt: skip
+)
 from objectives.ris.sensing import power, sensing
 
 MVDR_LOADING = 1.0  # of a covariance of trace N'
@@ -118,16 +118,22 @@ def competitors(batch: Batch, method: Method) -> dict[str, Estimates]:
     found = {"Bartlett, AIC": seen.bartlett("aic"), "MVDR, AIC": seen.mvdr("aic")}
     for rule in ("mdl", "aic"):
         music = seen.music(rule)
-        found |= {f"MUSIC on the grid, {rule.upper()}": music["grid"], f"MUSIC, {rule.upper()}": music["fine"],
-                  f"MUSIC + ML, {rule.upper()}": music["polished"]}  # fmt: skip
+        found |= {
+            f"MUSIC on the grid, {rule.upper()}": music["grid"],
+            f"MUSIC, {rule.upper()}": music["fine"],
+            f"MUSIC + ML, {rule.upper()}": music["polished"],
+        }
     return found | {"greedy ML": seen.greedy}
 
 
 def references(batch: Batch, method: Method) -> dict[str, Estimates]:
     """What knows more than any method may: the number of sources, or the covariance itself."""
     music = Classical(batch, method).music("known")
-    found = {"MUSIC, K known": music["fine"], "MUSIC + ML, K known": music["polished"],
-             "R_true, K known": ceiling(batch, method)}  # fmt: skip
+    found = {
+        "MUSIC, K known": music["fine"],
+        "MUSIC + ML, K known": music["polished"],
+        "R_true, K known": ceiling(batch, method),
+    }
     return {name + REFERENCE: estimates for name, estimates in found.items()}
 
 

@@ -41,12 +41,20 @@ def compare(task: RIS, model: nn.Module, batch: Batch) -> Tables:
     found: list[dict[str, dict[str, Judged]]] = []
     for rows in torch.arange(len(batch.z), device=batch.z.device).split(TOGETHER):
         part = Batch(*(field[rows] for field in batch))
-        kinds = {"learned": learned(task, model, part), "classical": competitors(part, task.method),
-                 "references": references(part, task.method)}  # fmt: skip
-        found.append({kind: {name: judge(one, part, task.view) for name, one in methods.items()}
-                      for kind, methods in kinds.items()})  # fmt: skip
-    return Tables(**{kind: {name: joined([part[kind][name] for part in found]) for name in found[0][kind]}
-                     for kind in found[0]})  # fmt: skip
+        kinds = {
+            "learned": learned(task, model, part),
+            "classical": competitors(part, task.method),
+            "references": references(part, task.method),
+        }
+        found.append(
+            {
+                kind: {name: judge(one, part, task.view) for name, one in methods.items()}
+                for kind, methods in kinds.items()
+            }
+        )
+    return Tables(
+        **{kind: {name: joined([part[kind][name] for part in found]) for name in found[0][kind]} for kind in found[0]}
+    )
 
 
 def learned(task: RIS, model: nn.Module, batch: Batch) -> dict[str, Estimates]:
@@ -87,8 +95,11 @@ def not_won(tables: Tables, edges: tuple[float, ...]) -> dict[str, list[str]]:
     lost = {}
     for name, judged in tables.classical.items():
         bins = by_snr(ours.ospa_m - judged.ospa_m, ours.snr_db, edges)
-        words = [f"{'loses' if one.lower > 0 else 'ties'} at {span(one.low_db, one.high_db)}"
-                 for one in bins if one.upper >= 0]  # fmt: skip
+        words = [
+            f"{'loses' if one.lower > 0 else 'ties'} at {span(one.low_db, one.high_db)}"
+            for one in bins
+            if one.upper >= 0
+        ]
         if words:
             lost[name] = words
     return lost

@@ -93,10 +93,14 @@ def contract(cov: Tensor) -> Contract:
     finite = bool(torch.isfinite(torch.view_as_real(cov)).all())
     lowest = float(torch.linalg.eigvalsh(cov.to(torch.complex128)).min()) if finite else float("nan")
     return Contract(
-        trace=float((trace / entries - 1).abs().max()), hermitian=float((cov - cov.mH).abs().max()), lowest=lowest,
-        shortest=float(length.min()) / entries**0.5, longest=float(length.max()) / entries,
-        typical=float(length.median()) / entries, finite=finite,
-    )  # fmt: skip
+        trace=float((trace / entries - 1).abs().max()),
+        hermitian=float((cov - cov.mH).abs().max()),
+        lowest=lowest,
+        shortest=float(length.min()) / entries**0.5,
+        longest=float(length.max()) / entries,
+        typical=float(length.median()) / entries,
+        finite=finite,
+    )
 
 
 def eigenpairs(z_BRL: Tensor) -> tuple[Tensor, Tensor]:

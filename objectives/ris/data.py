@@ -119,10 +119,16 @@ def generate(
     z_BRL = b_BKR.mT @ symbols_BKL
     z_BRL = z_BRL + noise_B.sqrt()[:, None, None] * torch.randn(z_BRL.shape, generator=rng, dtype=z_BRL.dtype)
     return Batch(
-        z=z_BRL.to(torch.complex64), q=(q_BK3 * mask_BK[..., None]).float(), power=power_BK.float(),
-        mask=mask_BK.float(), count=count_B, snr_db=snr_B.float(), noise=noise_B.float(),
-        coherent=coherent_B, crowded=crowded_B,
-    )  # fmt: skip
+        z=z_BRL.to(torch.complex64),
+        q=(q_BK3 * mask_BK[..., None]).float(),
+        power=power_BK.float(),
+        mask=mask_BK.float(),
+        count=count_B,
+        snr_db=snr_B.float(),
+        noise=noise_B.float(),
+        coherent=coherent_B,
+        crowded=crowded_B,
+    )
 
 
 def place(scenario: Scenario, mask_BK: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -107,9 +107,18 @@ def contrast(cov: Tensor, batch: Batch, sense: Sensing, surface: Surface) -> Ten
 
 
 def terms(
-    cells: Cells, q_BG3: Tensor, pred: Tensor, blended: Tensor, true: Tensor, batch: Batch, *,
-    grid: Grid, points_G3: Tensor, sense: Sensing, surface: Surface,
-) -> dict[str, Tensor]:  # fmt: skip
+    cells: Cells,
+    q_BG3: Tensor,
+    pred: Tensor,
+    blended: Tensor,
+    true: Tensor,
+    batch: Batch,
+    *,
+    grid: Grid,
+    points_G3: Tensor,
+    sense: Sensing,
+    surface: Surface,
+) -> dict[str, Tensor]:
     """All terms, without weights."""
     direction, distance = position(q_BG3, batch, grid)
     return {

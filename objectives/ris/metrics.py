@@ -58,11 +58,20 @@ def judge(estimates: Estimates, batch: Batch, view: View) -> Judged:
     limits = error.new_tensor([ANGLE_DEG, ANGLE_DEG, RANGE_M])
     close = (torch.nan_to_num(error, nan=math.inf) < limits).all(-1) | ~mask
     return Judged(
-        ospa_m=ospa(gap_BKK, estimates.mask, mask, CUTOFF_M), success=(claimed == count) & close.all(1), count=count,
-        claimed=claimed, snr_db=batch.snr_db, coherent=batch.coherent,
-        range_m=torch.nan_to_num(true[..., 2], nan=0.0).amax(1), error=error, distance_m=distance, found=found,
-        true=true, pegged=view.at_limit(estimates.q) & estimates.mask, bordering=view.at_limit(q) & mask,
-    )  # fmt: skip
+        ospa_m=ospa(gap_BKK, estimates.mask, mask, CUTOFF_M),
+        success=(claimed == count) & close.all(1),
+        count=count,
+        claimed=claimed,
+        snr_db=batch.snr_db,
+        coherent=batch.coherent,
+        range_m=torch.nan_to_num(true[..., 2], nan=0.0).amax(1),
+        error=error,
+        distance_m=distance,
+        found=found,
+        true=true,
+        pegged=view.at_limit(estimates.q) & estimates.mask,
+        bordering=view.at_limit(q) & mask,
+    )
 
 
 def assign(cost_BKK: Tensor) -> Tensor:
@@ -102,23 +111,27 @@ def summary(judged: Judged) -> dict[str, float]:
         "k_acc": (judged.claimed == judged.count).double().mean(),
         "k_under": (judged.claimed < judged.count).double().mean(),
         "k_over": (judged.claimed > judged.count).double().mean(),
-        "recall": recall, "precision": precision, "f1": 2 * hit / (judged.count.sum() + judged.claimed.sum()),
+        "recall": recall,
+        "precision": precision,
+        "f1": 2 * hit / (judged.count.sum() + judged.claimed.sum()),
         "rmspe_m": judged.distance_m[~judged.distance_m.isnan()].square().mean().sqrt(),
         "k_acc_clear": (judged.claimed == judged.count)[clear].double().mean(),
         "ospa_clear": judged.ospa_m[clear].mean(),
         "ospa_noisy": judged.ospa_m[judged.snr_db < 0].mean(),
         "peg_clear": _share(judged.pegged[clear], judged.claimed[clear]),
         "border_clear": _share(judged.bordering[clear], judged.count[clear]),
-    }  # fmt: skip
+    }
     for axis, name in enumerate(("phi_deg", "theta_deg", "r_m")):
         error, clear_error, found, true = (
             _present(x[..., axis]) for x in (judged.error, judged.error[clear], judged.found, judged.true)
         )
         scores |= {
-            f"med_{name}": _quantile(error, 0.5), f"rmse_{name}": error.square().mean().sqrt(),
-            f"p95_{name}": _quantile(error, 0.95), f"med_{name}_clear": _quantile(clear_error, 0.5),
+            f"med_{name}": _quantile(error, 0.5),
+            f"rmse_{name}": error.square().mean().sqrt(),
+            f"p95_{name}": _quantile(error, 0.95),
+            f"med_{name}_clear": _quantile(clear_error, 0.5),
             f"spread_{name}": _deviation(found) / _deviation(true),
-        }  # fmt: skip
+        }
     return {name: float(value) for name, value in scores.items() if math.isfinite(float(value))}
 
 

@@ -78,8 +78,11 @@ def compressed(task: RIS, n: int) -> Iterable[str]:
         few = replace(task, codes=codes)
         batch = scene_batch(few, 10.0, n)
         music, polished = replace(few.method, nf_mle_iters=0), replace(few.method, nf_mle_iters=2)
-        shown = [medians(few, batch, music), medians(few, batch, polished),
-                 medians(few, batch, music, true_covariance=True)]  # fmt: skip
+        shown = [
+            medians(few, batch, music),
+            medians(few, batch, polished),
+            medians(few, batch, music, true_covariance=True),
+        ]
         yield f"| {codes * few.antennas} | " + " | ".join(f"{float(row[0]):.3f}" for row in shown) + " |"
 
 

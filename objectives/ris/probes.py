@@ -34,8 +34,10 @@ def refusals(entries: int) -> list[bool]:
     """Whether the blend refuses matrices of two sizes, real ones, and a weight above 1."""
     eye = torch.eye(entries, dtype=torch.complex64)[None]
     wrong = (
-        lambda: blend(eye, eye[:, :-1, :-1], 0.5), lambda: blend(eye.real, eye.real, 0.5), lambda: blend(eye, eye, 1.5)
-    )  # fmt: skip
+        lambda: blend(eye, eye[:, :-1, :-1], 0.5),
+        lambda: blend(eye.real, eye.real, 0.5),
+        lambda: blend(eye, eye, 1.5),
+    )
     return [_refuses(call) for call in wrong]
 
 
@@ -62,8 +64,9 @@ def oracle_terms(task: RIS, probe: Batch) -> dict[str, float]:
     smooth = F.one_hot(probe.count - 1, task.k_max) * (1 - losses.SMOOTHING) + losses.SMOOTHING / task.k_max
     cells = Cells(target.clamp_min(1e-30).log(), torch.zeros_like(q_BG3), smooth.log())
     sense = sensing(task.surface, probe.z.device, torch.float32)
-    terms = losses.terms(cells, q_BG3, true, true, true, probe, grid=task.grid, points_G3=at_G3, sense=sense,
-                         surface=task.surface)  # fmt: skip
+    terms = losses.terms(
+        cells, q_BG3, true, true, true, probe, grid=task.grid, points_G3=at_G3, sense=sense, surface=task.surface
+    )
     return {name: float(value) for name, value in terms.items()}
 
 

@@ -45,15 +45,33 @@ class RIS(Task[Batch]):
     inputs: ClassVar[tuple[str, ...]] = ("z",)
     labels: ClassVar[tuple[str, ...]] = ("q", "power", "mask", "count")
     overfit: ClassVar[Overfit] = Overfit(
-        go=0.5, caution=1.0, samples=512, epochs=30,
+        go=0.5,
+        caution=1.0,
+        samples=512,
+        epochs=30,
         pinned={
-            "recipe.lr": 4e-3, "recipe.batch_size": 64, "recipe.weight_decay": 0.0, "recipe.clip": 5.0,
-            "recipe.warmup": 0.15, "recipe.ema": 0.0, "recipe.patience": None,
-            "task.dropout": 0.0, "task.jitter": 0.0, "task.beta": 0.2, "task.phased": False, "task.curriculum": False,
-            "task.lam_cov": 1.0, "task.lam_cov_pred": 0.05, "task.lam_heat": 0.3, "task.lam_ang": 0.5,
-            "task.lam_rng": 0.3, "task.lam_count": 0.15, "task.width": 16, "task.blocks": 2,
+            "recipe.lr": 4e-3,
+            "recipe.batch_size": 64,
+            "recipe.weight_decay": 0.0,
+            "recipe.clip": 5.0,
+            "recipe.warmup": 0.15,
+            "recipe.ema": 0.0,
+            "recipe.patience": None,
+            "task.dropout": 0.0,
+            "task.jitter": 0.0,
+            "task.beta": 0.2,
+            "task.phased": False,
+            "task.curriculum": False,
+            "task.lam_cov": 1.0,
+            "task.lam_cov_pred": 0.05,
+            "task.lam_heat": 0.3,
+            "task.lam_ang": 0.5,
+            "task.lam_rng": 0.3,
+            "task.lam_count": 0.15,
+            "task.width": 16,
+            "task.blocks": 2,
         },
-    )  # fmt: skip
+    )
 
     # the deployment and its scenes
     n_h: int = 8
@@ -124,9 +142,17 @@ class RIS(Task[Batch]):
     @property
     def scenario(self) -> Scenario:
         return Scenario(
-            self.surface, self.view, self.snapshots, self.k_max, self.snr_lo, self.snr_hi, self.sigma_psi,
-            self.sigma_gain_db, self.p_coh, self.pathloss,
-        )  # fmt: skip
+            self.surface,
+            self.view,
+            self.snapshots,
+            self.k_max,
+            self.snr_lo,
+            self.snr_hi,
+            self.sigma_psi,
+            self.sigma_gain_db,
+            self.p_coh,
+            self.pathloss,
+        )
 
     @property
     def grid(self) -> Grid:
@@ -171,9 +197,15 @@ class RIS(Task[Batch]):
 
     def model(self) -> nn.Module:
         return GridNet(
-            planes=self.feat_planes, nv=self.feat_v, nu=self.feat_u, k_max=self.k_max, width=self.width,
-            eigenvalues=min(self.snapshots, self.surface.entries), blocks=self.blocks, dropout=self.dropout,
-        )  # fmt: skip
+            planes=self.feat_planes,
+            nv=self.feat_v,
+            nu=self.feat_u,
+            k_max=self.k_max,
+            width=self.width,
+            eigenvalues=min(self.snapshots, self.surface.entries),
+            blocks=self.blocks,
+            dropout=self.dropout,
+        )
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
         """Weighted terms. In training beta is jittered, one draw a batch."""
@@ -181,10 +213,17 @@ class RIS(Task[Batch]):
         with torch.autocast(batch.z.device.type, enabled=False):
             sense = self._sense(batch.z.device)
             values = losses.terms(
-                seen.cells, seen.q, seen.pred, self.blended(seen, self._trained_beta(model)), truth(batch, sense),
-                batch, grid=self.grid, points_G3=points(self.grid, batch.z.device, torch.float32), sense=sense,
+                seen.cells,
+                seen.q,
+                seen.pred,
+                self.blended(seen, self._trained_beta(model)),
+                truth(batch, sense),
+                batch,
+                grid=self.grid,
+                points_G3=points(self.grid, batch.z.device, torch.float32),
+                sense=sense,
                 surface=self.surface,
-            )  # fmt: skip
+            )
         weights = self.weights(at)
         return {name: weights[name] * value for name, value in values.items()}
 
@@ -198,9 +237,12 @@ class RIS(Task[Batch]):
         pred, samp, blended, eye = torch.cat(errors).unbind(1)
         everything = joined(judged)
         scores = summary(everything) | {
-            "nmse_pred": float(pred.mean()), "nmse_samp": float(samp.mean()), "nmse_blend": float(blended.mean()),
-            "nmse_eye": float(eye.mean()), "k_chance": 1 / self.k_max,
-        }  # fmt: skip
+            "nmse_pred": float(pred.mean()),
+            "nmse_samp": float(samp.mean()),
+            "nmse_blend": float(blended.mean()),
+            "nmse_eye": float(eye.mean()),
+            "k_chance": 1 / self.k_max,
+        }
         noisy = everything.snr_db < 0
         if noisy.any():
             scores |= {"nmse_pred_noisy": float(pred[noisy].mean()), "nmse_samp_noisy": float(samp[noisy].mean())}
@@ -228,9 +270,13 @@ class RIS(Task[Batch]):
     def rescored(self) -> Mapping[str, Sequence[Any]]:
         """What inference alone reads; near-field ML before the blend, whose best weight depends on it."""
         return {
-            "task.nf_mle_iters": (0, 1, 2, 3), "task.beta_eval": (0.0, 0.2, 0.4, 0.6, 0.8), "task.newton_iters": (0, 3),
-            "task.k_conf_thresh": (0.0, 0.5, 0.8), "task.range_grid": (61, 241), "task.shrink_alpha": (0.0, 0.15),
-        }  # fmt: skip
+            "task.nf_mle_iters": (0, 1, 2, 3),
+            "task.beta_eval": (0.0, 0.2, 0.4, 0.6, 0.8),
+            "task.newton_iters": (0, 3),
+            "task.k_conf_thresh": (0.0, 0.5, 0.8),
+            "task.range_grid": (61, 241),
+            "task.shrink_alpha": (0.0, 0.15),
+        }
 
     # -- the pipeline ------------------------------------------------------------------------------------------
     def sight(self, model: nn.Module, z: Tensor) -> Sight:
@@ -272,10 +318,13 @@ class RIS(Task[Batch]):
         """The weight of every loss term at a moment."""
         stage = losses.curriculum(at, on=self.curriculum)
         return losses.structure(at, phased=self.phased) | {
-            "cov": self.lam_cov * stage["cov"], "cov_pred": self.lam_cov_pred, "heat": self.lam_heat,
-            "ang": self.lam_ang * stage["ang"], "rng": self.lam_rng * stage["rng"],
+            "cov": self.lam_cov * stage["cov"],
+            "cov_pred": self.lam_cov_pred,
+            "heat": self.lam_heat,
+            "ang": self.lam_ang * stage["ang"],
+            "rng": self.lam_rng * stage["rng"],
             "count": self.lam_count * stage["count"],
-        }  # fmt: skip
+        }
 
     def _trained_beta(self, model: nn.Module) -> float:
         if not model.training or self.jitter == 0:

@@ -82,8 +82,9 @@ def libraw_tiles(tiles_B1SS: Tensor, method: str, ahead: tuple) -> Tensor:
 @lru_cache(maxsize=8)
 def _known(method: str, down: int, folder: str | None, gain: tuple[float, float, float]) -> dict[bytes, Tensor]:
     """What a method makes of the first tiles of val and test and of the patterns, by their content."""
-    batches = [data.tiles(split, min(AHEAD, data.room(split, down, folder)), down, folder, gain)
-               for split in ("val", "test")]  # fmt: skip
+    batches = [
+        data.tiles(split, min(AHEAD, data.room(split, down, folder)), down, folder, gain) for split in ("val", "test")
+    ]
     batches += [loss.torture_batch(batch) for batch in batches]
     tiles = torch.cat([_balance(batch) for batch in batches])
     return dict(zip(map(_key, tiles), _run(tiles, method), strict=True))

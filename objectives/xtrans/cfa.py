@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 RED, GREEN, BLUE = range(3)
-TILE = torch.tensor([["RGB".index(colour) for colour in row]
-                     for row in ("RBGBRG", "GGRGGB", "GGBGGR", "BRGRBG", "GGBGGR", "GGRGGB")])  # fmt: skip
+TILE = torch.tensor(
+    [["RGB".index(colour) for colour in row] for row in ("RBGBRG", "GGRGGB", "GGBGGR", "BRGRBG", "GGBGGR", "GGRGGB")]
+)
 SIDE = 6
 Phase = tuple[int, int]
 

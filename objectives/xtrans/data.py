@@ -38,8 +38,15 @@ PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "val": ("coffee", "flower"),
     "test": ("motorcycle",),  # the left view alone: the right one shows the same scene
 }
-WEIGHTS = {"china": 0.22, "chelsea": 0.18, "astronaut": 0.25, "rocket": 0.20, "ihc": 0.05, "hubble": 0.05,
-           "retina": 0.05}  # how often a crop is taken from each  # fmt: skip
+WEIGHTS = {
+    "china": 0.22,
+    "chelsea": 0.18,
+    "astronaut": 0.25,
+    "rocket": 0.20,
+    "ihc": 0.05,
+    "hubble": 0.05,
+    "retina": 0.05,
+}  # how often a crop is taken from each
 JUDGED, BORDER = 48, 12  # pixels: a tile is judged in its middle; no method sees past the border
 TILE = JUDGED + 2 * BORDER
 FLAT_DB = 45.0  # a tile where plain interpolation of balanced light is better than this is not judged
@@ -90,8 +97,9 @@ def origins(split: Split, *, folder: str | None) -> set[str]:
 
 
 # -- training --------------------------------------------------------------------------------------------------------
-def crops(of: Sequence[Photograph], count: int, size: int, rng: torch.Generator, *, gain: Sequence[float],
-          augment: Augment) -> Batch:  # fmt: skip
+def crops(
+    of: Sequence[Photograph], count: int, size: int, rng: torch.Generator, *, gain: Sequence[float], augment: Augment
+) -> Batch:
     """`count` random crops, moved, exposed and mosaiced: the samples of the mosaic are the target's, but for noise."""
     made = [balanced_crop(of, size, rng) for _ in range(count)]
     gain_B3 = torch.stack([torch.tensor(gain) if own is None else own for _, own in made])
@@ -113,8 +121,9 @@ def crop(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
     return list(cfa.MOVES.values())[int(move * len(cfa.MOVES))](square)
 
 
-def seen_through(rgb_B3SS: Tensor, gain_B3: Tensor, rng: torch.Generator | None = None,
-                 augment: Augment | None = None) -> Batch:  # fmt: skip
+def seen_through(
+    rgb_B3SS: Tensor, gain_B3: Tensor, rng: torch.Generator | None = None, augment: Augment | None = None
+) -> Batch:
     """Balanced light as a sensor of these gains sees it. The augmentation changes the light before it is mosaiced."""
     augment = augment or Augment()
     count = len(rgb_B3SS)
@@ -138,9 +147,11 @@ def tiles(split: Split, count: int, down: int, folder: str | None, gain: tuple[f
     photographs hold fewer that do not overlap."""
     places = _places(split, down, folder)
     if len(places) < count:
-        raise ValueError(f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap "
-                         f"and are not flat; {count} were asked for: more or larger photographs, or a smaller "
-                         "task.down")  # fmt: skip
+        raise ValueError(
+            f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap "
+            f"and are not flat; {count} were asked for: more or larger photographs, or a smaller "
+            "task.down"
+        )
     order = torch.randperm(len(places), generator=generator("xtrans", split))[:count].tolist()
     chosen = [places[index] for index in order]
     rgb = torch.stack([photo.rgb_3HW[:, top : top + TILE, left : left + TILE] for photo, top, left in chosen])
@@ -154,8 +165,9 @@ def room(split: Split, down: int, folder: str | None) -> int:
 
 @lru_cache(maxsize=4)
 def _places(split: Split, down: int, folder: str | None) -> tuple[tuple[Photograph, int, int], ...]:
-    return tuple((photo, top, left) for photo in photos(split, down=down, folder=folder)
-                 for top, left in busy(photo.rgb_3HW))  # fmt: skip
+    return tuple(
+        (photo, top, left) for photo in photos(split, down=down, folder=folder) for top, left in busy(photo.rgb_3HW)
+    )
 
 
 def busy(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
@@ -199,11 +211,16 @@ def own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
     if not root.is_dir():
         raise ValueError(f"--data {folder} must be a folder; it is not")
     suffixes = raf.SUFFIXES | files.SUFFIXES
-    found = {hashlib.sha256(path.read_bytes()).hexdigest(): path
-             for path in sorted(root.iterdir()) if path.suffix.lower() in suffixes and path.is_file()}  # fmt: skip
+    found = {
+        hashlib.sha256(path.read_bytes()).hexdigest(): path
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in suffixes and path.is_file()
+    }
     if len(found) < 3:
-        raise ValueError(f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
-                         f"{', '.join(sorted(suffixes))}; got {len(found)}")  # fmt: skip
+        raise ValueError(
+            f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
+            f"{', '.join(sorted(suffixes))}; got {len(found)}"
+        )
     order = [(found[sha256], sha256) for sha256 in sorted(found)]
     val, test = (sum(int(sha256[:8], 16) < share * 16**8 for sha256 in found) for share in (HELD_OUT, 2 * HELD_OUT))
     if not 0 < val < test < len(order):
@@ -222,14 +239,18 @@ def _resident(make, of: Sequence, down: int) -> tuple[Photograph, ...]:
     made = {name: torch.from_numpy(np.array(value)) for name, value in made_once(make, of, down, code).items()}
     if make is make_bundled:
         return tuple(Photograph(name, made[name], None, WEIGHTS.get(name, 1.0)) for name in of)
-    return tuple(Photograph(path.name, _large_enough(path, made[path.name]), made.get(f"gain of {path.name}"), 1.0)
-                 for path, _ in of)  # fmt: skip
+    return tuple(
+        Photograph(path.name, _large_enough(path, made[path.name]), made.get(f"gain of {path.name}"), 1.0)
+        for path, _ in of
+    )
 
 
 def _large_enough(path: Path, rgb_3HW: Tensor) -> Tensor:
     if min(rgb_3HW.shape[1:]) < TILE:
-        raise ValueError(f"{path}: after shrinking the picture must have at least {TILE} pixels a side; got "
-                         f"{rgb_3HW.shape[2]} x {rgb_3HW.shape[1]}")  # fmt: skip
+        raise ValueError(
+            f"{path}: after shrinking the picture must have at least {TILE} pixels a side; got "
+            f"{rgb_3HW.shape[2]} x {rgb_3HW.shape[1]}"
+        )
     return rgb_3HW
 
 

@@ -17,14 +17,23 @@ _CFA = 32803  # PhotometricInterpretation
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SIGNED_RATIONAL = 1, 2, 3, 4, 5, 10
 
 
-def write(path: Path, codes_HW: np.ndarray, *, black: int = 0, white: int = 65535,
-          neutral: tuple[float, float, float] = (1.0, 1.0, 1.0), orientation: int = 1) -> None:  # fmt: skip
+def write(
+    path: Path,
+    codes_HW: np.ndarray,
+    *,
+    black: int = 0,
+    white: int = 65535,
+    neutral: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    orientation: int = 1,
+) -> None:
     """The codes of a mosaic at phase (0, 0), uint16. `neutral` is what the sensor makes of white: its gains, and
     `orientation` how the camera was held, as TIFF numbers it. Raises ValueError for a frame that is too small to be
     opened again."""
     if min(codes_HW.shape) < LEAST_SIDE:
-        raise ValueError(f"a DNG must have at least {LEAST_SIDE} pixels a side, or LibRaw refuses it; got "
-                         f"{codes_HW.shape[1]} x {codes_HW.shape[0]}")  # fmt: skip
+        raise ValueError(
+            f"a DNG must have at least {LEAST_SIDE} pixels a side, or LibRaw refuses it; got "
+            f"{codes_HW.shape[1]} x {codes_HW.shape[0]}"
+        )
     rational = [part for value in neutral for part in (round(value * 10**6), 10**6)]
     identity = [part for row in range(3) for column in range(3) for part in (int(row == column), 1)]
     tags = [
@@ -42,5 +51,11 @@ def write(path: Path, codes_HW: np.ndarray, *, black: int = 0, white: int = 6553
         (50728, _RATIONAL, 3, rational),  # AsShotNeutral
         (50778, _SHORT, 1, 21),  # CalibrationIlluminant1: D65
     ]
-    tifffile.imwrite(path, np.ascontiguousarray(codes_HW, np.uint16), photometric=_CFA, compression=None,
-                     extratags=[(*tag, True) for tag in tags], metadata=None)  # fmt: skip
+    tifffile.imwrite(
+        path,
+        np.ascontiguousarray(codes_HW, np.uint16),
+        photometric=_CFA,
+        compression=None,
+        extratags=[(*tag, True) for tag in tags],
+        metadata=None,
+    )

@@ -71,8 +71,14 @@ class FineTune(XTrans):
         shares = torch.tensor([float(part) for part in self.mixture.split("/")])
         kinds = torch.multinomial(shares, count, replacement=True, generator=rng).tolist()
         of = data.photos("train", down=self.down, folder=self.data)
-        made = [data.balanced_crop(of, size, rng) if kind == 0 else sharpest(of, size, rng) if kind == 1 else
-                (drawn_pattern(size, rng), None) for kind in kinds]  # fmt: skip
+        made = [
+            data.balanced_crop(of, size, rng)
+            if kind == 0
+            else sharpest(of, size, rng)
+            if kind == 1
+            else (drawn_pattern(size, rng), None)
+            for kind in kinds
+        ]
         gain_B3 = torch.stack([torch.tensor(self.gain) if gain is None else gain for _, gain in made])
         return data.seen_through(torch.stack([rgb for rgb, _ in made]), gain_B3, rng, self.augment)
 
@@ -81,8 +87,16 @@ class FineTune(XTrans):
         """The network that this one begins as. Shared: do not change it in place."""
         if self.parent is not None:
             return parent.winner(self.parent)
-        plain = XTrans(arch=self.arch, width=self.width, depth=self.depth, base=self.base, act=self.act,
-                       down=self.down, gain=self.gain, data=self.data)  # fmt: skip
+        plain = XTrans(
+            arch=self.arch,
+            width=self.width,
+            depth=self.depth,
+            base=self.base,
+            act=self.act,
+            down=self.down,
+            gain=self.gain,
+            data=self.data,
+        )
         return parent.trained(plain, self.parent_train, self.parent_seed)
 
     def model(self) -> nn.Module:
@@ -175,5 +189,10 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _at_most(name: str, value: float, limit: float) -> Check:
-    return Check(name, "go" if value <= limit else "no-go", f"{value:+.2f} dB", f"at most {limit:g} dB",
-                 "task.mixture, recipe.lr, task.l2sp, task.rest")  # fmt: skip
+    return Check(
+        name,
+        "go" if value <= limit else "no-go",
+        f"{value:+.2f} dB",
+        f"at most {limit:g} dB",
+        "task.mixture, recipe.lr, task.l2sp, task.rest",
+    )

@@ -34,16 +34,22 @@ class Outcome:
     grid_rise: tuple[float, ...]  # of each seed
 
 
-def outcomes(mixtures: Sequence[str], *, seeds: int, steps: int, lr: float, tiles: int, train: int
-             ) -> Iterator[Outcome]:  # fmt: skip
+def outcomes(
+    mixtures: Sequence[str], *, seeds: int, steps: int, lr: float, tiles: int, train: int
+) -> Iterator[Outcome]:
     """One for each mixture. The parent is trained on `train` crops an epoch, if it has not been before."""
     for mixture in mixtures:
         runs = [
             measured(FineTune(mixture=mixture, parent_train=train), steps, lr, seed, tiles) for seed in range(seeds)
         ]
         found = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
-        yield Outcome(mixture, crossed_interval(-found["psnr_srgb"]), crossed_interval(found["psnr_lin"]),
-                      crossed_interval(found["patterns"]), tuple(found["grid"][:, 0].tolist()))  # fmt: skip
+        yield Outcome(
+            mixture,
+            crossed_interval(-found["psnr_srgb"]),
+            crossed_interval(found["psnr_lin"]),
+            crossed_interval(found["patterns"]),
+            tuple(found["grid"][:, 0].tolist()),
+        )
 
 
 def measured(task: FineTune, steps: int, lr: float, seed: int, tiles: int) -> dict[str, np.ndarray]:
@@ -76,14 +82,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for lr in given.lr:
-        print(f"{given.steps} steps at {lr:g}, {given.seeds} seeds, {given.tiles} tiles; dB against the parent, "
-              f"95 % intervals")  # fmt: skip
+        print(
+            f"{given.steps} steps at {lr:g}, {given.seeds} seeds, {given.tiles} tiles; dB against the parent, "
+            f"95 % intervals"
+        )
         print(f"{'mixture':10} {'forgetting, as seen':>26} {'photographs, linear':>26} {'patterns':>26} {'grid':>6}")
-        for one in outcomes(given.mixtures, seeds=given.seeds, steps=given.steps, lr=lr, tiles=given.tiles,
-                            train=given.parent_train):  # fmt: skip
+        for one in outcomes(
+            given.mixtures, seeds=given.seeds, steps=given.steps, lr=lr, tiles=given.tiles, train=given.parent_train
+        ):
             columns = (_said(interval) for interval in (one.forgetting, one.linear, one.patterns))
-            print(f"{one.mixture:10} " + " ".join(f"{column:>26}" for column in columns)
-                  + f" {np.mean(one.grid_rise):+6.1f}", flush=True)  # fmt: skip
+            print(
+                f"{one.mixture:10} "
+                + " ".join(f"{column:>26}" for column in columns)
+                + f" {np.mean(one.grid_rise):+6.1f}",
+                flush=True,
+            )
 
 
 def _said(interval: Interval) -> str:

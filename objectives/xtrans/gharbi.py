@@ -35,8 +35,9 @@ class XTransNet(nn.Module):
             layers[f"conv{index + 1}"] = nn.Conv2d(64 if index else 3, 64, 3)
             layers[f"relu{index + 1}"] = nn.ReLU()
         self.main_processor = nn.Sequential(layers)
-        self.fullres_processor = nn.Sequential(OrderedDict(
-            post_conv=nn.Conv2d(67, 64, 3), post_relu=nn.ReLU(), output=nn.Conv2d(64, 3, 1)))  # fmt: skip
+        self.fullres_processor = nn.Sequential(
+            OrderedDict(post_conv=nn.Conv2d(67, 64, 3), post_relu=nn.ReLU(), output=nn.Conv2d(64, 3, 1))
+        )
 
     def forward(self, samples_B3HW: Tensor) -> Tensor:
         features = self.main_processor(samples_B3HW)
@@ -61,8 +62,10 @@ def network() -> XTransNet:
     """The network with its weights. Raises ValueError where they are missing or differ."""
     path = _weight_file()
     if path is None:
-        raise ValueError(f"the published network needs the weights of demosaicnet {VERSION}, which are not installed: "
-                         f"pip install --no-deps demosaicnet=={VERSION}")  # fmt: skip
+        raise ValueError(
+            f"the published network needs the weights of demosaicnet {VERSION}, which are not installed: "
+            f"pip install --no-deps demosaicnet=={VERSION}"
+        )
     weights = checked_weights(path, SHA256)
     model = XTransNet()
     model.load_state_dict(weights)

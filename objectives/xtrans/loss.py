@@ -110,8 +110,12 @@ def tile_scores(made: Tensor, batch: Batch) -> dict[str, Tensor]:
     shown, wanted = seen(rgb, batch.gain_B3), seen(target, batch.gain_B3)
     plain = inner(interpolated(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
     linear = psnr_db(rgb, target)
-    return {"psnr_lin": linear, "lead_db": linear - psnr_db(plain, target), "psnr_srgb": psnr_db(shown, wanted),
-            "ssim_srgb": ssim(shown, wanted)}  # fmt: skip
+    return {
+        "psnr_lin": linear,
+        "lead_db": linear - psnr_db(plain, target),
+        "psnr_srgb": psnr_db(shown, wanted),
+        "ssim_srgb": ssim(shown, wanted),
+    }
 
 
 def torture_scores(demosaic: Demosaic, like: Batch) -> Tensor:
@@ -149,10 +153,12 @@ class _Tally:
         error = inner(made.float() - batch.target_B3SS, BORDER).cpu()
         self.power = self.power + spectrum.power(error)
         self.fold = self.fold + spectrum.fold(error).sum(0)
-        made_luma, luma_ = (laplacian(luma(seen(inner(x.float(), BORDER), batch.gain_B3)))
-                            for x in (made, batch.target_B3SS))  # fmt: skip
-        self.sums.update(sharp=float(made_luma.var((1, 2, 3)).sum()), target_sharp=float(luma_.var((1, 2, 3)).sum()),
-                         count=len(made))  # fmt: skip
+        made_luma, luma_ = (
+            laplacian(luma(seen(inner(x.float(), BORDER), batch.gain_B3))) for x in (made, batch.target_B3SS)
+        )
+        self.sums.update(
+            sharp=float(made_luma.var((1, 2, 3)).sum()), target_sharp=float(luma_.var((1, 2, 3)).sum()), count=len(made)
+        )
 
     def probe(self, made: Tensor, batch: Batch, demosaic: Demosaic) -> None:
         balanced, gain = batch.target_B3SS / spread(batch.gain_B3), other_gain(batch.gain_B3)
@@ -165,8 +171,13 @@ class _Tally:
         error = (bright / HIGHLIGHT - inner(made.float(), BORDER)).abs().max()
         self.scale_error = max(self.scale_error, float(error))
         above = truth > WELL_ABOVE
-        self.sums.update(light=float(bright[above].sum()), true_light=float(truth[above].sum()),
-                         lost=int((bright[above] <= 1).sum()), above=int(above.sum()), probed=len(made))  # fmt: skip
+        self.sums.update(
+            light=float(bright[above].sum()),
+            true_light=float(truth[above].sum()),
+            lost=int((bright[above] <= 1).sum()),
+            above=int(above.sum()),
+            probed=len(made),
+        )
 
     def scores(self) -> dict[str, float]:
         found = {name: float(torch.cat(parts).double().mean()) for name, parts in self.tiles.items()}

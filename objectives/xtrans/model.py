@@ -28,8 +28,9 @@ Act = Callable[[], nn.Module]
 class Demosaicer(nn.Module):
     """10,355 parameters at the default width and depth. `correction` is the network alone."""
 
-    def __init__(self, arch: str = "plain", width: int = 16, depth: int = 5, *, base: str = "nc",
-                 act: str = "leaky") -> None:  # fmt: skip
+    def __init__(
+        self, arch: str = "plain", width: int = 16, depth: int = 5, *, base: str = "nc", act: str = "leaky"
+    ) -> None:
         super().__init__()
         self.base, self.masked = base, arch != "plain"
         build = {"plain": plain, "packed3": packed3, "unet": UNet}[arch]
@@ -99,8 +100,9 @@ def plain(width: int, depth: int, act: Act) -> nn.Sequential:
 def packed3(width: int, depth: int, act: Act) -> nn.Module:
     """The same on cells of 3 x 3 pixels, a ninth as many and three times as wide, with two convolutions fewer. Cells of
     3 x 3 alternate on the sensor, so the network must see which colour is where."""
-    inner = nn.Sequential(nn.PixelUnshuffle(3), *_stack(63, 3 * width, max(1, depth - 2), act), _last(3 * width, 27),
-                          nn.PixelShuffle(3))  # fmt: skip
+    inner = nn.Sequential(
+        nn.PixelUnshuffle(3), *_stack(63, 3 * width, max(1, depth - 2), act), _last(3 * width, 27), nn.PixelShuffle(3)
+    )
     return Padded(inner, 3)
 
 
@@ -111,8 +113,9 @@ class UNet(nn.Module):
         super().__init__()
         each = max(1, depth // 3)
         self.enter = nn.Sequential(*_stack(7, width, each, act))
-        self.down = nn.ModuleList(nn.Sequential(nn.AvgPool2d(2), *_stack(width * k, 2 * width * k, each, act))
-                                  for k in (1, 2))  # fmt: skip
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.AvgPool2d(2), *_stack(width * k, 2 * width * k, each, act)) for k in (1, 2)
+        )
         self.up = nn.ModuleList(nn.Sequential(*_stack(3 * width * k, width * k, each, act)) for k in (1, 2))
         self.leave = _last(width, 3)
 

@@ -66,8 +66,11 @@ def tile_picture(methods: dict[str, Demosaic], rival: str, one: Batch, title: st
     panels |= {name: _stacked(rgb, one, rgb - one.target_B3SS) for name, rgb in made.items()}
     panels["truth"] = _stacked(one.target_B3SS, one, torch.zeros_like(one.target_B3SS))
     words = [f"{name} {loss.tile_scores(rgb, one)['psnr_lin'].item():.1f} dB" for name, rgb in made.items()]
-    return Picture(title[0].upper() + title[1:], panels,
-                   f"{', '.join(words)}, linear. Below: the error times {ERROR_GAIN:g}, grey is none.")  # fmt: skip
+    return Picture(
+        title[0].upper() + title[1:],
+        panels,
+        f"{', '.join(words)}, linear. Below: the error times {ERROR_GAIN:g}, grey is none.",
+    )
 
 
 def spectrum_picture(made: dict[str, Tensor], whole: Batch, scores: dict[str, dict[str, float]]) -> Picture:
@@ -80,9 +83,12 @@ def spectrum_picture(made: dict[str, Tensor], whole: Batch, scores: dict[str, di
         shade = ((decades - low) / (high - low)).clamp(0, 1).float()
         panels[name] = _large(as_uint8(shade).expand(3, -1, -1))
         words.append(f"{name} {scores[name]['grid_even_db']:+.1f} dB (null {scores[name]['grid_odd_db']:+.1f})")
-    return Picture("Does the error repeat with the 6 x 6 tile?", panels,
-                   f"Spectrum of the error, each panel in its own range. How far the tile's frequencies stand out: "
-                   f"{', '.join(words)}.")  # fmt: skip
+    return Picture(
+        "Does the error repeat with the 6 x 6 tile?",
+        panels,
+        f"Spectrum of the error, each panel in its own range. How far the tile's frequencies stand out: "
+        f"{', '.join(words)}.",
+    )
 
 
 def methods_chart(scores: dict[str, dict[str, float]], count: int) -> Chart:
@@ -93,16 +99,23 @@ def methods_chart(scores: dict[str, dict[str, float]], count: int) -> Chart:
         values = [scores[name][score] for name in names]
         figure.add_bar(name=kind, x=names, y=values, text=[f"{value:.1f}" for value in values])
     lowest = min(scores[name][score] for name in names for score in kinds.values())
-    figure.update_layout(height=380, showlegend=True, barmode="group", yaxis_title="PSNR (dB)",
-                         yaxis_range=[max(0, lowest - 3), None])  # fmt: skip
+    figure.update_layout(
+        height=380, showlegend=True, barmode="group", yaxis_title="PSNR (dB)", yaxis_range=[max(0, lowest - 3), None]
+    )
     ours = scores[NETWORK]
-    leads = [f"{name} {ours['psnr_lin'] - found['psnr_lin']:+.2f} linear and "
-             f"{ours['psnr_srgb'] - found['psnr_srgb']:+.2f} as seen"
-             for name, found in scores.items() if name != NETWORK]  # fmt: skip
+    leads = [
+        f"{name} {ours['psnr_lin'] - found['psnr_lin']:+.2f} linear and "
+        f"{ours['psnr_srgb'] - found['psnr_srgb']:+.2f} as seen"
+        for name, found in scores.items()
+        if name != NETWORK
+    ]
     absent = f" Not compared: {baseline.missing()}." if baseline.missing() else ""
-    return Chart("Every method", figure.to_json(),
-                 f"{count} tiles. The network's lead (dB) over: {'; '.join(leads)}. A reference is a far larger "
-                 f"network.{absent}")  # fmt: skip
+    return Chart(
+        "Every method",
+        figure.to_json(),
+        f"{count} tiles. The network's lead (dB) over: {'; '.join(leads)}. A reference is a far larger "
+        f"network.{absent}",
+    )
 
 
 def torture_chart(found: dict[str, Tensor]) -> Chart:

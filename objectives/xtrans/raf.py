@@ -93,10 +93,16 @@ def run_libraw(balanced_HW: Tensor, method: str) -> Tensor:
         dng.write(path, codes)
         with rawpy.imread(str(path)) as raw:
             rgb_HW3 = raw.postprocess(
-                demosaic_algorithm=rawpy.DemosaicAlgorithm[ALGORITHMS[method]], output_bps=16, gamma=(1, 1),
-                no_auto_bright=True, no_auto_scale=True, user_wb=[1, 1, 1, 1], user_black=0, user_flip=0,
+                demosaic_algorithm=rawpy.DemosaicAlgorithm[ALGORITHMS[method]],
+                output_bps=16,
+                gamma=(1, 1),
+                no_auto_bright=True,
+                no_auto_scale=True,
+                user_wb=[1, 1, 1, 1],
+                user_black=0,
+                user_flip=0,
                 output_color=rawpy.ColorSpace.raw,
-            )  # fmt: skip
+            )
     return torch.from_numpy(rgb_HW3.astype(np.float32) / CODES).permute(2, 0, 1)
 
 

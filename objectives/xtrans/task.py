@@ -50,18 +50,36 @@ class XTrans(Task[Batch]):
     inputs: ClassVar[tuple[str, ...]] = ("mosaic_B1SS", "cfa_B3SS")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
     overfit: ClassVar[Overfit] = Overfit(  # four crops: 0 dB untrained, 6 and more by heart
-        measure="lead_db", go=5.0, caution=3.0, samples=4, epochs=200, size=48,
-        pinned={"recipe.lr": 4e-3, "recipe.batch_size": 4, "task.gain_spread": 0.0, "task.stops": 0.0,
-                "task.read_noise": 0.0, "task.shot_noise": 0.0},
-    )  # fmt: skip
+        measure="lead_db",
+        go=5.0,
+        caution=3.0,
+        samples=4,
+        epochs=200,
+        size=48,
+        pinned={
+            "recipe.lr": 4e-3,
+            "recipe.batch_size": 4,
+            "task.gain_spread": 0.0,
+            "task.stops": 0.0,
+            "task.read_noise": 0.0,
+            "task.shot_noise": 0.0,
+        },
+    )
 
     def __post_init__(self) -> None:
         for name, choices in (("arch", ARCHS), ("base", BASES), ("act", tuple(ACTS)), ("space", SPACES)):
             require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
         for name in ("width", "depth", "down"):
             require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
-        for name in ("gradient_weight", "chroma_weight", "ssim_weight", "gain_spread", "stops", "read_noise",
-                     "shot_noise"):  # fmt: skip
+        for name in (
+            "gradient_weight",
+            "chroma_weight",
+            "ssim_weight",
+            "gain_spread",
+            "stops",
+            "read_noise",
+            "shot_noise",
+        ):
             require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
         require("gain", len(self.gain) == 3 and min(self.gain) > 0, "three numbers above 0", self.gain)
 

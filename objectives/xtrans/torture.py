@@ -135,7 +135,17 @@ def _noise(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
 
 
 KINDS: dict[str, Draw] = {
-    "stripes": _stripes, "lines": _lines, "checker": _checker, "rings": _rings, "ramp": _ramp, "star": _star,
-    "edge": _edge, "finest": _finest, "complementary": _complementary, "hues": _hues, "bricks": _bricks,
-    "julia": _julia, "noise": _noise,
-}  # fmt: skip
+    "stripes": _stripes,
+    "lines": _lines,
+    "checker": _checker,
+    "rings": _rings,
+    "ramp": _ramp,
+    "star": _star,
+    "edge": _edge,
+    "finest": _finest,
+    "complementary": _complementary,
+    "hues": _hues,
+    "bricks": _bricks,
+    "julia": _julia,
+    "noise": _noise,
+}

@@ -29,10 +29,17 @@ from tests.toy import INPUTS, Toy
 WORKERS, TRIALS, REPORTS = 8, 320, 10
 FIDELITY = Fidelity(size=INPUTS, train=32, val=32, epochs=REPORTS)
 STUDY = StudySpec(
-    name="load", task=Toy(), recipe=Recipe(lr=0.1, batch_size=16), smoke=FIDELITY, cheap=FIDELITY, full=FIDELITY,
-    space={"recipe.lr": log(1e-3, 0.3), "task.shift": uniform(-1, 1)}, trials=TRIALS, startup_trials=TRIALS,
+    name="load",
+    task=Toy(),
+    recipe=Recipe(lr=0.1, batch_size=16),
+    smoke=FIDELITY,
+    cheap=FIDELITY,
+    full=FIDELITY,
+    space={"recipe.lr": log(1e-3, 0.3), "task.shift": uniform(-1, 1)},
+    trials=TRIALS,
+    startup_trials=TRIALS,
     pruning=None,
-)  # fmt: skip
+)
 
 
 @contextmanager
@@ -59,9 +66,12 @@ def measure(kind: str) -> None:
         reports = sum(len(row["reports"]) for row in rows.values())
         wrong = list(check.violations(folder.path, TRIALS, query))
     asked = TRIALS * REPORTS
-    print(f"{kind}: {WORKERS} workers, {complete} of {TRIALS} trials complete, {reports} of {asked} reports; lost: "
-          f"{TRIALS - complete} trials, {asked - reports} reports; violations: {len(wrong)}; {seconds:.0f} s, "
-          f"{TRIALS / seconds:.1f} trials/s", flush=True)  # fmt: skip
+    print(
+        f"{kind}: {WORKERS} workers, {complete} of {TRIALS} trials complete, {reports} of {asked} reports; lost: "
+        f"{TRIALS - complete} trials, {asked - reports} reports; violations: {len(wrong)}; {seconds:.0f} s, "
+        f"{TRIALS / seconds:.1f} trials/s",
+        flush=True,
+    )
     assert not wrong, wrong
 
 

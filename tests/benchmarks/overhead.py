@@ -19,8 +19,12 @@ import optuna
 
 from hpo.storage import RunFolder
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**30),
-               "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # fmt: skip
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+}
 
 
 def timed(*command: str) -> tuple[float, str]:
@@ -31,8 +35,18 @@ def timed(*command: str) -> tuple[float, str]:
 
 def sweep(folder: Path) -> tuple[float, list[dict], list[float]]:
     """Seconds, parameters and values of a fresh sweep."""
-    seconds, _ = timed(sys.executable, "-m", "hpo", "sweep", "tests/benchmarks/small.py", "--force", "--workers", "1",
-                       "--runs", str(folder))  # fmt: skip
+    seconds, _ = timed(
+        sys.executable,
+        "-m",
+        "hpo",
+        "sweep",
+        "tests/benchmarks/small.py",
+        "--force",
+        "--workers",
+        "1",
+        "--runs",
+        str(folder),
+    )
     study = optuna.load_study(study_name="small", storage=RunFolder(folder / "small").storage)
     return seconds, [trial.params for trial in study.trials], [trial.value for trial in study.trials]
 
@@ -44,11 +58,15 @@ def main(pairs: int) -> None:
             folder = Path(name)
             ours, params, values = sweep(folder / "runs")
             (folder / "trials.json").write_text(json.dumps(params))
-            plain, printed = timed(sys.executable, "-m", "tests.benchmarks.plain", str(folder / "trials.json"),
-                                   str(folder / "plain.db"))  # fmt: skip
+            plain, printed = timed(
+                sys.executable, "-m", "tests.benchmarks.plain", str(folder / "trials.json"), str(folder / "plain.db")
+            )
         same = json.loads(printed.splitlines()[-1]) == values
-        print(f"{'warm-up' if number == 0 else number}: hpo {ours:.1f} s, plain {plain:.1f} s, "
-              f"ratio {ours / plain:.3f}, same values: {same}", flush=True)  # fmt: skip
+        print(
+            f"{'warm-up' if number == 0 else number}: hpo {ours:.1f} s, plain {plain:.1f} s, "
+            f"ratio {ours / plain:.3f}, same values: {same}",
+            flush=True,
+        )
         ratios += [ours / plain] if number else []
     print(f"median ratio {statistics.median(ratios):.3f} over {pairs} pairs")
 

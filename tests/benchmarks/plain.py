@@ -31,8 +31,12 @@ def objective(trial: optuna.Trial) -> float:
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     groups = task.groups(model)
-    optimizer = torch.optim.AdamW([{"params": parameters, "name": name} for name, parameters in groups.items()],
-                                  lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)  # fmt: skip
+    optimizer = torch.optim.AdamW(
+        [{"params": parameters, "name": name} for name, parameters in groups.items()],
+        lr=recipe.lr,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+    )
     batches = math.ceil(study.cheap.train / recipe.batch_size)
     best, step = math.inf, 0
     sign = 1 if task.direction == "minimize" else -1
@@ -74,8 +78,11 @@ def laid_out(batch, channels_last: bool):
 
 
 def main(trials: Path, storage: Path) -> None:
-    optimized = optuna.create_study(storage=f"sqlite:///{storage}", direction=study.task.direction,
-                                    sampler=optuna.samplers.TPESampler(seed=0, multivariate=True))  # fmt: skip
+    optimized = optuna.create_study(
+        storage=f"sqlite:///{storage}",
+        direction=study.task.direction,
+        sampler=optuna.samplers.TPESampler(seed=0, multivariate=True),
+    )
     wanted = json.loads(trials.read_text())
     for params in wanted:
         optimized.enqueue_trial(params)

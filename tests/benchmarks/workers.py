@@ -17,8 +17,20 @@ TRIALS = 12
 
 def trials_an_hour(workers: int) -> float:
     with tempfile.TemporaryDirectory() as runs:
-        seconds, _ = timed(sys.executable, "-m", "hpo", "sweep", "tests/benchmarks/small.py", "--force", "--trials",
-                           str(TRIALS), "--workers", str(workers), "--runs", runs)  # fmt: skip
+        seconds, _ = timed(
+            sys.executable,
+            "-m",
+            "hpo",
+            "sweep",
+            "tests/benchmarks/small.py",
+            "--force",
+            "--trials",
+            str(TRIALS),
+            "--workers",
+            str(workers),
+            "--runs",
+            runs,
+        )
     return TRIALS / seconds * 3600
 
 

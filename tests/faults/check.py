@@ -26,8 +26,11 @@ def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
     promoted = rows(query, f"{name}.promotion")
     if promoted:
         yield from _check("promotion", folder, promoted, None)
-    left = [str(path) for pattern in ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
-            for path in folder.glob(pattern)]  # fmt: skip
+    left = [
+        str(path)
+        for pattern in ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
+        for path in folder.glob(pattern)
+    ]
     if left:
         yield f"I11 left behind: {left}"
     yield from _logged(folder, {"sweep": rows(query, name), "promotion": promoted})
@@ -65,9 +68,12 @@ def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Itera
 def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
     """By number: what the tables say of each trial of a study."""
     which = f"(SELECT trial_id FROM trials t JOIN studies s ON t.study_id = s.study_id WHERE s.study_name = '{study}')"
-    found = {identity: {"number": number, "state": state, "value": None, "params": {}, "reports": {}, "attributes": {}}
-             for identity, number, state in query(
-                 f"SELECT trial_id, number, state FROM trials WHERE trial_id IN {which} ORDER BY number")}  # fmt: skip
+    found = {
+        identity: {"number": number, "state": state, "value": None, "params": {}, "reports": {}, "attributes": {}}
+        for identity, number, state in query(
+            f"SELECT trial_id, number, state FROM trials WHERE trial_id IN {which} ORDER BY number"
+        )
+    }
     for identity, value in query(f"SELECT trial_id, value FROM trial_values WHERE trial_id IN {which}"):
         found[identity]["value"] = value
     for identity, name, value in query(
@@ -144,8 +150,12 @@ def main(folder: Path, trials: int, url: str = "") -> list[str]:
         with psycopg.connect(url) as connection:
             return list(violations(folder, trials, lambda text: connection.execute(text).fetchall()))
     query = sqlite_query(folder / "study.db")
-    found = [f"I10 {row}" for check in ("integrity_check", "foreign_key_check") for row in query(f"PRAGMA {check}")
-             if row != ("ok",)]  # fmt: skip
+    found = [
+        f"I10 {row}"
+        for check in ("integrity_check", "foreign_key_check")
+        for row in query(f"PRAGMA {check}")
+        if row != ("ok",)
+    ]
     return found + list(violations(folder, trials, query))
 
 

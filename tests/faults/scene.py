@@ -106,8 +106,11 @@ class Scene:
 
     def progress(self) -> set[Path]:
         """Files that tell of an epoch or of a result."""
-        return {path for pattern in ("*/*/epoch-*.pt", "*/*/result.json", "verdict.json")
-                for path in self.folder.glob(pattern)}  # fmt: skip
+        return {
+            path
+            for pattern in ("*/*/epoch-*.pt", "*/*/result.json", "verdict.json")
+            for path in self.folder.glob(pattern)
+        }
 
 
 # -- faults while it runs: each returns whether it struck --------------------------------------------------------------
@@ -228,10 +231,16 @@ def database_damaged(scene: Scene) -> bool:
     """Cut, wiped, removed, or one bit of it flipped, which may be anywhere."""
     database = scene.folder / "study.db"
     if scene.server:
-        scene.server.query(scene.rng.choice([
-            "UPDATE trial_values SET value = value - 1", "DELETE FROM trial_params WHERE trial_id % 2 = 0",
-            "UPDATE trials SET state = 'FAIL' WHERE state = 'COMPLETE'",
-            "UPDATE trial_intermediate_values SET intermediate_value = intermediate_value + 1"]))  # fmt: skip
+        scene.server.query(
+            scene.rng.choice(
+                [
+                    "UPDATE trial_values SET value = value - 1",
+                    "DELETE FROM trial_params WHERE trial_id % 2 = 0",
+                    "UPDATE trials SET state = 'FAIL' WHERE state = 'COMPLETE'",
+                    "UPDATE trial_intermediate_values SET intermediate_value = intermediate_value + 1",
+                ]
+            )
+        )
         scene.tainted = True  # a trial that runs has reported something else than it will compute
         scene.exact = False
     elif not database.exists():

@@ -64,8 +64,19 @@ class Postgres:
         return self.folder / "pgpass"
 
     def start(self) -> None:
-        self.process = self._popen("postgres", "-D", str(self.folder / "data"), "-p", str(self.port), "-h", "127.0.0.1",
-                                   "-k", str(self.folder), "-c", "fsync=off")  # fmt: skip
+        self.process = self._popen(
+            "postgres",
+            "-D",
+            str(self.folder / "data"),
+            "-p",
+            str(self.port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            str(self.folder),
+            "-c",
+            "fsync=off",
+        )
         until(self._answers)
 
     def stop(self) -> None:
@@ -91,8 +102,20 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
             shutil.chown(word, "postgres")
-        made = self._popen("initdb", "-D", str(self.folder / "data"), "-U", "hpo", "-A", "scram-sha-256",
-                           "--pwfile", str(word), "-E", "UTF8", "--no-sync")  # fmt: skip
+        made = self._popen(
+            "initdb",
+            "-D",
+            str(self.folder / "data"),
+            "-U",
+            "hpo",
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(word),
+            "-E",
+            "UTF8",
+            "--no-sync",
+        )
         assert made.wait() == 0
         self.start()
 
@@ -113,8 +136,14 @@ class Postgres:
         """As the user postgres where we are root: the server refuses to run as root."""
         user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
         with open(self.folder / "log", "ab") as log:
-            return subprocess.Popen([str(_binaries() / program), *words], stdout=log, stderr=log, cwd=self.folder,
-                                    preexec_fn=end_with_parent, **user)  # fmt: skip
+            return subprocess.Popen(
+                [str(_binaries() / program), *words],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=end_with_parent,
+                **user,
+            )
 
 
 @contextmanager
@@ -142,13 +171,34 @@ class Dask:
         return f"tcp://127.0.0.1:{self.port}"
 
     def start_scheduler(self) -> None:
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard",
-                                     "--dashboard-address", "127.0.0.1:0")  # fmt: skip
+        self.scheduler = self._start(
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--no-dashboard",
+            "--dashboard-address",
+            "127.0.0.1:0",
+        )
         until(self._answers)
 
     def start_workers(self, count: int, *more: str) -> None:
-        self.nannies += [self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", "--local-directory",
-                                     str(self.folder), "--host", "127.0.0.1", *more) for _ in range(count)]  # fmt: skip
+        self.nannies += [
+            self._start(
+                "worker",
+                self.address,
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+                "--local-directory",
+                str(self.folder),
+                "--host",
+                "127.0.0.1",
+                *more,
+            )
+            for _ in range(count)
+        ]
 
     def stop(self) -> None:
         for process in [*self.nannies, self.scheduler]:
@@ -169,9 +219,15 @@ class Dask:
         log = open(self.folder / f"{words[0]}-{time.monotonic_ns()}.log", "wb")  # noqa: SIM115
         settings = {f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}": "120s" for name in ("CONNECT", "TCP")}
         settings["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"  # as in the README
-        return subprocess.Popen([sys.executable, "-m", "dask", *words], env=self.environment | settings, cwd=Path.cwd(),
-                                start_new_session=True, stdout=log, stderr=log,
-                                preexec_fn=end_with_parent)  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *words],
+            env=self.environment | settings,
+            cwd=Path.cwd(),
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+            preexec_fn=end_with_parent,
+        )
 
 
 @contextmanager

@@ -64,11 +64,19 @@ def _do(deed: str) -> None:
 def victims(**changes) -> StudySpec:
     """Draws, pruning, dropout and an average: what an interruption could disturb. `deed` is searched where given."""
     fields = {
-        "name": "victims", "task": Victim(), "recipe": Recipe(lr=0.1, batch_size=16, ema=0.5),
+        "name": "victims",
+        "task": Victim(),
+        "recipe": Recipe(lr=0.1, batch_size=16, ema=0.5),
         "space": {"recipe.lr": log(1e-3, 0.5), "task.shift": uniform(-1, 1), "task.dropout": choose(0.0, 0.2)},
-        "smoke": CHEAP, "cheap": CHEAP, "full": FULL, "trials": 10, "startup_trials": 4, "keep": 1, "seeds": 2,
+        "smoke": CHEAP,
+        "cheap": CHEAP,
+        "full": FULL,
+        "trials": 10,
+        "startup_trials": 4,
+        "keep": 1,
+        "seeds": 2,
         "pruning": Median(warmup_epochs=1, min_trials=2, startup_trials=3),
-    }  # fmt: skip
+    }
     return StudySpec(**{**fields, **changes})
 
 
@@ -90,8 +98,12 @@ def interrupted(folder: Path) -> None:
 def curve(study: StudySpec, params: dict, number: int) -> list[float]:
     """What an undisturbed run of a trial's params reports, in this process, and without the waiting."""
     task, recipe = study.configure(params, study.cheap)
-    return [progress.best for progress in fit(replace(task, pace=0.0), recipe, study.cheap,
-                                              seed=study.training_seed(number), device="cpu")]  # fmt: skip
+    return [
+        progress.best
+        for progress in fit(
+            replace(task, pace=0.0), recipe, study.cheap, seed=study.training_seed(number), device="cpu"
+        )
+    ]
 
 
 def coordinator(study: StudySpec, folder: Path, *, workers: int = 2, **how) -> int:
@@ -106,8 +118,9 @@ def coordinator(study: StudySpec, folder: Path, *, workers: int = 2, **how) -> i
 
 def checked(folder: Path, trials: int) -> None:
     """The invariants, by a process of its own."""
-    done = subprocess.run([sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout) == [], done.stdout
 
 
@@ -123,8 +136,11 @@ def asked(folder: Path, number: int) -> dict:
 def events(folder: Path, name: str) -> list[dict]:
     if not (folder / "events.log").exists():
         return []
-    return [line for line in map(_parsed, (folder / "events.log").read_text(errors="replace").splitlines())
-            if line.get("event") == name]  # fmt: skip
+    return [
+        line
+        for line in map(_parsed, (folder / "events.log").read_text(errors="replace").splitlines())
+        if line.get("event") == name
+    ]
 
 
 def _parsed(line: str) -> dict:
@@ -138,8 +154,7 @@ def _parsed(line: str) -> dict:
 def at_work(folder: Path) -> list[int]:
     """The processes that train at the moment."""
     ended = {event["trial"]: event["at"] for event in events(folder, "end")}
-    return [event["pid"] for event in events(folder, "start")
-            if event["trial"] not in ended and alive(event["pid"])]  # fmt: skip
+    return [event["pid"] for event in events(folder, "start") if event["trial"] not in ended and alive(event["pid"])]
 
 
 def each_as_undisturbed(study: StudySpec, folder: Path) -> None:

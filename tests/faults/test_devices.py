@@ -25,8 +25,15 @@ from tests.toy import INPUTS
 RELATIVE = 1e-4  # between one process and two: sums in another order, over all steps of a run
 # 50 examples in batches of 16: the last has 2, and with 3 ranks one fewer than those.
 FULL = Fidelity(size=INPUTS, train=50, val=32, epochs=4, test=40)
-STUDY = victims(recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, accumulate=2), trials=1, keep=1, seeds=1, pruning=None,
-                full=FULL, space={"recipe.lr": victims().space["recipe.lr"]})  # fmt: skip
+STUDY = victims(
+    recipe=Recipe(lr=0.1, batch_size=16, ema=0.5, accumulate=2),
+    trials=1,
+    keep=1,
+    seeds=1,
+    pruning=None,
+    full=FULL,
+    space={"recipe.lr": victims().space["recipe.lr"]},
+)
 
 
 def results(folder: Path) -> dict:
@@ -61,8 +68,11 @@ def test_two_processes_of_which_one_is_killed_come_to_what_one_comes_to(folder: 
     os.kill(ranks[-1], signal.SIGKILL)
     assert code_of(pid) == 0
     until(lambda: not any(map(alive, ranks)), 30)
-    starts = [event["epoch"] for event in events(folder, "start")
-              if event["trial"] == 0 and event["study"].endswith("promotion")]  # fmt: skip
+    starts = [
+        event["epoch"]
+        for event in events(folder, "start")
+        if event["trial"] == 0 and event["study"].endswith("promotion")
+    ]
     assert len(starts) == 2
     assert starts[1] >= 2
     assert len(events(folder, "death")) == 1

@@ -28,8 +28,9 @@ from tests.toy import Toy
 fuzz = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
 OUTCOME = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "history": [{"best": 1.0}], "units": []}
 ASKED = dict(Asked(0, {"recipe.lr": 0.1}, {}, {"code": "x"}).__dict__)
 
@@ -125,9 +126,15 @@ def test_a_card_calls_nothing_but_a_task(named: str, tmp_path: Path) -> None:
     weights = packed(Toy().model().state_dict())
     (tmp_path / "weights.safetensors").write_bytes(weights)
     marker = tmp_path / "marker"
-    (tmp_path / "card.json").write_text(json.dumps({
-        "task": named, "fields": {"command": f"touch '{marker}'", "args": ["touch", str(marker)]},
-        "sha256": hashlib.sha256(weights).hexdigest()}))  # fmt: skip
+    (tmp_path / "card.json").write_text(
+        json.dumps(
+            {
+                "task": named,
+                "fields": {"command": f"touch '{marker}'", "args": ["touch", str(marker)]},
+                "sha256": hashlib.sha256(weights).hexdigest(),
+            }
+        )
+    )
     with pytest.raises(ValueError, match="must name a task"):
         load_winner(tmp_path)
     assert not marker.exists()

@@ -41,21 +41,37 @@ SECRET = "canary-5e1f"
 @pytest.mark.parametrize(
     "url",
     [
-        f"postgresql://me:{SECRET}@host/db", f"postgresql://me:{SECRET}@[::1]:5432/db",
-        f"postgresql://host/db?user=me&password={SECRET}", f"postgresql+psycopg://me:{SECRET}@/db?host=/run",
-        f"mysql://me:{SECRET}@host/db", f"redis://:{SECRET}@host", f"sqlite:///{SECRET}.db",
-        f"postgresql://me:{SECRET}@host:port/db", f"://{SECRET}", f"{SECRET}", f"postgresql://{{{SECRET}}}@host/db",
+        f"postgresql://me:{SECRET}@host/db",
+        f"postgresql://me:{SECRET}@[::1]:5432/db",
+        f"postgresql://host/db?user=me&password={SECRET}",
+        f"postgresql+psycopg://me:{SECRET}@/db?host=/run",
+        f"mysql://me:{SECRET}@host/db",
+        f"redis://:{SECRET}@host",
+        f"sqlite:///{SECRET}.db",
+        f"postgresql://me:{SECRET}@host:port/db",
+        f"://{SECRET}",
+        f"{SECRET}",
+        f"postgresql://{{{SECRET}}}@host/db",
         f"postgresql://host/db?sslpassword={SECRET}",
     ],
-)  # fmt: skip
+)
 def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str, folder: Path, capfd) -> None:
     with pytest.raises(Refused) as refused:
         check_url(url)
     assert SECRET not in str(refused.value)
 
     def act() -> None:
-        sys.argv = ["hpo", "sweep", str(Path(__file__).with_name("slow.py")), "--force", "--runs", str(folder.parent),
-                    "--storage", url, "--debug"]  # fmt: skip
+        sys.argv = [
+            "hpo",
+            "sweep",
+            str(Path(__file__).with_name("slow.py")),
+            "--force",
+            "--runs",
+            str(folder.parent),
+            "--storage",
+            url,
+            "--debug",
+        ]
         hpo.cli.main()
 
     code_of(start(act))
@@ -72,9 +88,30 @@ def test_a_url_without_one_is_taken(url: str) -> None:
 # -- names and paths ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name",
-    ["../x", "/etc/x", "x/../../y", "", ".", "..", "-rf", ".hidden", "a\0b", "a\nb", "a b", "\u202eevil", "\ud800",
-     "<script>", "a" * 65, "ä", "%s%n", "con:", "x\\y", None, 7],
-)  # fmt: skip
+    [
+        "../x",
+        "/etc/x",
+        "x/../../y",
+        "",
+        ".",
+        "..",
+        "-rf",
+        ".hidden",
+        "a\0b",
+        "a\nb",
+        "a b",
+        "\u202eevil",
+        "\ud800",
+        "<script>",
+        "a" * 65,
+        "ä",
+        "%s%n",
+        "con:",
+        "x\\y",
+        None,
+        7,
+    ],
+)
 def test_a_name_that_is_no_plain_word_names_no_folder(name) -> None:
     with pytest.raises(ValueError, match="name"):
         victims(name=name)
@@ -105,12 +142,18 @@ def outside(folder: Path) -> Path:
 
 
 LINKS = {  # what lies there is a link to: a folder, or a file; what the sweep then does
-    "lock": (OSError, "symbolic link|loop|Too many levels"), "study.db": (Refused, "is a link"),
-    "sweep": (Refused, "is a link"), "sweep/0001": (Refused, "is a link"), "sweep/0000": (Refused, "is a link"),
+    "lock": (OSError, "symbolic link|loop|Too many levels"),
+    "study.db": (Refused, "is a link"),
+    "sweep": (Refused, "is a link"),
+    "sweep/0001": (Refused, "is a link"),
+    "sweep/0000": (Refused, "is a link"),
     "sweep/0001/lock": (OSError, "symbolic link|loop|Too many levels"),
-    "sweep/0001/result.json": None, "sweep/0001/trial.json": None, "sweep/0001/deaths.json": None,
-    f"sweep/0001/epoch-000003-{'0' * 16}.pt": None, "events.log": None,
-}  # fmt: skip
+    "sweep/0001/result.json": None,
+    "sweep/0001/trial.json": None,
+    "sweep/0001/deaths.json": None,
+    f"sweep/0001/epoch-000003-{'0' * 16}.pt": None,
+    "events.log": None,
+}
 
 
 @pytest.mark.parametrize("name", LINKS)
@@ -119,8 +162,10 @@ def test_links_in_the_places_of_our_files_are_not_followed(
 ) -> None:
     """Nothing that they lead to is read or changed: what matters is refused, the rest is replaced or passed over."""
     shutil.copytree(broken_off, folder)
-    place, to = folder / name, outside if name.startswith("sweep") and "." not in name and "lock" not in name \
-        else outside / "treasure"  # fmt: skip
+    place, to = (
+        folder / name,
+        outside if name.startswith("sweep") and "." not in name and "lock" not in name else outside / "treasure",
+    )
     if place.is_dir():
         shutil.rmtree(place)
     place.unlink(missing_ok=True)
@@ -210,10 +255,13 @@ def deflated(content: bytes) -> bytes:
 def test_a_checkpoint_that_would_fill_the_memory_is_refused_before_it_does(tmp_path: Path) -> None:
     """A view of 4 TB over one number, in whatever it lies; a compressed archive of 200 MB."""
     vast = torch.zeros(1).expand(10**12)
-    for number, content in enumerate([
-        saved({"identity": "", "model": {"w": vast}}), saved({"identity": "", "record": [({"w": vast},)]}),
-        deflated(saved({"identity": "", "model": torch.zeros(5 * 10**7)})),
-    ]):  # fmt: skip
+    for number, content in enumerate(
+        [
+            saved({"identity": "", "model": {"w": vast}}),
+            saved({"identity": "", "record": [({"w": vast},)]}),
+            deflated(saved({"identity": "", "model": torch.zeros(5 * 10**7)})),
+        ]
+    ):
         folder = tmp_path / str(number)
         plant(folder, content)
         with pytest.raises(ValueError, match="larger than its file"):
@@ -233,10 +281,15 @@ def _legacy(state) -> bytes:
 
 MARKER = Path(tempfile.gettempdir()) / f"hpo-payload-{os.getpid()}"
 HOSTILE = {
-    "code": saved({"identity": Payload(MARKER)}), "code, legacy": _legacy({"identity": Payload(MARKER)}),
-    "bare pickle": pickle.dumps({"identity": Payload(MARKER)}), "not ours": saved({"identity": "mine"}),
-    "a list": saved([1, 2]), "a tensor": saved(torch.zeros(3)), "no archive": b"PK\x03\x04 nothing", "empty": b"",
-}  # fmt: skip
+    "code": saved({"identity": Payload(MARKER)}),
+    "code, legacy": _legacy({"identity": Payload(MARKER)}),
+    "bare pickle": pickle.dumps({"identity": Payload(MARKER)}),
+    "not ours": saved({"identity": "mine"}),
+    "a list": saved([1, 2]),
+    "a tensor": saved(torch.zeros(3)),
+    "no archive": b"PK\x03\x04 nothing",
+    "empty": b"",
+}
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
@@ -272,11 +325,24 @@ WHOLE = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "hi
 
 @pytest.mark.parametrize(
     "change",
-    [{"state": "running"}, {"value": "1.5"}, {"value": None}, {"value": [1]}, {"extra": 1}, {"state": ["complete"]},
-     {"history": 7}, {"history": ["x"]}, {"scores": "all"}, {"units": {}}, {"reason": 3}, {"seconds": "long"},
-     {"value": True}, {"epochs": 1.5}],
+    [
+        {"state": "running"},
+        {"value": "1.5"},
+        {"value": None},
+        {"value": [1]},
+        {"extra": 1},
+        {"state": ["complete"]},
+        {"history": 7},
+        {"history": ["x"]},
+        {"scores": "all"},
+        {"units": {}},
+        {"reason": 3},
+        {"seconds": "long"},
+        {"value": True},
+        {"epochs": 1.5},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_record_of_the_wrong_kind_is_no_record_though_its_checksum_holds(tmp_path: Path, change: dict) -> None:
     sealed(tmp_path / "result.json", WHOLE)
     assert records.outcome_in(tmp_path, "x") is not None
@@ -294,8 +360,12 @@ def test_a_record_that_is_vast_or_deep_is_not_read(tmp_path: Path) -> None:
 
 def test_what_a_record_says_about_numbers_survives_being_written(tmp_path: Path) -> None:
     """NaN and infinity, which JSON does not have, and a string and a mapping that look like our names for them."""
-    outcome = Outcome("failed", reason="NaN", scores={"a": float("inf"), "b": float("-inf")},
-                      history=({"number": "NaN"}, {"loss": float("nan")}))  # fmt: skip
+    outcome = Outcome(
+        "failed",
+        reason="NaN",
+        scores={"a": float("inf"), "b": float("-inf")},
+        history=({"number": "NaN"}, {"loss": float("nan")}),
+    )
     records.write_outcome(tmp_path, outcome, "x")
     again = records.outcome_in(tmp_path, "x")
     assert again.scores == outcome.scores

@@ -52,15 +52,20 @@ class Figures:
             return
         self.said = time.monotonic()
         kinds = ", ".join(f"{name} {count}/{self.violations[name]}" for name, count in sorted(self.faults.items()))
-        print(f"soak {(time.monotonic() - self.began) / 60:.0f} min: {dict(self.rounds)} rounds, {self.trials} trials, "
-              f"{self.commands} commands; {self.faults.total()} faults, {self.violations.total()} violations; "
-              f"recovery {self._recovery()}; faults/violations by kind: {kinds}", flush=True)  # fmt: skip
+        print(
+            f"soak {(time.monotonic() - self.began) / 60:.0f} min: {dict(self.rounds)} rounds, {self.trials} trials, "
+            f"{self.commands} commands; {self.faults.total()} faults, {self.violations.total()} violations; "
+            f"recovery {self._recovery()}; faults/violations by kind: {kinds}",
+            flush=True,
+        )
 
     def _recovery(self) -> str:
         return "; ".join(
             f"{mode}: median {statistics.median(times):.2f} s, p95 {statistics.quantiles(times, n=20)[-1]:.2f} s of "
-            f"{len(times)}" for mode, times in sorted(self.recovered_s.items()) if len(times) > 1
-        )  # fmt: skip
+            f"{len(times)}"
+            for mode, times in sorted(self.recovered_s.items())
+            if len(times) > 1
+        )
 
 
 @dataclass
@@ -78,8 +83,15 @@ class Soak:
         deed = rng.choice(["", "", "", "die", "hang"]) if mode != "sequential" and rng.random() < 0.4 else ""
         runs = (self.disk if self.disk and mode != "many" else self.base) / f"round-{number}"
         runs.mkdir()
-        one = Scene(runs, mode, rng.randrange(3), deed, rng, self.disk if self.disk in runs.parents else None,
-                    tainted=bool(deed))  # fmt: skip
+        one = Scene(
+            runs,
+            mode,
+            rng.randrange(3),
+            deed,
+            rng,
+            self.disk if self.disk in runs.parents else None,
+            tainted=bool(deed),
+        )
         struck: list[str] = []
         try:
             if mode == "many":
@@ -143,8 +155,11 @@ class Soak:
         shutil.copytree(one.runs, kept / "runs")
         if one.log.exists():
             shutil.copy(one.log, kept / "log")
-        print(f"VIOLATION ({one.mode}, seed {one.seed}, {one.deed or 'no deed'}, faults {struck}): {violation}\n"
-              f"kept in {kept}", flush=True)  # fmt: skip
+        print(
+            f"VIOLATION ({one.mode}, seed {one.seed}, {one.deed or 'no deed'}, faults {struck}): {violation}\n"
+            f"kept in {kept}",
+            flush=True,
+        )
         self.figures.say(now=True)
 
     # -- what must hold ------------------------------------------------------------------------------------------------
@@ -152,8 +167,9 @@ class Soak:
         study = soaked(one.seed, one.deed)
         self.figures.trials += study.trials
         where = [one.server.url] if one.server else []
-        done = subprocess.run([sys.executable, check.__file__, str(one.folder), str(study.trials), *where],
-                              capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, check.__file__, str(one.folder), str(study.trials), *where], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == [], done.stdout
         query = one.server.query if one.server else check.sqlite_query(one.folder / "study.db")
@@ -235,9 +251,16 @@ def test_an_hour_of_faults_violates_nothing(tmp_path: Path, small_disk: Path | N
     for verb in ("ledger.harvest", "preflight", "promote", "rebuild"):  # paid for once, and not in every fork
         importlib.import_module(f"hpo.{verb}")
     lacking = servers.missing()
-    print(f"\nsoak of {SECONDS:.0f} s; " + (f"many machines are NOT TESTED, for want of {lacking}" if lacking else
-          "PostgreSQL and Dask in a quarter of the rounds") + ("" if small_disk else "; no disk to fill: not root"),
-          flush=True)  # fmt: skip
+    print(
+        f"\nsoak of {SECONDS:.0f} s; "
+        + (
+            f"many machines are NOT TESTED, for want of {lacking}"
+            if lacking
+            else "PostgreSQL and Dask in a quarter of the rounds"
+        )
+        + ("" if small_disk else "; no disk to fill: not root"),
+        flush=True,
+    )
     shares = {mode: share for mode, share in SHARES.items() if mode != "many" or not lacking}
     rng = random.Random(SEED)
     with ExitStack() as stack:

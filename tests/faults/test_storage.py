@@ -102,10 +102,14 @@ def _remove_all(folder: Path) -> None:
 
 
 DAMAGES = {
-    "empty": _cut(lambda size: 0), "one byte": _cut(lambda size: 1), "half": _cut(lambda size: size // 2),
-    "one byte short": _cut(lambda size: size - 1), "all gone": _remove_all, "folder gone": shutil.rmtree,
+    "empty": _cut(lambda size: 0),
+    "one byte": _cut(lambda size: 1),
+    "half": _cut(lambda size: size // 2),
+    "one byte short": _cut(lambda size: size - 1),
+    "all gone": _remove_all,
+    "folder gone": shutil.rmtree,
     **{f"flip {seed}": _flip(seed) for seed in range(8)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -272,8 +276,9 @@ def test_a_folder_that_was_removed_is_trained_again_after_a_rebuild(finished: Pa
     rebuild(victims(trials=6), RunFolder(finished), identity(victims(trials=6)))
     swept(victims(trials=6), finished)
     after = rows(finished)
-    assert {number: row for number, row in after.items() if number != 3} == \
-        {number: row for number, row in before.items() if number != 3}  # fmt: skip
+    assert {number: row for number, row in after.items() if number != 3} == {
+        number: row for number, row in before.items() if number != 3
+    }
     each_as_undisturbed(study, finished)
 
 
@@ -333,10 +338,15 @@ def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folde
     checked(folder, 4)
 
 
-@pytest.mark.parametrize(("verb", "after"), [
-    ("sweep", "hpo.objective._trial"), ("promote", "hpo.events.keep"), ("promote", "hpo.launch.drive"),
-    ("promote", "hpo.promote.judge"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("verb", "after"),
+    [
+        ("sweep", "hpo.objective._trial"),
+        ("promote", "hpo.events.keep"),
+        ("promote", "hpo.launch.drive"),
+        ("promote", "hpo.promote.judge"),
+    ],
+)
 def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypatch, verb: str, after: str) -> None:
     """Somebody locks it when a trial has found itself in it; before a promotion's first question; when its last run has
     ended; when it has judged."""

@@ -98,8 +98,12 @@ def test_the_job_of_a_killed_worker_goes_on_from_its_checkpoint_and_no_other_is_
 
 
 def test_a_trial_that_kills_its_worker_fails_after_three_and_the_other_nine_complete(folder: Path) -> None:
-    study = victims(space={"task.deed": choose("", "die"), "task.shift": choose(0.0, 0.1, 0.2)}, trials=10,
-                    pruning=None, startup_trials=10)  # fmt: skip
+    study = victims(
+        space={"task.deed": choose("", "die"), "task.shift": choose(0.0, 0.1, 0.2)},
+        trials=10,
+        pruning=None,
+        startup_trials=10,
+    )
     assert code_of(coordinator(study, folder)) == 0
     rows = stored(folder)
     deadly = {number for number in rows if asked(folder, number)["task.deed"] == "die"}

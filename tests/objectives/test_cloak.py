@@ -228,8 +228,9 @@ def test_masks_only_ever_lessen_a_change() -> None:
 
 
 # -- the loss ------------------------------------------------------------------------------------------------------
-WEIGHTS = loss.Weights(identity=5, visible=40, rough=0.02, vertical=0.5, margin=0.35, visible_limit=0.05,
-                       noise_limit=0.05, warp_limit=0.03)  # fmt: skip
+WEIGHTS = loss.Weights(
+    identity=5, visible=40, rough=0.02, vertical=0.5, margin=0.35, visible_limit=0.05, noise_limit=0.05, warp_limit=0.03
+)
 
 
 def _still(count: int = 2) -> Cloaked:
@@ -423,8 +424,10 @@ def test_gradients_of_a_handled_photograph_are_finite_and_the_size_is_kept() -> 
 
 # -- photographs, critics and splits -------------------------------------------------------------------------------
 def _configured(fidelity: Fidelity) -> Cloaking:
-    return replace(Cloaking(), **{name.removeprefix("task."): value for name, value in fidelity.fixed.items()
-                                  if name.startswith("task.")})  # fmt: skip
+    return replace(
+        Cloaking(),
+        **{name.removeprefix("task."): value for name, value in fidelity.fixed.items() if name.startswith("task.")},
+    )
 
 
 def test_a_sweep_holds_no_photograph_that_the_verdict_is_given_on() -> None:
@@ -491,12 +494,18 @@ def test_tiers_pin_what_the_model_needs_to_know() -> None:
         assert fidelity.train % (task.val_photos + task.test_photos) == 0
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"noise_limit": 0.0}, "task.noise_limit must be above 0"), ({"margin": 1.5}, "task.margin must be in"),
-    ({"grid": 1}, "task.grid must be at least 2"), ({"perceptual": "l1"}, "task.perceptual must be one of pged, stlp"),
-    ({"critic": "facenet"}, "a critic must be tinyface, tinyface-wide or siglip:DIR"),
-    ({"judge": "siglip:"}, "a critic must be"), ({"visible_weight": -1.0}, "task.visible_weight must be at least 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise_limit": 0.0}, "task.noise_limit must be above 0"),
+        ({"margin": 1.5}, "task.margin must be in"),
+        ({"grid": 1}, "task.grid must be at least 2"),
+        ({"perceptual": "l1"}, "task.perceptual must be one of pged, stlp"),
+        ({"critic": "facenet"}, "a critic must be tinyface, tinyface-wide or siglip:DIR"),
+        ({"judge": "siglip:"}, "a critic must be"),
+        ({"visible_weight": -1.0}, "task.visible_weight must be at least 0"),
+    ],
+)
 def test_settings_that_cannot_be_are_refused_by_name(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Cloaking(**change)
@@ -519,25 +528,45 @@ def test_baselines_keep_the_bounds_and_protect_nobody() -> None:
 
 
 def test_checks_tell_a_broken_bound_a_loud_change_and_a_judge_that_was_attacked() -> None:
-    good = {"change_max": 0.05, "warp_max": 0.03, "raw_max": 3.0, "folded": 0.0, "visible_pged": 0.05,
-            "visible_max": 0.06, "exposure": 0.5}  # fmt: skip
+    good = {
+        "change_max": 0.05,
+        "warp_max": 0.03,
+        "raw_max": 3.0,
+        "folded": 0.0,
+        "visible_pged": 0.05,
+        "visible_max": 0.06,
+        "exposure": 0.5,
+    }
     baselines = {"identity": {"match": 1.0, "exposure": 1.0}}
     history = ({"scores": {"match_critic": 0.9}}, {"scores": {"match_critic": 0.4}})
     sound = _status(TASK, Evidence("promotion", good, history, baselines))
     assert [name for name, status in sound.items() if status != "go" and "recognises" not in name] == []
-    bad = {"change_max": 0.051, "warp_max": 0.031, "raw_max": 3.1, "folded": 0.01, "visible_pged": 0.06,
-           "visible_max": 0.08, "exposure": 1.1}  # fmt: skip
+    bad = {
+        "change_max": 0.051,
+        "warp_max": 0.031,
+        "raw_max": 3.1,
+        "folded": 0.01,
+        "visible_pged": 0.06,
+        "visible_max": 0.08,
+        "exposure": 1.1,
+    }
     broken = _status(replace(TASK, judge="tinyface"), Evidence("promotion", bad, history[::-1], baselines))
     assert {name for name, status in broken.items() if status == "no-go"} >= {
-        *(f"health: {name}" for name in bad if name != "exposure"), "judge is not the critic", "the match falls",
+        *(f"health: {name}" for name in bad if name != "exposure"),
+        "judge is not the critic",
+        "the match falls",
         "beats every change that knows no encoder",
-    }  # fmt: skip
+    }
 
 
 def test_a_start_without_slope_is_found_before_any_money_is_spent() -> None:
     assert _status(TASK, Evidence("preflight"))["gradients at the start"] == "go"
-    assert _status(replace(TASK, identity_weight=0.0, rough_weight=0.0, vertical_weight=0.0),
-                   Evidence("preflight"))["gradients at the start"] == "no-go"  # fmt: skip
+    assert (
+        _status(replace(TASK, identity_weight=0.0, rough_weight=0.0, vertical_weight=0.0), Evidence("preflight"))[
+            "gradients at the start"
+        ]
+        == "no-go"
+    )
 
 
 def test_pictures_show_before_after_and_what_was_changed() -> None:

@@ -166,10 +166,22 @@ def siglip_folder(tmp_path):
     """A SigLIP model of two layers with random weights at 384 pixels, text half and all, as a hub folder holds one."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-              "image_size": 384, "patch_size": 32}  # fmt: skip
-    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "vocab_size": 50, "max_position_embeddings": 8}  # fmt: skip
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 384,
+        "patch_size": 32,
+    }
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 50,
+        "max_position_embeddings": 8,
+    }
     model = transformers.SiglipModel(transformers.SiglipConfig(vision_config=vision, text_config=text)).eval()
     model.save_pretrained(tmp_path)
     return tmp_path, model
@@ -205,7 +217,8 @@ def test_a_real_siglip_takes_photographs_of_any_size(siglip_folder, shape: tuple
     critic = encoders.critic(f"siglip:{folder}")
     seen = []
     critic.encoder.vision.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(kwargs["pixel_values"].shape), with_kwargs=True)  # fmt: skip
+        lambda module, args, kwargs: seen.append(kwargs["pixel_values"].shape), with_kwargs=True
+    )
     photo = torch.rand(1, 3, *shape, requires_grad=True)
     critic.embed(photo)[0, 0].backward()
     assert seen == [(1, 3, 384, 384)]

@@ -138,11 +138,14 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     assert {one["written"] for one in report["photographs"]} == {"coffee.png", "cat.png.png", "cat.bmp.png"}
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda folder: [path.unlink() for path in folder.iterdir()], "holds no image"),
-    (lambda folder: (folder / "cat.png").write_bytes(b""), "cat.png: the file is empty"),
-    (lambda folder: (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n junk"), "cannot read the image"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "holds no image"),
+        (lambda folder: (folder / "cat.png").write_bytes(b""), "cat.png: the file is empty"),
+        (lambda folder: (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n junk"), "cannot read the image"),
+    ],
+)
 def test_bad_input_is_told_before_anything_is_written(folder, tmp_path, capsys, spoil, message) -> None:
     spoil(folder)
     assert main([str(folder), str(tmp_path / "out"), "--size", "48", "--steps", "2", "--device", "cpu"]) == 2

@@ -77,8 +77,10 @@ def test_srgb_curve_has_the_standards_values_and_is_its_own_inverse() -> None:
     light = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in encoded.tolist()]
     assert colour.linear_from_srgb(encoded).tolist() == pytest.approx(light, rel=1e-12)
     every_byte = torch.arange(256) / 255
-    assert torch.equal(colour.as_uint8(colour.srgb_from_linear(colour.linear_from_srgb(every_byte))),
-                       torch.arange(256, dtype=torch.uint8))  # fmt: skip
+    assert torch.equal(
+        colour.as_uint8(colour.srgb_from_linear(colour.linear_from_srgb(every_byte))),
+        torch.arange(256, dtype=torch.uint8),
+    )
 
 
 def test_srgb_curve_has_a_finite_gradient_at_black() -> None:
@@ -120,10 +122,17 @@ def test_psnr_of_equal_images_is_finite() -> None:
 def test_ssim_is_scikit_images_with_gaussian_weights() -> None:
     noisy, clean = _noisy_pair(3, 3, 40, 33)
     theirs = [
-        structural_similarity(_channels_last(clean[i]), _channels_last(noisy[i]), data_range=1, channel_axis=2,
-                              gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+        structural_similarity(
+            _channels_last(clean[i]),
+            _channels_last(noisy[i]),
+            data_range=1,
+            channel_axis=2,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
         for i in range(3)
-    ]  # fmt: skip
+    ]
     assert image_scores.ssim(noisy, clean).tolist() == pytest.approx(theirs, abs=2e-6)
 
 
@@ -133,8 +142,15 @@ def test_ms_ssim_is_the_product_of_scikit_images_terms_over_five_scales() -> Non
     a, b = noisy[0, 0].double().numpy(), clean[0, 0].double().numpy()
     product = 1.0
     for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
-        term = structural_similarity(a, b, data_range=1, gaussian_weights=True, sigma=1.5,
-                                     use_sample_covariance=False, K1=0.01 if scale == 4 else 1e6)  # fmt: skip
+        term = structural_similarity(
+            a,
+            b,
+            data_range=1,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            K1=0.01 if scale == 4 else 1e6,
+        )
         product *= term**weight
         a, b = (x[: x.shape[0] // 2 * 2].reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2).mean((1, 3)) for x in (a, b))
     assert image_scores.ms_ssim(noisy, clean).item() == pytest.approx(product, abs=1e-5)

@@ -222,8 +222,14 @@ def test_log_supervision_looks_at_the_sign(log_loss: str, residual: float) -> No
     by 1.4."""
     ones, zeros = torch.ones(1, 1, 4, 4), torch.zeros(1, 3, 4, 4)
     target = torch.full((1, 3, 4, 4), math.exp(residual) - EPS)
-    right, wrong = (float(loss.log_supervision(_out(sign * residual + zeros, ones, target), zeros, target,
-                                               loss.Weights(log_loss=log_loss))) for sign in (1, -1))  # fmt: skip
+    right, wrong = (
+        float(
+            loss.log_supervision(
+                _out(sign * residual + zeros, ones, target), zeros, target, loss.Weights(log_loss=log_loss)
+            )
+        )
+        for sign in (1, -1)
+    )
     assert right == pytest.approx(1e-3 if log_loss == "charbonnier" else 0.0, abs=1e-5)
     assert wrong == pytest.approx({"huber": 1.4 - 0.1, "l1": 1.4, "charbonnier": 1.4}[log_loss], abs=1e-3)
 
@@ -234,8 +240,9 @@ def test_log_supervision_counts_holes_and_their_ring_and_nothing_else() -> None:
     delta = torch.zeros(1, 3, 4, 4)
     target = torch.ones(1, 3, 4, 4) - EPS  # right where the residual is 0
     delta[..., 0, 0], delta[..., 3, 3] = 1.0, 99.0
-    found = loss.log_supervision(_out(delta, weight, target), torch.zeros(1, 3, 4, 4), target,
-                                 loss.Weights(log_loss="l1"))  # fmt: skip
+    found = loss.log_supervision(
+        _out(delta, weight, target), torch.zeros(1, 3, 4, 4), target, loss.Weights(log_loss="l1")
+    )
     assert float(found) == pytest.approx(1.0 / 1.5, rel=1e-5)
 
 
@@ -434,8 +441,9 @@ def test_expansion_leaves_the_dark_alone_and_multiplies_white_by_the_peak() -> N
 
 def test_synthetic_frames_are_what_they_are_said_to_be() -> None:
     """Light of several decades, holes of 2 to 35 %, mostly cracks, and nothing in holes."""
-    made = {name: torch.from_numpy(array) for name, array in
-            scenes.make(data.PHOTOGRAPHS["val"], "val", 48, 12, "").items()}  # fmt: skip
+    made = {
+        name: torch.from_numpy(array) for name, array in scenes.make(data.PHOTOGRAPHS["val"], "val", 48, 12, "").items()
+    }
     share = made["hole_1SS"].float().mean((1, 2, 3))
     assert share.min() > 0.02
     assert share.max() < 0.35
@@ -503,8 +511,16 @@ def _status(task: HDR, evidence: Evidence, name: str) -> str:
     return next(check.status for check in task.checks(evidence) if check.name == name)
 
 
-HEALTHY = {"overflow_rate": 0.0, "clamp_rate": 0.0, "saturated": 0.01, "largest_delta": 3.0, "scale": 6.0,
-           "gain_db": 1.0, "psnr_mu_hole": 25.0, "loss": 0.5}  # fmt: skip
+HEALTHY = {
+    "overflow_rate": 0.0,
+    "clamp_rate": 0.0,
+    "saturated": 0.01,
+    "largest_delta": 3.0,
+    "scale": 6.0,
+    "gain_db": 1.0,
+    "psnr_mu_hole": 25.0,
+    "loss": 0.5,
+}
 
 
 @pytest.mark.parametrize(
@@ -536,8 +552,10 @@ def test_one_highlight_that_is_guessed_too_bright_is_a_caution_and_an_almost_per
 
 def test_the_winner_must_beat_every_classical_method_but_not_the_reference() -> None:
     ours = {"score": 25.0, "psnr_mu": 33.0, "ssim_mu": 0.97}
-    rivals = {"harmonic": {"score": 24.0, "psnr_mu": 32.0, "ssim_mu": 0.96},
-              "layered" + REFERENCE: {"score": 28.0, "psnr_mu": 36.0, "ssim_mu": 0.98}}  # fmt: skip
+    rivals = {
+        "harmonic": {"score": 24.0, "psnr_mu": 32.0, "ssim_mu": 0.96},
+        "layered" + REFERENCE: {"score": 28.0, "psnr_mu": 36.0, "ssim_mu": 0.98},
+    }
     ahead = Evidence("promotion", scores=ours, baselines=rivals)
     assert _status(HDR(), ahead, "beats every classical method in score") == "go"
     behind = replace(ahead, scores=ours | {"score": 23.9})
@@ -575,9 +593,23 @@ def test_every_method_is_judged_and_only_the_one_that_trusts_layers_is_a_referen
     assert all(math.isfinite(score) for scores in found.values() for score in scores.values())
 
 
-@pytest.mark.parametrize("changes", [{}, {"learn_scale": True, "gate": "single", "bound": "softsign", "depth": 2,
-                                          "base": "pushpull", "input_norm": "minmax", "log_loss": "charbonnier",
-                                          "ring_kernel": 5, "perceptual_weight": 0.2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "learn_scale": True,
+            "gate": "single",
+            "bound": "softsign",
+            "depth": 2,
+            "base": "pushpull",
+            "input_norm": "minmax",
+            "log_loss": "charbonnier",
+            "ring_kernel": 5,
+            "perceptual_weight": 0.2,
+        },
+    ],
+)
 def test_a_short_run_learns_and_repeats_bit_for_bit(changes: dict) -> None:
     task = HDR(width=8, **changes)
     recipe = replace(study.recipe, batch_size=4)

@@ -182,8 +182,12 @@ def test_an_exr_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(suffix=st.sampled_from(sorted(SUFFIXES - {".exr"})), place=st.floats(0, 1), byte=st.integers(0, 255),
-       keep=st.floats(0, 1))  # fmt: skip
+@given(
+    suffix=st.sampled_from(sorted(SUFFIXES - {".exr"})),
+    place=st.floats(0, 1),
+    byte=st.integers(0, 255),
+    keep=st.floats(0, 1),
+)
 def test_damaged_bytes_give_a_picture_or_a_value_error(
     tmp_path: Path, suffix: str, place: float, byte: int, keep: float
 ) -> None:
@@ -206,9 +210,12 @@ def _outcome(path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [("a.exr", torch.nan, "1 values to be written are not finite"), ("a.hdr", -1.0, "hold no negative light; got -1"),
-     ("a.jpg", 1.0, "must end in one of")],
-)  # fmt: skip
+    [
+        ("a.exr", torch.nan, "1 values to be written are not finite"),
+        ("a.hdr", -1.0, "hold no negative light; got -1"),
+        ("a.jpg", 1.0, "must end in one of"),
+    ],
+)
 def test_what_cannot_be_written_is_refused(tmp_path: Path, name: str, value: float, message: str) -> None:
     light = _light()
     light[0, 0, 0] = value
@@ -218,8 +225,14 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, name: str, value: flo
 
 
 # -- a user's frames -------------------------------------------------------------------------------------------------
-def _tree(root: Path, count: int = 8, *, size: tuple[int, int] = (48, 56), suffix: str = ".exr",
-          folders: tuple[str, str, str] = ("warp", "ref", "hole")) -> Path:  # fmt: skip
+def _tree(
+    root: Path,
+    count: int = 8,
+    *,
+    size: tuple[int, int] = (48, 56),
+    suffix: str = ".exr",
+    folders: tuple[str, str, str] = ("warp", "ref", "hole"),
+) -> Path:
     for folder in folders:
         (root / folder).mkdir(parents=True)
     for number in range(1, count + 1):
@@ -254,7 +267,8 @@ def test_frames_that_lack_a_file_are_reported_and_make_preflight_cautious(tmp_pa
     assert frames.sequence(tmp_path).alone == (3,)
     checks = HDR(data=str(tmp_path)).checks(Evidence("preflight"))
     assert [(c.status, c.seen) for c in checks if c.name == "frames of files"] == [
-        ("caution", "5 train, 1 val and 1 test frames; incomplete: 3")]  # fmt: skip
+        ("caution", "5 train, 1 val and 1 test frames; incomplete: 3")
+    ]
 
 
 def test_what_is_wrong_with_a_folder_is_said_with_its_name(tmp_path: Path) -> None:
@@ -275,8 +289,10 @@ def test_what_is_wrong_with_a_folder_is_said_with_its_name(tmp_path: Path) -> No
 def test_a_frame_is_scaled_to_a_middle_grey_by_what_the_network_may_see(tmp_path: Path) -> None:
     """The target's light in holes must not move the scale, nor what lies under a hole in the warped file."""
     root = _tree(tmp_path, 3)
-    paths = [root / folder / f"{name}-0001.exr" for folder, name in
-             (("warp", "warped_hole"), ("hole", "hole"), ("ref", "ref"))]  # fmt: skip
+    paths = [
+        root / folder / f"{name}-0001.exr"
+        for folder, name in (("warp", "warped_hole"), ("hole", "hole"), ("ref", "ref"))
+    ]
     sight = frames.look(*paths)
     shown = sight.warped_3HW[:, ~sight.hole_1HW[0]]
     luminance = (shown * torch.tensor([0.2126, 0.7152, 0.0722])[:, None]).sum(0)
@@ -330,8 +346,9 @@ def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> N
     for target in batch.target_B3SS:
         assert any(
             torch.equal(target, whole[:, top : top + 32, left : left + 32])
-            for whole in wholes for top, left in (whole[0] == target[0, 0, 0]).nonzero().tolist()
-        )  # fmt: skip
+            for whole in wholes
+            for top, left in (whole[0] == target[0, 0, 0]).nonzero().tolist()
+        )
     origins = [task.origins(split, fidelity) for split in ("train", "val", "test")]
     assert [len(found) for found in origins] == [3, 1, 1]
     assert len(set.union(*origins)) == 5

@@ -60,8 +60,15 @@ def test_the_default_network_has_186244_parameters() -> None:
     convolution = lambda a, b: 9 * a * b + b  # noqa: E731
     curve = convolution(4, 16) + 2 * convolution(16, 16) + convolution(16, 24) + (10 * 32 + 32) + (32 * 3 + 3)
     attention = 2 * 64 + 64 * 192 + (64 * 64 + 64)
-    restore = (convolution(28, 32) + convolution(32, 64) + convolution(64, 64) + attention + convolution(64, 128)
-               + convolution(64, 32) + convolution(32, 12))  # fmt: skip
+    restore = (
+        convolution(28, 32)
+        + convolution(32, 64)
+        + convolution(64, 64)
+        + attention
+        + convolution(64, 128)
+        + convolution(64, 32)
+        + convolution(32, 12)
+    )
     mask = convolution(7, 16) + convolution(16, 1)
     colour = (9 + 3) + (9 + 3 + 1 + 3)
     assert curve + restore + mask + colour == 186_244
@@ -228,8 +235,10 @@ def test_a_resting_mask_is_bit_identical_after_an_epoch_with_weight_decay() -> N
     masks = []
     for progress in fit(task, RECIPE, TINY, seed=0, device="cpu"):
         masks.append({name: p.detach().clone() for name, p in progress.model.mask.named_parameters()})
-    same = [all(torch.equal(before[name], after[name]) for name in before)
-            for before, after in zip(masks, masks[1:], strict=False)]  # fmt: skip
+    same = [
+        all(torch.equal(before[name], after[name]) for name in before)
+        for before, after in zip(masks, masks[1:], strict=False)
+    ]
     assert start == 2
     assert same == [False, True, True, False, False]  # epochs 2 and 3 rest; 4 and 5 go on, held
 
@@ -280,8 +289,9 @@ def test_exposure_is_the_difference_of_local_brightness() -> None:
 def test_saturation_that_is_missing_costs_and_what_is_too_much_does_not() -> None:
     pale, vivid = _with_chroma(0.1), _with_chroma(0.4)
     share = lambda e, t: (loss.color_consistency(e, t) - 0.5 * loss.hue(e, t)).item()  # noqa: E731
-    chromaticity = nn.functional.mse_loss(pale / (pale.sum(1, keepdim=True) + 0.01),
-                                          vivid / (vivid.sum(1, keepdim=True) + 0.01)).item()  # fmt: skip
+    chromaticity = nn.functional.mse_loss(
+        pale / (pale.sum(1, keepdim=True) + 0.01), vivid / (vivid.sum(1, keepdim=True) + 0.01)
+    ).item()
     assert share(vivid, pale) == pytest.approx(chromaticity, rel=1e-4)
     assert share(pale, vivid) > chromaticity + 0.1
 
@@ -423,9 +433,16 @@ def test_pictures_show_input_rival_network_and_target() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "status"),
-    [("output_std", 0.01, "no-go"), ("output_std", 0.2, "go"), ("alpha", 0.97, "no-go"), ("mask", 0.99, "no-go"),
-     ("saturation", 0.03, "no-go"), ("skipped", 0.1, "no-go"), ("skipped", 0.0, "go")],
-)  # fmt: skip
+    [
+        ("output_std", 0.01, "no-go"),
+        ("output_std", 0.2, "go"),
+        ("alpha", 0.97, "no-go"),
+        ("mask", 0.99, "no-go"),
+        ("saturation", 0.03, "no-go"),
+        ("skipped", 0.1, "no-go"),
+        ("skipped", 0.0, "go"),
+    ],
+)
 def test_a_collapsed_network_is_a_no_go(name: str, value: float, status: str) -> None:
     found = LowLight().checks(Evidence("preflight", scores={name: value}))
     assert [(check.name, check.status) for check in found] == [(f"health: {name}", status)]
@@ -433,8 +450,10 @@ def test_a_collapsed_network_is_a_no_go(name: str, value: float, status: str) ->
 
 def test_promotion_needs_the_network_ahead_of_every_rival_but_not_of_a_reference() -> None:
     ours = {"score": 18.0, "psnr_db": 19.0, "ssim": 0.7}
-    rivals = {"gamma": {"score": 16.0, "psnr_db": 19.5, "ssim": 0.5},
-              "oracle (reference)": {"score": 30.0, "psnr_db": 30.0, "ssim": 0.9}}  # fmt: skip
+    rivals = {
+        "gamma": {"score": 16.0, "psnr_db": 19.5, "ssim": 0.5},
+        "oracle (reference)": {"score": 30.0, "psnr_db": 30.0, "ssim": 0.9},
+    }
     found = LowLight().checks(Evidence("promotion", scores=ours, baselines=rivals))
     assert [check.status for check in found] == ["go", "no-go", "go"]
     assert "above 19.500 (gamma)" in found[1].allowed
@@ -443,9 +462,13 @@ def test_promotion_needs_the_network_ahead_of_every_rival_but_not_of_a_reference
 # -- the task ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"stage1": 0.7, "stage3": 0.4}, "stage1, stage3"), ({"mask_lr": 0.0}, "mask_lr must be above 0"),
-     ({"iterations": 0}, "iterations must be at least 1"), ({"perceptual": "lpips"}, "one of pged, stlpips")],
-)  # fmt: skip
+    [
+        ({"stage1": 0.7, "stage3": 0.4}, "stage1, stage3"),
+        ({"mask_lr": 0.0}, "mask_lr must be above 0"),
+        ({"iterations": 0}, "iterations must be at least 1"),
+        ({"perceptual": "lpips"}, "one of pged, stlpips"),
+    ],
+)
 def test_a_setting_outside_its_range_is_refused_by_name(fields: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LowLight(**fields)

@@ -172,8 +172,10 @@ def test_contrast_is_the_spectrum_over_the_stencil() -> None:
     task = _small()
     batch = _scenes(task, 1, count=1)
     sense, cov = sensing(task.surface, CPU, torch.float64), sample(batch.z.to(torch.complex128))
-    b = [sense.unit(losses.in_front(batch.q[0, 0].double() + torch.tensor([du, dv, 0]) * 1.2 / 6)).numpy()
-         for du, dv in itertools.product((0, -1, 1), repeat=2)]  # fmt: skip
+    b = [
+        sense.unit(losses.in_front(batch.q[0, 0].double() + torch.tensor([du, dv, 0]) * 1.2 / 6)).numpy()
+        for du, dv in itertools.product((0, -1, 1), repeat=2)
+    ]
     inverse = np.linalg.inv(cov[0].numpy() + 0.1 * np.eye(36))
     spectrum = np.array([-np.log((x.conj() @ inverse @ x).real) / 0.5 for x in b])
     expected = -(spectrum[0] - np.log(np.exp(spectrum).sum()))
@@ -238,11 +240,16 @@ def _claim(*places: tuple[float, float, float], of: int = 2) -> Estimates:
 def _facts(*places: tuple[float, float, float], snr_db: float = 12.0, of: int = 2) -> Batch:
     claim = _claim(*places, of=of)
     return Batch(
-        z=torch.zeros(1, 36, 8, dtype=torch.complex64), q=(claim.q * claim.mask[..., None]).float(),
-        power=claim.mask.float() / len(places), mask=claim.mask.float(), count=torch.tensor([len(places)]),
-        snr_db=torch.tensor([snr_db]), noise=torch.ones(1), coherent=torch.tensor([False]),
+        z=torch.zeros(1, 36, 8, dtype=torch.complex64),
+        q=(claim.q * claim.mask[..., None]).float(),
+        power=claim.mask.float() / len(places),
+        mask=claim.mask.float(),
+        count=torch.tensor([len(places)]),
+        snr_db=torch.tensor([snr_db]),
+        noise=torch.ones(1),
+        coherent=torch.tensor([False]),
         crowded=torch.tensor([False]),
-    )  # fmt: skip
+    )
 
 
 def test_errors_have_their_units() -> None:
@@ -267,8 +274,9 @@ def test_success_needs_the_count_and_every_source() -> None:
 def test_counts_recall_and_precision() -> None:
     """By hand: two sources, one found, one false alarm far away."""
     view = _small().view
-    scores = summary(judge(_claim((10.0, 0.0, 2.0), (50.0, -20.0, 1.0)), _facts((10.0, 0.0, 2.0), (-20.0, 5.0, 3.0)),
-                           view))  # fmt: skip
+    scores = summary(
+        judge(_claim((10.0, 0.0, 2.0), (50.0, -20.0, 1.0)), _facts((10.0, 0.0, 2.0), (-20.0, 5.0, 3.0)), view)
+    )
     assert scores["recall"] == 0.5
     assert scores["precision"] == 0.5
     assert scores["k_acc"] == 1.0
@@ -339,8 +347,11 @@ def test_fields_outside_their_meaning_are_refused(given: dict[str, float]) -> No
         RIS(**given)
 
 
-@pytest.mark.parametrize("fidelity", [SMOKE, CHEAP, FULL, FULL_CPU_LONG, CHEAP_GPU, FULL_GPU],
-                         ids=["smoke", "cheap", "full", "cpu long", "cheap gpu", "full gpu"])  # fmt: skip
+@pytest.mark.parametrize(
+    "fidelity",
+    [SMOKE, CHEAP, FULL, FULL_CPU_LONG, CHEAP_GPU, FULL_GPU],
+    ids=["smoke", "cheap", "full", "cpu long", "cheap gpu", "full gpu"],
+)
 def test_every_tier_makes_a_task_whose_surface_has_its_size(fidelity: Fidelity) -> None:
     """What a tier pins are fields of the task, and its size is the surface's longer side."""
     fields = {name.removeprefix("task."): value for name, value in fidelity.fixed.items() if name.startswith("task.")}
@@ -393,16 +404,39 @@ def test_checks_name_every_condition_at_both_stages() -> None:
 
 def test_checks_say_no_to_planted_failures() -> None:
     """Planted: an overfit that failed, a curve that jumps, a network that answers with a constant, a flat sweep."""
-    bad = {"loss": 1.4, "spread_phi_deg": 0.1, "spread_theta_deg": 1.0, "spread_r_m": 1.0, "peg_clear": 0.3,
-           "border_clear": 0.02, "k_acc_clear": 0.3, "k_chance": 1 / 3, "nmse_pred": 0.9, "nmse_eye": 0.95,
-           "nmse_pred_noisy": 0.9, "nmse_samp_noisy": 0.7, "ospa": 0.5, "ospa_sem": 0.01}  # fmt: skip
+    bad = {
+        "loss": 1.4,
+        "spread_phi_deg": 0.1,
+        "spread_theta_deg": 1.0,
+        "spread_r_m": 1.0,
+        "peg_clear": 0.3,
+        "border_clear": 0.02,
+        "k_acc_clear": 0.3,
+        "k_chance": 1 / 3,
+        "nmse_pred": 0.9,
+        "nmse_eye": 0.95,
+        "nmse_pred_noisy": 0.9,
+        "nmse_samp_noisy": 0.7,
+        "ospa": 0.5,
+        "ospa_sem": 0.01,
+    }
     curve = tuple({"loss": value, "grad_norm": 1.0} for value in (2.0, 1.0, 1.5))
-    trials = tuple({"number": n, "state": "complete", "value": 0.4 + n / 1e4, "params": {}, "epochs": 10}
-                   for n in range(8))  # fmt: skip
+    trials = tuple(
+        {"number": n, "state": "complete", "value": 0.4 + n / 1e4, "params": {}, "epochs": 10} for n in range(8)
+    )
     before = {c.name[:3]: c.status for c in _small().checks(Evidence("preflight", scores=bad, history=curve))}
-    after = {c.name[:3]: c.status for c in checks.promotion(Evidence(
-        "promotion", scores=bad, history=curve, trials=trials, baselines={"MUSIC, AIC": {"ospa": 0.4, "ospa_sem": 0.01}}
-    ))}  # fmt: skip
+    after = {
+        c.name[:3]: c.status
+        for c in checks.promotion(
+            Evidence(
+                "promotion",
+                scores=bad,
+                history=curve,
+                trials=trials,
+                baselines={"MUSIC, AIC": {"ospa": 0.4, "ospa_sem": 0.01}},
+            )
+        )
+    }
     assert (before["G02"], before["G03"]) == ("no-go", "no-go")
     for name in ("G05", "G06", "G13", "G14", "G15", "G17", "G19"):
         assert after[name] == "no-go", name

@@ -432,8 +432,9 @@ def test_truth_has_the_rank_of_the_sources_and_the_right_trace() -> None:
     """Closed form: rank K, trace N', whatever the powers."""
     task = _small()
     batch = _scenes(task, 16, count=2)
-    true = truth(batch._replace(q=batch.q.double(), power=batch.power.double()),
-                 sensing(task.surface, CPU, torch.float64))  # fmt: skip
+    true = truth(
+        batch._replace(q=batch.q.double(), power=batch.power.double()), sensing(task.surface, CPU, torch.float64)
+    )
     assert (torch.linalg.matrix_rank(true, rtol=1e-9) == 2).all()
     assert torch.allclose(true.diagonal(dim1=-2, dim2=-1).real.sum(-1), torch.full((16,), 36.0, dtype=torch.float64))
 

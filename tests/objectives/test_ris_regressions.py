@@ -101,9 +101,17 @@ def test_01_prevents_one_step_an_epoch_on_the_last_batch() -> None:
 def test_02_prevents_a_pruner_that_is_never_asked(tmp_path: Path) -> None:
     """Every completed trial has reported every epoch, and learning rates of a millionth are pruned."""
     study = StudySpec(
-        name="ris-pruned", task=RIS(), recipe=RECIPE, space={"recipe.lr": log(1e-7, 1e-2)}, smoke=TINY, cheap=TINY,
-        full=TINY, trials=7, startup_trials=7, pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=2),
-    )  # fmt: skip
+        name="ris-pruned",
+        task=RIS(),
+        recipe=RECIPE,
+        space={"recipe.lr": log(1e-7, 1e-2)},
+        smoke=TINY,
+        cheap=TINY,
+        full=TINY,
+        trials=7,
+        startup_trials=7,
+        pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=2),
+    )
     folder = RunFolder(tmp_path / "ris-pruned")
     sweep(study, folder, {"code": "test"}, workers=1)
     [name] = optuna.get_all_study_names(folder.storage)
@@ -115,8 +123,18 @@ def test_02_prevents_a_pruner_that_is_never_asked(tmp_path: Path) -> None:
 
 
 # -- 3 ---------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("change", [{"range_grid": 11}, {"newton_iters": 0}, {"nf_mle_iters": 0}, {"beta": 0.8},
-                                    {"beta_eval": 0.9}, {"k_conf_thresh": 1.0}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"range_grid": 11},
+        {"newton_iters": 0},
+        {"nf_mle_iters": 0},
+        {"beta": 0.8},
+        {"beta_eval": 0.9},
+        {"k_conf_thresh": 1.0},
+    ],
+    ids=str,
+)
 def test_03_prevents_knobs_that_cannot_reach_the_score(change: dict[str, float]) -> None:
     """With one and the same network, changing the knob changes what is scored."""
     task, batch = _task(), _scenes(_task(), 48)
@@ -128,8 +146,10 @@ def test_03_prevents_knobs_that_cannot_reach_the_score(change: dict[str, float])
 def test_03_sees_a_knob_that_is_planted_to_reach_nothing() -> None:
     """Loading leaves eigenvectors as they are; with the network's own count a whole run comes out the same, which is
     what the reach check of the preflight calls a no-go."""
-    runs = [[(p.loss, dict(p.terms), dict(p.scores)) for p in fit(_task(**change), RECIPE, TINY, seed=0)]
-            for change in ({}, {"shrink_alpha": 0.2}, {"nf_mle_iters": 0})]  # fmt: skip
+    runs = [
+        [(p.loss, dict(p.terms), dict(p.scores)) for p in fit(_task(**change), RECIPE, TINY, seed=0)]
+        for change in ({}, {"shrink_alpha": 0.2}, {"nf_mle_iters": 0})
+    ]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
 
@@ -143,8 +163,9 @@ def test_04_prevents_an_objective_that_holds_the_weights_under_search() -> None:
     model = _model(task)
     with torch.no_grad():
         assert heavy.score(model, [batch]) == task.score(model, [batch])
-        assert math.isclose(float(heavy.loss(model, batch, AT)["cov"]), 10 * float(task.loss(model, batch, AT)["cov"]),
-                            rel_tol=1e-5)  # fmt: skip
+        assert math.isclose(
+            float(heavy.loss(model, batch, AT)["cov"]), 10 * float(task.loss(model, batch, AT)["cov"]), rel_tol=1e-5
+        )
 
 
 # -- 5 ---------------------------------------------------------------------------------------------------------------
@@ -232,10 +253,14 @@ def test_09_prevents_a_trace_that_is_normalised_twice_or_not_at_all() -> None:
     with torch.no_grad():
         seen = task.sight(_model(task), batch.z)
     stages = {
-        "R_samp": seen.samp, "R_pred": seen.pred, "R_true": truth(batch, sensing(task.surface, CPU, torch.float32)),
-        "blend": blend(seen.pred, seen.samp, 0.3), "effective": effective(seen.samp, 0.2, 1e-3),
-        "blended": task.blended(seen, 0.3), "twice": tracenorm(tracenorm(seen.samp)),
-    }  # fmt: skip
+        "R_samp": seen.samp,
+        "R_pred": seen.pred,
+        "R_true": truth(batch, sensing(task.surface, CPU, torch.float32)),
+        "blend": blend(seen.pred, seen.samp, 0.3),
+        "effective": effective(seen.samp, 0.2, 1e-3),
+        "blended": task.blended(seen, 0.3),
+        "twice": tracenorm(tracenorm(seen.samp)),
+    }
     for name, cov in stages.items():
         assert contract(cov).trace < 1e-5, name
         assert contract(cov).hermitian < 1e-5, name
@@ -250,8 +275,16 @@ def test_10_prevents_a_misspelt_setting_that_is_silently_the_default() -> None:
         RIS(hybrid_beta=0.3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="did you mean 'task.lam_count'"):
         put({"task.lam_cuont": 0.1}, {"task": RIS(), "recipe": RECIPE})
-    study = StudySpec(name="ris-10", task=RIS(), recipe=RECIPE, space={"task.beta": uniform(0.0, 0.8)}, smoke=TINY,
-                      cheap=TINY, full=TINY, pruning=None)  # fmt: skip
+    study = StudySpec(
+        name="ris-10",
+        task=RIS(),
+        recipe=RECIPE,
+        space={"task.beta": uniform(0.0, 0.8)},
+        smoke=TINY,
+        cheap=TINY,
+        full=TINY,
+        pruning=None,
+    )
     effective_task = study.configure({"task.beta": 0.7}, TINY).task
     assert effective_task == replace(RIS(**FIELDS), beta=0.7)
 
@@ -371,10 +404,16 @@ def test_14_prevents_a_failing_metric_that_falls_back_to_the_loss() -> None:
 
 
 # -- 15 --------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("odd", [
-    {"n_h": 7, "n_v": 4}, {"n_h": 4, "n_v": 7, "feat_u": 11, "feat_v": 9, "feat_planes": 2},
-    {"n_h": 7, "n_v": 5, "antennas": 3, "codes": 5, "snapshots": 5, "k_max": 3}, {"n_h": 7, "n_v": 3, "snapshots": 60},
-], ids=["wide", "tall", "compressed", "many snapshots"])  # fmt: skip
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"n_h": 7, "n_v": 4},
+        {"n_h": 4, "n_v": 7, "feat_u": 11, "feat_v": 9, "feat_planes": 2},
+        {"n_h": 7, "n_v": 5, "antennas": 3, "codes": 5, "snapshots": 5, "k_max": 3},
+        {"n_h": 7, "n_v": 3, "snapshots": 60},
+    ],
+    ids=["wide", "tall", "compressed", "many snapshots"],
+)
 def test_15_prevents_sizes_that_are_written_into_the_code(odd: dict[str, int]) -> None:
     """Odd numbers of everything train an epoch and are scored."""
     fidelity = Fidelity(size=7, train=33, val=17, epochs=1)

@@ -84,9 +84,18 @@ def test_masks_that_did_not_move_with_the_mosaic_are_wrong() -> None:
     assert wrong[53] == 0.0
 
 
-@pytest.mark.parametrize(("move", "shift"), [("flip across", (0, 5)), ("flip down", (1, 0)), ("turn 180", (1, 5)),
-                                             ("transpose", (1, 2)), ("turn 90", (0, 2)), ("turn 270", (1, 3)),
-                                             ("anti-transpose", (0, 3))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("move", "shift"),
+    [
+        ("flip across", (0, 5)),
+        ("flip down", (1, 0)),
+        ("turn 180", (1, 5)),
+        ("transpose", (1, 2)),
+        ("turn 90", (0, 2)),
+        ("turn 270", (1, 3)),
+        ("anti-transpose", (0, 3)),
+    ],
+)
 def test_moves_shift_the_phase_as_the_tile_says(move: str, shift: tuple[int, int]) -> None:
     """For sides that are multiples of 6: found by hand on the printed tile."""
     assert cfa.moved_phase(move, 48, 48) == shift
@@ -134,8 +143,12 @@ def test_pictures_are_shrunk_in_linear_light_and_not_as_encoded() -> None:
 
 def test_bundled_photographs_decode_as_their_packages_decode_them() -> None:
     """Pitfall: an upgrade that decodes a JPEG otherwise. The judge is the package's own loader, within one level."""
-    theirs = {"coffee": skimage_data.coffee(), "astronaut": skimage_data.astronaut(), "rocket": skimage_data.rocket(),
-              "china": load_sample_image("china.jpg")}  # fmt: skip
+    theirs = {
+        "coffee": skimage_data.coffee(),
+        "astronaut": skimage_data.astronaut(),
+        "rocket": skimage_data.rocket(),
+        "china": load_sample_image("china.jpg"),
+    }
     for name, pixels_HW3 in theirs.items():
         ours = photographs.srgb(name).permute(1, 2, 0).numpy()
         assert np.abs(ours - pixels_HW3 / 255).max() <= 1 / 255 + 1e-6, name
@@ -284,8 +297,10 @@ def test_the_linear_filter_keeps_flat_colour_and_beats_interpolation_on_what_it_
     grey = torch.full((1, 3, 30, 30), 0.3)
     assert torch.allclose(lmmse.filtered(cfa.mosaic(grey), kernel), grey, atol=1e-4)
     batch = next(XTrans().batches("val", CHEAP, 24, _rng()))
-    linear, plain = (loss.tile_scores(rgb, batch)["psnr_lin"].mean() for rgb in (
-        lmmse.filtered(batch.mosaic_B1SS, kernel), interpolated(*seen_by(batch), "nc")))  # fmt: skip
+    linear, plain = (
+        loss.tile_scores(rgb, batch)["psnr_lin"].mean()
+        for rgb in (lmmse.filtered(batch.mosaic_B1SS, kernel), interpolated(*seen_by(batch), "nc"))
+    )
     assert linear > plain + 1
 
 
@@ -350,9 +365,11 @@ def test_similarity_is_that_of_values_up_to_one_and_not_up_to_what_a_tile_holds(
     batch = _seen(rgb)
     made = (rgb + 0.002 * torch.randn(rgb.shape, generator=_rng(1))).clamp(min=0)
     shown, wanted = (srgb_from_linear(loss.inner(x, BORDER)) for x in (made, rgb))
-    expected = structural_similarity_index_measure(torch.nn.functional.pad(shown, (5,) * 4, mode="reflect"),
-                                                   torch.nn.functional.pad(wanted, (5,) * 4, mode="reflect"),
-                                                   data_range=1.0)  # fmt: skip
+    expected = structural_similarity_index_measure(
+        torch.nn.functional.pad(shown, (5,) * 4, mode="reflect"),
+        torch.nn.functional.pad(wanted, (5,) * 4, mode="reflect"),
+        data_range=1.0,
+    )
     assert _judged(made, batch)["ssim_srgb"] == pytest.approx(float(expected), abs=0.02)
 
 
@@ -365,8 +382,9 @@ def test_the_border_of_a_tile_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize(("amplitude", "low", "high"), [(0.0, -2.0, 2.0), (2e-3, 4.0, 7.0), (2e-2, 20.0, 40.0)])
-def test_a_planted_grid_stands_out_of_the_spectrum_and_only_in_its_even_bins(amplitude: float, low: float,
-                                                                            high: float) -> None:  # fmt: skip
+def test_a_planted_grid_stands_out_of_the_spectrum_and_only_in_its_even_bins(
+    amplitude: float, low: float, high: float
+) -> None:
     """Planted: errors that are locked to the colour of each pixel, in noise of 0.005."""
     noise = 5e-3 * torch.randn(16, 3, 48, 48, generator=_rng())
     grid = amplitude * (cfa.masks(48, 48) - cfa.masks(48, 48).mean((1, 2), keepdim=True))
@@ -440,10 +458,16 @@ def test_patterns_that_judge_are_never_trained_on() -> None:
 
 
 # -- the task --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("field", "value", "message"), [
-    ("arch", "resnet", "one of plain, packed3, unet"), ("base", "dht", "one of none, nc, nc_diff"),
-    ("width", 0, "at least 1"), ("stops", -1.0, "at least 0"), ("gain", (1.0, 0.0, 1.0), "three numbers above 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("arch", "resnet", "one of plain, packed3, unet"),
+        ("base", "dht", "one of none, nc, nc_diff"),
+        ("width", 0, "at least 1"),
+        ("stops", -1.0, "at least 0"),
+        ("gain", (1.0, 0.0, 1.0), "three numbers above 0"),
+    ],
+)
 def test_a_field_that_cannot_be_is_refused_by_name(field: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=rf"task.{field} must be {message}"):
         XTrans(**{field: value})

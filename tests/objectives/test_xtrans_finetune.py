@@ -48,8 +48,10 @@ def test_the_control_learns_from_what_the_parent_learned_from() -> None:
     assert all(torch.equal(*pair) for pair in zip(mine, its, strict=True))
 
 
-@pytest.mark.parametrize(("mixture", "low", "high"), [("100/0/0", 0.0, 0.0), ("90/0/10", 0.06, 0.14),
-                                                      ("80/15/5", 0.02, 0.08), ("0/0/100", 1.0, 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mixture", "low", "high"),
+    [("100/0/0", 0.0, 0.0), ("90/0/10", 0.06, 0.14), ("80/15/5", 0.02, 0.08), ("0/0/100", 1.0, 1.0)],
+)
 def test_a_mixture_holds_as_many_patterns_as_it_says(mixture: str, low: float, high: float) -> None:
     task = _task(mixture=mixture, gain=BALANCED)
     batch = next(task.batches("train", replace(TINY, train=400), 400, _rng()))
@@ -142,8 +144,9 @@ def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgive
         return made + noise[: len(made)] if given is batch else made
 
     found = task.tuned_scores(method, [batch], probes=False)
-    before, after = (loss.tile_scores(rgb, batch)["psnr_srgb"] for rgb in (
-        task.parent_model()(*seen_by(batch)), method(batch)))  # fmt: skip
+    before, after = (
+        loss.tile_scores(rgb, batch)["psnr_srgb"] for rgb in (task.parent_model()(*seen_by(batch)), method(batch))
+    )
     lost = before - after
     assert float(lost.min()) > 0.3
     assert found["forgetting_db"] == pytest.approx(float(lost.mean()), abs=1e-4)
@@ -154,8 +157,11 @@ def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgive
 def test_a_winner_that_forgot_or_got_a_grid_is_a_no_go() -> None:
     def verdicts(forgotten: float, rise: float) -> list[str]:
         scores = {"forgetting_db": forgotten, "grid_rise_db": rise}
-        return [check.status for check in _task().checks(Evidence("promotion", scores=scores))
-                if "forgotten" in check.name or "grid" in check.name]  # fmt: skip
+        return [
+            check.status
+            for check in _task().checks(Evidence("promotion", scores=scores))
+            if "forgotten" in check.name or "grid" in check.name
+        ]
 
     assert verdicts(0.2, 1.0) == ["go", "go"]
     assert verdicts(0.5, 3.0) == ["no-go", "no-go"]
@@ -166,6 +172,12 @@ def test_what_is_measured_is_the_change_from_the_parent_tile_by_tile() -> None:
     task = _task(mixture="0/0/100")
     still, moved = (forgetting.measured(task, 2, lr, 0, 3) for lr in (1e-12, 1e-2))
     assert {name: len(values) for name, values in still.items()} == {
-        "psnr_lin": 3, "lead_db": 3, "psnr_srgb": 3, "ssim_srgb": 3, "patterns": 26, "grid": 1}  # fmt: skip
+        "psnr_lin": 3,
+        "lead_db": 3,
+        "psnr_srgb": 3,
+        "ssim_srgb": 3,
+        "patterns": 26,
+        "grid": 1,
+    }
     assert abs(still["psnr_srgb"]).max() < 1e-3
     assert abs(moved["psnr_srgb"]).max() > 1e-2

@@ -43,8 +43,9 @@ def frame(picture: Tensor) -> Tensor:
     return torch.nn.functional.pad(picture[None], (0, SIDE - 512, 0, SIDE - 512), mode="reflect")[0]
 
 
-def _dng(path: Path, mosaic_HW: Tensor, *, black: int, white: int, gain: tuple[float, float, float],
-         orientation: int = 1) -> Path:  # fmt: skip
+def _dng(
+    path: Path, mosaic_HW: Tensor, *, black: int, white: int, gain: tuple[float, float, float], orientation: int = 1
+) -> Path:
     from objectives.xtrans import dng
 
     codes = (mosaic_HW.numpy() * (white - black) + black).round().clip(0, 65535).astype(np.uint16)
@@ -96,8 +97,12 @@ def test_a_bayer_file_and_no_raw_file_are_errors_that_name_the_file(tmp_path: Pa
     import tifffile
 
     bayer = tmp_path / "bayer.dng"
-    tags = [(33421, 3, 2, (2, 2), True), (33422, 1, 4, bytes([0, 1, 1, 2]), True),
-            (50706, 1, 4, bytes([1, 4, 0, 0]), True), (50708, 2, 0, "Bayer", True)]  # fmt: skip
+    tags = [
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
+        (50708, 2, 0, "Bayer", True),
+    ]
     tifffile.imwrite(bayer, np.zeros((600, 600), np.uint16), photometric=32803, extratags=tags, metadata=None)
     with pytest.raises(ValueError, match=r"bayer.dng: the colour filter must be the 6 x 6 one"):
         raf.read(bayer)
@@ -168,8 +173,10 @@ def test_one_tile_has_the_same_score_alone_and_among_others() -> None:
     batch = next(task.batches("val", replace(CHEAP, val=4), 4, torch.Generator()))
     method = task.methods()["markesteijn 3"]
     together = loss.tile_scores(method(batch), batch)["psnr_lin"]
-    alone = [loss.tile_scores(method(one), one)["psnr_lin"] for one in (
-        data.Batch(*(field[row : row + 1] for field in batch)) for row in range(4))]  # fmt: skip
+    alone = [
+        loss.tile_scores(method(one), one)["psnr_lin"]
+        for one in (data.Batch(*(field[row : row + 1] for field in batch)) for row in range(4))
+    ]
     assert torch.allclose(torch.cat(alone), together, atol=1e-4)
 
 
@@ -179,8 +186,10 @@ def test_methods_come_in_the_order_that_others_have_measured() -> None:
     task = XTrans()
     batch = next(task.batches("val", CHEAP, 24, torch.Generator()))
     methods = task.methods()
-    found = {name: float(loss.tile_scores(methods[name](batch), batch)["psnr_lin"].mean())
-             for name in ("libraw linear", "libraw vng", "markesteijn 3")}  # fmt: skip
+    found = {
+        name: float(loss.tile_scores(methods[name](batch), batch)["psnr_lin"].mean())
+        for name in ("libraw linear", "libraw vng", "markesteijn 3")
+    }
     assert found["libraw linear"] < found["libraw vng"] < found["markesteijn 3"]
 
 
@@ -264,18 +273,25 @@ def test_a_folder_of_raw_files_is_learned_from_with_each_ones_own_gains(tmp_path
         _dng(tmp_path / f"{index}.dng", cfa.mosaic(rgb)[0], black=512, white=16383, gain=gain)
     task = XTrans(data=str(tmp_path))
     tiny = replace(CHEAP, train=2, val=2, test=2)
-    found = torch.cat([next(task.batches(split, tiny, 2, torch.Generator().manual_seed(0))).gain_B3[:1]
-                       for split in ("train", "val", "test")])  # fmt: skip
+    found = torch.cat(
+        [
+            next(task.batches(split, tiny, 2, torch.Generator().manual_seed(0))).gain_B3[:1]
+            for split in ("train", "val", "test")
+        ]
+    )
     assert sorted(np.round(found[:, 0].tolist(), 2)) == [0.4, 0.5, 0.6]
     batch = next(task.batches("val", tiny, 2, torch.Generator()))
     with torch.no_grad():
         assert task.score(task.model(), [batch])["psnr_lin"] > 20
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda folder: None, "must hold at least 3 different files"),
-    (lambda folder: [_picture_file(folder / f"{i}.png", 0) for i in range(5)], "at least 3 different files.*got 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "must hold at least 3 different files"),
+        (lambda folder: [_picture_file(folder / f"{i}.png", 0) for i in range(5)], "at least 3 different files.*got 1"),
+    ],
+)
 def test_a_folder_that_cannot_be_split_is_an_error(tmp_path: Path, make, message: str) -> None:
     data.own_files.cache_clear()
     make(tmp_path)
@@ -316,18 +332,41 @@ def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, o
     """Patches, where no demosaicer can go wrong: black level, balance, matrix, curve and turn are LibRaw's own."""
     import rawpy
 
-    patches = torch.tensor([[0.5, 0.5, 0.5], [0.05, 0.05, 0.05], [0.4, 0.2, 0.1], [0.1, 0.3, 0.2], [0.1, 0.15, 0.4],
-                            [0.02, 0.3, 0.3], [0.35, 0.3, 0.05], [0.9, 0.9, 0.9], [0.2, 0.05, 0.2]])  # fmt: skip
+    patches = torch.tensor(
+        [
+            [0.5, 0.5, 0.5],
+            [0.05, 0.05, 0.05],
+            [0.4, 0.2, 0.1],
+            [0.1, 0.3, 0.2],
+            [0.1, 0.15, 0.4],
+            [0.02, 0.3, 0.3],
+            [0.35, 0.3, 0.05],
+            [0.9, 0.9, 0.9],
+            [0.2, 0.05, 0.2],
+        ]
+    )
     light = patches.T.reshape(3, 3, 3).repeat_interleave(172, 1).repeat_interleave(172, 2)
-    path = _dng(tmp_path / "patches.dng", cfa.mosaic(light * spread(torch.tensor(RAW)))[0], black=1024, white=16383,
-                gain=RAW, orientation=orientation)  # fmt: skip
+    path = _dng(
+        tmp_path / "patches.dng",
+        cfa.mosaic(light * spread(torch.tensor(RAW)))[0],
+        black=1024,
+        white=16383,
+        gain=RAW,
+        orientation=orientation,
+    )
     raw = raf.read(path)
-    ours = develop.picture(develop.demosaiced(XTrans().model().eval(), raw.mosaic_1HW), raw.gain_3,
-                           develop.look_of(path), bright=False)  # fmt: skip
+    ours = develop.picture(
+        develop.demosaiced(XTrans().model().eval(), raw.mosaic_1HW), raw.gain_3, develop.look_of(path), bright=False
+    )
     with rawpy.imread(str(path)) as opened:
-        theirs_HW3 = opened.postprocess(use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0, output_bps=16,
-                                        gamma=(2.4, 12.92), demosaic_algorithm=rawpy.DemosaicAlgorithm.LINEAR
-                                        )  # fmt: skip
+        theirs_HW3 = opened.postprocess(
+            use_camera_wb=True,
+            no_auto_bright=True,
+            adjust_maximum_thr=0,
+            output_bps=16,
+            gamma=(2.4, 12.92),
+            demosaic_algorithm=rawpy.DemosaicAlgorithm.LINEAR,
+        )
     theirs = torch.from_numpy(theirs_HW3.astype(np.float32) / 65535).permute(2, 0, 1)
     middles = [slice(86 + 172 * patch - 10, 86 + 172 * patch + 10) for patch in range(3)]
     for down in middles:
