@@ -10,7 +10,9 @@ import importlib
 _HOMES = {
     "task": ("Chart", "Check", "Evidence", "Fidelity", "Held", "Moment", "Overfit", "Picture", "Task"),
     "space": ("choose", "integer", "log", "uniform", "when"),
-    "engine": ("Diverged", "Progress", "Recipe", "fit"),
+    "errors": ("Diverged",),
+    "recipe": ("Recipe",),
+    "engine.training": ("Progress", "fit"),
     "study": ("Median", "StudySpec"),
     "cache": ("made_once",),
 }

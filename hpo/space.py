@@ -6,9 +6,6 @@ The same string, "task.width" or "recipe.lr", stands in the study file, the stor
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.plain import nearest, plain
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -37,6 +36,16 @@ class When:
 
 
 Space = Mapping[str, Distribution | When]
+
+
+@plain.register
+def _(value: BaseDistribution) -> str:
+    return describe(value)
+
+
+@plain.register
+def _(value: When) -> dict[str, Any]:
+    return {"when": value.parent, "is": value.value, "then": describe(value.distribution)}
 
 
 def log(low: float, high: float) -> FloatDistribution:
@@ -200,45 +209,6 @@ def defaults(space: Space, owners: Mapping[str, Any]) -> dict[str, Any]:
 
 def known_names(owners: Mapping[str, Any]) -> list[str]:
     return [f"{owner}.{field.name}" for owner, value in owners.items() for field in dataclasses.fields(value)]
-
-
-def nearest(name: object, known: list[str]) -> str:
-    """A clause for an error: the nearest known name, or all of them."""
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-
-
-def fingerprint(value: Any) -> str:
-    """12 hex digits of a sha256 over the plain form of a value: dataclasses, mappings, distributions, numbers."""
-    text = json.dumps(plain(value), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it; a dataclass keeps its class name, a distribution its written form."""
-    if isinstance(value, When):
-        return {"when": value.parent, "is": value.value, "then": describe(value.distribution)}
-    if isinstance(value, BaseDistribution):
-        return describe(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"class": type(value).__qualname__, **fields}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((plain(item) for item in value), key=repr)  # its own order changes from process to process
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
-
-
-def nulled(value: Any) -> Any:
-    """A plain value with null for NaN and infinity, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: nulled(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [nulled(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _ABSENT = object()

@@ -13,7 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from hpo import space as spaces
-from hpo.engine import Recipe
+from hpo.recipe import Recipe
 from hpo.seeds import derive
 from hpo.space import Space, When
 from hpo.task import Fidelity, Task

@@ -15,12 +15,13 @@ import optuna
 import plotly.graph_objects as go
 from torch import nn
 
-from hpo import checkpoint
-from hpo.promote import promote
-from hpo.provenance import identity
-from hpo.storage import RunFolder, open_storage
-from hpo.sweep import sweep
+from hpo.files import write_json
+from hpo.promotion.promote import promote
+from hpo.search.sweep import sweep
+from hpo.storage.database import open_storage
+from hpo.storage.folder import RunFolder
 from hpo.task import Chart, Check, Evidence, Picture
+from hpo.trial.provenance import identity
 from tests.toy import Batch, Toy, toy_study
 
 HOSTILE = "<script>window.owned = true</script> & <b>bold</b>"
@@ -67,7 +68,7 @@ def _finished() -> Path:
     path = Path(tempfile.mkdtemp(prefix="hpo-finished-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     folder, what = RunFolder(path / "run"), identity(STUDY)
-    checkpoint.write_json(folder.preflight, {**PREFLIGHT, "identity": what})
+    write_json(folder.preflight, {**PREFLIGHT, "identity": what})
     sweep(STUDY, folder, what)
     promote(STUDY, folder, what)
     folder.commands.write_text(

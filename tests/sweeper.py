@@ -26,13 +26,14 @@ import optuna
 import sqlalchemy
 import torch
 
-from hpo.engine import Recipe
-from hpo.provenance import identity
+from hpo.recipe import Recipe
+from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform, when
-from hpo.storage import RunFolder, _opened_once
+from hpo.storage.database import _opened_once
+from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
-from hpo.sweep import sweep
 from hpo.task import Fidelity
+from hpo.trial.provenance import identity
 from tests.toy import INPUTS, Toy
 
 FIDELITY = Fidelity(size=INPUTS, train=48, val=32, epochs=4)

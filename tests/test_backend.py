@@ -8,7 +8,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from hpo.backend import Processes, visible_gpu
+from hpo.workers.local import Processes, visible_gpu
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpo import checkpoint
+from hpo.engine import checkpoint
+from hpo.files import write_json, write_whole
 
 
 def state(epoch: int) -> dict:
@@ -156,11 +157,11 @@ def test_a_checkpoint_cannot_run_code_though_its_checksum_holds(tmp_path: Path) 
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     """20 SIGKILLs at random moments of a process that does nothing but rewrite one file."""
     path, rng = tmp_path / "file", random.Random(1)
-    checkpoint.write_whole(path, bytes(300_000))
+    write_whole(path, bytes(300_000))
 
     def rewrite() -> None:
         for number in range(1, 10**9):
-            checkpoint.write_whole(path, bytes([number % 256]) * 300_000)
+            write_whole(path, bytes([number % 256]) * 300_000)
 
     seen = set()
     for _ in range(20):
@@ -181,13 +182,13 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
 def test_a_write_that_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     """A real failure in the middle of write(2): the process may not make files above 64 kB."""
     path = tmp_path / "file"
-    checkpoint.write_whole(path, b"old")
+    write_whole(path, b"old")
 
     def fail() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
         try:
-            checkpoint.write_whole(path, bytes(2**20))
+            write_whole(path, bytes(2**20))
         except OSError:
             os._exit(7)
 
@@ -213,14 +214,14 @@ def test_content_is_synced_before_it_is_renamed_and_the_folder_after(tmp_path: P
 
     watch("fsync")
     watch("replace")
-    checkpoint.write_whole(tmp_path / "file.pt", b"content")
+    write_whole(tmp_path / "file.pt", b"content")
     assert calls == [("fsync", ".tmp"), ("replace", ".pt"), ("fsync", "folder")]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_json_that_would_be_no_json_is_refused_and_the_old_file_stays(tmp_path: Path, bad: float) -> None:
     path = tmp_path / "result.json"
-    checkpoint.write_json(path, {"value": 1.5})
+    write_json(path, {"value": 1.5})
     with pytest.raises(ValueError, match="JSON"):
-        checkpoint.write_json(path, {"value": bad})
+        write_json(path, {"value": bad})
     assert json.loads(path.read_text()) == {"value": 1.5}

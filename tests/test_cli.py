@@ -25,8 +25,11 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from hpo import cli, endings, preflight
-from hpo.storage import RunFolder, open_storage
+from hpo.checking import preflight
+from hpo.cli import main
+from hpo.errors import ExitCode
+from hpo.storage.database import open_storage
+from hpo.storage.folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 FRESH = itertools.count()  # a module of one name is imported once in a process
@@ -67,7 +70,7 @@ def hpo(*words: str) -> Said:
     before = sys.argv
     sys.argv = ["hpo", *words]
     try:
-        result = CliRunner().invoke(cli.app, words)
+        result = CliRunner().invoke(main.app, words)
     finally:
         sys.argv = before
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
@@ -155,7 +158,7 @@ def test_an_exception_in_the_tasks_code_is_shown_with_its_line_and_debug_shows_a
     assert "hpo: ZeroDivisionError: the disk is round" in said
     assert re.search(r"at .*/cli_tasks\.py:\d+; --debug shows the whole traceback", said)
     with pytest.raises(ZeroDivisionError):
-        CliRunner().invoke(cli.app, ["sweep", study, "--force", "--debug"], catch_exceptions=False)
+        CliRunner().invoke(main.app, ["sweep", study, "--force", "--debug"], catch_exceptions=False)
 
 
 # -- what must come first --------------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ def test_another_question_under_the_same_name_is_refused_with_what_differs(part:
 def test_other_code_is_refused_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write()
     assert hpo("sweep", study, "--force", *INLINE).code == 0
-    monkeypatch.setattr("hpo.provenance.code_hash", lambda task: "0123456789ab")
+    monkeypatch.setattr("hpo.trial.provenance.code_hash", lambda task: "0123456789ab")
     assert "study 'toy' exists with other code:\n  code: " in refused(home, "sweep", study, *INLINE)
 
 
@@ -220,7 +223,7 @@ def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_rec
 def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home: Path) -> None:
     said = hpo("sweep", write("study = replace(toy, task=Hopeless())"), "--force", *INLINE)
     assert said.code not in (0, 2, 130)
-    assert said.code == endings.ALL_FAILED
+    assert said.code == ExitCode.ALL_FAILED
     assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in said.err
 
 
@@ -229,7 +232,7 @@ def test_a_worker_that_dies_in_preflight_is_a_no_go(home: Path, monkeypatch: pyt
         def map(self, *_: Any) -> Iterator[Any]:
             raise BrokenExecutor("a worker process was killed")
 
-    monkeypatch.setattr(preflight.launch, "executor", lambda workers, device: Dying())
+    monkeypatch.setattr(preflight.coordinator, "executor", lambda workers, device: Dying())
     said = hpo("preflight", write())
     assert said.code == 1
     assert "a worker process was killed" in said.out
@@ -320,7 +323,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "T
 
 def test_help_waits_for_neither_torch_nor_optuna() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from hpo.cli import app\n"
+        "import sys; from typer.testing import CliRunner; from hpo.cli.main import app\n"
         "for words in (['--help'], ['sweep', '--help']):\n"
         "    said = CliRunner().invoke(app, words); assert said.exit_code == 0 and 'Usage: ' in said.stdout\n"
         "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'plotly', 'joblib'} & set(sys.modules)))"

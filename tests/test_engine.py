@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from hpo import checkpoint
-from hpo.engine import Diverged, Progress, Recipe, evaluate, fit, resolve_device
+from hpo.engine import checkpoint
+from hpo.engine.evaluation import evaluate, resolve_device
+from hpo.engine.training import Progress, fit
+from hpo.errors import Diverged
+from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
 from hpo.seeds import derive, generator
 from hpo.task import Fidelity, Held, Moment

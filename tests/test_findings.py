@@ -14,14 +14,16 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from hpo import wording
-from hpo.findings import Sweep
-from hpo.gather import collect, command
-from hpo.importance import importances
-from hpo.report import write_report
+from hpo import formatting
+from hpo.errors import Refused
+from hpo.page.collect import collect, command
+from hpo.page.findings import Sweep
+from hpo.page.importance import importances
+from hpo.page.report import write_report
+from hpo.promotion.intervals import Interval
 from hpo.space import choose, distribution_of, log, uniform, when
-from hpo.statistics import Interval
-from hpo.storage import Refused, RunFolder, open_storage
+from hpo.storage.database import open_storage
+from hpo.storage.folder import RunFolder
 from hpo.task import REFERENCE
 from tests.finished import HOSTILE, PREFLIGHT, STUDY, finished
 from tests.toy import toy_study
@@ -95,7 +97,7 @@ def test_highest_comes_first_where_more_is_better() -> None:
     optimistic.add_trials(
         [create_trial(value=value, params={"x": 0.5}, distributions={"x": uniform(0, 1)}) for value in (1.0, 3.0, 2.0)]
     )
-    from hpo.gather import _ahead, _trial
+    from hpo.page.collect import _ahead, _trial
 
     trials = tuple(_trial(frozen) for frozen in optimistic.trials)
     assert _ahead(trials, "maximize") == ((0, 1.0), (1, 3.0))
@@ -373,14 +375,14 @@ def test_conditions_are_told() -> None:
     ],
 )
 def test_numbers(value: float, text: str) -> None:
-    assert wording.number(value) == text
+    assert formatting.number(value) == text
 
 
 def test_intervals_have_the_digits_that_their_width_allows() -> None:
-    assert wording.interval(Interval(0.010949, 0.0098, 0.0121)) == "0.0109 [0.0098, 0.0121]"
-    assert wording.interval(Interval(31.3412, 30.9, 31.8), signed=True) == "+31.34 [+30.90, +31.80]"
-    assert wording.interval(Interval(1.0, 1.0, 1.0)) == "1 [1, 1]"
-    assert wording.interval(None) == "–"
+    assert formatting.interval(Interval(0.010949, 0.0098, 0.0121)) == "0.0109 [0.0098, 0.0121]"
+    assert formatting.interval(Interval(31.3412, 30.9, 31.8), signed=True) == "+31.34 [+30.90, +31.80]"
+    assert formatting.interval(Interval(1.0, 1.0, 1.0)) == "1 [1, 1]"
+    assert formatting.interval(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -396,12 +398,12 @@ def test_intervals_have_the_digits_that_their_width_allows() -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert wording.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 def test_units() -> None:
-    assert wording.label("psnr_db") == "psnr (dB)"
-    assert wording.label("mse") == "mse"
-    assert wording.amount(31.337, "psnr_db") == "31.34 dB"
-    assert wording.amount(30.0, "psnr_db") == "30.00 dB"
-    assert [wording.score(value) for value in (1234.4, 0.0, 2e-6, None)] == ["1234", "0.000", "2e-6", "–"]
+    assert formatting.label("psnr_db") == "psnr (dB)"
+    assert formatting.label("mse") == "mse"
+    assert formatting.amount(31.337, "psnr_db") == "31.34 dB"
+    assert formatting.amount(30.0, "psnr_db") == "30.00 dB"
+    assert [formatting.score(value) for value in (1234.4, 0.0, 2e-6, None)] == ["1234", "0.000", "2e-6", "–"]

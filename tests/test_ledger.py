@@ -29,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from hpo.errors import Refused
 from hpo.ledger import harvest, reading
 from hpo.ledger.folder import Ledger
 from hpo.ledger.lint import promises, surroundings
@@ -36,7 +37,8 @@ from hpo.ledger.markdown import markdown
 from hpo.ledger.page import html, pages
 from hpo.ledger.record import HEADINGS, MARK, STATUSES, Record, blank, name_of, parse, render, toml, variant_of
 from hpo.ledger.verdicts import NEXT, doubts, moved
-from hpo.storage import Refused, RunFolder, open_storage
+from hpo.storage.database import open_storage
+from hpo.storage.folder import RunFolder
 from tests.faults.processes import code_of, start
 from tests.finished import HOSTILE, finished
 from tests.test_cli import INLINE, ROOT, hpo, refused, write

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.load import load_study
-from hpo.storage import Refused
+from hpo.errors import Refused
+from hpo.verbs.load import load_study
 
 HEAD = """from dataclasses import replace
 from hpo import Fidelity, Median, Recipe, StudySpec, choose, integer, log, uniform

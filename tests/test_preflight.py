@@ -18,12 +18,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo import byheart
-from hpo.engine import Recipe
-from hpo.preflight import Preflight, preflight, require_go
+from hpo.checking import overfit
+from hpo.checking.preflight import Preflight, preflight, require_go
+from hpo.errors import Refused
+from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.space import choose, log, uniform, when
-from hpo.storage import Refused, RunFolder
+from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence, Fidelity, Moment, Overfit, Picture, Split
 from tests.toy import A_OI, CHEAP, FULL, INPUTS, NOISE, OUTPUTS, Batch, Linear, Toy, toy_study
@@ -497,7 +498,7 @@ def test_no_false_alarm_on_healthy_tasks(
 ) -> None:
     """20 seeds of data and of model for each of three kinds: 60 preflights, none of which may say other than "go"."""
     for seed in seeds:
-        monkeypatch.setattr(byheart, "SEED", seed)
+        monkeypatch.setattr(overfit, "SEED", seed)
         result = looked_at(healthy(kind, seed), tmp_path)
         assert [(one.name, one.seen, one.allowed) for one in result.checks if one.status != "go"] == []
         assert result.cost is not None
@@ -539,7 +540,7 @@ def test_the_verdict_is_kept_with_its_curves_and_cost(tmp_path: Path) -> None:
 
 def test_the_estimate_counts_whole_rounds_of_workers() -> None:
     """12 trials on 5 workers take three rounds."""
-    from hpo.preflight import measure_cost
+    from hpo.checking.preflight import measure_cost
 
     cost = measure_cost(toy_study(), 5, "cpu")
     assert cost.sweep_seconds == pytest.approx(3 * cost.trial_seconds)

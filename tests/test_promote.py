@@ -22,21 +22,24 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from hpo.engine import evaluate
-from hpo.export import Unfaithful, load_winner
-from hpo.heldout import Baseline, heldout_units
-from hpo.preflight import preflight
-from hpo.promote import promote
-from hpo.provenance import identity
-from hpo.records import Outcome
-from hpo.report import write_report
-from hpo.selection import DEFAULT, Candidate, Selection, freeze, select, sweep_trials
+from hpo.checking.preflight import preflight
+from hpo.engine.evaluation import evaluate
+from hpo.errors import Refused, SweepFailed, Unfaithful
+from hpo.page.report import write_report
+from hpo.promotion.candidate import DEFAULT, Candidate
+from hpo.promotion.promote import promote
+from hpo.promotion.selection import Selection, freeze, select, sweep_trials
+from hpo.promotion.test_split import Baseline, heldout_units
+from hpo.promotion.verdict import Verdict, judge
+from hpo.search.sweep import sweep
 from hpo.space import choose, distribution_of, uniform
-from hpo.storage import Refused, RunFolder, stored_study
+from hpo.storage.database import stored_study
+from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.sweep import SweepFailed, sweep
 from hpo.task import Check, Evidence, Fidelity, Moment, Picture, Split
-from hpo.verdict import Verdict, judge
+from hpo.trial.artifact import load_winner
+from hpo.trial.provenance import identity
+from hpo.trial.record import Outcome
 from tests.faults.processes import code_of, start
 from tests.toy import INPUTS, Batch, Linear, Toy, toy_study
 

@@ -36,7 +36,7 @@ def test_the_task_of_the_readme_runs_from_preflight_to_report(tmp_path):
 
 
 def test_the_study_of_the_readme_is_a_study(tmp_path):
-    from hpo.load import load_study
+    from hpo.verbs.load import load_study
 
     (tmp_path / "widths.py").write_text(next(block for block in blocks() if 'name="widths"' in block))
     assert load_study(str(tmp_path / "widths.py")).defaults() == {"recipe.lr": 2e-3, "task.width": 16}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -15,13 +16,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from hpo import checkpoint, report
-from hpo.report import draw_promotion, palette, write_report
-from hpo.report.axes import Axis, Scale, axis_of, log_ticks
-from hpo.report.palette import COLOURS
+from hpo.page import draw_promotion, palette, report
+from hpo.page.axes import Axis, Scale, axis_of, log_ticks
+from hpo.page.palette import COLOURS
+from hpo.page.report import write_report
+from hpo.promotion.intervals import Interval
 from hpo.space import choose, distribution_of, integer, log, uniform, when
-from hpo.statistics import Interval
-from hpo.storage import RunFolder, open_storage
+from hpo.storage.database import open_storage
+from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from tests.finished import HOSTILE, STUDY, finished
 from tests.toy import toy_study
@@ -278,7 +280,7 @@ def test_it_is_whole_or_as_it_was(folder: RunFolder, monkeypatch: pytest.MonkeyP
     def torn(source: object, target: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(checkpoint.os, "replace", torn)
+    monkeypatch.setattr(os, "replace", torn)
     with pytest.raises(OSError, match="no space"):
         write_report(STUDY, folder)
     assert folder.report.read_bytes() == before

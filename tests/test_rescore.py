@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from hpo.promote import promote
-from hpo.provenance import identity
-from hpo.rescore import inertness, rescore
-from hpo.storage import RunFolder
-from hpo.sweep import sweep
+from hpo.promotion.promote import promote
+from hpo.promotion.retune import inertness, rescore
+from hpo.search.sweep import sweep
+from hpo.storage.folder import RunFolder
+from hpo.trial.provenance import identity
 from tests.toy import FULL, Toy, toy_study
 
 
@@ -85,7 +85,7 @@ def test_a_promotion_rescores_every_candidate_and_exports_the_choice(tmp_path):
     default = next(result for result in verdict.results if result.candidate.name == "default")
     assert [run["chosen"] for run in default.runs] == [{"task.offset": 0.0}] * 2
     assert {check.name for check in verdict.checks} >= {"re-scored: task.offset", "re-scored: task.ignored"}
-    from hpo.export import load_winner
+    from hpo.trial.artifact import load_winner
 
     best = min(verdict.results[0].runs, key=lambda run: run["value"])
     assert load_winner(folder.export).task.offset == best["chosen"].get("task.offset", 0.5)

@@ -15,21 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpo.engine import Recipe
-from hpo.space import (
-    check,
-    choose,
-    contains,
-    defaults,
-    describe,
-    fingerprint,
-    integer,
-    log,
-    put,
-    suggest,
-    uniform,
-    when,
-)
+from hpo.plain import fingerprint
+from hpo.recipe import Recipe
+from hpo.space import check, choose, contains, defaults, describe, integer, log, put, suggest, uniform, when
 from hpo.task import Fidelity
 
 
@@ -379,7 +367,7 @@ def test_a_description_is_exact(low: float, high: float) -> None:
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
     """Sets and strings are iterated in another order under another PYTHONHASHSEED."""
     code = (
-        "from hpo.space import *; import dataclasses\n"
+        "from hpo.plain import fingerprint; from hpo.space import *; import dataclasses\n"
         "T = dataclasses.make_dataclass('T', [('names', frozenset), ('x', dict)], frozen=True)\n"
         "print(fingerprint(T(frozenset(['red', 'green', 'blue', 'rgb']), {'b': 1, 'a': log(1e-4, 1)})))"
     )

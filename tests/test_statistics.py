@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpo.statistics import CONFIDENCE, Interval, crossed_interval
+from hpo.promotion.intervals import CONFIDENCE, Interval, crossed_interval
 
 
 def planted(

@@ -10,11 +10,13 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo.preflight import preflight
-from hpo.promote import promote
-from hpo.status import Status, statuses
-from hpo.storage import Refused, RunFolder, open_study
-from hpo.sweep import sweep
+from hpo.checking.preflight import preflight
+from hpo.errors import Refused
+from hpo.page.status import Status, statuses
+from hpo.promotion.promote import promote
+from hpo.search.sweep import sweep
+from hpo.storage.database import open_study
+from hpo.storage.folder import RunFolder
 from tests.faults.processes import code_of, start, until
 from tests.test_promote import SAME, study
 

@@ -13,7 +13,10 @@ import optuna
 import pytest
 import sqlalchemy
 
-from hpo.storage import Refused, RunFolder, open_storage, open_study
+from hpo.errors import Refused
+from hpo.storage.database import open_storage, open_study
+from hpo.storage.folder import RunFolder
+from hpo.storage.locks import study_lock
 
 IDENTITY = {"space": "0123", "code": "4567"}
 
@@ -75,7 +78,7 @@ def test_a_run_folder_that_cannot_be_written_is_refused_with_the_cause_and_the_w
 def test_a_folder_in_which_everybody_may_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs").chmod(0o777)
-    with pytest.raises(Refused, match="everybody may write in it"):
+    with pytest.raises(Refused, match="world-writable; run chmod o-w"):
         RunFolder(tmp_path / "runs").make()
 
 
@@ -85,7 +88,7 @@ def hold(path: Path) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            with RunFolder(path).locked():
+            with study_lock(RunFolder(path)):
                 (path / "held").touch()
                 time.sleep(60)
         finally:
@@ -100,17 +103,17 @@ def test_who_holds_a_study_is_named_and_the_kernel_frees_it_when_he_dies(tmp_pat
     try:
         with (
             pytest.raises(Refused, match=rf"{tmp_path} is in use by process {pid}\b.*; wait until"),
-            RunFolder(tmp_path).locked(),
+            study_lock(RunFolder(tmp_path)),
         ):
             pass
-        with pytest.raises(Refused, match=f"process {pid}"), RunFolder(tmp_path).locked():
+        with pytest.raises(Refused, match=f"process {pid}"), study_lock(RunFolder(tmp_path)):
             pass  # being refused does not take it over
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    with RunFolder(tmp_path).locked():
+    with study_lock(RunFolder(tmp_path)):
         assert str(os.getpid()) in (tmp_path / "lock").read_text()
-    with RunFolder(tmp_path).locked():
+    with study_lock(RunFolder(tmp_path)):
         pass
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.engine import Recipe
-from hpo.provenance import code_hash, data_hash, identity
+from hpo.recipe import Recipe
 from hpo.space import choose, integer, log, uniform, when
 from hpo.study import Median, StudySpec
 from hpo.task import Fidelity
+from hpo.trial.provenance import code_hash, data_hash, identity
 from tests.toy import CHEAP, FULL, INPUTS, SMOKE, Toy, study, toy_study
 
 LONG = "x" * 100_000

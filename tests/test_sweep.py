@@ -23,14 +23,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo.engine import Recipe, fit
-from hpo.provenance import identity
-from hpo.records import Outcome
+from hpo.engine.training import fit
+from hpo.errors import Refused, SweepFailed
+from hpo.recipe import Recipe
+from hpo.search.sweep import Trials, sweep
 from hpo.space import choose, integer, suggest, uniform
-from hpo.storage import Refused, RunFolder
+from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
-from hpo.sweep import Standing, SweepFailed, Trials, sweep
 from hpo.task import Moment
+from hpo.trial.lifecycle import Standing
+from hpo.trial.provenance import identity
+from hpo.trial.record import Outcome
 from tests import sweeper as sweeping
 from tests.sweeper import Request, Sweeper, rows
 from tests.toy import CHEAP, Batch, Toy, toy_study

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpo import byheart, checks
-from hpo.engine import evaluate, fit
-from hpo.load import load_study
+from hpo.checking import checks, overfit
+from hpo.engine.evaluation import evaluate
+from hpo.engine.training import fit
 from hpo.seeds import generator
 from hpo.space import contains, distribution_of
 from hpo.study import StudySpec
 from hpo.task import Moment, Split, example_hash
+from hpo.verbs.load import load_study
 from tests.toy import study as toy
 
 FILES = sorted(Path(__file__).parent.parent.glob("studies/[!_]*.py"))
@@ -118,7 +119,7 @@ def test_the_goal_is_a_mean_over_examples(one_study: StudySpec) -> None:
 def test_the_baselines_have_scores_of_the_models_names_and_the_goal(one_study: StudySpec) -> None:
     task, recipe = one_study.configure({}, one_study.smoke)
     batches = list(task.batches("val", one_study.smoke, recipe.batch_size, generator("validation")))
-    scores = evaluate(task, byheart.seeded_model(task), batches)
+    scores = evaluate(task, overfit.seeded_model(task), batches)
     for name, found in task.baselines(batches).items():
         assert task.goal in found, name
         assert set(found) <= set(scores), name

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hpo.engine import Recipe
+from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.space import log, uniform
 from hpo.study import Median, StudySpec

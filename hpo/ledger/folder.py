@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hpo.checkpoint import write_whole
+from hpo.errors import Refused
+from hpo.files import write_whole
 from hpo.ledger.record import Name, Record, blank, name_of, parse, render, variant_of
-from hpo.storage import Refused
 
 HARNESS = "hpo"  # who, in a history
 

@@ -14,18 +14,21 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo import gather, selection
-from hpo.export import CARD, WEIGHTS
+from hpo.cli.terminal import complain, say
 from hpo.ledger.folder import HARNESS, Ledger
 from hpo.ledger.record import CONCLUDED, NOT_APPLICABLE, NOT_MEASURED, Record
 from hpo.ledger.verdicts import moved
-from hpo.selection import DEFAULT
-from hpo.space import describe, fingerprint
-from hpo.statistics import Interval
-from hpo.status import Status, is_held, statuses
-from hpo.storage import RunFolder, stored_study
-from hpo.terminal import complain, say
-from hpo.verdict import Verdict
+from hpo.page import collect
+from hpo.page.status import Status, is_held, statuses
+from hpo.plain import fingerprint
+from hpo.promotion import selection
+from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.intervals import Interval
+from hpo.promotion.verdict import Verdict
+from hpo.space import describe
+from hpo.storage.database import stored_study
+from hpo.storage.folder import RunFolder
+from hpo.trial.artifact import CARD, WEIGHTS
 
 LEDGER = "experiments"
 REHEARSAL = "-smoke"  # the end of a rehearsed study's name: like a preflight, no experiment unless a record names it
@@ -122,10 +125,10 @@ def harvest(folder: RunFolder) -> dict[str, Any] | None:
     trials = swept.get_trials(deepcopy=False) if swept else []
     runs = promoted.get_trials(deepcopy=False) if promoted else []
     chosen = selection.read(folder)
-    verdict = gather.read_verdict(folder, chosen) if chosen else None
+    verdict = collect.read_verdict(folder, chosen) if chosen else None
     identity = dict(swept.user_attrs.get("identity", {})) if swept else {}
     full = dict(promoted.user_attrs.get("identity", {})) if promoted else {}
-    commands = [one for one in gather.logged_commands(folder) if "versions" in one]
+    commands = [one for one in collect.logged_commands(folder) if "versions" in one]
     block = {
         "study": _study(folder, status, identity, trials + runs, commands),
         "identity": identity,
@@ -200,7 +203,7 @@ def _promotion(
 ) -> dict[str, Any]:
     if verdict is None:
         return {} if status.promotion == "not run" else {"progress": status.promotion}
-    winner, best = verdict.results[0], gather.best_rival(verdict)
+    winner, best = verdict.results[0], collect.best_rival(verdict)
     lead = NOT_APPLICABLE if winner.candidate.name == DEFAULT else _three(winner.ahead_of_default)
     against = (
         {"best_baseline": best.name, "lead_over_baseline": _three(winner.ahead_of_baselines.get(best.name))}

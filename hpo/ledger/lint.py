@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hpo.errors import Refused
 from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, Record, headings, name_of
 from hpo.ledger.verdicts import NEXT, lacking
-from hpo.space import nearest
-from hpo.storage import Refused
+from hpo.plain import nearest
 
 PATIENCE_DAYS = 90  # after which what is planned is forgotten
 
@@ -141,7 +141,7 @@ def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Fi
 
 def _study(record: Record, runs: Path) -> Iterator[str]:
     from hpo.ledger.harvest import harvest
-    from hpo.storage import RunFolder
+    from hpo.storage.folder import RunFolder
 
     winner = record.part("winner")
     weights = runs / record.study / str(winner.get("weights", ""))

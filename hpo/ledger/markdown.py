@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.reading import (
     HEADS,
@@ -23,7 +24,6 @@ from hpo.ledger.reading import (
     rankings,
 )
 from hpo.ledger.record import STATUSES, Record
-from hpo.wording import count
 
 
 def markdown(records: Sequence[Record], folder: str, runs: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 
-from hpo import report
+from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.markdown import markdown
 from hpo.ledger.reading import (
@@ -32,11 +32,11 @@ from hpo.ledger.reading import (
 )
 from hpo.ledger.record import STATUSES, Record
 from hpo.ledger.verdicts import proposed
-from hpo.report.markup import Cell, Section, badge, block, folded, section, text_of, words
-from hpo.report.markup import table as html_table
-from hpo.report.palette import css
-from hpo.statistics import Interval
-from hpo.wording import count
+from hpo.page import report
+from hpo.page.markup import Cell, Section, badge, block, folded, section, text_of, words
+from hpo.page.markup import table as html_table
+from hpo.page.palette import css
+from hpo.promotion.intervals import Interval
 
 BADGES = {"planned": "skip", "wip": "open", "analysis": "caution", "success": "go", "failed": "no-go"}
 

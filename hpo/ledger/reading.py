@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from hpo.formatting import better, duration, finite, interval, label, score, setting
 from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
-from hpo.statistics import Interval
-from hpo.wording import better, duration, finite, interval, label, score, setting
+from hpo.promotion.intervals import Interval
 
 MARKS = {"planned": "–", "wip": "○", "analysis": "!", "success": "✓", "failed": "✕"}
 MEANING = {

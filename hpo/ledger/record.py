@@ -11,8 +11,8 @@ from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from hpo.space import nearest
-from hpo.storage import Refused
+from hpo.errors import Refused
+from hpo.plain import nearest
 
 STATUSES = ("planned", "wip", "analysis", "success", "failed")
 CONCLUDED = ("success", "failed")

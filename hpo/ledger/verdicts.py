@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hpo.errors import Refused
 from hpo.ledger.record import NOT_MEASURED, STATUSES, Record, event
-from hpo.selection import DEFAULT
-from hpo.storage import Refused
+from hpo.promotion.candidate import DEFAULT
 
 NEXT = {
     "planned": ("wip",),

@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hpo import checkpoint
-from hpo.engine import Recipe, fit
-from hpo.export import CARD, load_winner
+from hpo.engine.training import fit
+from hpo.files import write_json
+from hpo.recipe import Recipe
 from hpo.seeds import derive
+from hpo.trial.artifact import CARD, load_winner
 from objectives.cloak import data, loss
 from objectives.cloak.data import Part, Photographs
 from objectives.cloak.encoders import calibration, critic
@@ -177,7 +178,7 @@ def _protect(path: Path, target: Path, settings: Settings, device: str) -> Prote
 
 def write_report(out: Path, settings: Settings, found: list[Protected]) -> Path:
     """The settings and every photograph's figures beside the photographs, as JSON."""
-    checkpoint.write_json(
+    write_json(
         out / REPORT,
         {
             "critic": settings.task.critic,

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpo.export import load_winner
+from hpo.trial.artifact import load_winner
 from objectives.common.command import work
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.files import write_light

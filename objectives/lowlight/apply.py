@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from hpo.export import load_winner
+from hpo.trial.artifact import load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import work
 from objectives.common.files import image_files, png_for_each, read_image

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hpo.engine import Recipe, fit
-from hpo.export import load_winner
-from hpo.rescore import rescore, with_settings
+from hpo.engine.training import fit
+from hpo.promotion.retune import rescore, with_settings
+from hpo.recipe import Recipe
 from hpo.space import put
 from hpo.task import Fidelity
+from hpo.trial.artifact import load_winner
 from objectives.ris import CHEAP, FULL, FULL_CPU_LONG, SMOKE
 from objectives.ris.comparison import LEARNED, Tables, bin_edges, compare, markdown, not_won
 from objectives.ris.data import scenes

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hpo.export import load_winner
+from hpo.trial.artifact import load_winner
 from objectives.common.colour import as_uint8, srgb_from_linear
 from objectives.common.command import work
 from objectives.common.files import png_for_each

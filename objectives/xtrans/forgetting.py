@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo.engine import fit
-from hpo.statistics import Interval, crossed_interval
+from hpo.engine.training import fit
+from hpo.promotion.intervals import Interval, crossed_interval
 from hpo.task import Fidelity
 from objectives.xtrans import data, loss
 from objectives.xtrans.finetune import MIXTURES, FineTune

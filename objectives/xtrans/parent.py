@@ -12,19 +12,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from hpo import engine, export
 from hpo.cache import made_once
+from hpo.engine import training
+from hpo.recipe import Recipe
 from hpo.task import Fidelity
+from hpo.trial.artifact import load_winner
 from objectives.common.files import content_hash
 from objectives.xtrans.task import XTrans
 
-RECIPE = engine.Recipe(lr=4e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
+RECIPE = Recipe(lr=4e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
 SIZE, VAL, EPOCHS = 48, 24, 8
 
 
 def winner(folder: str) -> nn.Module:
     """The network of an exported winner. Raises ValueError where another task's lies there."""
-    task, model = export.load_winner(Path(folder))
+    task, model = load_winner(Path(folder))
     if not isinstance(task, XTrans):
         raise ValueError(f"task.parent: {folder} holds a {type(task).__name__}; an exported xtrans network is needed")
     return model
@@ -44,7 +46,7 @@ def train_parent(task: XTrans, train: int, seed: int, source: str) -> dict[str, 
     del source  # part of the cache's key
     fidelity = Fidelity(size=SIZE, train=train, val=VAL, epochs=EPOCHS)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):  # the run that asks keeps its own numbers
-        *_, last = engine.fit(task, RECIPE, fidelity, seed=seed, device="cpu")
+        *_, last = training.fit(task, RECIPE, fidelity, seed=seed, device="cpu")
     return {name: tensor.numpy() for name, tensor in last.best_weights.items()}
 
 
@@ -52,4 +54,4 @@ def train_parent(task: XTrans, train: int, seed: int, source: str) -> dict[str, 
 def _source() -> str:
     here = Path(__file__).parent
     own = (here / f"{name}.py" for name in ("parent", "task", "data", "cfa", "light", "model", "loss"))
-    return content_hash([*own, Path(engine.__file__)])
+    return content_hash([*own, Path(training.__file__)])

@@ -13,15 +13,15 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from hpo import selection
-from hpo.engine import evaluate
-from hpo.export import WEIGHTS
-from hpo.gather import read_verdict
-from hpo.heldout import heldout_units
-from hpo.load import load_study
-from hpo.rescore import with_settings
-from hpo.statistics import crossed_interval
-from hpo.storage import RunFolder
+from hpo.engine.evaluation import evaluate
+from hpo.page.collect import read_verdict
+from hpo.promotion import selection
+from hpo.promotion.intervals import crossed_interval
+from hpo.promotion.retune import with_settings
+from hpo.promotion.test_split import heldout_units
+from hpo.storage.folder import RunFolder
+from hpo.trial.artifact import WEIGHTS
+from hpo.verbs.load import load_study
 
 
 def main(name: str, scores: list[str], runs: Path) -> None:

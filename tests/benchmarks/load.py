@@ -16,13 +16,13 @@ from pathlib import Path
 
 import optuna
 
-from hpo.engine import Recipe
-from hpo.provenance import identity
+from hpo.recipe import Recipe
+from hpo.search.sweep import sweep
 from hpo.space import log, uniform
-from hpo.storage import RunFolder
+from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.sweep import sweep
 from hpo.task import Fidelity
+from hpo.trial.provenance import identity
 from tests.faults import check, servers
 from tests.toy import INPUTS, Toy
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import optuna
 
-from hpo.storage import RunFolder
+from hpo.storage.folder import RunFolder
 
 ENVIRONMENT = {
     **os.environ,

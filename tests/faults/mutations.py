@@ -172,8 +172,8 @@ MUTATIONS = [
     Mutation(
         "pruning of the last report",
         "hpo/objective.py",
-        "if progress.epoch >= reached and steadily(trial.should_prune):",
-        "if progress.epoch > reached and steadily(trial.should_prune):",
+        "if progress.epoch >= reached and retry_storage(trial.should_prune):",
+        "if progress.epoch > reached and retry_storage(trial.should_prune):",
         UNDECIDED,
     ),
     Mutation(

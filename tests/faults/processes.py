@@ -17,7 +17,8 @@ from typing import Any
 
 import sqlalchemy
 
-from hpo import backend, launch, storage
+from hpo.storage import database
+from hpo.workers import coordinator, local
 
 _started: set[int] = set()
 
@@ -35,7 +36,7 @@ def start(act: Callable[[], Any], *, die_at: int = 0, with_signal: int = signal.
     code = 1
     try:
         os.setsid()  # not setpgid: an orphaned group of the same session would be sent SIGHUP
-        storage._opened_once.cache_clear()  # connections do not survive a fork
+        database._opened_once.cache_clear()  # connections do not survive a fork
         if die_at:
             _die(die_at, with_signal)
         act()
@@ -123,7 +124,7 @@ def until(holds: Callable[[], Any], seconds: float = 600) -> Any:
     return held
 
 
-class Forks(backend.Backend):
+class Forks(local.Backend):
     """One forked process a job: what loky's do, without the import of torch in each."""
 
     def __init__(self, workers: int) -> None:
@@ -161,8 +162,8 @@ class Forks(backend.Backend):
 def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
     """In the child; never returns."""
     try:
-        storage._opened_once.cache_clear()
-        backend._start_worker(coordinator)
+        database._opened_once.cache_clear()
+        local._start_worker(coordinator)
         try:
             said = ("result", act())
         except BaseException as error:
@@ -176,9 +177,9 @@ def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
 @contextmanager
 def forked_workers() -> Iterator[None]:
     """Sweeps and promotions of this process run on Forks."""
-    real = launch.executor
-    launch.executor = lambda workers, on="auto", device="cpu": Forks(workers) if workers > 1 else real(1, "inline")
+    real = coordinator.executor
+    coordinator.executor = lambda workers, on="auto", device="cpu": Forks(workers) if workers > 1 else real(1, "inline")
     try:
         yield
     finally:
-        launch.executor = real
+        coordinator.executor = real

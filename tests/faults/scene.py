@@ -13,8 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import hpo.cli
-from hpo import patience, storage
+import hpo.cli.main
+from hpo import retry, watchdog
+from hpo.storage import database
 from tests.faults import processes
 from tests.faults.processes import alive, children, end_group, forked_workers, start
 from tests.faults.servers import Dask, Postgres
@@ -69,13 +70,13 @@ class Scene:
             self._redirect()
             sys.argv = words
             os.environ.update(SOAK_SEED=str(self.seed), SOAK_DEED=self.deed)
-            storage.BUSY_S, patience.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
-            patience.HANG_S = HANG_S if self.deed == "hang" else 600.0
+            database.BUSY_S, retry.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
+            watchdog.HANG_S = HANG_S if self.deed == "hang" else 600.0
             try:
                 if self.mode == "many":
-                    hpo.cli.main()
+                    hpo.cli.main.main()
                 with forked_workers():
-                    hpo.cli.main()
+                    hpo.cli.main.main()
             except SystemExit as ended:
                 os._exit(ended.code or 0)
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpo.engine import Recipe, fit
-from hpo.provenance import identity
+from hpo.engine.training import fit
+from hpo.recipe import Recipe
+from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform
-from hpo.storage import RunFolder
+from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
-from hpo.sweep import sweep
 from hpo.task import Fidelity, Moment, Split
+from hpo.trial.provenance import identity
 from tests.faults import check
 from tests.faults.processes import alive, code_of, forked_workers, start, until
 from tests.toy import INPUTS, Batch, Toy

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import hpo.cli
+import hpo.cli.main
 from tests.faults.processes import alive, children, code_of, end_group, forked_workers, start, until
 from tests.faults.slow import study
 from tests.faults.studies import checked, each_as_undisturbed, events
@@ -27,7 +27,7 @@ def hpo_child(*words: str) -> int:
         sys.argv = ["hpo", *words]
         try:
             with forked_workers():
-                hpo.cli.main()
+                hpo.cli.main.main()
         except SystemExit as ended:
             os._exit(ended.code or 0)
 

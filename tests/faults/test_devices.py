@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpo.engine import Recipe
-from hpo.promote import promote
-from hpo.provenance import identity
-from hpo.storage import RunFolder
+from hpo.promotion.promote import promote
+from hpo.recipe import Recipe
+from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Fidelity
+from hpo.trial.provenance import identity
 from tests.faults.processes import alive, children, code_of, start, until
 from tests.faults.studies import Victim, events, swept, victims
 from tests.toy import INPUTS
@@ -95,21 +95,21 @@ def as_one(several: dict, one: dict) -> None:
 def test_ranks_share_every_batch_without_rest() -> None:
     """The shares of all ranks are the batch, and their weights sum to one, whatever the sizes. No process is needed:
     the arithmetic is asked for each rank in turn."""
-    from hpo import ranks
+    from hpo.engine import distributed
     from tests.toy import Batch
 
-    real = ranks.count, ranks.own
+    real = distributed.count, distributed.own
     try:
         for world in (1, 2, 3, 8):
             for size in (1, 2, 7, 8, 9, 64):
                 batch = Batch(torch.arange(size * 2.0).reshape(size, 2), torch.arange(float(size)).reshape(size, 1))
                 shares = []
                 for rank in range(world):
-                    ranks.count, ranks.own = lambda: world, lambda rank=rank: rank  # noqa: B023
-                    shares.append(ranks.share(batch))
+                    distributed.count, distributed.own = lambda: world, lambda rank=rank: rank  # noqa: B023
+                    shares.append(distributed.share(batch))
                 assert sum(share.weight for share in shares) == pytest.approx(1)
                 mean = sum(share.weight * share.batch.y_BO.mean() for share in shares)
                 assert float(mean) == pytest.approx(float(batch.y_BO.mean()))
                 assert all(len(share.batch.x_BI) == len(share.batch.y_BO) > 0 for share in shares)
     finally:
-        ranks.count, ranks.own = real
+        distributed.count, distributed.own = real

@@ -16,13 +16,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo import records
-from hpo.checkpoint import newest
-from hpo.cli import _check_device
-from hpo.export import load_winner, packed
-from hpo.load import load_study
-from hpo.records import Asked, Outcome
-from hpo.storage import Refused, check_url
+from hpo.cli.main import _check_device
+from hpo.engine.checkpoint import newest
+from hpo.errors import Refused
+from hpo.storage.postgresql import check_url
+from hpo.trial import record
+from hpo.trial.artifact import load_winner, packed
+from hpo.trial.record import Asked, Outcome
+from hpo.verbs.load import load_study
 from tests.toy import Toy
 
 fuzz = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -61,8 +62,8 @@ def test_a_record_of_any_content_is_no_record(content: bytes) -> None:
     with folder() as trial:
         for name in ("trial.json", "result.json"):
             (trial / name).write_bytes(content)
-        assert records.asked_of(trial) is None
-        assert records.outcome_in(trial) is None
+        assert record.asked_of(trial) is None
+        assert record.outcome_in(trial) is None
 
 
 @fuzz
@@ -70,13 +71,13 @@ def test_a_record_of_any_content_is_no_record(content: bytes) -> None:
 def test_an_outcome_with_any_value_in_any_place_is_an_outcome_or_none(name: str, value: object) -> None:
     with folder() as trial:
         seal(trial / "result.json", {**OUTCOME, name: value})
-        found = records.outcome_in(trial)
+        found = record.outcome_in(trial)
         assert found is None or found.value is None or abs(found.value) < float("inf")
         if found is not None:  # it can be read by all who read it
-            assert found.state in records.STATES
+            assert found.state in record.STATES
             assert all(epoch is not None for epoch in found.history)
-            records.write_outcome(trial, found, "x")
-            assert records.outcome_in(trial, "x") is not None
+            record.write_outcome(trial, found, "x")
+            assert record.outcome_in(trial, "x") is not None
 
 
 @fuzz
@@ -84,7 +85,7 @@ def test_an_outcome_with_any_value_in_any_place_is_an_outcome_or_none(name: str,
 def test_what_was_asked_with_any_value_in_any_place_has_params_or_is_none(name: str, value: object) -> None:
     with folder() as trial:
         seal(trial / "trial.json", {**ASKED, name: value})
-        found = records.asked_of(trial)
+        found = record.asked_of(trial)
         assert found is None or (isinstance(found.params, dict) and isinstance(found.number, int))
 
 

@@ -18,13 +18,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-import hpo.cli
-from hpo.patience import Halted
-from hpo.provenance import identity
-from hpo.rebuild import rebuild
+import hpo.cli.main
+from hpo.errors import Damaged, Halted, InUse
+from hpo.search.sweep import sweep
 from hpo.space import choose
-from hpo.storage import Damaged, InUse, RunFolder, steadily
-from hpo.sweep import sweep
+from hpo.storage.folder import RunFolder
+from hpo.storage.locks import study_lock
+from hpo.storage.transient import retry_storage
+from hpo.trial.provenance import identity
+from hpo.trial.rebuild import rebuild
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, start, until
 from tests.faults.servers import PASSWORD, Dask, Postgres
@@ -32,7 +34,7 @@ from tests.faults.slow import study as slow
 from tests.faults.studies import Victim, asked, at_work, each_as_undisturbed, events, victims
 
 if importlib.util.find_spec("distributed"):
-    from hpo.cluster import Cluster
+    from hpo.workers.dask import Cluster
 LACKING = servers.missing()  # conftest.py says it at the end of the run, too
 pytestmark = [
     pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
@@ -144,7 +146,7 @@ def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(
         def act() -> None:
             sys.argv = ["hpo", *verb, *words]
             try:
-                hpo.cli.main()
+                hpo.cli.main.main()
             except SystemExit as ended:
                 os._exit(ended.code or 0)
 
@@ -281,23 +283,23 @@ def test_a_connection_that_is_lost_within_a_transaction_is_made_again(server: Po
         with pytest.raises(sqlalchemy.exc.OperationalError):
             one()
         again = iter([one, connection.rollback, one])
-        assert steadily(lambda: next(again)()) is None
-        assert steadily(lambda: next(again)()) == 1
+        assert retry_storage(lambda: next(again)()) is None
+        assert retry_storage(lambda: next(again)()) == 1
 
 
 def test_after_a_crash_of_the_server_the_first_to_ask_holds_the_study(folder: Path, server: Postgres) -> None:
     """The server forgets who held it: the holder takes hold again, and stops where another one was faster."""
     one, other = (RunFolder(folder.parent / name / "victims", server.url) for name in ("one", "other"))
-    with one.locked() as hold:
+    with study_lock(one) as hold:
         for _ in range(2):
             server.stop()
             server.start()
             hold()
-            with pytest.raises(InUse, match="another coordinator"), other.locked():
+            with pytest.raises(InUse, match="another coordinator"), study_lock(other):
                 pass
         server.stop()
         server.start()
-        with other.locked(), pytest.raises(InUse, match="another coordinator"):
+        with study_lock(other), pytest.raises(InUse, match="another coordinator"):
             hold()
 
 

@@ -22,14 +22,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import hpo.cli
-from hpo import checkpoint, records
-from hpo.checkpoint import newest
-from hpo.dashboard import LOOPBACK, serve
-from hpo.patience import Halted
-from hpo.records import Asked, Outcome
-from hpo.storage import Damaged, Refused, RunFolder, check_url, lease
+import hpo.cli.main
+from hpo.cli.dashboard import LOOPBACK, serve
+from hpo.engine.checkpoint import newest
+from hpo.errors import Damaged, Halted, Refused
+from hpo.files import write_whole
+from hpo.storage.folder import RunFolder
+from hpo.storage.locks import lease
+from hpo.storage.postgresql import check_url
 from hpo.study import StudySpec
+from hpo.trial import record
+from hpo.trial.record import Asked, Outcome
 from tests.faults.processes import code_of, end_group, start, until
 from tests.faults.servers import free_port
 from tests.faults.studies import INTERRUPTED, interrupted, stored, swept, victims
@@ -72,7 +75,7 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str, folder: Path,
             url,
             "--debug",
         ]
-        hpo.cli.main()
+        hpo.cli.main.main()
 
     code_of(start(act))
     said = capfd.readouterr()
@@ -187,7 +190,7 @@ def test_the_log_of_commands_is_not_written_through_a_link(folder: Path, outside
 
     def act() -> None:
         sys.argv = ["hpo", "sweep", str(Path(__file__).with_name("slow.py")), "--force", "--runs", str(folder.parent)]
-        hpo.cli.main()
+        hpo.cli.main.main()
 
     code_of(start(act))
     assert "commands.log" in capfd.readouterr().err
@@ -200,7 +203,7 @@ def test_a_temporary_file_that_was_planted_is_not_written_through(tmp_path: Path
     treasure = tmp_path / "treasure"
     treasure.write_text("untouched")
     (tmp_path / f".file.{platform.node()}.{os.getpid()}.tmp").symlink_to(treasure)
-    checkpoint.write_whole(tmp_path / "file", b"content")
+    write_whole(tmp_path / "file", b"content")
     assert treasure.read_text() == "untouched"
     assert (tmp_path / "file").read_bytes() == b"content"
 
@@ -345,17 +348,17 @@ WHOLE = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "hi
 )
 def test_a_record_of_the_wrong_kind_is_no_record_though_its_checksum_holds(tmp_path: Path, change: dict) -> None:
     sealed(tmp_path / "result.json", WHOLE)
-    assert records.outcome_in(tmp_path, "x") is not None
+    assert record.outcome_in(tmp_path, "x") is not None
     sealed(tmp_path / "result.json", {**WHOLE, **change})
-    assert records.outcome_in(tmp_path, "x") is None
+    assert record.outcome_in(tmp_path, "x") is None
 
 
 def test_a_record_that_is_vast_or_deep_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(b"[" * 200_000)
-    assert records.outcome_in(tmp_path) is None
+    assert record.outcome_in(tmp_path) is None
     with open(tmp_path / "result.json", "wb") as file:
         file.truncate(2**40)
-    assert records.outcome_in(tmp_path) is None
+    assert record.outcome_in(tmp_path) is None
 
 
 def test_what_a_record_says_about_numbers_survives_being_written(tmp_path: Path) -> None:
@@ -366,8 +369,8 @@ def test_what_a_record_says_about_numbers_survives_being_written(tmp_path: Path)
         scores={"a": float("inf"), "b": float("-inf")},
         history=({"number": "NaN"}, {"loss": float("nan")}),
     )
-    records.write_outcome(tmp_path, outcome, "x")
-    again = records.outcome_in(tmp_path, "x")
+    record.write_outcome(tmp_path, outcome, "x")
+    again = record.outcome_in(tmp_path, "x")
     assert again.scores == outcome.scores
     assert again.reason == "NaN"
     assert again.history[1]["loss"] != again.history[1]["loss"]
@@ -376,8 +379,8 @@ def test_what_a_record_says_about_numbers_survives_being_written(tmp_path: Path)
 def test_a_trial_json_leads_nowhere(folder: Path) -> None:
     """Paths and numbers in it are not used: a trial's folder is named by its number in the storage."""
     swept(victims(trials=2), folder)
-    asked = records.asked_of(folder / "sweep" / "0001")
-    records.write_asked(folder / "sweep" / "0001", Asked(0, asked.params, {}, asked.identity))
+    asked = record.asked_of(folder / "sweep" / "0001")
+    record.write_asked(folder / "sweep" / "0001", Asked(0, asked.params, {}, asked.identity))
     swept(victims(trials=3), folder)
     assert sorted(path.name for path in (folder / "sweep").iterdir()) == ["0000", "0001", "0002"]
 

@@ -21,14 +21,15 @@ from pathlib import Path
 
 import pytest
 
-from hpo import patience, storage
-from hpo.patience import Halted
-from hpo.promote import promote
-from hpo.provenance import identity
-from hpo.rebuild import rebuild
+from hpo import retry
+from hpo.errors import Damaged, Halted, Refused
+from hpo.promotion.promote import promote
+from hpo.search.sweep import sweep
 from hpo.space import choose
-from hpo.storage import Damaged, RunFolder
-from hpo.sweep import sweep
+from hpo.storage import database
+from hpo.storage.folder import RunFolder
+from hpo.trial.provenance import identity
+from hpo.trial.rebuild import rebuild
 from tests.faults.processes import code_of, start, until
 from tests.faults.studies import (
     INTERRUPTED,
@@ -264,7 +265,7 @@ def test_a_rebuilding_that_is_killed_can_be_repeated(finished: Path) -> None:
 
 def test_trials_of_another_question_are_not_rebuilt_into_this_one(finished: Path) -> None:
     other = victims(trials=6, seed=5)
-    with pytest.raises(storage.Refused, match="was asked with another seed"):
+    with pytest.raises(Refused, match="was asked with another seed"):
         rebuild(other, RunFolder(finished), identity(other))
 
 
@@ -308,7 +309,7 @@ def test_a_journal_that_a_killed_writer_left_is_rolled_back(folder: Path) -> Non
 
 def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch, capfd) -> None:
     """A third process holds it exclusively for longer than SQLite itself would wait."""
-    monkeypatch.setattr(storage, "BUSY_S", 0.3)
+    monkeypatch.setattr(database, "BUSY_S", 0.3)
     study = victims(task=Victim(pace=0.05), trials=4)
     pid = coordinator(study, folder)
     until(lambda: (folder / "study.db").exists() and events(folder, "start"))
@@ -326,8 +327,8 @@ def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch,
 
 def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folder: Path, monkeypatch) -> None:
     study = victims(task=Victim(pace=0.05), trials=4)
-    monkeypatch.setattr(storage, "BUSY_S", 0.2)
-    monkeypatch.setattr(patience, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(database, "BUSY_S", 0.2)
+    monkeypatch.setattr(retry, "PATIENCE_S", 1.0)
     swept(victims(task=Victim(pace=0.05), trials=1), folder)
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
@@ -341,16 +342,16 @@ def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folde
 @pytest.mark.parametrize(
     ("verb", "after"),
     [
-        ("sweep", "hpo.objective._trial"),
+        ("sweep", "hpo.trial.objective._trial"),
         ("promote", "hpo.events.keep"),
-        ("promote", "hpo.launch.drive"),
-        ("promote", "hpo.promote.judge"),
+        ("promote", "hpo.workers.coordinator.drive"),
+        ("promote", "hpo.promotion.promote.judge"),
     ],
 )
 def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypatch, verb: str, after: str) -> None:
     """Somebody locks it when a trial has found itself in it; before a promotion's first question; when its last run has
     ended; when it has judged."""
-    monkeypatch.setattr(storage, "BUSY_S", 0.3)
+    monkeypatch.setattr(database, "BUSY_S", 0.3)
     study, reached, locked = victims(trials=2, seeds=1), folder.parent / "reached", folder.parent / "locked"
     module, _, name = after.rpartition(".")
     step = getattr(importlib.import_module(module), name)
@@ -420,7 +421,7 @@ def test_a_full_disk_pauses_the_sweep_until_there_is_room(small_disk: Path, work
 def test_a_disk_that_stays_full_stops_the_command_and_nothing_half_written_is_left(
     small_disk: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retry, "PATIENCE_S", 0.5)
     folder, study = small_disk / "victims", victims(task=Victim(pace=0.1), trials=4)
 
     def act() -> None:
@@ -451,7 +452,7 @@ def test_a_disk_that_cannot_be_written_stops_the_command_and_is_no_trials_fault(
     folder: Path, limit: int, value: int, monkeypatch
 ) -> None:
     """From outside, in the middle of a trial: files may not be larger than 1 kB any more, or none more be opened."""
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retry, "PATIENCE_S", 0.5)
     study = victims(task=Victim(pace=0.2), trials=3)
 
     def act() -> None:

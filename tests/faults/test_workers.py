@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hpo import patience
+from hpo import watchdog
+from hpo.errors import InUse
 from hpo.space import choose
-from hpo.storage import InUse, RunFolder
+from hpo.storage.folder import RunFolder
+from hpo.storage.locks import study_lock
 from tests.faults import processes
 from tests.faults.processes import alive, children, code_of, start, until
 from tests.faults.studies import (
@@ -140,7 +142,7 @@ def test_a_trial_that_gets_further_each_time_may_die_as_often_as_it_has_epochs(f
 
 
 def test_a_trial_that_hangs_shows_its_stacks_and_fails_after_three(folder: Path, capfd, monkeypatch) -> None:
-    monkeypatch.setattr(patience, "HANG_S", 0.7)
+    monkeypatch.setattr(watchdog, "HANG_S", 0.7)
     study = victims(space={"task.deed": choose("", "hang")}, trials=4, pruning=None, startup_trials=4)
     assert code_of(coordinator(study, folder)) == 0
     rows = stored(folder)
@@ -224,6 +226,6 @@ def test_the_lock_is_freed_by_the_kernel_and_never_by_hand(folder: Path) -> None
     """A lock file that a dead process has left, with the number of a living one in it, locks nothing."""
     folder.mkdir()
     (folder / "lock").write_text(f"process {os.getppid()} on here since yesterday")
-    with RunFolder(folder).locked():
-        pid = start(lambda: RunFolder(folder).locked().__enter__())
+    with study_lock(RunFolder(folder)):
+        pid = start(lambda: study_lock(RunFolder(folder)).__enter__())
         assert code_of(pid) == 1

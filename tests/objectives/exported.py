@@ -8,15 +8,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hpo import checkpoint, export
+from hpo.files import write_json
 from hpo.task import Task
+from hpo.trial.artifact import CARD, WEIGHTS, card_of, write_weights
 
 
 def exported(folder: Path, task: Task, model: nn.Module | None = None) -> Path:
     if model is None:
         torch.manual_seed(0)
         model = task.model()
-    export.write_weights(folder, model.state_dict())
-    sha256 = hashlib.sha256((folder / export.WEIGHTS).read_bytes()).hexdigest()
-    checkpoint.write_json(folder / export.CARD, {**export.card_of(task), "sha256": sha256})
+    write_weights(folder, model.state_dict())
+    sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    write_json(folder / CARD, {**card_of(task), "sha256": sha256})
     return folder

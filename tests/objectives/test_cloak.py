@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hpo.engine import Recipe, evaluate, fit
+from hpo.engine.evaluation import evaluate
+from hpo.engine.training import fit
+from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.task import Evidence, Fidelity, Moment
 from objectives.cloak import CHEAP, FULL, FULL_GPU, SMOKE, Cloaking, data, encoders, loss, tier

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from hpo.engine import evaluate, fit
+from hpo.engine.evaluation import evaluate
+from hpo.engine.training import fit
 from hpo.seeds import generator
 from hpo.space import put
 from hpo.task import REFERENCE, Evidence, Fidelity

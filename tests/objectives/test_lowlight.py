@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from hpo.engine import Recipe, evaluate, fit
+from hpo.engine.evaluation import evaluate
+from hpo.engine.training import fit
+from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.task import Evidence, Fidelity, Held, Moment
 from objectives.common.colour import linear_from_srgb, luma

@@ -21,15 +21,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo.engine import Diverged, Recipe, fit
-from hpo.provenance import data_hash
+from hpo.engine.training import fit
+from hpo.errors import Diverged
+from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
+from hpo.search.sweep import sweep
 from hpo.seeds import derive, generator
 from hpo.space import log, put, uniform
-from hpo.storage import RunFolder
+from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
-from hpo.sweep import sweep
 from hpo.task import Evidence, Fidelity, Moment
+from hpo.trial.provenance import data_hash
 from objectives.ris import RIS, SMOKE, checks, probes
 from objectives.ris import data as scenes_module
 from objectives.ris import loss as losses

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpo.engine import Recipe, fit
+from hpo.engine.training import fit
+from hpo.recipe import Recipe
 from hpo.task import Evidence, Fidelity, Moment
 from objectives.xtrans import CHEAP, XTrans, cfa, data, forgetting, loss, torture
 from objectives.xtrans.data import Batch
@@ -114,7 +115,7 @@ def test_the_pull_to_the_parent_is_the_squared_distance() -> None:
 
 
 def test_a_parent_that_is_no_xtrans_network_is_refused(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("hpo.export.load_winner", lambda folder: (object(), None))
+    monkeypatch.setattr("hpo.trial.artifact.load_winner", lambda folder: (object(), None))
     with pytest.raises(ValueError, match="holds a object; an exported xtrans network is needed"):
         _task(parent=str(tmp_path)).model()
 

@@ -1,0 +1,46 @@
+"""optuna-dashboard, to look at: on loopback alone, and over a copy, so that nothing it is told reaches a study."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+
+from hpo.errors import Refused
+from hpo.storage.database import open_storage, stored_study
+from hpo.storage.folder import SQLITE, RunFolder
+
+LOOPBACK = "127.0.0.1"  # it knows no password: whoever reaches it may do everything
+
+
+def serve(folder: RunFolder, port: int, ready: Callable[[str], None]) -> None:
+    """Show the study as it is now, until this process is stopped. Raises Refused where there is none."""
+    try:
+        from optuna_dashboard import run_server
+    except ImportError as error:
+        raise Refused("the dashboard is not installed; pip install 'hpo[dashboard]'") from error
+    with tempfile.TemporaryDirectory(prefix="hpo-dashboard-") as private:
+        copy = copied(folder, Path(private) / "copy.db")
+        ready(f"http://{LOOPBACK}:{port}")
+        run_server(copy, host=LOOPBACK, port=port)
+
+
+def copied(folder: RunFolder, path: Path) -> str:
+    """The URL of a copy, taken without disturbing a study that runs."""
+    to = f"{SQLITE}{path}"
+    if folder.storage.startswith(SQLITE) and folder.database.exists():
+        source = sqlite3.connect(f"{folder.database.as_uri()}?mode=ro", uri=True)
+        with closing(source), closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+        return to
+    names = [name for name in (folder.path.name, f"{folder.path.name}.promotion") if stored_study(folder, name)]
+    if not names:
+        raise Refused(f"there is no storage of {folder.path} to show; a sweep makes it")
+    storage = open_storage(folder.storage)
+    for name in names:
+        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
+    return to

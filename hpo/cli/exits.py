@@ -1,0 +1,63 @@
+"""How a command ends that could not do what it was asked: one screen, no traceback, and an exit code that says why."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from hpo.cli.terminal import complain
+from hpo.errors import ExitCode, Halted, HpoError, Stopped, origin, says_enough
+from hpo.retry import disk_full
+
+STOPPED = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGUSR2: ExitCode.TRY_AGAIN,
+}
+
+
+def _stop(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise Stopped(number)
+
+
+@contextmanager
+def exits(debug: bool) -> Iterator[None]:
+    """End the command where an error is the user's to mend: one screen, no traceback, and an exit code."""
+    before = {which: signal.getsignal(which) for which in STOPPED}
+    for which, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(which, _stop)
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        complain("interrupted; nothing that was done is lost, and the same command goes on")
+        raise typer.Exit(STOPPED[getattr(stopped, "number", signal.SIGINT)]) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        expected = _expected(error)
+        complain(expected.sentence if expected else _unexpected(error))
+        raise typer.Exit(expected.exit_code if expected else ExitCode.BAD_INPUT) from None
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+def _expected(error: Exception) -> HpoError | None:
+    """The error as one that was written for the user; None where it was not."""
+    if isinstance(error, HpoError):
+        return error
+    return Halted(str(error)) if disk_full(error) else None
+
+
+def _unexpected(error: Exception) -> str:
+    """The message alone where it says enough; else with what was raised, and where."""
+    if says_enough(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}\n  at {origin(error)}; --debug shows the whole traceback"

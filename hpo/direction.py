@@ -1,0 +1,43 @@
+"""Whether a smaller or a larger score is better. Nothing else derives this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Direction(StrEnum):
+    """Which way a score improves."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+    @property
+    def sign(self) -> int:
+        """-1 where smaller is better, 1 where larger is: `sign * score` is then larger for the better score."""
+        return -1 if self is Direction.MINIMIZE else 1
+
+    @property
+    def worst(self) -> float:
+        """A value that every finite score is better than."""
+        return -self.sign * math.inf
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is strictly better than `b`. Nothing is better than, or worse than, NaN."""
+        return self.sign * a > self.sign * b
+
+    def best(self, values: Iterable[T], key: Callable[[T], Any] = lambda value: value) -> T:
+        """The best of the values, by `key`; the first of equal ones. Raises ValueError where there are none."""
+        return max(values, key=lambda value: self.sign * key(value))
+
+    def ranked(self, values: Iterable[T], key: Callable[[T], Any] = lambda value: value) -> list[T]:
+        """The values, best first; equal ones in the order in which they came."""
+        return sorted(values, key=lambda value: -self.sign * key(value))
+
+    def lead(self, a: Any, b: Any) -> Any:
+        """How far `a`, a number or an array, is ahead of `b`: positive where it is better."""
+        return self.sign * (a - b)

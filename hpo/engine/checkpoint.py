@@ -1,0 +1,86 @@
+"""A file is whole or it is not there.
+
+Everything is written to a temporary name in the same folder, synced, and renamed. A checkpoint carries its sha256
+in its name, because torch.load does not notice a flipped bit in a tensor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpo.engine.checkpoint_files import checkpoints, epoch_of
+from hpo.files import write_whole
+from hpo.retry import cause
+
+KEEP = 2  # a damaged newest one falls back to the one before
+ROOM = 2**28  # bytes that a view may span beyond its file: a buffer may be one number, expanded
+
+
+def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
+    """Write the state after `epoch`, and keep only it and the one before.
+
+    What lies there for this epoch or a later one is dropped: the run has come here without it, so it was damaged.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    path = folder / f"epoch-{epoch:06d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    write_whole(path, content)
+    before = [other for other in checkpoints(folder) if epoch_of(other) < epoch]
+    for other in checkpoints(folder):
+        if other != path and other not in before[: KEEP - 1]:
+            other.unlink()
+    return path
+
+
+def newest(folder: Path) -> dict[str, Any] | None:
+    """The newest state whose checksum holds, or None. Damaged files, and what is no file, are passed over.
+
+    Raises ValueError where the checksum holds and it is no state of ours, or one larger than its file.
+    """
+    for path in checkpoints(folder):
+        if path.is_symlink() or not path.is_file():
+            continue
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
+            return _state(path, content)
+    return None
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    """Runs no code of the file's, and takes no more memory than `content` does: torch.save compresses nothing."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(item.file_size for item in archive.infolist())
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu") if size <= len(content) else {}
+    except Exception as error:  # whatever a file that is not ours makes the readers stumble over
+        raise ValueError(f"{path} is no checkpoint: {cause(error)}") from error
+    if size > len(content):
+        raise ValueError(f"{path} is larger than its file: it is compressed, which none of ours is")
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
+    if any(tensor.numel() * tensor.element_size() > len(content) + ROOM for tensor in _tensors(state)):
+        raise ValueError(f"{path} is larger than its file: a tensor in it claims more elements than it has")
+    return state
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
+
+
+def discard(folder: Path) -> None:
+    """Remove all checkpoints of a run that has ended, and what a killed process left of an unfinished write."""
+    for path in [*checkpoints(folder), *folder.glob(".*.tmp")]:
+        path.unlink(missing_ok=True)

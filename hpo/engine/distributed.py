@@ -1,0 +1,89 @@
+"""One run on several devices: each rank holds the whole model and takes its share of every batch; the gradients are
+summed before the step. In a process that torchrun has not started, everything here is the identity.
+
+The step is that of one device up to the order of sums. Not the same: batch normalisation sees a share at a time, and
+each rank draws its own dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import distributed, nn
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this rank: 0 alone writes and reports."""
+    return distributed.get_rank() if world_size() > 1 else 0
+
+
+class Share(NamedTuple):
+    """This rank's examples of a batch, and what their mean counts in that of the batch."""
+
+    batch: NamedTuple
+    weight: float
+
+
+def share(batch: NamedTuple) -> Share:
+    """Every rank has some: of a batch with fewer examples than ranks, each takes all."""
+    size = len(batch[0])
+    if size < world_size():
+        return Share(batch, 1 / world_size())
+    rows = slice(rank() * size // world_size(), (rank() + 1) * size // world_size())
+    mine = type(batch)(*(tensor[rows] for tensor in batch))
+    return Share(mine, len(mine[0]) / size)
+
+
+def total(terms: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    """The terms, summed over the ranks."""
+    if world_size() == 1:
+        return dict(terms)
+    sums = torch.tensor(list(terms.values()), dtype=torch.float64, device=device)
+    distributed.all_reduce(sums)
+    return dict(zip(terms, sums.tolist(), strict=True))
+
+
+def sum_gradients(model: nn.Module) -> None:
+    """Sum the gradients over the ranks. One that no rank has stays None: it gets no step and no weight decay."""
+    if world_size() == 1:
+        return
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        return
+    had = torch.tensor([parameter.grad is not None for parameter in parameters], device=parameters[0].device).float()
+    distributed.all_reduce(had)
+    taken = [parameter for parameter, ranks in zip(parameters, had.tolist(), strict=True) if ranks]
+    for parameter in taken:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        distributed.all_reduce(parameter.grad)
+
+
+def agree(*modules: nn.Module | None) -> None:
+    """Give all ranks the buffers of rank 0: running statistics are those of its shares."""
+    if world_size() > 1:
+        for module in modules:
+            for buffer in module.buffers() if module is not None else ():
+                distributed.broadcast(buffer, 0)
+
+
+def agreed(value: T) -> T:
+    """What rank 0 says."""
+    if world_size() == 1:
+        return value
+    held: list[T | None] = [value]
+    distributed.broadcast_object_list(held, 0)
+    return held[0]  # type: ignore[return-value]
+
+
+def seed_parts() -> tuple[int, ...]:
+    """What a rank adds to the seed of its dropout; rank 0 nothing, so that one rank is one process."""
+    return (rank(),) if rank() else ()

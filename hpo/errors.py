@@ -1,0 +1,111 @@
+"""Every exception that hpo raises for its user, with the exit code of a command that ends in it."""
+
+from __future__ import annotations
+
+import traceback
+from enum import IntEnum
+from pathlib import Path
+
+HARNESS = Path(__file__).parent
+
+
+class ExitCode(IntEnum):
+    """What a command's exit code says. Those from 65 on are the sysexits that fit."""
+
+    DONE = 0
+    NO = 1  # a preflight's no-go, a stale page, a lint finding
+    BAD_INPUT = 2
+    DAMAGED = 65
+    ALL_FAILED = 70
+    IN_USE = 73
+    HALTED = 74
+    TRY_AGAIN = 75  # stopped by SIGUSR2, as batch systems do it
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class HpoError(Exception):
+    """What the user can do something about."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+    @property
+    def sentence(self) -> str:
+        """What the command line prints."""
+        return str(self)
+
+
+class Refused(HpoError, ValueError):
+    """The request cannot be met as it stands; nothing was written. The message says what to do."""
+
+
+class InUse(Refused):
+    """Another process holds the study."""
+
+    exit_code = ExitCode.IN_USE
+
+
+class Damaged(Refused):
+    """The storage is not what the trials' folders say. Nothing was changed."""
+
+    exit_code = ExitCode.DAMAGED
+
+
+class Halted(HpoError, OSError):
+    """The surroundings failed, not the trial. Nothing that was recorded is lost, and the same command goes on."""
+
+    exit_code = ExitCode.HALTED
+
+    @property
+    def sentence(self) -> str:
+        return f"{self}; nothing that was done is lost, and the same command goes on"
+
+
+class Diverged(HpoError, RuntimeError):
+    """The run cannot go on: its loss, gradients or score left the finite numbers. Says which, and where."""
+
+
+class ResumeMismatch(HpoError, RuntimeError):
+    """A resumed trial computed another value than the one it had reported: its surroundings have changed."""
+
+
+class SweepFailed(HpoError, RuntimeError):
+    """The sweep has nothing to show: its trials fail. The first line says with what; a traceback may follow."""
+
+    exit_code = ExitCode.ALL_FAILED
+
+    @property
+    def sentence(self) -> str:
+        first, _, trace = str(self).partition("\n")
+        return f"{first}; --debug shows the whole traceback" if trace else first
+
+
+class Unfaithful(HpoError, RuntimeError):
+    """What was exported is not what was promoted."""
+
+    exit_code = ExitCode.NO
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def origin(error: BaseException) -> str:
+    """Where an error came from, as file:line: the innermost line outside packages and hpo, or else in hpo."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    theirs = [frame for frame in frames if not _is_harness(frame.filename)]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(theirs or frames)), "")
+
+
+def says_enough(error: BaseException) -> bool:
+    """Whether the message alone is meant for the user: hpo's own errors, and those of files."""
+    raised_by_hpo = isinstance(error, ValueError) and _is_harness(origin(error).rpartition(":")[0])
+    return raised_by_hpo or isinstance(error, OSError | HpoError)
+
+
+def _is_harness(file: str) -> bool:
+    return Path(file).is_relative_to(HARNESS)

@@ -1,0 +1,416 @@
+"""Figures of the sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import plotly.graph_objects as go
+
+from hpo.formatting import amount, count, label, listed, number, score, setting
+from hpo.page import axes
+from hpo.page.axes import Axis, Scale, axis_of
+from hpo.page.drawing import (
+    STATE_COLOUR,
+    STATE_SYMBOL,
+    Drawing,
+    Key,
+    blank,
+    brief,
+    dots,
+    hover,
+    keys_for,
+    line,
+    note,
+    safe,
+)
+from hpo.page.findings import State, Sweep, Trial
+from hpo.page.importance import Importances
+from hpo.page.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT, SURFACE
+
+DEFAULT_KEY = Key("default", "diamond", "the default")
+BEST_KEY = Key("ink", "ring", "the best")
+ENDED: tuple[State, ...] = ("pruned", "failed", "running", "complete")  # in the order in which they are drawn
+
+
+def history(sweep: Sweep, goal: str) -> Drawing:
+    """Every trial's score in the order of their numbers, and the best so far."""
+    shown = [trial for trial in sweep.trials if trial.value is not None]
+    unscored = [trial for trial in sweep.trials if trial.state == "failed" and trial.value is None]
+    axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
+    figure = blank(
+        340,
+        x={"title": {"text": "trial"}, "range": [-0.8, max(4, len(sweep.trials)) - 0.2]},
+        y=axis.plotly(title={"text": safe(label(goal))}),
+    )
+    if sweep.ahead:
+        steps = [*sweep.ahead, (max(trial.number for trial in sweep.trials), sweep.ahead[-1][1])]
+        figure.add_trace(
+            line([([n for n, _ in steps], [v for _, v in steps], "best so far")], COMPLETE, 2, line={"shape": "hv"})
+        )
+    worst = axis.high if sweep.direction == "minimize" else axis.low
+    _add_states(
+        figure,
+        [*shown, *unscored],
+        lambda trial: trial.number,
+        lambda trial: worst if trial.value is None else trial.value,
+    )
+    if sweep.best:
+        _name_best(figure, sweep.best, axis, len(sweep.trials), sweep.direction)
+    more = [Key("complete", "line", "best so far")] if sweep.ahead else []
+    keys = keys_for([*shown, *unscored], *more, *([DEFAULT_KEY] if sweep.default else []))
+    return Drawing("history", "Every trial, and the best so far", _history_point(sweep, goal, axis), figure, keys)
+
+
+def _add_states(
+    figure: go.Figure, trials: list[Trial], x: Callable[[Trial], float], y: Callable[[Trial], float | None]
+) -> None:
+    """One trace a state, the completed ones on top; the default as a diamond."""
+    for state in ENDED:
+        group = [trial for trial in trials if trial.state == state and not trial.default]
+        if group:
+            size = 6 if STATE_SYMBOL[state].endswith("thin") else 8
+            figure.add_trace(
+                dots(
+                    [x(t) for t in group],
+                    [y(t) for t in group],
+                    [hover(t) for t in group],
+                    STATE_COLOUR[state],
+                    STATE_SYMBOL[state],
+                    size,
+                )
+            )
+    first = [trial for trial in trials if trial.default]
+    if first:
+        figure.add_trace(
+            dots([x(t) for t in first], [y(t) for t in first], [hover(t) for t in first], DEFAULT, "diamond", 11)
+        )
+
+
+def _name_best(figure: go.Figure, best: Trial, axis: Axis, trials: int, direction: str) -> None:
+    right = best.number > trials / 2
+    note(
+        figure,
+        f"trial {best.number}: {score(best.value)}",
+        x=best.number,
+        y=math.log10(best.score) if axis.log else best.score,
+        xanchor="right" if right else "left",
+        yshift=-15 if direction == "minimize" else 15,
+    )
+
+
+def _history_point(sweep: Sweep, goal: str, axis: Axis) -> str:
+    if not sweep.best:
+        return "No trial has been completed, so there is no best one."
+    later = sum(trial.number > sweep.best.number for trial in sweep.trials)
+    said = [
+        f"Trial {sweep.best.number} is the best, at {amount(sweep.best.value, goal)}.",
+        f"{count(later, 'later trial')} did not improve on it." if later else "It is the last so far.",
+    ]
+    if sweep.default and sweep.default.value is not None and sweep.default is not sweep.best:
+        said.append(f"The default scored {amount(sweep.default.value, goal)}.")
+    if axis.outside:
+        said.append(f"{count(axis.outside, 'far worse trial')} lie{'s' if axis.outside == 1 else ''} outside.")
+    if sweep.counts.get("pruned"):
+        said.append("A pruned trial stands at its best score before it was stopped.")
+    if any(trial.state == "failed" and trial.value is None for trial in sweep.trials):
+        said.append("A failed one without a score stands at the edge.")
+    return " ".join(said)
+
+
+def curves(sweep: Sweep, goal: str) -> Drawing:
+    """The best score so far of every trial at every epoch: what the pruner saw."""
+    shown = [trial for trial in sweep.trials if trial.curve]
+    axis = axis_of((value for trial in shown for value in trial.curve.values()), direction=sweep.direction)
+    edge = 0.02 * sweep.epochs_each + 0.1
+    figure = blank(
+        360,
+        x={"title": {"text": "epoch"}, "range": [1 - edge, sweep.epochs_each + edge], "tickformat": "d"},
+        y=axis.plotly(title={"text": f"best {safe(label(goal))} so far"}),
+    )
+    for state in ENDED:
+        group = [trial for trial in shown if trial.state == state and not trial.default]
+        if not group:
+            continue
+        dashed = state in ("pruned", "failed")
+        figure.add_trace(
+            line(
+                [_curve(trial) for trial in group],
+                STATE_COLOUR[state],
+                1 if dashed else 1.4,
+                line={"dash": "dot"} if dashed else {},
+                opacity=0.6 if dashed else 0.55,
+            )
+        )
+        if state != "complete":
+            figure.add_trace(
+                dots(
+                    [max(t.curve) + 1 for t in group],
+                    [t.value for t in group],
+                    [hover(t) for t in group],
+                    STATE_COLOUR[state],
+                    STATE_SYMBOL[state],
+                    7,
+                )
+            )
+    for trial, colour in ((sweep.best, COMPLETE), (sweep.default, DEFAULT)):
+        if trial and trial.curve:
+            figure.add_trace(line([_curve(trial)], colour, 3))
+            symbol = "circle" if trial.state == "complete" else "x"
+            figure.add_trace(dots([max(trial.curve) + 1], [trial.value], [hover(trial)], colour, symbol, 8))
+    more = [Key("complete", "line", f"the best, trial {sweep.best.number}")] if sweep.best else []
+    more += [Key("default", "line", "the default")] if sweep.default and sweep.default.curve else []
+    point = _curves_point(sweep)
+    if axis.outside:
+        point += f" {count(axis.outside, 'far worse value')} lie{'s' if axis.outside == 1 else ''} outside."
+    return Drawing("curves", "Learning curves", point, figure, keys_for(shown, *more))
+
+
+def _curve(trial: Trial) -> tuple[list[int], list[float], str]:
+    return [epoch + 1 for epoch in trial.curve], list(trial.curve.values()), brief(trial)
+
+
+def _curves_point(sweep: Sweep) -> str:
+    ends: dict[State, str] = {"complete": "ran to the end", "pruned": "stopped early", "failed": "failed"}
+    counted = [
+        f"{count(sweep.counts[state], 'trial')} {said}" for state, said in ends.items() if sweep.counts.get(state)
+    ]
+    text = (listed(counted) or "No trial has ended") + "."
+    if sweep.counts.get("pruned") and sweep.saved:
+        text += f" Stopping early saved {sweep.saved:.0%} of the epochs."
+    return text
+
+
+def importance_bars(found: Importances) -> list[Drawing]:
+    """One figure for each measure that could be computed, with the same rows and the same axis."""
+    order = list(next((one.shares for one in found.measures if one.shares), {}))
+    order += [name for one in found.measures for name in one.shares if name not in order]
+    most = max((share for one in found.measures for share in one.shares.values()), default=1.0)
+    return [
+        _bars(measure.measure, measure.question, dict(measure.shares), order, found.complete, most)
+        for measure in found.measures
+        if measure.shares
+    ]
+
+
+def _bars(
+    measure: str, question: str, shares: dict[str, float], order: list[str], complete: int, most: float
+) -> Drawing:
+    names = order[::-1]
+    figure = blank(
+        70 + 34 * len(names),
+        x={"range": [0, 1.15 * most], "tickformat": ".0%"},
+        y={
+            "tickvals": list(range(len(names))),
+            "ticktext": [safe(name) for name in names],
+            "ticklabelstandoff": 6,
+            "range": [-0.6, len(names) - 0.4],
+            "showgrid": False,
+        },
+        bargap=0.45,
+    )
+    figure.add_trace(
+        go.Bar(
+            x=[shares.get(name, 0.0) for name in names],
+            y=list(range(len(names))),
+            orientation="h",
+            marker={"color": COMPLETE, "cornerradius": 4},
+            hoverinfo="text",
+            cliponaxis=False,
+            textposition="outside",
+            text=[f"{shares[name]:.0%}" if name in shares else "skipped" for name in names],
+            textfont={"color": INK, "size": 12},
+            hovertext=[
+                f"{safe(name)}: {shares[name]:.1%}" if name in shares else f"{safe(name)}: skipped" for name in names
+            ],
+        )
+    )
+    first = max(shares, key=lambda name: shares[name])
+    point = f"{first} takes {shares[first]:.0%}, over {count(complete, 'completed trial')}."
+    return Drawing(f"importance-{measure.lower()}", f"{measure}: {question}", point, figure)
+
+
+def agreement_of(found: Importances) -> str:
+    """What the two measures say together."""
+    firsts = [next(iter(one.shares)) for one in found.measures if one.shares]
+    if len(firsts) < 2:
+        return ""
+    if len(set(firsts)) == 1:
+        return f"Both put {firsts[0]} first."
+    return (
+        f"They put different ones first ({listed(list(firsts))}), which is no error: PED-ANOVA asks what makes the "
+        f"best trials different, fANOVA what spreads all of them."
+    )
+
+
+def slices(sweep: Sweep, scales: list[Scale], goal: str) -> list[Drawing]:
+    """The score against one parameter at a time."""
+    shown = [trial for trial in sweep.trials if trial.value is not None]
+    axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
+    return [_slice(sweep, [t for t in shown if scale.name in t.params], scale, axis, goal) for scale in scales]
+
+
+def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: str) -> Drawing:
+    ticks = scale.ticks(4)
+    margin = 0.06 if scale.choices is None else 0.2
+    figure = blank(
+        240,
+        x={
+            "range": [-margin, 1 + margin],
+            "tickvals": list(ticks),
+            "ticktext": [safe(_short(text)) for text in ticks.values()],
+            "tickangle": 0,
+        },
+        y=axis.plotly(title={"text": safe(label(goal))}),
+    )
+    _add_states(
+        figure,
+        trials,
+        lambda trial: scale.position(trial.params[scale.name]) + _jitter(trial, scale),
+        lambda trial: trial.value,
+    )
+    if sweep.best and scale.name in sweep.best.params:
+        figure.add_trace(
+            dots(
+                [scale.position(sweep.best.params[scale.name]) + _jitter(sweep.best, scale)],
+                [sweep.best.value],
+                [hover(sweep.best)],
+                INK,
+                "circle-open",
+                14,
+            )
+        )
+    return Drawing(
+        f"slice-{scale.name}",
+        f"{scale.name}{' (log)' if scale.log else ''}",
+        _slice_point(sweep, trials, scale),
+        figure,
+    )
+
+
+def _jitter(trial: Trial, scale: Scale) -> float:
+    """Trials of one choice stand side by side, each always in the same place."""
+    if scale.choices is None:
+        return 0.0
+    return (trial.number * 0.618 % 1 - 0.5) * 0.35 / max(1, len(scale.choices) - 1)
+
+
+def _short(text: str, most: int = 12) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _slice_point(sweep: Sweep, trials: list[Trial], scale: Scale) -> str:
+    top = [trial for trial in sweep.ranked if scale.name in trial.params][:3]
+    if not top:
+        return "No completed trial searched it."
+    best = f"Best at {setting(top[0].params[scale.name])}"
+    if len(top) < 3:
+        return best + "."
+    values = [trial.params[scale.name] for trial in top]
+    if len(set(values)) == 1:
+        return f"{best}, like the whole best three."
+    edge = axes.near_edge(scale, values)
+    if edge:
+        return f"{best}; the best three crowd at the {edge} edge: a wider range may hold better ones."
+    if scale.choices is not None:
+        return f"{best}; the best three: {listed([setting(value) for value in values])}."
+    return f"{best}; the best three lie in {number(min(values))} to {number(max(values))}."
+
+
+def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
+    """Every trial as a line through its parameters to its score. None below two completed trials."""
+    if len(sweep.ranked) < 2 or not scales:
+        return None
+    shown = [trial for trial in sweep.trials if trial.value is not None]
+    axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
+    top = sweep.ranked[: max(2, math.ceil(0.1 * len(sweep.ranked)))]
+    columns = len(scales) + 1
+    conditional = {scale.name for scale in scales if any(scale.name not in trial.params for trial in shown)}
+    figure = blank(
+        420,
+        x={"range": [-0.5, columns - 0.5], "visible": False},
+        y={"range": [(axes.OFF if conditional else 0.0) - 0.05, 1.03], "visible": False},
+        margin={"l": 4, "r": 4, "t": 62, "b": 4},
+    )
+    rest = [trial for trial in shown if trial.state == "complete" and trial not in top and not trial.default]
+    pruned = [trial for trial in shown if trial.state != "complete" and not trial.default]
+    for group, colour, width, opacity in ((pruned, PRUNED, 1, 0.35), (rest, PALE, 1.2, 0.8), (top, COMPLETE, 2.6, 1)):
+        if group:
+            figure.add_trace(
+                line([_path(trial, scales, axis, sweep.direction) for trial in group], colour, width, opacity=opacity)
+            )
+    if sweep.default and sweep.default.value is not None:
+        figure.add_trace(
+            line([_path(sweep.default, scales, axis, sweep.direction)], DEFAULT, 2.6, line={"dash": "dash"})
+        )
+    for column, scale in enumerate(scales):
+        absent = {axes.OFF: "not searched"} if scale.name in conditional else {}
+        _column(figure, column, scale.name, scale.ticks() | absent)
+    _column(figure, columns - 1, f"{safe(label(goal))}<br>(best at top)", _score_ticks(axis, sweep.direction))
+    keys = (
+        Key("complete", "line", f"the best {len(top)}"),
+        Key("pale", "line", "other completed"),
+        *([Key("pruned", "line", "pruned or failed")] if pruned else []),
+        *([Key("default", "dashed", "the default")] if sweep.default else []),
+    )
+    return Drawing("parallel", "All parameters at once", _parallel_point(top, scales), figure, keys, 92 * columns)
+
+
+def _height(value: float, axis: Axis, direction: str) -> float:
+    """Where a score lies on the last column, from 0 to 1, the better the higher."""
+    return 1 - axis.share(value) if direction == "minimize" else axis.share(value)
+
+
+def _path(trial: Trial, scales: list[Scale], axis: Axis, direction: str) -> tuple[list[float], list[float], str]:
+    heights = [scale.position(trial.params[scale.name]) if scale.name in trial.params else axes.OFF for scale in scales]
+    assert trial.value is not None
+    return list(range(len(scales) + 1)), [*heights, _height(trial.value, axis, direction)], brief(trial)
+
+
+def _score_ticks(axis: Axis, direction: str) -> dict[float, str]:
+    ticks = axes.log_ticks(axis.low, axis.high) if axis.log else axes.round_ticks(float(axis.low), float(axis.high))
+    return {_height(tick, axis, direction): number(tick, 3) for tick in ticks}
+
+
+def _column(figure: go.Figure, column: int, name: str, ticks: dict[float, str]) -> None:
+    figure.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, line={"color": AXIS, "width": 1}, layer="below")
+    title = name if "<br>" in name else "<br>".join(_parts(name))
+    figure.add_annotation(
+        x=column, y=1.03, yanchor="bottom", text=f"<b>{title}</b>", showarrow=False, font={"size": 12, "color": INK}
+    )
+    for at, text in ticks.items():
+        figure.add_annotation(
+            x=column,
+            y=at,
+            xanchor="right",
+            xshift=-4,
+            text=safe(_short(text, 14)),
+            showarrow=False,
+            font={"size": 11, "color": SOFT},
+            bgcolor=SURFACE,
+            opacity=0.85,
+            borderpad=1,
+        )
+
+
+def _parts(name: str) -> list[str]:
+    """A parameter's name in lines short enough for a column: "task.", "perceptual_", "weight"."""
+    owner, _, field = name.partition(".")
+    cut = field.rfind("_", 0, 12) + 1 if len(field) > 12 else 0
+    return [safe(part) for part in (f"{owner}.", field[:cut], field[cut:]) if part]
+
+
+def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:
+    narrow = []
+    for scale in scales:
+        values = [trial.params[scale.name] for trial in top if scale.name in trial.params]
+        places = [scale.position(value) for value in values]
+        if len(values) == len(top) and np.ptp(places) <= 0.34:
+            narrow.append(
+                f"{scale.name} ({setting(values[0])})"
+                if len(set(values)) == 1
+                else f"{scale.name} ({number(min(values), 3)} to {number(max(values), 3)})"
+            )
+    few = f"The best {len(top)} completed trials"
+    return f"{few} agree on {listed(narrow)}." if narrow else f"{few} agree on no parameter."

@@ -1,0 +1,119 @@
+"""What is running, done and best, read from what the studies' folders and storages say. Writes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.errors import Refused
+from hpo.files import no_link
+from hpo.promotion import selection
+from hpo.promotion.promote import GIVEN_UP
+from hpo.storage.database import stored_study
+from hpo.storage.folder import RunFolder
+from hpo.trial.lifecycle import standing
+
+
+@dataclass(frozen=True)
+class Status:
+    """One study at this moment."""
+
+    study: str
+    done: int = 0
+    trials: int | None = None  # None before the first sweep
+    running: int = 0
+    interrupted: int = 0  # begun, and nobody's at the moment: the next sweep goes on with them
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    best: float | None = None
+    best_trial: int | None = None
+    seconds_left: float | None = None  # of the sweep; None before the first trial has ended
+    preflight: str = "not run"  # or "go", "caution", "no-go"
+    promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7"
+
+
+def statuses(runs: Path, name: str | None) -> list[Status]:
+    """The studies in a folder, or the one of that name or of that study file. Raises Refused where there is none."""
+    patterns = ("*/study.db", "*/storage", "*/preflight.json")
+    folders = {path.parent.name: RunFolder(path.parent) for pattern in patterns for path in runs.glob(pattern)}
+    wanted = sorted(folders) if name is None else [one for one in (name, Path(name).stem) if one in folders][:1]
+    if not wanted:
+        raise Refused(_nothing(runs, name, sorted(folders)))
+    return [_status(folders[one]) for one in wanted]
+
+
+def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
+    if name is None or not known:
+        return f"nothing has been run in {runs.resolve()}"
+    close = difflib.get_close_matches(Path(name).stem, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"studies there are: {', '.join(known)}"
+    return f"no study {name!r} has been run in {runs.resolve()}; {hint}"
+
+
+def _status(folder: RunFolder) -> Status:
+    before = json.loads(folder.preflight.read_text())["status"] if folder.preflight.exists() else "not run"
+    name = folder.path.name
+    try:
+        swept = stored_study(folder, name)
+        if swept is None:
+            return Status(name, preflight=before)
+        trials = swept.get_trials(deepcopy=False)
+        asked = swept.user_attrs.get("trials", len(trials))
+        now = standing(swept, asked)
+        begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), is_held(folder)
+        return Status(
+            name,
+            now.done,
+            asked,
+            begun if held else 0,
+            0 if held else begun,
+            now.complete,
+            now.pruned,
+            now.failed,
+            now.best,
+            now.best_number,
+            _seconds_left(trials, asked - now.done, begun),
+            before,
+            _promotion(folder),
+        )
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
+        return Status(name, preflight=before, promotion=f"storage unreadable: hpo rebuild {name}")
+
+
+def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> float | None:
+    spent = [trial.user_attrs["seconds"] for trial in trials if "seconds" in trial.user_attrs]
+    return statistics.fmean(spent) * max(0, missing) / max(1, workers) if spent else None
+
+
+def is_held(folder: RunFolder) -> bool:
+    """Whether a coordinator of this machine holds the study."""
+    try:
+        with open(folder.path / "lock", opener=no_link) as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _promotion(folder: RunFolder) -> str:
+    chosen = selection.read(folder)
+    if chosen is None:
+        return "not run"
+    if selection.is_judged(chosen, folder):
+        return f"winner: {json.loads((folder.path / 'verdict.json').read_text())['winner']}"
+    wanted = {(candidate.key, seed) for candidate in chosen.candidates for seed in range(chosen.seeds)}
+    stored = stored_study(folder, f"{folder.path.name}.promotion")
+    ended = [run.user_attrs for run in stored.get_trials(deepcopy=False) if run.state.is_finished()] if stored else []
+    done = {(run["key"], run["seed"]) for run in ended if run.get("reason") != GIVEN_UP}
+    return f"{len(done & wanted)}/{len(wanted)} runs"

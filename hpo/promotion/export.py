@@ -1,0 +1,96 @@
+"""What outlives a study: the winner's weights as safetensors, a JSON card that rebuilds the model, and pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hpo.errors import Unfaithful
+from hpo.files import write_json, write_whole
+from hpo.plain import nulled, plain
+from hpo.promotion.retune import with_settings
+from hpo.promotion.test_split import heldout_scores
+from hpo.promotion.verdict import Result, Verdict
+from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
+from hpo.task import Chart, Picture
+from hpo.trial import provenance
+from hpo.trial.artifact import CARD, WEIGHTS, card_of, load_winner
+
+
+def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, device: str) -> Path:
+    """Copy the weights of the winner's best run beside a card, load them back, and demand the same test scores.
+
+    The best run is the one with the best validation score. Raises Unfaithful if the reloaded model scores otherwise.
+    """
+    winner = verdict.results[0]
+    run = best_run(study, winner)
+    task, recipe = study.configure(winner.candidate.params, study.full)
+    task = with_settings(task, run["chosen"])
+    weights = (folder.trial("promotion", run["number"]) / WEIGHTS).read_bytes()
+    write_whole(folder.export / WEIGHTS, weights)
+    write_json(
+        folder.export / CARD,
+        {
+            "study": study.name,
+            "winner": winner.candidate.name,
+            "verdict": verdict.sentence,
+            **card_of(task),
+            "recipe": nulled(plain(recipe)),
+            "fidelity": plain(study.full),
+            "params": dict(winner.candidate.params),
+            "chosen_after_training": dict(run["chosen"]),
+            "seed_index": run["seed_index"],
+            "validation": run["value"],
+            "test": nulled(run["test"]),
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "versions": provenance.versions(),
+            "code": provenance.code_hash(task),
+        },
+    )
+    reloaded = load_winner(folder.export)
+    again = heldout_scores(reloaded.task, reloaded.model, study.full, device=device, precision=recipe.precision).scores
+    for name, value in run["test"].items():
+        if not _agree(again[name], value):
+            raise Unfaithful(
+                f"the exported model has another {name} on test than the one that was promoted: "
+                f"{again[name]:.6g}, not {value:.6g}; look for what its state_dict does not hold"
+            )
+    return folder.export
+
+
+def best_run(study: StudySpec, result: Result) -> Mapping[str, Any]:
+    """The run of a candidate with the best validation score."""
+    sign = 1 if study.task.direction == "minimize" else -1
+    return min(result.runs, key=lambda run: sign * run["value"])
+
+
+def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:
+    """Panels as PNG files, charts as their JSON, and an index that names them in order."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    index: list[dict[str, Any]] = []
+    for number, picture in enumerate(pictures):
+        entry = {"title": picture.title, "caption": picture.caption}
+        if isinstance(picture, Chart):
+            index.append({**entry, "figure": json.loads(picture.figure_json)})
+            continue
+        panels = []
+        for position, (label, pixels_HW3) in enumerate(picture.panels.items()):
+            name = f"{number:02d}-{position}.png"
+            Image.fromarray(pixels_HW3).save(folder / name)
+            panels.append({"label": label, "file": name})
+        index.append({**entry, "panels": panels})
+    write_json(folder / "index.json", index)
+
+
+def _agree(one: float, other: float) -> bool:
+    both_odd = math.isnan(one) and math.isnan(other)
+    return one == other or both_odd or abs(one - other) <= 1e-4 * max(1.0, abs(other))

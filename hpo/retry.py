@@ -1,0 +1,54 @@
+"""Retry what fails for a passing reason: a full disk, a locked database, a server that restarts.
+
+None of these is a trial's result. The trial waits, and if that does not help the command stops where it can go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from hpo import events, watchdog
+from hpo.errors import Halted
+
+T = TypeVar("T")
+
+PATIENCE_S = float(os.environ.get("HPO_PATIENCE_S", 600))  # for a disk or a database
+LONGEST_PAUSE_S = 30.0
+
+
+def retry(call: Callable[[], T], is_transient: Callable[[Exception], bool]) -> T:
+    """Return `call()`, retried for PATIENCE_S while the error is transient. Raises Halted after that."""
+    began, pause = time.monotonic(), 0.1
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            waited = time.monotonic() - began
+            if waited > PATIENCE_S:
+                raise Halted(f"{cause(error)}; waited {waited:.0f} s for that to pass") from error
+            if pause > 1:
+                print(f"hpo: {cause(error)}; waiting", file=sys.stderr)
+                events.record("waiting", cause=cause(error), seconds=round(waited, 1))
+        watchdog.extend()  # waiting for the surroundings is not hanging
+        time.sleep(min(pause, PATIENCE_S))
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def disk_full(error: Exception) -> bool:
+    """True where the disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,108 @@
+"""Where the files of a study are: runs/<study>/."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hpo.errors import Refused
+
+SQLITE = "sqlite:///"
+Kind = Literal["sweep", "promotion"]  # what a trial belongs to: each kind is an Optuna study of its own
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Everything of one study: runs/<study>/."""
+
+    path: Path
+    url: str | None = None  # of a storage elsewhere; None: the one it has been kept in, or else the folder's own SQLite
+
+    @property
+    def storage(self) -> str:
+        if self.url:
+            return self.url
+        return self.kept_elsewhere or f"{SQLITE}{self.database}"
+
+    @property
+    def database(self) -> Path:
+        return self.path.resolve() / "study.db"
+
+    @property
+    def elsewhere(self) -> Path:
+        return self.path / "storage"  # holds the URL, where that is not the folder's own
+
+    @property
+    def kept_elsewhere(self) -> str | None:
+        """The URL that the study has been kept in, where that is not the folder's own database."""
+        return self.elsewhere.read_text().strip() if self.elsewhere.exists() else None
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.log"
+
+    @property
+    def preflight(self) -> Path:
+        return self.path / "preflight.json"
+
+    @property
+    def selection(self) -> Path:
+        return self.path / "promotion.json"
+
+    @property
+    def export(self) -> Path:
+        return self.path / "winner"
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "pictures"
+
+    @property
+    def commands(self) -> Path:
+        return self.path / "commands.log"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def verdict(self) -> Path:
+        return self.path / "verdict.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    def trial(self, kind: Kind, number: int) -> Path:
+        """The folder of one trial of the "sweep" or the "promotion"."""
+        return self.path.absolute() / kind / f"{number:04d}"
+
+    def numbers(self, kind: Kind) -> list[int]:
+        """The numbers of the trials that have a folder, in order."""
+        return sorted(int(path.name) for path in (self.path / kind).glob("*") if path.name.isdecimal())
+
+    def make(self) -> None:
+        """Create the folder. Raises Refused where it cannot be written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(str(error.strerror)) from error
+        self.check_writable()
+
+    def check_writable(self) -> None:
+        """Raise Refused unless the folder, or the one that it would be created in, can be written. Writes nothing."""
+        nearest = next(path for path in (self.path, *self.path.resolve().parents) if path.exists())
+        if not nearest.is_dir():
+            raise self._unwritable(f"{nearest} is a file")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise self._unwritable(f"no permission to write in {nearest}")
+        if self.path.is_dir() and self.path.stat().st_mode & stat.S_IWOTH:
+            raise self._unwritable("it is world-writable; run chmod o-w")
+
+    def _unwritable(self, why: str) -> Refused:
+        return Refused(
+            f"the run folder {self.path} must be a folder that can be written: {why}; name another one with --runs DIR"
+        )

@@ -1,0 +1,84 @@
+"""A trained model as files: weights as safetensors, and a JSON card that rebuilds it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from hpo.files import write_whole
+from hpo.plain import plain
+from hpo.task import Task
+
+WEIGHTS = "weights.safetensors"
+
+
+CARD = "card.json"
+
+
+class Model(NamedTuple):
+    """A task and the trained model that belongs to it."""
+
+    task: Task
+    model: nn.Module
+
+
+def packed(weights: Mapping[str, Tensor]) -> bytes:
+    """A state dict as safetensors: a format that cannot hold code."""
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()})
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    write_whole(folder / WEIGHTS, packed(weights))
+
+
+def card_of(task: Task) -> dict[str, Any]:
+    """What rebuilds a task: where its class lies, and its fields."""
+    return {
+        "task": f"{type(task).__module__}:{type(task).__qualname__}",
+        "fields": plain({field.name: getattr(task, field.name) for field in fields(task)}),
+    }
+
+
+def load_winner(folder: Path, of: type[Task] = Task) -> Model:
+    """Rebuild a task and its trained model from an exported folder.
+
+    Raises ValueError when the weights are not those that the card was written for, and where the task is none `of`
+    that kind.
+    """
+    if not (folder / CARD).is_file():
+        raise ValueError(f"{folder} must be a winner's folder, as `hpo promote` writes it; there is no {CARD} in it")
+    card = json.loads((folder / CARD).read_text())
+    weights = (folder / WEIGHTS).read_bytes()
+    if hashlib.sha256(weights).hexdigest() != card["sha256"]:
+        raise ValueError(f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 differs")
+    found = rebuild(card, weights)
+    if not isinstance(found.task, of):
+        raise ValueError(f"{folder} holds a {type(found.task).__name__}; an exported {of.__name__} is needed")
+    return found
+
+
+def rebuild(card: Mapping[str, Any], weights: bytes) -> Model:
+    """The task that a card describes, and its model with these weights. Raises ValueError where it names no task: a
+    card may come from anywhere, and calls nothing else."""
+    module, _, name = card["task"].partition(":")
+    given = {key: _tuples(value) for key, value in card["fields"].items()}
+    kind = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise ValueError(f"{CARD}: must name a task, as module:Class; got {card['task']!r}")
+    task = kind(**given)
+    model = task.model()
+    model.load_state_dict(safetensors.torch.load(weights))
+    return Model(task, model.eval())
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where a frozen task has tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,170 @@
+"""From a trial to its value: the only place where the engine and Optuna meet. Runs in a worker."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from hpo import events
+from hpo.engine import checkpoint
+from hpo.engine.checkpoint_files import reached
+from hpo.engine.training import Progress, fit
+from hpo.errors import Diverged, Halted, Refused, ResumeMismatch
+from hpo.storage.database import worker_storage
+from hpo.storage.locks import lease
+from hpo.storage.transient import retry_storage
+from hpo.trial.job import Job
+from hpo.trial.record import Outcome, State, outcome_in, write_outcome
+from hpo.watchdog import watched
+
+
+def run_trial(job: Job) -> Outcome:
+    """Train one configuration and report each epoch's best score so far; prunes, and survives being run again.
+
+    A trial whose result is already in its folder is not trained again. Whatever goes wrong with one configuration
+    (it diverges, does not fit, raises) is its outcome and not the sweep's end.
+    """
+    return once(job, lambda: outcome_of(reported(job)))
+
+
+def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
+    """The job's outcome: the one in its folder, or else what `train()` comes to, which is then written there.
+
+    Of several processes that are given the same job, one trains and the others wait for it.
+    """
+    events.keep(job.folder.parent.parent / "events.log")
+    with lease(job.folder):
+        done = outcome_in(job.folder, job.inputs)
+        if done is None:
+            events.record("start", study=job.study_name, trial=job.number, epoch=reached(job.folder) + 1)
+            done = train()
+            write_outcome(job.folder, done, job.inputs)
+            events.record("end", study=job.study_name, trial=job.number, state=done.state, reason=done.reason)
+        _tidy(job.folder)
+    return done
+
+
+def settle(job: Job, outcome: Outcome) -> None:
+    """Write a job's outcome into its folder, unless one is there: it ran where folders are not shared, or it died."""
+    with lease(job.folder):
+        if outcome_in(job.folder, job.inputs) is None:
+            write_outcome(job.folder, outcome, job.inputs)
+        _tidy(job.folder)
+
+
+def _tidy(folder: Path) -> None:
+    checkpoint.discard(folder)  # they have done their work
+    (folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
+
+
+def outcome_of(progress: Iterator[Progress]) -> Outcome:
+    """What the epochs came to, whatever ended them."""
+    seen: list[dict[str, Any]] = []
+    try:
+        for epoch in progress:
+            seen.append(_epoch_record(epoch))
+    except optuna.TrialPruned as pruned:
+        return summary("pruned", seen, reason=str(pruned))
+    except Diverged as diverged:
+        return summary("pruned", seen, reason=f"diverged: {diverged}")
+    except Halted:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            return summary("pruned", seen, reason=f"out of memory: {error}", memory=True)
+        return summary("failed", seen, reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+    return summary("complete", seen)
+
+
+def trained(job: Job) -> Iterator[Progress]:
+    """The epochs of the job's configuration, going on from its checkpoint where it has one."""
+    task, recipe = job.study.configure(job.params, job.fidelity)
+    return watched(fit(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
+
+
+def reported(job: Job) -> Iterator[Progress]:
+    """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
+    trial = retry_storage(lambda: _trial(job))
+    before = retry_storage(lambda: trial.storage.get_trial(trial._trial_id)).intermediate_values
+    reached, last = max(before, default=-1), None
+    for progress in trained(job):
+        _report(trial, progress.epoch, progress.best, before)
+        yield progress
+        last = progress
+        # The pruner looks at the last epoch that was reported: at an earlier one it was asked when that was the last.
+        if progress.epoch >= reached and retry_storage(trial.should_prune):
+            raise optuna.TrialPruned(f"worse than the median at epoch {progress.epoch}")
+    if last is not None and last.stopped:  # carried forward, so that others meet a curve at every epoch
+        for epoch in range(last.epoch + 1, job.fidelity.epochs):
+            _report(trial, epoch, last.best, before)
+
+
+def _trial(job: Job) -> optuna.Trial:
+    try:
+        study = optuna.load_study(
+            study_name=job.study_name,
+            storage=worker_storage(job.storage),
+            pruner=job.study.pruner(),
+            sampler=optuna.samplers.RandomSampler(seed=0),
+        )
+        return optuna.trial.Trial(study, job.trial_id)
+    except (KeyError, Refused) as error:
+        raise Halted(f"the storage has lost trial {job.number} of {job.study_name!r}: {error}") from error
+
+
+def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, float]) -> None:
+    """Report once; what a killed attempt has reported must come out the same again."""
+    if epoch not in before:
+        retry_storage(lambda: trial.report(value, epoch))
+    elif before[epoch] != value:
+        raise ResumeMismatch(
+            f"trial {trial.number} reported {before[epoch]!r} at epoch {epoch} before it was interrupted "
+            f"and now computes {value!r}: code, data, packages or thread count have changed"
+        )
+
+
+def summary(state: State, seen: list[dict[str, Any]], **more: Any) -> Outcome:
+    """An outcome with the best epoch's value and scores, from the records of its epochs."""
+    if not seen:
+        return Outcome(state, **more)
+    last = seen[-1]
+    return Outcome(
+        state,
+        value=last["best"],
+        epochs=len(seen),
+        best_epoch=last["best_epoch"],
+        history=tuple(seen),
+        seconds=sum(epoch["seconds"] for epoch in seen),
+        scores=dict(seen[last["best_epoch"]]["scores"]),
+        **more,
+    )
+
+
+def _epoch_record(progress: Progress) -> dict[str, Any]:
+    """A progress as JSON holds it: without the model and the weights, which would pile up."""
+    names = (
+        "epoch",
+        "loss",
+        "terms",
+        "scores",
+        "value",
+        "best",
+        "best_epoch",
+        "grad_norm",
+        "lr",
+        "seconds",
+        "steps_taken",
+        "steps_skipped",
+        "nonfinite",
+    )
+    return {name: getattr(progress, name) for name in names}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that there was not enough memory, on the device or beside it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

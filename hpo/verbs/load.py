@@ -1,0 +1,117 @@
+"""From what the user names on the command line to a StudySpec, or to an error that shows the line at fault."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import importlib
+import importlib.util
+import inspect
+import linecache
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hpo.errors import Refused
+from hpo.plain import nearest
+from hpo.study import StudySpec
+
+
+def load_study(name: str) -> StudySpec:
+    """The value `study` of a study file: a path, or the name of a file in ./studies.
+
+    Raises Refused with file, line and cause where there is no such file or it does not hold a study.
+    """
+    path = _find(name).resolve()
+    try:
+        module = _import(path)
+    except Exception as error:
+        raise Refused(_located(error, path)) from error
+    study = getattr(module, "study", None)
+    if not isinstance(study, StudySpec):
+        raise Refused(f"{path}: must assign `study = StudySpec(...)`; got study = {study!r}")
+    return study
+
+
+def _find(name: str) -> Path:
+    for given in (Path(name), Path(f"{name}.py"), Path("studies") / f"{name}.py"):
+        if given.suffix == ".py" and given.is_file():
+            return given
+    folder = _studies_folder()
+    known = sorted(path.stem for path in folder.glob("[!_]*.py")) if folder else []
+    if folder and name in known:
+        return folder / f"{name}.py"
+    close = difflib.get_close_matches(Path(name).stem, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"studies there are: {', '.join(known) or 'none'}"
+    raise Refused(f"no study {name!r}: neither a file nor a name in {folder or Path('studies').resolve()}; {hint}")
+
+
+def _studies_folder() -> Path | None:
+    """./studies, or the one that is installed beside hpo."""
+    if Path("studies").is_dir():
+        return Path("studies").resolve()
+    spec = importlib.util.find_spec("studies")
+    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+
+
+def _import(path: Path):
+    """Import a file under a name that a worker process can import too."""
+    root, name = _module_name(path)
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    module = importlib.import_module(name)
+    if Path(module.__file__ or "").resolve() != path:
+        raise ImportError(f"another module is called {name!r} ({module.__file__}); rename {path.name}")
+    return module
+
+
+def _module_name(path: Path) -> tuple[Path, str]:
+    """The folder to import from, and the dotted name: studies/ris.py is `studies.ris` from the folder above."""
+    if path.parent.name == "studies":
+        return path.parent.parent, f"studies.{path.stem}"
+    return path.parent, path.stem
+
+
+def _located(error: Exception, path: Path) -> str:
+    """The message, after the line of the study file that it happened in."""
+    message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{_nearest(error)}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines = [error.lineno]
+    line = lines[-1] if lines else None
+    if line is None:
+        return f"{path}: {message}"
+    return f"{path}:{line}: {linecache.getline(str(path), line).strip()}\n  {message}"
+
+
+def _nearest(error: Exception) -> str:
+    """A clause with the known name that is nearest to the one at fault; of a value's fields all, if none is near."""
+    found = re.search(r"(?:name|keyword argument|attribute) '(\w+)'", str(error))
+    if not found:
+        return ""
+    if isinstance(error, TypeError):
+        return nearest(found[1], _fields(error))
+    close = difflib.get_close_matches(found[1], _names(error), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _names(error: Exception) -> list[str]:
+    """What could have stood where a name was not known."""
+    if isinstance(error, ImportError):
+        return dir(sys.modules.get(error.name or "", None))
+    if isinstance(error, AttributeError):
+        return dir(error.obj)
+    return [*_frames(error)[-1], *dir(builtins)]
+
+
+def _fields(error: TypeError) -> list[str]:
+    """The parameters of what was called with one that it does not have."""
+    name = str(error).partition(".")[0]
+    made = next((frame[name] for frame in reversed(_frames(error)) if callable(frame.get(name))), None)
+    return list(inspect.signature(made).parameters) if made else []
+
+
+def _frames(error: Exception) -> list[dict[str, Any]]:
+    return [frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
