@@ -11,6 +11,7 @@ _HOMES = {
     "task": ("Chart", "Check", "Evidence", "Fidelity", "Held", "Moment", "Overfit", "Picture", "Task"),
     "space": ("choose", "integer", "log", "uniform", "when"),
     "errors": ("Diverged",),
+    "epoch": ("Epoch",),
     "recipe": ("Recipe",),
     "engine.training": ("Progress", "fit"),
     "study": ("Median", "StudySpec"),

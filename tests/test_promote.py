@@ -28,8 +28,9 @@ from hpo.errors import Refused, SweepFailed, Unfaithful
 from hpo.page.report import write_report
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.promote import promote
-from hpo.promotion.selection import Selection, freeze, select, sweep_trials
-from hpo.promotion.test_split import Baseline, heldout_units
+from hpo.promotion.runs import FinishedRun
+from hpo.promotion.selection import RunKey, Selection, freeze, select, sweep_trials
+from hpo.promotion.test_split import Baseline, load_test_units
 from hpo.promotion.verdict import Verdict, judge
 from hpo.search.sweep import sweep
 from hpo.space import choose, distribution_of, uniform
@@ -186,10 +187,10 @@ def test_after_its_verdict_a_new_promotion_chooses_among_all_and_runs_nothing_tw
     sweep(study(trials=10), RunFolder(tmp_path), SAME)
     after = promote(one, RunFolder(tmp_path), SAME)
     assert after.results[-1].candidate.name != before.results[-1].candidate.name
-    runs = {result.candidate.name: [run["number"] for run in result.runs] for result in before.results}
-    assert [
-        run["number"] for result in after.results if result.candidate.name == DEFAULT for run in result.runs
-    ] == runs[DEFAULT]
+    runs = {result.candidate.name: [run.number for run in result.runs] for result in before.results}
+    assert [run.number for result in after.results if result.candidate.name == DEFAULT for run in result.runs] == runs[
+        DEFAULT
+    ]
     assert len(list((tmp_path / "promotion").iterdir())) == 6
 
 
@@ -200,7 +201,7 @@ def test_what_was_given_up_can_be_wanted_again(tmp_path: Path) -> None:
     promote(study(keep=1), folder, SAME)
     verdict = promote(study(keep=2), folder, SAME)
     assert len(verdict.results) == 3
-    assert [run["state"] for result in verdict.results for run in result.runs] == ["complete"] * 6
+    assert [run.state for result in verdict.results for run in result.runs] == ["complete"] * 6
 
 
 def test_without_a_completed_trial_there_is_nothing_to_promote(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def judged(
                 if candidate.name in units_SU
                 else Outcome("failed", reason="ValueError: no")
             )
-            outcomes[candidate.key, seed] = (2 * seed + index, done)
+            outcomes[RunKey(candidate.key, seed)] = FinishedRun(2 * seed + index, done)
     chosen = Selection(TWO, keep=1, seeds=seeds, sweep_trials=6)
     return judge(study(task=task or Toy()), chosen, outcomes, baselines)
 
@@ -338,7 +339,7 @@ def test_scores_that_are_the_same_to_the_bit_are_a_tie_that_the_default_keeps() 
 
 
 def test_where_all_failed_there_is_no_verdict() -> None:
-    failed = {(candidate.key, 0): (0, Outcome("failed", reason="ValueError: no")) for candidate in TWO}
+    failed = {RunKey(candidate.key, 0): FinishedRun(0, Outcome("failed", reason="ValueError: no")) for candidate in TWO}
     with pytest.raises(SweepFailed, match="no configuration could be trained at full fidelity: ValueError: no"):
         judge(study(), Selection(TWO, 1, 1, 6), failed, ())
 
@@ -394,22 +395,22 @@ def test_every_candidate_has_every_seed_and_the_same_ones(tmp_path: Path) -> Non
     verdict = promoted(study(keep=2), tmp_path)
     assert len(verdict.results) == 3
     for result in verdict.results:
-        assert [run["seed_index"] for run in result.runs] == [0, 1]
+        assert [run.seed_index for run in result.runs] == [0, 1]
         assert all(
-            (tmp_path / "promotion" / f"{run['number']:04d}" / "weights.safetensors").exists() for run in result.runs
+            (tmp_path / "promotion" / f"{run.number:04d}" / "weights.safetensors").exists() for run in result.runs
         )
-    assert len({run["test"]["mse"] for result in verdict.results for run in result.runs}) == 6
+    assert len({run.test["mse"] for result in verdict.results for run in result.runs}) == 6
 
 
 def test_the_exported_winner_is_rebuilt_from_its_card_and_scores_the_same(tmp_path: Path) -> None:
     one = study(task=Toy(shift=0.6, dropout=0.1))
     verdict = promoted(one, tmp_path)
-    best = min(verdict.results[0].runs, key=lambda run: run["value"])
+    best = min(verdict.results[0].runs, key=lambda run: run.value)
     card = json.loads((tmp_path / "winner" / "card.json").read_text())
     task, model = load_winner(tmp_path / "winner")
     assert task == one.configure(verdict.results[0].candidate.params, one.full).task
-    assert evaluate(task, model, heldout_units(task, one.full)) == pytest.approx(best["test"], rel=1e-6)
-    assert (card["winner"], card["validation"], card["test"]) == (verdict.winner, best["value"], best["test"])
+    assert evaluate(task, model, load_test_units(task, one.full)) == pytest.approx(best.test, rel=1e-6)
+    assert (card["winner"], card["validation"], card["test"]) == (verdict.winner, best.value, best.test)
 
 
 def test_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
@@ -474,8 +475,8 @@ class LostOnTest(Toy):
 def test_a_candidate_without_a_score_on_test_has_failed(tmp_path: Path) -> None:
     verdict = promoted(study(task=LostOnTest(), space={"task.shift": choose(0.0, 0.25)}), tmp_path)
     assert verdict.winner == DEFAULT
-    assert [run["state"] for run in verdict.results[1].runs] == ["pruned", "pruned"]
-    assert "the test score mse was nan" in verdict.results[1].runs[0]["reason"]
+    assert [run.state for run in verdict.results[1].runs] == ["pruned", "pruned"]
+    assert "the test score mse was nan" in verdict.results[1].runs[0].reason
 
 
 class RaisesInFull(Toy):
@@ -489,7 +490,7 @@ def test_candidates_that_cannot_be_trained_leave_the_others_their_verdict(tmp_pa
     verdict = promoted(study(task=RaisesInFull()), tmp_path)
     assert verdict.winner == DEFAULT
     assert verdict.results[1].full is None
-    assert verdict.results[1].runs[0]["reason"] == "ValueError: only the default can be trained"
+    assert verdict.results[1].runs[0].reason == "ValueError: only the default can be trained"
 
 
 class Drifting(Linear):

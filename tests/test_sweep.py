@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from hpo.engine.training import fit
 from hpo.errors import Refused, SweepFailed
 from hpo.recipe import Recipe
-from hpo.search.sweep import Trials, sweep
+from hpo.search.sweep import SweepTrials, sweep
 from hpo.space import choose, integer, suggest, uniform
 from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
@@ -366,7 +366,7 @@ def test_tpe_keeps_away_from_what_did_not_fit_in_memory(tmp_path: Path) -> None:
     as failed, or as merely pruned, they would draw TPE there: 37 to 40 of the last 40 (measured), where it now is about
     16, TPE being drawn to the border from below. The real coordinator asks and is told; only training is left out."""
     study = toy_study(task=Sized(), space={"task.size": integer(1, 64)}, trials=60, startup_trials=10)
-    source = Trials(study, RunFolder(tmp_path), identity(study), timeout=None, device="cpu")
+    source = SweepTrials(study, RunFolder(tmp_path), identity(study), device="cpu")
     sizes = []
     while job := source.next():
         size = job.params["task.size"]

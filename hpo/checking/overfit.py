@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hpo.engine.evaluation import evaluate
-from hpo.engine.training import Progress, fit
+from hpo.engine.training import fit
+from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.seeds import derive, generator
 from hpo.study import StudySpec
@@ -29,7 +30,7 @@ class OverfitRun:
     """What a run on the fixed set came to. Curves start with the untrained model."""
 
     curve: tuple[float, ...]  # the measure
-    history: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Epoch, ...] = ()
     unmoved: tuple[str, ...] = ()  # trainable parameters that ended where they began
     frozen: tuple[str, ...] = ()  # parameters that model() made untrainable
     scores: Mapping[str, float] | None = None
@@ -104,7 +105,7 @@ def overfit_run(study: StudySpec, control: Control, device: str) -> OverfitRun:
         return OverfitRun(tuple(curve), start_loss=start["loss"], failure=str(diverged))
     return OverfitRun(
         tuple(curve),
-        tuple(_plain(progress) for progress in seen),
+        tuple(progress.record for progress in seen),
         _unmoved(start_model, seen[-1].model),
         tuple(name for name, parameter in start_model.named_parameters() if not parameter.requires_grad),
         seen[-1].scores,
@@ -141,8 +142,8 @@ def check_overfit(study: StudySpec, honest: OverfitRun) -> Check:
 
 def check_finite(honest: OverfitRun) -> Check:
     """No step was skipped and no gradient had to be made finite."""
-    skipped = sum(epoch["steps_skipped"] for epoch in honest.history)
-    parameters = sorted({name for epoch in honest.history for name in epoch["nonfinite"]})
+    skipped = sum(epoch.steps_skipped for epoch in honest.history)
+    parameters = sorted({name for epoch in honest.history for name in epoch.nonfinite})
     clean = not skipped and not parameters and not honest.failure
     seen = honest.failure or f"{skipped} steps skipped; non-finite gradients in {', '.join(parameters) or 'none'}"
     return Check(
@@ -229,17 +230,3 @@ def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:
         for name, parameter in after.named_parameters()
         if start[name].requires_grad and torch.equal(start[name].cpu(), parameter.detach().cpu())
     )
-
-
-def _plain(progress: Progress) -> dict[str, Any]:
-    """An epoch as the task's own checks see it: everything by its own name, in one mapping."""
-    return {
-        **progress.terms,
-        **progress.scores,
-        "epoch": progress.epoch,
-        "loss": progress.loss,
-        "grad_norm": progress.grad_norm,
-        "steps_taken": progress.steps_taken,
-        "steps_skipped": progress.steps_skipped,
-        "nonfinite": dict(progress.nonfinite),
-    }

@@ -13,7 +13,7 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from hpo.direction import Direction
 from hpo.engine import checkpoint, distributed
 from hpo.engine.evaluation import autocast, evaluate, place, resolve_device
 from hpo.engine.gradients import sanitise
+from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
@@ -35,27 +37,20 @@ MAX_SKIPPED = 0.05  # share of an epoch's steps that may be skipped before the r
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What one epoch came to. `steps_taken + steps_skipped == batches`, always."""
+class Progress(Epoch):
+    """An epoch, and the live model."""
 
-    epoch: int
-    loss: float  # mean over the steps taken; NaN where fp16 found no scale in a whole epoch and none was
-    terms: Mapping[str, float]  # weighted loss terms, likewise
-    scores: Mapping[str, float]  # on the validation split
-    value: float  # scores[task.goal]
-    best: float  # best value so far
-    best_epoch: int
-    batches: int
-    steps_taken: int
-    steps_skipped: int
-    nonfinite: Mapping[str, int]  # gradient elements made finite, by parameter
-    grad_norm: float  # mean before clipping
-    lr: Mapping[str, float]  # of each group at the epoch's last step
-    seconds: float = field(compare=False)
-    stopped: bool  # patience ran out: this is the last epoch
     replayed: bool = field(compare=False)  # from the record of an earlier, interrupted call
     model: nn.Module = field(compare=False, repr=False)  # what was scored; replayed epochs share the resumed one
     best_weights: Mapping[str, Tensor] = field(compare=False, repr=False)  # state dict of the best epoch, on the CPU
+
+    @property
+    def record(self) -> Epoch:
+        """The epoch alone: keeping it keeps no model."""
+        return Epoch(**{name: getattr(self, name) for name in _EPOCH_FIELDS})
+
+
+_EPOCH_FIELDS = tuple(field.name for field in fields(Epoch))
 
 
 def fit(
@@ -87,7 +82,7 @@ def fit(
         run.load(saved)
         yield from run.replay()
     for epoch in range(len(run.record), fidelity.epochs):
-        if run.record and run.record[-1]["stopped"]:
+        if run.record and run.record[-1].stopped:
             return
         run.epoch(epoch)
         if resume and distributed.rank() == 0:
@@ -120,7 +115,7 @@ class _Run:
         )
         self.batches = math.ceil(fidelity.train / recipe.batch_size)
         self.steps = 0
-        self.record: list[dict[str, Any]] = []
+        self.record: list[Epoch] = []
         self.best_weights: dict[str, Tensor] = {}
 
     @property
@@ -245,41 +240,41 @@ class _Run:
         value = scores[self.task.goal]
         if not math.isfinite(value):
             raise Diverged(f"the validation score {self.task.goal} was {value} after epoch {epoch}")
-        sign = 1 if self.task.direction == "minimize" else -1
-        before = self.record[-1] if self.record else {"best": sign * math.inf}
-        improved = sign * value < sign * before["best"]
+        direction = Direction(self.task.direction)
+        before = self.record[-1] if self.record else None
+        improved = before is None or direction.better(value, before.best)
         if improved:
             self.best_weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in self.scored.state_dict().items()
             }
-        best, best_epoch = (value, epoch) if improved else (before["best"], before["best_epoch"])
+        best, best_epoch = (value, epoch) if before is None or improved else (before.best, before.best_epoch)
         patience = self.recipe.patience
         self.record.append(
-            {
-                "loss": totals.mean_loss,
-                "terms": totals.mean_terms,
-                "scores": scores,
-                "value": value,
-                "best": best,
-                "best_epoch": best_epoch,
-                "batches": self.batches,
-                "steps_taken": totals.taken,
-                "steps_skipped": totals.skipped,
-                "nonfinite": dict(totals.nonfinite),
-                "grad_norm": totals.mean_norm,
-                "lr": totals.lr,
-                "seconds": seconds,
-                "stopped": patience is not None and epoch - best_epoch >= patience,
-            }
+            Epoch(
+                epoch=epoch,
+                loss=totals.mean_loss,
+                terms=totals.mean_terms,
+                scores=scores,
+                value=value,
+                best=best,
+                best_epoch=best_epoch,
+                batches=self.batches,
+                steps_taken=totals.taken,
+                steps_skipped=totals.skipped,
+                nonfinite=dict(totals.nonfinite),
+                grad_norm=totals.mean_norm,
+                lr=totals.lr,
+                seconds=seconds,
+                stopped=patience is not None and epoch - best_epoch >= patience,
+            )
         )
 
     def progress(self, epoch: int, *, replayed: bool) -> Progress:
         return Progress(
-            epoch=epoch,
+            **copy.deepcopy(vars(self.record[epoch])),
             replayed=replayed,
             model=self.scored,
             best_weights=self.best_weights,
-            **copy.deepcopy(self.record[epoch]),
         )
 
     def replay(self) -> Iterator[Progress]:
@@ -294,7 +289,7 @@ class _Run:
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "steps": self.steps,
-            "record": self.record,
+            "record": [dict(vars(epoch)) for epoch in self.record],
             "best_weights": self.best_weights,
         }
 
@@ -304,7 +299,8 @@ class _Run:
         self.scaler.load_state_dict(saved["scaler"])
         if self.average:
             self.average.load_state_dict(saved["average"])
-        self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]
+        self.steps, self.best_weights = saved["steps"], saved["best_weights"]
+        self.record = [Epoch(**epoch) for epoch in saved["record"]]
 
 
 class _Totals:

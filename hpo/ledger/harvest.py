@@ -19,7 +19,7 @@ from hpo.ledger.folder import HARNESS, Ledger
 from hpo.ledger.record import CONCLUDED, NOT_APPLICABLE, NOT_MEASURED, Record
 from hpo.ledger.verdicts import moved
 from hpo.page import collect
-from hpo.page.status import Status, is_held, statuses
+from hpo.page.status import Status, statuses
 from hpo.plain import fingerprint
 from hpo.promotion import selection
 from hpo.promotion.candidate import DEFAULT
@@ -28,6 +28,7 @@ from hpo.promotion.verdict import Verdict
 from hpo.space import describe
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
+from hpo.storage.locks import is_held
 from hpo.trial.artifact import CARD, WEIGHTS
 
 LEDGER = "experiments"
@@ -124,7 +125,7 @@ def harvest(folder: RunFolder) -> dict[str, Any] | None:
     swept, promoted = (stored_study(folder, f"{folder.path.name}{end}") for end in ("", ".promotion"))
     trials = swept.get_trials(deepcopy=False) if swept else []
     runs = promoted.get_trials(deepcopy=False) if promoted else []
-    chosen = selection.read(folder)
+    chosen = selection.read_selection(folder)
     verdict = collect.read_verdict(folder, chosen) if chosen else None
     identity = dict(swept.user_attrs.get("identity", {})) if swept else {}
     full = dict(promoted.user_attrs.get("identity", {})) if promoted else {}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from scipy import stats
 
 from hpo.errors import Refused
@@ -30,7 +30,6 @@ from hpo.page.findings import (
     Preflight,
     Promotion,
     Provenance,
-    State,
     Sweep,
     Trial,
 )
@@ -41,7 +40,7 @@ from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.intervals import Interval, crossed_interval
 from hpo.promotion.selection import Selection
 from hpo.promotion.test_split import Baseline
-from hpo.promotion.verdict import Result, Verdict
+from hpo.promotion.verdict import Result, RunResult, Verdict
 from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
@@ -49,14 +48,7 @@ from hpo.study import StudySpec
 from hpo.task import Check
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD
-
-_STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+from hpo.trial.lifecycle import STATE_NAME
 
 
 def collect(study: StudySpec, folder: RunFolder) -> Findings:
@@ -171,7 +163,7 @@ def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
-    state = _STATES[frozen.state]
+    state = STATE_NAME[frozen.state]
     curve = {epoch: value for epoch, value in sorted(frozen.intermediate_values.items()) if finite(value) is not None}
     last = list(curve.values())[-1] if curve else None
     more = frozen.user_attrs
@@ -208,7 +200,7 @@ def _ahead(trials: tuple[Trial, ...], direction: str) -> tuple[tuple[int, float]
 def _promotion(
     study: StudySpec, folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None
 ) -> Promotion | None:
-    chosen = selection.read(folder)
+    chosen = selection.read_selection(folder)
     if chosen is None:
         return None
     verdict = read_verdict(folder, chosen)
@@ -262,7 +254,7 @@ def _result(record: Mapping[str, Any]) -> Result:
     against = {name: _interval(one) for name, one in record["ahead_of_baselines"].items()}
     return Result(
         Candidate(**record["candidate"]),
-        tuple(record["runs"]),
+        tuple(RunResult(**run) for run in record["runs"]),
         record["full"],
         _interval(record["test"]),
         record["scores"],

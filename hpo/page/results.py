@@ -82,8 +82,8 @@ def _result_row(result: Result, best: str) -> list[Cell | str]:
 
 
 def _runs(result: Result) -> Cell:
-    done = [run["seconds"] for run in result.runs if run["state"] == "complete"]
-    reasons = "; ".join(sorted({run["reason"] for run in result.runs if run["reason"]}))
+    done = [run.seconds for run in result.runs if run.state == "complete"]
+    reasons = "; ".join(sorted({run.reason for run in result.runs if run.reason}))
     if len(done) < len(result.runs):
         return words(f"{len(done)} of {len(result.runs)}: {reasons}")
     return numeric(None, f"{len(done)} × {duration(sum(done) / len(done))}")

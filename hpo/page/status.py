@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import json
 import statistics
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import Refused
-from hpo.files import no_link
 from hpo.promotion import selection
-from hpo.promotion.promote import GIVEN_UP
+from hpo.promotion.selection import RunKey, promotion_name, run_key
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.trial.lifecycle import standing
+from hpo.storage.locks import is_held
+from hpo.trial.lifecycle import SUPERSEDED, standing
 
 
 @dataclass(frozen=True)
@@ -94,26 +93,14 @@ def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> floa
     return statistics.fmean(spent) * max(0, missing) / max(1, workers) if spent else None
 
 
-def is_held(folder: RunFolder) -> bool:
-    """Whether a coordinator of this machine holds the study."""
-    try:
-        with open(folder.path / "lock", opener=no_link) as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
 def _promotion(folder: RunFolder) -> str:
-    chosen = selection.read(folder)
+    chosen = selection.read_selection(folder)
     if chosen is None:
         return "not run"
     if selection.is_judged(chosen, folder):
-        return f"winner: {json.loads((folder.path / 'verdict.json').read_text())['winner']}"
-    wanted = {(candidate.key, seed) for candidate in chosen.candidates for seed in range(chosen.seeds)}
-    stored = stored_study(folder, f"{folder.path.name}.promotion")
-    ended = [run.user_attrs for run in stored.get_trials(deepcopy=False) if run.state.is_finished()] if stored else []
-    done = {(run["key"], run["seed"]) for run in ended if run.get("reason") != GIVEN_UP}
+        return f"winner: {json.loads(folder.verdict.read_text())['winner']}"
+    wanted = {RunKey(candidate.key, seed) for candidate in chosen.candidates for seed in range(chosen.seeds)}
+    stored = stored_study(folder, promotion_name(folder.path.name))
+    runs = stored.get_trials(deepcopy=False) if stored else []
+    done = {run_key(run) for run in runs if run.state.is_finished() and run.user_attrs.get("reason") != SUPERSEDED}
     return f"{len(done & wanted)}/{len(wanted)} runs"

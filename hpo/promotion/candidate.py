@@ -1,4 +1,4 @@
-"""A candidate."""
+"""A configuration that is promoted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.plain import fingerprint
 
-DEFAULT = "default"
+DEFAULT = "default"  # the name of the configuration of all defaults
 
 
 @dataclass(frozen=True)
@@ -22,4 +22,5 @@ class Candidate:
 
     @property
     def key(self) -> str:
+        """The same for equal parameters."""
         return fingerprint(dict(self.params))

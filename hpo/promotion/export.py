@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from hpo.errors import Unfaithful
 from hpo.files import write_json, write_whole
 from hpo.plain import nulled, plain
 from hpo.promotion.retune import with_settings
-from hpo.promotion.test_split import heldout_scores
-from hpo.promotion.verdict import Result, Verdict
+from hpo.promotion.test_split import score_test_split
+from hpo.promotion.verdict import Result, RunResult, Verdict
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Chart, Picture
@@ -33,8 +33,8 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     winner = verdict.results[0]
     run = best_run(study, winner)
     task, recipe = study.configure(winner.candidate.params, study.full)
-    task = with_settings(task, run["chosen"])
-    weights = (folder.trial("promotion", run["number"]) / WEIGHTS).read_bytes()
+    task = with_settings(task, run.chosen)
+    weights = (folder.trial("promotion", run.number) / WEIGHTS).read_bytes()
     write_whole(folder.export / WEIGHTS, weights)
     write_json(
         folder.export / CARD,
@@ -46,18 +46,20 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
             "recipe": nulled(plain(recipe)),
             "fidelity": plain(study.full),
             "params": dict(winner.candidate.params),
-            "chosen_after_training": dict(run["chosen"]),
-            "seed_index": run["seed_index"],
-            "validation": run["value"],
-            "test": nulled(run["test"]),
+            "chosen_after_training": dict(run.chosen),
+            "seed_index": run.seed_index,
+            "validation": run.value,
+            "test": nulled(run.test),
             "sha256": hashlib.sha256(weights).hexdigest(),
             "versions": provenance.versions(),
             "code": provenance.code_hash(task),
         },
     )
     reloaded = load_winner(folder.export)
-    again = heldout_scores(reloaded.task, reloaded.model, study.full, device=device, precision=recipe.precision).scores
-    for name, value in run["test"].items():
+    again = score_test_split(
+        reloaded.task, reloaded.model, study.full, device=device, precision=recipe.precision
+    ).scores
+    for name, value in run.test.items():
         if not _agree(again[name], value):
             raise Unfaithful(
                 f"the exported model has another {name} on test than the one that was promoted: "
@@ -66,10 +68,9 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     return folder.export
 
 
-def best_run(study: StudySpec, result: Result) -> Mapping[str, Any]:
+def best_run(study: StudySpec, result: Result) -> RunResult:
     """The run of a candidate with the best validation score."""
-    sign = 1 if study.task.direction == "minimize" else -1
-    return min(result.runs, key=lambda run: sign * run["value"])
+    return study.direction.best(result.runs, key=lambda run: run.score)
 
 
 def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:

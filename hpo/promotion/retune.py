@@ -1,5 +1,7 @@
-"""What inference alone reads is chosen anew after full training, on validation: what helps a short training may hurt a
-long one, and trying it costs no training."""
+"""Re-tune inference-only settings on validation, after full training.
+
+What helps a short training may hurt a long one, and trying it costs no training.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from hpo import space
+from hpo.direction import Direction
 from hpo.engine.evaluation import evaluate, place, resolve_device
 from hpo.seeds import generator
 from hpo.task import Check, Fidelity, Task
@@ -19,7 +22,7 @@ ROUNDS = 4  # enough: each one takes time, and changes less
 
 
 @dataclass(frozen=True)
-class Rescored:
+class Retuned:
     """The settings chosen on validation, and what the others came to."""
 
     value: float  # the goal on validation with all choices made
@@ -27,7 +30,7 @@ class Rescored:
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # name -> setting as text -> goal
 
 
-def rescore(task: Task, model: nn.Module, fidelity: Fidelity, value: float, *, device: str, precision: str) -> Rescored:
+def retune(task: Task, model: nn.Module, fidelity: Fidelity, value: float, *, device: str, precision: str) -> Retuned:
     """Choose each of `task.rescored()` in turn, beside what is chosen of the others, until a round changes nothing:
     the best of one may depend on another that is chosen after it. A tie keeps what was there.
 
@@ -45,7 +48,7 @@ def rescore(task: Task, model: nn.Module, fidelity: Fidelity, value: float, *, d
     def goal(settings: frozenset[tuple[str, Any]]) -> float:
         return evaluate(with_settings(task, dict(settings)), model, batches, precision=precision)[task.goal]
 
-    sign = 1 if task.direction == "minimize" else -1
+    direction = Direction(task.direction)
     chosen: dict[str, Any] = {}
     tried: dict[str, dict[str, float]] = {}
     for _ in range(ROUNDS):
@@ -53,12 +56,12 @@ def rescore(task: Task, model: nn.Module, fidelity: Fidelity, value: float, *, d
         for name, settings in task.rescored().items():
             goals = {setting: goal(frozenset({**chosen, name: setting}.items())) for setting in settings}
             tried[name] = {repr(setting): reached for setting, reached in goals.items()}
-            best = min(goals, key=lambda setting: sign * goals[setting])
-            if sign * goals[best] < sign * value:
+            best = direction.best(goals, key=goals.__getitem__)
+            if direction.better(goals[best], value):
                 value, chosen[name] = goals[best], best
         if chosen == before:
             break
-    return Rescored(value, chosen, tried)
+    return Retuned(value, chosen, tried)
 
 
 def with_settings(task: Task, chosen: Mapping[str, Any]) -> Task:
@@ -66,7 +69,7 @@ def with_settings(task: Task, chosen: Mapping[str, Any]) -> Task:
     return space.put(chosen, {"task": task})["task"]
 
 
-def inertness(tried: Mapping[str, Mapping[str, float]], noise: float) -> list[Check]:
+def check_retuned(tried: Mapping[str, Mapping[str, float]], noise: float) -> list[Check]:
     """For each re-scored name: what its settings came to, and whether they differ by more than training seeds do."""
     found = []
     for name, goals in tried.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import BaseTrial, TrialState
 
 from hpo.errors import Refused
 from hpo.files import write_json
@@ -15,7 +16,9 @@ from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.storage.database import stored_study, value_of
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
-from hpo.study import StudySpec
+
+if TYPE_CHECKING:
+    from hpo.study import StudySpec
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,9 @@ class Selection:
 
 
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
-    """The default, and the `keep` best other configurations among the completed trials; equal ones count once."""
-    sign = 1 if study.task.direction == "minimize" else -1
-    complete = sorted(
-        (trial for trial in trials if trial.state is TrialState.COMPLETE),
-        key=lambda trial: (sign * value_of(trial), trial.number),
-    )
+    """The default, and the `keep` best other configurations among the completed trials, which come in order of their
+    numbers; equal ones count once."""
+    complete = study.direction.ranked((trial for trial in trials if trial.state is TrialState.COMPLETE), key=value_of)
     defaults = study.defaults()
     cheap = next((trial for trial in complete if trial.params == defaults), None)
     chosen = [Candidate(DEFAULT, defaults, cheap.number if cheap else None, cheap.value if cheap else None)]
@@ -51,7 +51,7 @@ def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Ca
 def freeze(study: StudySpec, folder: RunFolder) -> Selection:
     """The selection that an interrupted promotion began with, or a new one from the sweep as it stands."""
     require_trials(study, folder, f"hpo sweep {study.name}")
-    before = read(folder)
+    before = read_selection(folder)
     if before and not is_judged(before, folder) and (before.keep, before.seeds) == (study.keep, study.seeds):
         return before
     trials = sweep_trials(study, folder)
@@ -69,14 +69,17 @@ def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
 
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
-    def look() -> list[optuna.trial.FrozenTrial]:
+    """All trials of the study's sweep, in order of their numbers; none where it has not begun."""
+
+    def read() -> list[optuna.trial.FrozenTrial]:
         stored = stored_study(folder, study.name)
         return stored.get_trials(deepcopy=False) if stored else []
 
-    return retry_storage(look)
+    return retry_storage(read)
 
 
-def read(folder: RunFolder) -> Selection | None:
+def read_selection(folder: RunFolder) -> Selection | None:
+    """The selection that was frozen last, if there is one."""
     if not folder.selection.exists():
         return None
     record = json.loads(folder.selection.read_text())
@@ -85,5 +88,22 @@ def read(folder: RunFolder) -> Selection | None:
 
 def is_judged(selection: Selection, folder: RunFolder) -> bool:
     """Whether the verdict in the folder is this selection's."""
-    verdict = folder.path / "verdict.json"
-    return verdict.exists() and json.loads(verdict.read_text()).get("selection") == selection.key
+    return folder.verdict.exists() and json.loads(folder.verdict.read_text()).get("selection") == selection.key
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Which run of a promotion a trial is."""
+
+    candidate: str  # its key
+    seed_index: int
+
+
+def promotion_name(study: str) -> str:
+    """The name of the Optuna study that holds a study's promotion."""
+    return f"{study}.promotion"
+
+
+def run_key(trial: BaseTrial) -> RunKey:
+    """Which run a trial of the promotion is."""
+    return RunKey(trial.user_attrs["key"], trial.user_attrs["seed"])

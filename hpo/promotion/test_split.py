@@ -19,7 +19,7 @@ UNITS = 128  # the test split is scored in at most this many parts, whose spread
 
 
 @dataclass(frozen=True)
-class Heldout:
+class TestScores:
     """Scores of a model on the test split."""
 
     scores: Mapping[str, float]
@@ -40,29 +40,29 @@ class Baseline:
         return not self.name.endswith(REFERENCE)
 
 
-def heldout_units(task: Task, fidelity: Fidelity) -> list[NamedTuple]:
+def load_test_units(task: Task, fidelity: Fidelity) -> list[NamedTuple]:
     """The test split in at most UNITS batches of equal size, the last one perhaps smaller."""
     size = math.ceil(fidelity.examples("test") / UNITS)
     return list(task.batches("test", fidelity, size, generator("test")))
 
 
-def heldout_scores(task: Task, model: nn.Module, fidelity: Fidelity, *, device: str, precision: str) -> Heldout:
+def score_test_split(task: Task, model: nn.Module, fidelity: Fidelity, *, device: str, precision: str) -> TestScores:
     """Score a trained model on the test split. Raises Diverged where the goal is not a number there."""
     where = resolve_device(device)
     model = model.to(where).eval()
-    units = [place(unit, where) for unit in heldout_units(task, fidelity)]
+    units = [place(unit, where) for unit in load_test_units(task, fidelity)]
     goals = tuple(evaluate(task, model, [unit], precision=precision)[task.goal] for unit in units)
     scores = evaluate(task, model, units, precision=precision)
     for value in (scores[task.goal], *goals):
         if not math.isfinite(value):
             raise Diverged(f"the test score {task.goal} was {value}")
-    return Heldout(scores, goals)
+    return TestScores(scores, goals)
 
 
-def heldout_baselines(study: StudySpec) -> tuple[Baseline, ...]:
+def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
     """The task's classical methods on the same test units."""
     task, _ = study.configure({}, study.full)
-    units = heldout_units(task, study.full)
+    units = load_test_units(task, study.full)
     parts = [task.baselines([unit]) for unit in units]
     return tuple(
         Baseline(name, scores, tuple(part[name][task.goal] for part in parts))

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from hpo.direction import Direction
 from hpo.errors import SweepFailed
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.intervals import Interval, crossed_interval
-from hpo.promotion.selection import Selection
+from hpo.promotion.runs import FinishedRun, Runs
+from hpo.promotion.selection import RunKey, Selection
 from hpo.promotion.test_split import Baseline
 from hpo.study import StudySpec
 from hpo.task import Check
-from hpo.trial.record import Outcome
+from hpo.trial.record import State
 
-Outcomes = Mapping[tuple[str, int], tuple[int, Outcome]]  # (candidate key, seed index) -> (trial number, outcome)
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run of a candidate, as the verdict keeps it."""
+
+    number: int  # of its trial in the promotion
+    seed_index: int
+    state: State
+    value: float | None  # on validation
+    test: Mapping[str, float]
+    seconds: float
+    reason: str
+    chosen: Mapping[str, Any]  # settings that were re-tuned after training
+
+    @property
+    def score(self) -> float:
+        """The validation value of a run that is known to have one."""
+        assert self.value is not None
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,7 @@ class Result:
     """One candidate after all of its runs. Differences are positive where the candidate is better."""
 
     candidate: Candidate
-    runs: tuple[Mapping[str, Any], ...]  # number, seed_index, state, value (validation), test, seconds, reason
+    runs: tuple[RunResult, ...]
     full: float | None = None  # mean validation score; None where a run failed
     test: Interval | None = None
     scores: Mapping[str, float] = field(default_factory=dict)  # means over the seeds, on test
@@ -39,7 +58,7 @@ class Verdict:
     """What the promotion found."""
 
     goal: str
-    direction: str
+    direction: Direction
     results: tuple[Result, ...]  # best validation score first
     baselines: tuple[Baseline, ...]
     winner: str
@@ -48,29 +67,27 @@ class Verdict:
     selection: str = ""  # key of the selection that was judged
 
 
-def judge(
-    study: StudySpec,
-    selection: Selection,
-    outcomes: Outcomes,
-    baselines: tuple[Baseline, ...],
-) -> Verdict:
-    """Rank the candidates by their mean validation score; compare the winner with the default on the test split."""
-    sign = -1 if study.task.direction == "minimize" else 1
-    default_SU = _units(selection.candidates[0], selection, outcomes)
+def judge(study: StudySpec, selection: Selection, runs: Runs, baselines: tuple[Baseline, ...]) -> Verdict:
+    """Rank the candidates by their mean validation score; compare the winner with the default on the test split.
+
+    Raises SweepFailed where every candidate has a run that failed.
+    """
+    default_SU = _units(selection.candidates[0], selection, runs)
     results = [
-        _result(candidate, selection, outcomes, default_SU, baselines, sign) for candidate in selection.candidates
+        _result(candidate, selection, runs, default_SU, baselines, study.direction)
+        for candidate in selection.candidates
     ]
-    ranked = sorted(results, key=lambda r: -math.inf if r.full is None else sign * r.full, reverse=True)
+    ranked = study.direction.ranked(results, key=lambda result: study.direction.worst_if_none(result.full))
     if ranked[0].full is None:
-        reasons = "; ".join(sorted({run["reason"] for result in results for run in result.runs}))
+        reasons = "; ".join(sorted({run.reason for result in results for run in result.runs}))
         raise SweepFailed(f"no configuration could be trained at full fidelity: {reasons}")
     return Verdict(
-        study.task.goal,
-        study.task.direction,
-        tuple(ranked),
-        baselines,
-        ranked[0].candidate.name,
-        _sentence(ranked, study, selection),
+        goal=study.task.goal,
+        direction=study.direction,
+        results=tuple(ranked),
+        baselines=baselines,
+        winner=ranked[0].candidate.name,
+        sentence=_sentence(ranked, study, selection),
         selection=selection.key,
     )
 
@@ -78,51 +95,57 @@ def judge(
 def _result(
     candidate: Candidate,
     selection: Selection,
-    outcomes: Outcomes,
+    runs: Runs,
     default_SU: np.ndarray | None,
     baselines: tuple[Baseline, ...],
-    sign: int,
+    direction: Direction,
 ) -> Result:
-    runs = tuple(_run_record(index, *outcomes[candidate.key, index]) for index in range(selection.seeds))
-    units_SU = _units(candidate, selection, outcomes)
+    finished = [runs[RunKey(candidate.key, index)] for index in range(selection.seeds)]
+    results = tuple(_run_result(index, run) for index, run in enumerate(finished))
+    units_SU = _units(candidate, selection, runs)
     if units_SU is None:
-        return Result(candidate, runs)
-    of_baselines = {one.name: crossed_interval(sign * (units_SU - np.array(one.units))) for one in baselines}
-    tests = [outcomes[candidate.key, index][1].test for index in range(selection.seeds)]
+        return Result(candidate, results)
+    is_default = default_SU is None or candidate.name == DEFAULT
     return Result(
         candidate,
-        runs,
-        full=float(np.mean([run["value"] for run in runs])),
+        results,
+        full=float(np.mean([run.score for run in results])),
         test=crossed_interval(units_SU),
-        scores={
-            name: float(np.mean([test[name] for test in tests]))
-            for name in tests[0]
-            if all(name in test for test in tests)
+        scores=_mean_scores([run.outcome.test for run in finished]),
+        ahead_of_default=None if is_default else crossed_interval(direction.lead(units_SU, default_SU)),
+        ahead_of_baselines={
+            baseline.name: crossed_interval(direction.lead(units_SU, np.array(baseline.units)))
+            for baseline in baselines
         },
-        ahead_of_default=None
-        if default_SU is None or candidate.name == DEFAULT
-        else crossed_interval(sign * (units_SU - default_SU)),
-        ahead_of_baselines=of_baselines,
     )
 
 
-def _run_record(index: int, number: int, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "number": number,
-        "seed_index": index,
-        "state": outcome.state,
-        "value": outcome.value,
-        "test": dict(outcome.test),
-        "seconds": outcome.seconds,
-        "reason": outcome.reason,
-        "chosen": dict(outcome.chosen),
-    }
+def _mean_scores(tests: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The means over the seeds of the scores that every run has."""
+    shared = [name for name in tests[0] if all(name in test for test in tests)]
+    return {name: float(np.mean([test[name] for test in tests])) for name in shared}
 
 
-def _units(candidate: Candidate, selection: Selection, outcomes: Outcomes) -> np.ndarray | None:
+def _run_result(index: int, run: FinishedRun) -> RunResult:
+    outcome = run.outcome
+    return RunResult(
+        number=run.number,
+        seed_index=index,
+        state=outcome.state,
+        value=outcome.value,
+        test=dict(outcome.test),
+        seconds=outcome.seconds,
+        reason=outcome.reason,
+        chosen=dict(outcome.chosen),
+    )
+
+
+def _units(candidate: Candidate, selection: Selection, runs: Runs) -> np.ndarray | None:
     """[seeds, units] of the goal on test; None unless every run was completed."""
-    found = [outcomes[candidate.key, index][1] for index in range(selection.seeds)]
-    return np.array([one.units for one in found]) if all(one.state == "complete" for one in found) else None
+    outcomes = [runs[RunKey(candidate.key, index)].outcome for index in range(selection.seeds)]
+    if any(outcome.state != "complete" for outcome in outcomes):
+        return None
+    return np.array([outcome.units for outcome in outcomes])
 
 
 def _sentence(ranked: list[Result], study: StudySpec, selection: Selection) -> str:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo import space
 from hpo.errors import SweepFailed
-from hpo.storage.database import open_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
-from hpo.trial import record
-from hpo.trial.job import Job
-from hpo.trial.lifecycle import Standing, conclude, is_orphan, standing
+from hpo.trial.ask_tell import AskTell, Question
+from hpo.trial.lifecycle import Standing, standing
 from hpo.trial.objective import run_trial
-from hpo.trial.record import Asked, Outcome
 from hpo.workers import coordinator
 
 SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
@@ -28,7 +25,7 @@ SAME_FAILURE = 3  # trials in a row with one and the same error: that is the cod
 def sweep(
     study: StudySpec,
     folder: RunFolder,
-    identity: dict[str, str],
+    identity: Mapping[str, str],
     *,
     workers: int = 1,
     on: str = "auto",
@@ -36,14 +33,14 @@ def sweep(
     device: str = "auto",
     watch: Callable[[Standing], None] = lambda standing: None,
 ) -> Standing:
-    """Run the study's trials until `study.trials` of them have ended, or no new one after `timeout` seconds.
+    """Run the study's trials until `study.trials` of them have ended, or start no new one after `timeout` seconds.
 
     `on` names the backend (see coordinator.executor). Trial 0 is the default configuration. A trial that an earlier
     call was interrupted in goes on under its own number, and the budget counts every trial once. Raises Refused and
     SweepFailed.
     """
     with study_lock(folder) as hold:
-        source = retry_storage(lambda: Trials(study, folder, identity, timeout=timeout, device=device))
+        source = retry_storage(lambda: SweepTrials(study, folder, identity, timeout=timeout, device=device))
 
         def look() -> None:
             hold()
@@ -53,65 +50,54 @@ def sweep(
         now = retry_storage(source.standing)
     watch(now)
     if now.done and not now.complete:
-        raise SweepFailed(f"none of {now.done} trials was completed: {source.last_reason}")
+        reasons = [outcome.reason for outcome in source.outcomes if outcome.reason]
+        raise SweepFailed(f"none of {now.done} trials was completed: {reasons[-1] if reasons else ''}")
     return now
 
 
-class Trials:
-    """The trials of a sweep: what is asked, and what is told."""
+class SweepTrials(AskTell):
+    """The trials of a sweep: the default first, then what TPE proposes, until the budget is spent."""
 
     def __init__(
-        self, study: StudySpec, folder: RunFolder, identity: dict[str, str], *, timeout: float | None, device: str
+        self,
+        study: StudySpec,
+        folder: RunFolder,
+        identity: Mapping[str, str],
+        *,
+        timeout: float | None = None,
+        device: str = "auto",
     ) -> None:
-        self.study, self.folder, self.identity, self.device = study, folder, identity, device
+        super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.optuna = open_study(folder, "sweep", study.name, study.task.direction, identity, pruner=study.pruner())
-        record.compare(self.optuna, folder, "sweep")
         self.optuna.set_user_attr("trials", study.trials)
-        self.running: dict[int, optuna.Trial] = {}
-        self.failures: list[str] = []
-        self.last_reason = ""
 
-    def next(self) -> Job | None:
-        trials = self.optuna.get_trials(deepcopy=False)
+    def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
+        self._require_different_failures()
         if not trials:
-            self.optuna.enqueue_trial(self.study.defaults())
-        orphan = next((frozen for frozen in trials if is_orphan(frozen, self.running)), None)
-        if orphan:
-            self.optuna.sampler = self.study.sampler(orphan.number)
-            return self._job(optuna.trial.Trial(self.optuna, orphan._trial_id))
-        asked = sum(frozen.state is not TrialState.WAITING for frozen in trials)
-        if asked >= self.study.trials or (self.deadline and time.monotonic() > self.deadline):
+            self.optuna.enqueue_trial(self.spec.defaults())
+        asked = sum(trial.state is not TrialState.WAITING for trial in trials)
+        if asked >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
-        self.optuna.sampler = self.study.sampler(asked)
-        return self._job(self.optuna.ask())
+        self.optuna.sampler = self.spec.sampler(asked)
+        return self.optuna.ask()
 
-    def _job(self, trial: optuna.Trial) -> Job:
-        params = space.suggest(trial, self.study.space, lambda name: self.study.sampler(trial.number, name))
-        job = Job(
-            self.study,
-            self.study.cheap,
-            params,
-            trial.number,
-            trial._trial_id,
-            self.study.training_seed(trial.number),
-            self.folder.trial("sweep", trial.number),
-            self.folder.storage,
-            self.optuna.study_name,
-            self.device,
-        )
-        record.write_asked(job.folder, Asked(trial.number, job.params, {}, self.identity))
-        self.running[trial.number] = trial
-        return job
+    def adopt(self, orphan: FrozenTrial) -> None:
+        self.optuna.sampler = self.spec.sampler(orphan.number)
 
-    def tell(self, job: Job, outcome: Outcome) -> None:
-        """Record the outcome. No NaN or infinity can pass: a value is there only where an epoch was finished."""
-        conclude(self.optuna, self.running[job.number], outcome)
-        del self.running[job.number]
-        self.last_reason = outcome.reason or self.last_reason
-        self.failures = [*self.failures, outcome.reason] if outcome.state == "failed" else []
-        if len(self.failures) >= SAME_FAILURE and len(set(self.failures)) == 1:
-            raise SweepFailed(f"{SAME_FAILURE} trials in a row failed alike: {outcome.reason}\n{outcome.traceback}")
+    def question(self, trial: optuna.Trial) -> Question:
+        params = space.suggest(trial, self.spec.space, lambda name: self.spec.sampler(trial.number, name))
+        return Question(params, self.spec.training_seed(trial.number))
+
+    def is_wanted(self, trial: optuna.Trial) -> bool:  # noqa: ARG002
+        return True
 
     def standing(self) -> Standing:
-        return standing(self.optuna, self.study.trials)
+        """How far the sweep has come."""
+        return standing(self.optuna, self.spec.trials)
+
+    def _require_different_failures(self) -> None:
+        """Raise SweepFailed where the last trials failed with one and the same error."""
+        last = list(self.outcomes)[-SAME_FAILURE:]
+        alike = len(last) == SAME_FAILURE and len({outcome.reason for outcome in last}) == 1
+        if alike and all(outcome.state == "failed" for outcome in last):
+            raise SweepFailed(f"{SAME_FAILURE} trials in a row failed alike: {last[-1].reason}\n{last[-1].traceback}")

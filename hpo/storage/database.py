@@ -13,6 +13,7 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 
+from hpo.direction import Direction
 from hpo.errors import Damaged, Refused
 from hpo.storage.folder import SQLITE, Kind, RunFolder
 from hpo.storage.postgresql import CONNECTION
@@ -84,7 +85,7 @@ def open_study(
         lambda: optuna.create_study(
             study_name=name,
             storage=storage,
-            direction=direction,  # type: ignore[arg-type]
+            direction=optuna.study.StudyDirection[Direction(direction).name],
             load_if_exists=True,
             sampler=sampler,
             pruner=pruner or optuna.pruners.NopPruner(),

@@ -1,4 +1,4 @@
-"""How a trial ends."""
+"""The life of a trial in the storage: begun, orphaned, concluded, counted. Sweep and promotion share it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from hpo.direction import Direction
 from hpo.storage.database import value_of
-from hpo.trial.record import STATES, Outcome
+from hpo.storage.optuna_private import trial_id
+from hpo.trial.record import Outcome, State
+
+if TYPE_CHECKING:
+    from hpo.task import StateName
+
+SUPERSEDED = "superseded by a newer selection"  # why a run of a promotion was given up
+
+OPTUNA_STATE: dict[State, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+STATE_NAME: dict[TrialState, StateName] = {
+    **{state: name for name, state in OPTUNA_STATE.items()},
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
 
 
 @dataclass(frozen=True)
@@ -27,19 +48,19 @@ class Standing:
     best_number: int | None
 
 
-def is_orphan(trial: optuna.trial.FrozenTrial, running: Collection[int]) -> bool:
+def is_orphan(trial: FrozenTrial, running: Collection[int]) -> bool:
     """Whether a trial was begun and is nobody's: its coordinator died, or the storage lost our answer."""
     return trial.state is TrialState.RUNNING and trial.number not in running
 
 
 def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Tell the outcome, with what a reader or the sampler should know beside it. Once: again is no error."""
-    stored = trial.storage.get_trial(trial._trial_id)
+    """Tell the outcome, with what a reader or the sampler should know beside it. Telling twice is no error."""
+    stored = trial.storage.get_trial(trial_id(trial))
     if stored.state.is_finished():
         return
-    for epoch in outcome.history:  # in a storage that was made anew, a result that was there has not been reported
-        if epoch["epoch"] not in stored.intermediate_values:
-            trial.report(epoch["best"], epoch["epoch"])
+    for epoch in outcome.history:  # in a storage that was rebuilt, what a trial had reported is missing
+        if epoch.epoch not in stored.intermediate_values:
+            trial.report(epoch.best, epoch.epoch)
     attributes = {
         "scores": _finite(outcome.scores),
         "epochs": outcome.epochs,
@@ -52,27 +73,31 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None
     if outcome.test:
         trial.set_user_attr("test", _finite(outcome.test))
     trial.set_constraint("memory", 1.0 if outcome.memory else -1.0)  # TPE then keeps away from what did not fit
-    study.tell(trial, outcome.value if outcome.state == "complete" else None, state=STATES[outcome.state])
+    study.tell(trial, outcome.value if outcome.state == "complete" else None, state=OPTUNA_STATE[outcome.state])
+
+
+def standing(study: optuna.Study, trials: int) -> Standing:
+    """The standing of a sweep of so many trials, from its storage."""
+    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    counts = Counter(trial.state for trial in finished)
+    complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
+    best = direction_of(study).best(complete, key=value_of) if complete else None
+    return Standing(
+        done=len(finished),
+        trials=trials,
+        complete=counts[TrialState.COMPLETE],
+        pruned=counts[TrialState.PRUNED],
+        failed=counts[TrialState.FAIL],
+        best=best.value if best else None,
+        best_number=best.number if best else None,
+    )
+
+
+def direction_of(study: optuna.Study) -> Direction:
+    """The direction of an Optuna study."""
+    return Direction(study.direction.name.lower())
 
 
 def _finite(scores: Mapping[str, float]) -> dict[str, float]:
     """Those that are numbers: no NaN or infinity reaches Optuna, and JSON has none."""
     return {name: score for name, score in scores.items() if math.isfinite(score)}
-
-
-def standing(study: optuna.Study, trials: int) -> Standing:
-    """The standing of a study, from its storage."""
-    finished = [frozen for frozen in study.get_trials(deepcopy=False) if frozen.state.is_finished()]
-    counts = Counter(frozen.state for frozen in finished)
-    sign = 1 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1
-    complete = [frozen for frozen in finished if frozen.state is TrialState.COMPLETE]
-    best = min(complete, key=lambda frozen: (sign * value_of(frozen), frozen.number), default=None)
-    return Standing(
-        len(finished),
-        trials,
-        counts[TrialState.COMPLETE],
-        counts[TrialState.PRUNED],
-        counts[TrialState.FAIL],
-        best.value if best else None,
-        best.number if best else None,
-    )

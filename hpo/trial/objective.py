@@ -14,12 +14,14 @@ from hpo import events
 from hpo.engine import checkpoint
 from hpo.engine.checkpoint_files import reached
 from hpo.engine.training import Progress, fit
+from hpo.epoch import Epoch
 from hpo.errors import Diverged, Halted, Refused, ResumeMismatch
 from hpo.storage.database import worker_storage
 from hpo.storage.locks import lease
+from hpo.storage.optuna_private import live_trial
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
-from hpo.trial.record import Outcome, State, outcome_in, write_outcome
+from hpo.trial.record import Outcome, State, read_outcome, write_outcome
 from hpo.watchdog import watched
 
 
@@ -39,7 +41,7 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
     """
     events.keep(job.folder.parent.parent / "events.log")
     with lease(job.folder):
-        done = outcome_in(job.folder, job.inputs)
+        done = read_outcome(job.folder, job.inputs)
         if done is None:
             events.record("start", study=job.study_name, trial=job.number, epoch=reached(job.folder) + 1)
             done = train()
@@ -52,7 +54,7 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
 def settle(job: Job, outcome: Outcome) -> None:
     """Write a job's outcome into its folder, unless one is there: it ran where folders are not shared, or it died."""
     with lease(job.folder):
-        if outcome_in(job.folder, job.inputs) is None:
+        if read_outcome(job.folder, job.inputs) is None:
             write_outcome(job.folder, outcome, job.inputs)
         _tidy(job.folder)
 
@@ -64,10 +66,10 @@ def _tidy(folder: Path) -> None:
 
 def outcome_of(progress: Iterator[Progress]) -> Outcome:
     """What the epochs came to, whatever ended them."""
-    seen: list[dict[str, Any]] = []
+    seen: list[Epoch] = []
     try:
         for epoch in progress:
-            seen.append(_epoch_record(epoch))
+            seen.append(epoch.record)
     except optuna.TrialPruned as pruned:
         return summary("pruned", seen, reason=str(pruned))
     except Diverged as diverged:
@@ -90,7 +92,7 @@ def trained(job: Job) -> Iterator[Progress]:
 def reported(job: Job) -> Iterator[Progress]:
     """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
     trial = retry_storage(lambda: _trial(job))
-    before = retry_storage(lambda: trial.storage.get_trial(trial._trial_id)).intermediate_values
+    before = retry_storage(lambda: trial.storage.get_trial(job.trial_id)).intermediate_values
     reached, last = max(before, default=-1), None
     for progress in trained(job):
         _report(trial, progress.epoch, progress.best, before)
@@ -112,7 +114,7 @@ def _trial(job: Job) -> optuna.Trial:
             pruner=job.study.pruner(),
             sampler=optuna.samplers.RandomSampler(seed=0),
         )
-        return optuna.trial.Trial(study, job.trial_id)
+        return live_trial(study, job.trial_id)
     except (KeyError, Refused) as error:
         raise Halted(f"the storage has lost trial {job.number} of {job.study_name!r}: {error}") from error
 
@@ -128,41 +130,21 @@ def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, 
         )
 
 
-def summary(state: State, seen: list[dict[str, Any]], **more: Any) -> Outcome:
+def summary(state: State, seen: list[Epoch], **more: Any) -> Outcome:
     """An outcome with the best epoch's value and scores, from the records of its epochs."""
     if not seen:
         return Outcome(state, **more)
     last = seen[-1]
     return Outcome(
         state,
-        value=last["best"],
+        value=last.best,
         epochs=len(seen),
-        best_epoch=last["best_epoch"],
+        best_epoch=last.best_epoch,
         history=tuple(seen),
-        seconds=sum(epoch["seconds"] for epoch in seen),
-        scores=dict(seen[last["best_epoch"]]["scores"]),
+        seconds=sum(epoch.seconds for epoch in seen),
+        scores=dict(seen[last.best_epoch].scores),
         **more,
     )
-
-
-def _epoch_record(progress: Progress) -> dict[str, Any]:
-    """A progress as JSON holds it: without the model and the weights, which would pile up."""
-    names = (
-        "epoch",
-        "loss",
-        "terms",
-        "scores",
-        "value",
-        "best",
-        "best_epoch",
-        "grad_norm",
-        "lr",
-        "seconds",
-        "steps_taken",
-        "steps_skipped",
-        "nonfinite",
-    )
-    return {name: getattr(progress, name) for name in names}
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -14,11 +14,11 @@ from hpo.space import distribution_of
 from hpo.storage.database import open_storage
 from hpo.storage.folder import SQLITE, Kind, RunFolder
 from hpo.storage.locks import study_lock
+from hpo.storage.optuna_private import add_running_trial
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
-from hpo.trial import record
 from hpo.trial.lifecycle import conclude
-from hpo.trial.record import Asked, Outcome
+from hpo.trial.record import Asked, Outcome, read_asked, read_outcome
 
 
 def rebuild(study: StudySpec, folder: RunFolder, identity: dict[str, str]) -> int:
@@ -61,7 +61,7 @@ def rebuild(study: StudySpec, folder: RunFolder, identity: dict[str, str]) -> in
 def _asked(folder: RunFolder, kind: Kind) -> list[Asked | None]:
     """By number; None where it is not known: the trial had not begun."""
     numbers = folder.numbers(kind)
-    return [record.asked_of(folder.trial(kind, number)) for number in range(max(numbers, default=-1) + 1)]
+    return [read_asked(folder.trial(kind, number)) for number in range(max(numbers, default=-1) + 1)]
 
 
 def _check_identity(asked: list[Asked | None], identity: dict[str, str]) -> None:
@@ -77,7 +77,7 @@ def _check_identity(asked: list[Asked | None], identity: dict[str, str]) -> None
 def _restore(to: optuna.Study, study: StudySpec, folder: RunFolder, kind: Kind, asked: list[Asked | None]) -> None:
     to.set_user_attr("identity", dict(next(one.identity for one in asked if one)))
     for number, one in enumerate(asked):
-        outcome = record.outcome_in(folder.trial(kind, number)) if one else None
+        outcome = read_outcome(folder.trial(kind, number)) if one else None
         frozen = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=dict(one.params) if one else {},
@@ -86,16 +86,16 @@ def _restore(to: optuna.Study, study: StudySpec, folder: RunFolder, kind: Kind, 
             system_attrs={"fixed_params": study.defaults()} if number == 0 and kind == "sweep" else {},
             intermediate_values=_reported(outcome, study.cheap.epochs if kind == "sweep" else study.full.epochs),
         )
-        trial_id = to._storage.create_new_trial(to._study_id, template_trial=frozen)
+        trial = add_running_trial(to, frozen)
         if outcome:
-            conclude(to, optuna.trial.Trial(to, trial_id), outcome)
+            conclude(to, trial, outcome)
 
 
 def _reported(outcome: Outcome | None, epochs: int) -> dict[int, float]:
     """What the trial reported: each epoch's best so far, and after an early stop the last one carried forward."""
-    values = {epoch["epoch"]: epoch["best"] for epoch in outcome.history} if outcome else {}
+    values = {epoch.epoch: epoch.best for epoch in outcome.history} if outcome else {}
     if outcome and outcome.state == "complete":
-        values.update({epoch: outcome.history[-1]["best"] for epoch in range(len(values), epochs)})
+        values.update({epoch: outcome.history[-1].best for epoch in range(len(values), epochs)})
     return values
 
 

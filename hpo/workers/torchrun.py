@@ -16,7 +16,7 @@ from hpo import events
 from hpo.engine import distributed
 from hpo.trial.job import Job
 from hpo.trial.objective import trained
-from hpo.trial.record import Outcome, outcome_in, write_outcome
+from hpo.trial.record import Outcome, read_outcome, write_outcome
 from hpo.workers.local import WorkerDied, prepare_worker
 
 GRACE_S = 60.0  # that rank 0 gets to say how the job ended, where another one fails
@@ -41,7 +41,7 @@ def on_devices(count: int, job: Job, train: Callable[[Job], Outcome]) -> Outcome
         elastic_launch(config, _rank)(job, train)
     except ChildFailedError as error:
         raise WorkerDied(1) from error
-    outcome = outcome_in(job.folder, job.inputs)
+    outcome = read_outcome(job.folder, job.inputs)
     assert outcome is not None, "rank 0 writes before it ends"
     return outcome
 
@@ -70,7 +70,7 @@ def _follow(job: Job) -> None:
             pass
     except Exception:
         until = time.monotonic() + GRACE_S
-        while outcome_in(job.folder, job.inputs) is None:
+        while read_outcome(job.folder, job.inputs) is None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)

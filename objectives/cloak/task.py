@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Chart, Check, Direction, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
+from hpo.direction import Direction
+from hpo.task import Chart, Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
 from objectives.cloak import baseline, data, loss
 from objectives.cloak.checks import checks
 from objectives.cloak.data import Batch, Part, Photographs

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from hpo.engine.training import fit
-from hpo.promotion.retune import rescore, with_settings
+from hpo.promotion.retune import retune, with_settings
 from hpo.recipe import Recipe
 from hpo.space import put
 from hpo.task import Fidelity
@@ -37,7 +37,7 @@ def trained(fidelity: Fidelity, seed: int) -> tuple[RIS, nn.Module]:
         print(f"epoch {progress.epoch}: {task.goal} {progress.value:.4f}", flush=True)
     model = task.model()
     model.load_state_dict(progress.best_weights)
-    chosen = rescore(task, model.eval(), fidelity, progress.best, device="cpu", precision=recipe.precision).chosen
+    chosen = retune(task, model.eval(), fidelity, progress.best, device="cpu", precision=recipe.precision).chosen
     print(f"chosen on validation: {chosen}", flush=True)
     return with_settings(task, chosen), model
 

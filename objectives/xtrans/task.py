@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Chart, Check, Direction, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from hpo.direction import Direction
+from hpo.task import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
 from objectives.common.fields import require
 from objectives.xtrans import baseline, data, loss
 from objectives.xtrans.checks import checks

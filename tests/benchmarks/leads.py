@@ -18,7 +18,7 @@ from hpo.page.collect import read_verdict
 from hpo.promotion import selection
 from hpo.promotion.intervals import crossed_interval
 from hpo.promotion.retune import with_settings
-from hpo.promotion.test_split import heldout_units
+from hpo.promotion.test_split import load_test_units
 from hpo.storage.folder import RunFolder
 from hpo.trial.artifact import WEIGHTS
 from hpo.verbs.load import load_study
@@ -28,9 +28,9 @@ def main(name: str, scores: list[str], runs: Path) -> None:
     torch.set_num_threads(1)
     study = load_study(name)
     folder = RunFolder(runs / study.name)
-    verdict = read_verdict(folder, selection.read(folder))
+    verdict = read_verdict(folder, selection.read_selection(folder))
     plain, _ = study.configure({}, study.full)
-    units = heldout_units(plain, study.full)
+    units = load_test_units(plain, study.full)
     classical = [plain.baselines([unit]) for unit in units]
     for result in verdict.results:
         task, recipe = study.configure(result.candidate.params, study.full)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hpo.promotion.promote import promote
-from hpo.promotion.retune import inertness, rescore
+from hpo.promotion.retune import check_retuned, retune
 from hpo.search.sweep import sweep
 from hpo.storage.folder import RunFolder
 from hpo.trial.provenance import identity
@@ -41,7 +41,7 @@ def exact_model(task):
 
 def test_the_planted_setting_is_found_and_a_tie_keeps_what_was_there():
     task = Offset()
-    found = rescore(task, exact_model(task), FULL, value=0.26, device="cpu", precision="fp32")
+    found = retune(task, exact_model(task), FULL, value=0.26, device="cpu", precision="fp32")
     assert found.chosen == {"task.offset": 0.0}
     assert abs(found.value - 0.01) < 0.003  # the noise variance, 0.1 squared
     assert found.tried["task.offset"]["-1.0"] > 0.9
@@ -63,7 +63,7 @@ class Entangled(Toy):
 
 
 def test_a_setting_that_is_best_beside_another_that_is_chosen_later_is_found():
-    found = rescore(Entangled(), Entangled().model(), FULL, value=0.5, device="cpu", precision="fp32")
+    found = retune(Entangled(), Entangled().model(), FULL, value=0.5, device="cpu", precision="fp32")
     assert found.chosen == {"task.first": 1, "task.second": 1}
     assert found.value == 0.3
     assert found.tried == {"task.first": {"0": 0.4, "1": 0.3}, "task.second": {"0": 0.6, "1": 0.3}}
@@ -71,8 +71,8 @@ def test_a_setting_that_is_best_beside_another_that_is_chosen_later_is_found():
 
 def test_a_name_that_reaches_nothing_is_reported_as_inert():
     task = Offset()
-    found = rescore(task, exact_model(task), FULL, value=0.26, device="cpu", precision="fp32")
-    offset, ignored = inertness(found.tried, noise=1e-4)
+    found = retune(task, exact_model(task), FULL, value=0.26, device="cpu", precision="fp32")
+    offset, ignored = check_retuned(found.tried, noise=1e-4)
     assert (offset.status, ignored.status) == ("go", "caution")
     assert "inert" in ignored.look_at
 
@@ -83,12 +83,12 @@ def test_a_promotion_rescores_every_candidate_and_exports_the_choice(tmp_path):
     sweep(study, folder, identified)
     verdict = promote(study, folder, identified)
     default = next(result for result in verdict.results if result.candidate.name == "default")
-    assert [run["chosen"] for run in default.runs] == [{"task.offset": 0.0}] * 2
+    assert [run.chosen for run in default.runs] == [{"task.offset": 0.0}] * 2
     assert {check.name for check in verdict.checks} >= {"re-scored: task.offset", "re-scored: task.ignored"}
     from hpo.trial.artifact import load_winner
 
-    best = min(verdict.results[0].runs, key=lambda run: run["value"])
-    assert load_winner(folder.export).task.offset == best["chosen"].get("task.offset", 0.5)
+    best = min(verdict.results[0].runs, key=lambda run: run.score)
+    assert load_winner(folder.export).task.offset == best.chosen.get("task.offset", 0.5)
 
 
 def test_a_rescored_name_that_is_no_field_is_refused_before_anything_is_trained():

@@ -1,0 +1,152 @@
+"""The runs of a promotion: each candidate at full fidelity, once for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
+
+from hpo import space
+from hpo.engine.training import Progress
+from hpo.promotion.retune import Retuned, retune, with_settings
+from hpo.promotion.selection import RunKey, Selection, promotion_name, run_key
+from hpo.promotion.test_split import TestScores, score_test_split
+from hpo.seeds import derive
+from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
+from hpo.trial.artifact import write_weights
+from hpo.trial.ask_tell import AskTell, Question
+from hpo.trial.job import Job
+from hpo.trial.lifecycle import SUPERSEDED
+from hpo.trial.objective import once, outcome_of, reported
+from hpo.trial.record import Outcome, read_outcome
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of a promotion that has ended."""
+
+    number: int  # of its trial
+    outcome: Outcome
+
+
+Runs = Mapping[RunKey, FinishedRun]
+
+
+@dataclass(frozen=True)
+class PromotionStanding:
+    """How far a promotion has come."""
+
+    done: int
+    runs: int
+
+
+class PromotionRuns(AskTell):
+    """One trial for each candidate and seed, with the candidate's parameters enqueued; nothing is pruned."""
+
+    def __init__(
+        self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], *, device: str
+    ) -> None:
+        unpruned, name = replace(study, pruning=None), promotion_name(study.name)
+        super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
+        self.wanted = {
+            RunKey(candidate.key, index): candidate
+            for index in range(selection.seeds)  # a seed for everybody before the next one: early results compare
+            for candidate in selection.candidates
+        }
+        known = {run_key(trial) for trial in self.trials() if trial.user_attrs.get("reason") != SUPERSEDED}
+        for key, candidate in self.wanted.items():
+            if key not in known:
+                attributes = {"key": key.candidate, "seed": key.seed_index}
+                self.optuna.enqueue_trial(dict(candidate.params), user_attrs=attributes)
+
+    def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
+        waiting = any(trial.state is TrialState.WAITING for trial in trials)
+        return self.optuna.ask() if waiting else None
+
+    def adopt(self, orphan: FrozenTrial) -> None:
+        """Its parameters were enqueued: there is nothing to draw."""
+
+    def question(self, trial: optuna.Trial) -> Question:
+        key = run_key(trial)
+        return Question(
+            params=space.suggest(trial, self.spec.space),
+            seed=derive(self.spec.seed, "promotion", key.seed_index),
+            attributes={"key": key.candidate, "seed": key.seed_index},
+        )
+
+    def is_wanted(self, trial: optuna.Trial) -> bool:
+        return run_key(trial) in self.wanted
+
+    def standing(self) -> PromotionStanding:
+        """How far the promotion has come."""
+        done = sum(trial.state.is_finished() for trial in self.trials() if run_key(trial) in self.wanted)
+        return PromotionStanding(done, len(self.wanted))
+
+    def finished(self) -> Runs:
+        """Every run that has ended."""
+        runs = {}
+        for trial in self.trials():
+            if run_key(trial) in self.wanted:
+                outcome = read_outcome(self.folder.trial("promotion", trial.number))
+                runs[run_key(trial)] = FinishedRun(
+                    trial.number, outcome or Outcome("failed", reason="its result.json is missing or damaged")
+                )
+        return runs
+
+
+def run_candidate(job: Job) -> Outcome:
+    """Train at full fidelity, keep the best epoch's weights, and score them on the test split. Runs in a worker."""
+    return once(job, lambda: _train_and_test(job))
+
+
+def run_on_devices(count: int, job: Job) -> Outcome:
+    """The same, with every batch shared among `count` devices."""
+    from hpo.workers.torchrun import on_devices  # takes a second to import, and is seldom needed
+
+    return once(job, lambda: on_devices(count, job, _train_and_test))
+
+
+@dataclass(frozen=True)
+class _Tested:
+    retuned: Retuned
+    test: TestScores
+
+
+def _train_and_test(job: Job) -> Outcome:
+    tested: list[_Tested] = []
+
+    def epochs() -> Iterator[Progress]:
+        last = None
+        for progress in reported(job):
+            yield progress
+            last = progress
+        if last is not None:
+            write_weights(job.folder, last.best_weights)
+            tested.append(_test(job, last.best, last.best_weights))
+
+    outcome = outcome_of(epochs())  # what goes wrong in the test is the run's outcome, as in an epoch
+    if outcome.state != "complete":
+        return outcome
+    retuned, test = tested[0].retuned, tested[0].test
+    return replace(
+        outcome,
+        value=retuned.value,
+        chosen=retuned.chosen,
+        tried=retuned.tried,
+        test=dict(test.scores),
+        units=test.units,
+    )
+
+
+def _test(job: Job, value: float, weights: Mapping[str, Tensor]) -> _Tested:
+    """Re-tune inference-only settings on validation, and then score the weights on the test split."""
+    task, recipe = job.study.configure(job.params, job.fidelity)
+    model = task.model()
+    model.load_state_dict(weights)
+    how = {"device": job.device, "precision": recipe.precision}
+    retuned = retune(task, model, job.fidelity, value, **how)
+    return _Tested(retuned, score_test_split(with_settings(task, retuned.chosen), model, job.fidelity, **how))

@@ -1,0 +1,21 @@
+"""What is used of Optuna beside its public interface. Read in Optuna 5.0.0; tests/test_private.py says when it goes."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import BaseTrial, FrozenTrial
+
+
+def trial_id(trial: BaseTrial) -> int:
+    """The storage's own number of a trial, which a worker needs to find it again."""
+    return int(trial._trial_id)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def live_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
+    """A trial that was begun, to go on with: its constructor is not meant for users."""
+    return optuna.trial.Trial(study, trial_id)
+
+
+def add_running_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """Add a trial that is running: `study.add_trial` takes finished ones alone to conclude later."""
+    return live_trial(study, study._storage.create_new_trial(study._study_id, template_trial=trial))  # noqa: SLF001

@@ -1,0 +1,56 @@
+"""Whether the storage says of each trial what its folder says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from hpo.errors import Damaged
+from hpo.storage.database import REBUILD
+from hpo.storage.folder import Kind, RunFolder
+from hpo.trial.lifecycle import OPTUNA_STATE
+from hpo.trial.record import read_asked, read_outcome
+
+SHOWN = 5
+
+
+def require_agreement(study: optuna.Study, folder: RunFolder, kind: Kind) -> None:
+    """Raise Damaged unless every trial of the storage is what its folder says."""
+    try:
+        trials = study.get_trials(deepcopy=False)
+    except (LookupError, ValueError, TypeError, AssertionError) as error:
+        raise Damaged(f"the storage {folder.storage} cannot be read ({error!r}); {REBUILD}") from error
+    wrong = [f"trial {number}: is not in the storage" for number in folder.numbers(kind) if number >= len(trials)]
+    for trial in trials:
+        difference = _difference(trial, folder.trial(kind, trial.number))
+        if difference:
+            wrong.append(f"trial {trial.number}: {difference}")
+    if wrong:
+        more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise Damaged(
+            f"the storage {folder.storage} and the folders in {folder.path / kind} say different things:\n  "
+            + "\n  ".join(wrong[:SHOWN])
+            + f"{more}\nthe folders are the truth; {REBUILD}"
+        )
+
+
+def _difference(trial: FrozenTrial, folder: Path) -> str:
+    """What the storage says otherwise than the folder; nothing where they agree."""
+    asked = read_asked(folder)
+    if asked and {name: asked.params.get(name) for name in trial.params} != trial.params:
+        return f"params are {trial.params}, and {dict(asked.params)} in its folder"
+    if not trial.state.is_finished():
+        return ""
+    outcome = read_outcome(folder)
+    if outcome is None:
+        return f"{trial.state.name} in the storage, and its result.json is missing or damaged"
+    if asked is None or dict(asked.params) != trial.params:
+        return "its trial.json is missing or damaged"
+    value = trial.value if outcome.state == "complete" else outcome.value
+    if (trial.state, value) != (OPTUNA_STATE[outcome.state], outcome.value):
+        return f"{trial.state.name} {trial.value} in the storage, and {outcome.state} {outcome.value} in its folder"
+    reported = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
+    curve = [epoch.best for epoch in outcome.history]  # the pruner compares others with it
+    return f"its folder has another curve: {curve}, not {reported}" if reported[: len(curve)] != curve else ""
