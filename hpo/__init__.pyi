@@ -1,0 +1,54 @@
+# The public face: what a task, a study and a notebook need. Each name's own file has its documentation.
+
+__version__: str
+
+# a task
+from .cache import made_once as made_once
+from .direction import Direction as Direction
+
+# training, and what came of it
+from .engine.training import Progress as Progress
+from .engine.training import fit as fit
+from .epoch import Epoch as Epoch
+from .errors import Diverged as Diverged
+from .errors import HpoError as HpoError
+from .errors import Refused as Refused
+from .files import write_json as write_json
+from .promotion.intervals import Interval as Interval
+from .promotion.intervals import crossed_interval as crossed_interval
+from .promotion.retune import retune as retune
+from .promotion.retune import with_settings as with_settings
+
+# a study
+from .recipe import Recipe as Recipe
+from .schedule import blend as blend
+from .schedule import phase as phase
+from .schedule import ramp as ramp
+from .schedule import ramped as ramped
+from .schedule import stage as stage
+from .seeds import derive as derive
+from .seeds import generator as generator
+from .space import choose as choose
+from .space import integer as integer
+from .space import log as log
+from .space import put as put
+from .space import uniform as uniform
+from .space import when as when
+from .study import Median as Median
+from .study import StudySpec as StudySpec
+from .task import REFERENCE as REFERENCE
+from .task import Chart as Chart
+from .task import Check as Check
+from .task import Evidence as Evidence
+from .task import Fidelity as Fidelity
+from .task import Held as Held
+from .task import Moment as Moment
+from .task import Overfit as Overfit
+from .task import Picture as Picture
+from .task import Split as Split
+from .task import Status as Status
+from .task import SweptTrial as SweptTrial
+from .task import Task as Task
+from .task import example_hash as example_hash
+from .trial.artifact import CARD as CARD
+from .trial.artifact import load_winner as load_winner
