@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import joblib
 
+from hpo.code.closure import code_hash
+
 T = TypeVar("T")
 
 
@@ -20,14 +22,21 @@ def cache_folder() -> Path:
 
 
 def made_once(make: Callable[..., T], *arguments: Any) -> T:
-    """`make(*arguments)`, from the cache where it has been made before.
+    """Return `make(*arguments)`, from the cache where it has been made before.
 
-    Keyed by the source of `make` and by the arguments: changing either makes the data anew. Numpy arrays come back
+    Keyed by the arguments and by the code of `make`: its module and everything that this imports outside installed
+    packages, as for a study. Changing either makes the data anew; a comment does not. Numpy arrays come back
     memory-mapped and read-only. Of several processes that ask at once, one makes and the others wait.
     """
-    folder = cache_folder()
+    name = f"{make.__module__}.{make.__qualname__}"
+    folder = cache_folder() / name / code_hash(make)
     folder.mkdir(parents=True, exist_ok=True)
     memory = joblib.Memory(folder, mmap_mode="r", verbose=0)
-    with open(folder / f"{make.__module__}.{make.__qualname__}.lock", "w") as lock:
+    with open(cache_folder() / f"{name}.lock", "w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # freed by the kernel if this process dies
-        return memory.cache(make)(*arguments)
+        return memory.cache(_call, ignore=["make"])(make, arguments)  # type: ignore[no-any-return]
+
+
+def _call(make: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """What joblib sees instead of `make`: it would throw the data away at each changed comment."""
+    return make(*arguments)

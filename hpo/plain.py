@@ -38,6 +38,11 @@ def _(value: set[Any] | frozenset[Any]) -> list[Any]:
     return sorted((plain(item) for item in value), key=repr)  # a set's own order changes from process to process
 
 
+def without_place(task: Any) -> Any:
+    """The plain form of a task without the folder of the user's data: the same data elsewhere is the same data."""
+    return {name: value for name, value in plain(task).items() if name != "data"}
+
+
 def nulled(value: Any) -> Any:
     """A plain value with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):

@@ -97,6 +97,21 @@ def test_other_arguments_and_other_source_are_made_anew(place: Path) -> None:
     assert made(place) == [10, 11, 10]
 
 
+def test_a_comment_changes_nothing_and_a_constant_elsewhere_makes_it_anew(place: Path) -> None:
+    (place / "maker.py").write_text(
+        MAKER.replace("** 2", "** constants.POWER").replace("import os", "import constants, os")
+    )
+    (place / "constants.py").write_text("POWER = 2\n")
+    assert answer(ask(place, 10)) == RIGHT
+    (place / "maker.py").write_text((place / "maker.py").read_text().replace("size):", "size):  # as they are"))
+    (place / "constants.py").write_text("POWER = 2  # of the squares\n")
+    assert answer(ask(place, 10)) == RIGHT
+    assert made(place) == [10]
+    (place / "constants.py").write_text("POWER = 3\n")
+    assert answer(ask(place, 10)) == RIGHT.replace("285", "2025")  # 0 + 1 + 8 + ... + 729
+    assert made(place) == [10, 10]
+
+
 def test_one_that_is_killed_while_it_makes_blocks_nobody_and_leaves_nothing_half_made(place: Path) -> None:
     first = ask(place, 10, slow=60)
     while not made(place):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from dataclasses import FrozenInstanceError, dataclass, replace
 from pathlib import Path
 
@@ -13,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hpo
 from hpo.recipe import Recipe
-from hpo.space import choose, integer, log, uniform, when
+from hpo.space import choose, log, uniform, when
 from hpo.study import Median, StudySpec
 from hpo.task import Fidelity
-from hpo.trial.provenance import code_hash, data_hash, identity
+from hpo.trial.provenance import HARNESS, PROMOTION, code_hash, data_hash, identity
 from tests.toy import CHEAP, FULL, INPUTS, SMOKE, Toy, study, toy_study
 
 LONG = "x" * 100_000
@@ -192,6 +191,9 @@ def test_the_smoke_study_is_a_sound_study_of_the_smoke_fidelity() -> None:
     assert len(smoke.name) == 64
 
 
+PACKAGE = Path(hpo.__file__).parent
+
+
 # -- what a result rests on ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class OtherData(Toy):
@@ -231,38 +233,17 @@ def test_the_data_hash_sees_one_changed_example() -> None:
     assert data_hash(OtherData(noise=1e-6), CHEAP) != data_hash(Toy(), CHEAP)
 
 
-SOURCES = {
-    "__init__.py": "from ours.task import Ours\n",
-    "task.py": "from dataclasses import dataclass\nfrom tests.toy import Toy\nfrom . import near\n"
-    "from .far.away import f\n@dataclass(frozen=True)\nclass Ours(Toy):\n    pass\n",
-    "near.py": "import json\n",
-    "far/__init__.py": "",
-    "far/away.py": "def f():\n    from ours import late\n    return late\n",
-    "late.py": "X = 1\n",
-    "unused.py": "X = 1\n",
-}
+def test_the_code_hash_is_that_of_the_task_and_of_what_makes_its_values() -> None:
+    assert code_hash(Toy()) != code_hash(OtherData())
+    assert code_hash(Toy()) != code_hash(Toy(), (*HARNESS, *PROMOTION))
+    assert all(list(PACKAGE.glob(pattern)) for pattern in (*HARNESS, *PROMOTION))
 
 
-def test_the_code_hash_follows_the_tasks_imports_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
-    for name, source in SOURCES.items():
-        path = tmp_path / "ours" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
-    task = importlib.import_module("ours").Ours()
-    before = code_hash(task)
-    changed = {}
-    for name, source in SOURCES.items():
-        path = tmp_path / "ours" / name
-        path.write_text(source + "# changed\n")
-        changed[name] = code_hash(task) != before
-        path.write_text(source)
-    assert code_hash(task) == before
-    assert changed == {name: name != "unused.py" for name in SOURCES}
-    for name in [name for name in sys.modules if name.split(".")[0] == "ours"]:
-        del sys.modules[name]
+@dataclass(frozen=True)
+class Reading(Toy):
+    data: str | None = None  # a folder
 
 
-def test_integer_space_of_a_recipe_field_is_whole() -> None:
-    spec = toy_study(space={"recipe.batch_size": integer(8, 24, step=8)})
-    assert spec.configure({"recipe.batch_size": 24}, spec.cheap).recipe.batch_size == 24
+def test_the_same_data_in_another_folder_is_the_same_data() -> None:
+    here, there = toy_study(task=Reading(data="/here")), toy_study(task=Reading(data="/there"))
+    assert identity(here) == identity(there)

@@ -9,6 +9,7 @@ one.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from collections import Counter, defaultdict
@@ -27,6 +28,7 @@ from hpo.engine.evaluation import autocast, evaluate, place, resolve_device
 from hpo.engine.gradients import sanitise
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
+from hpo.plain import plain, without_place
 from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
 from hpo.seeds import derive, generator
@@ -74,7 +76,7 @@ def fit(
     `resume` holds another run.
     """
     run = _Run(task, recipe, fidelity, seed, resolve_device(device))
-    identity = repr((task, recipe, fidelity, seed, run.device.type))
+    identity = json.dumps([without_place(task), plain(recipe), plain(fidelity), seed, run.device.type])
     saved = checkpoint.newest(resume) if resume else None
     if saved:
         if saved.get("identity") != identity:

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
 import platform
-import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-import hpo
-from hpo.plain import fingerprint
+from hpo.code import closure
+from hpo.code.closure import code_of, folder_digests
+from hpo.plain import fingerprint, without_place
 from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import Fidelity, Split, Task, example_hash
 
 # What a trial's value depends on. The command line and the report may change between two runs of a study.
-_HARNESS = (
-    "task.py",
-    "seeds.py",
-    "schedule.py",
-    "space.py",
-    "recipe.py",
-    "study.py",
+HARNESS = (
     "engine/*.py",
     "trial/objective.py",
+    "recipe.py",
+    "seeds.py",
+    "space.py",
+    "schedule.py",
+    "study.py",
+    "task.py",
 )
+PROMOTION = (
+    "promotion/runs.py",
+    "promotion/retune.py",
+    "promotion/test_split.py",
+)  # what a run's test score depends on
 
 
 def identity(study: StudySpec) -> dict[str, str]:
@@ -38,7 +40,7 @@ def identity(study: StudySpec) -> dict[str, str]:
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
-        "task": fingerprint(study.task),
+        "task": fingerprint(without_place(study.task)),
         "recipe": fingerprint(study.recipe),
         "fidelity": fingerprint(study.cheap),
         "pruning": fingerprint(study.pruning),
@@ -48,15 +50,21 @@ def identity(study: StudySpec) -> dict[str, str]:
     }
 
 
-def code_hash(task: Task) -> str:
-    """12 hex digits over the source of the task's module, of all that it imports from beside itself, and of the parts
-    of the harness that a trial's value depends on."""
-    digest = hashlib.sha256()
-    package = Path(hpo.__file__).parent
-    files = {path for pattern in _HARNESS for path in package.glob(pattern)} | _own_sources(type(task).__module__)
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+def promotion_identity(study: StudySpec) -> dict[str, str]:
+    """The parts of the identity that are others at full fidelity. Reads the test split."""
+    task = study.configure({}, study.full).task
+    return {
+        "fidelity": fingerprint(study.full),
+        "code": code_hash(study.task, HARNESS + PROMOTION),
+        "data": data_hash(task, study.full, ("train", "val", "test")),
+    }
+
+
+def code_hash(task: Task, harness: tuple[str, ...] = HARNESS) -> str:
+    """12 hex digits over the task's code, all that it imports outside installed packages, and the parts of the harness
+    that a value depends on. Comments, docstrings and formatting do not change it."""
+    own = folder_digests(Path(closure.__file__).parents[1], harness)
+    return fingerprint({"task": code_of(type(task)), "harness": own})
 
 
 def data_hash(task: Task, fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:
@@ -78,41 +86,3 @@ def versions() -> dict[str, str]:
         "processor": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
     }
-
-
-def _own_sources(module: str) -> set[Path]:
-    """Files of a module and, through their import statements, of all modules under the same top-level package."""
-    top, found, waiting = module.split(".")[0], {}, [module]
-    while waiting:
-        name = waiting.pop()
-        path = None if name in found else _source(name)
-        if path:
-            found[name] = path
-            waiting += [other for other in _imports(path, name) if other.split(".")[0] == top]
-            waiting += [name.rpartition(".")[0]] if "." in name else []  # a package's own file runs before its modules
-    return set(found.values())
-
-
-def _source(module: str) -> Path | None:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file:
-        return Path(file)
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None  # `from a import b` where b is a function
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-
-
-def _imports(path: Path, module: str) -> Iterator[str]:
-    is_package = path.name == "__init__.py"
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = module.split(".")[: len(module.split(".")) - node.level + is_package]
-                base = ".".join([*parents, base]).strip(".")
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)

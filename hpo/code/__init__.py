@@ -1,0 +1,1 @@
+"""Which code a value depends on, and a fingerprint of it that comments and formatting do not change."""

@@ -1,0 +1,116 @@
+"""The files of a module and of everything that it imports, outside installed packages and hpo itself."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hpo.code.fingerprint import code_digest
+from hpo.plain import fingerprint
+
+HARNESS = "hpo"
+INSTALLED = ("site-packages", "dist-packages")
+
+
+def code_of(value: type | Callable[..., Any]) -> dict[str, str]:
+    """A digest of each module that a class or a function depends on, by the module's name.
+
+    Of a class or function that has no file, as in a notebook, the digest is that of its own source. Raises ValueError
+    where it has no source either.
+    """
+    modules = {name: _file_digest(path) for name, path in import_closure(value.__module__).items()}
+    if modules:
+        return modules
+    try:
+        return {f"{value.__module__}.{value.__qualname__}": code_digest(inspect.cleandoc(inspect.getsource(value)))}
+    except (OSError, TypeError, SyntaxError) as error:
+        raise ValueError(
+            f"{value.__qualname__} has no source that can be read, so a change of it would not be noticed; "
+            f"define it in a file"
+        ) from error
+
+
+def code_hash(value: type | Callable[..., Any]) -> str:
+    """12 hex digits over the code that a class or a function depends on. Comments and formatting do not change it."""
+    return fingerprint(code_of(value))
+
+
+def folder_digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
+    """A digest of each Python file in a folder that matches a pattern, by its path there."""
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return {path.relative_to(folder).as_posix(): _file_digest(path) for path in files}
+
+
+def import_closure(module: str) -> dict[str, Path]:
+    """The file of each module that running `module` runs, by name: followed through its import statements."""
+    closure: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = None if name in closure else _own_file(name)
+        if path is None:
+            continue
+        closure[name] = path
+        waiting += _imported(path, name)
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])  # a package's own file runs before its modules
+    return closure
+
+
+def _own_file(module: str) -> Path | None:
+    """The source file of a module that belongs to the user; None for what is installed, built in, or no module."""
+    top = module.partition(".")[0]
+    if top == HARNESS or top in sys.stdlib_module_names:
+        return None
+    file = getattr(sys.modules.get(module), "__file__", None) or _found_file(module)
+    if not file or not file.endswith(".py"):
+        return None
+    path = Path(file).resolve()
+    is_installed = any(part in INSTALLED for part in path.parts) or path.is_relative_to(sysconfig.get_path("stdlib"))
+    return None if is_installed else path
+
+
+def _found_file(module: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None  # `from a import b` where b is a function; `__main__` of a notebook
+    return spec.origin if spec else None
+
+
+def _imported(path: Path, module: str) -> Iterator[str]:
+    """Names that may be modules, from the import statements of a file."""
+    is_package = path.name == "__init__.py"
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(node, module, is_package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
+    """The module that names are imported from, dots resolved."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    parents = parts[: len(parts) - node.level + is_package]
+    return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    return _digest_once(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest_once(path: Path, changed_ns: int, size: int) -> str:  # noqa: ARG001  # they say which content it was
+    return code_digest(path.read_text(encoding="utf-8"))
