@@ -1,7 +1,6 @@
-"""A file is whole or it is not there.
+"""Checkpoints of a run: whole files that carry their sha256 in their name.
 
-Everything is written to a temporary name in the same folder, synced, and renamed. A checkpoint carries its sha256
-in its name, because torch.load does not notice a flipped bit in a tensor.
+The name carries it because torch.load does not notice a flipped bit in a tensor.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
-    """The newest state whose checksum holds, or None. Damaged files, and what is no file, are passed over.
+    """The newest state whose checksum holds, or None. Damaged files, links and folders are passed over.
 
-    Raises ValueError where the checksum holds and it is no state of ours, or one larger than its file.
+    Raises ValueError where the checksum holds but the file was not written by `save`.
     """
     for path in checkpoints(folder):
         if path.is_symlink() or not path.is_file():
@@ -56,15 +55,18 @@ def newest(folder: Path) -> dict[str, Any] | None:
 
 
 def _state(path: Path, content: bytes) -> dict[str, Any]:
-    """Runs no code of the file's, and takes no more memory than `content` does: torch.save compresses nothing."""
+    """Read a state without running code from the file, and without using more memory than `content` does.
+
+    torch.save compresses nothing, so a compressed file was made by somebody else, to fill the memory.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(item.file_size for item in archive.infolist())
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu") if size <= len(content) else {}
-    except Exception as error:  # whatever a file that is not ours makes the readers stumble over
+    except Exception as error:  # the readers may raise anything for a foreign file
         raise ValueError(f"{path} is no checkpoint: {cause(error)}") from error
     if size > len(content):
-        raise ValueError(f"{path} is larger than its file: it is compressed, which none of ours is")
+        raise ValueError(f"{path} is larger than its file; refused: hpo never writes compressed checkpoints")
     if not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
     if any(tensor.numel() * tensor.element_size() > len(content) + ROOM for tensor in _tensors(state)):

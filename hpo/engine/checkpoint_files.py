@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
+NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
 
 
 def reached(folder: Path) -> int:
@@ -14,10 +14,11 @@ def reached(folder: Path) -> int:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Newest first."""
-    found = [path for path in folder.glob("epoch-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (epoch_of(path), path.lstat().st_mtime_ns), reverse=True)
+    """The checkpoints in a folder, newest first."""
+    paths = [path for path in folder.glob("epoch-*.pt") if NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: (epoch_of(path), path.lstat().st_mtime_ns), reverse=True)
 
 
 def epoch_of(path: Path) -> int:
+    """The epoch after which a checkpoint was saved, from its name."""
     return int(path.name.split("-")[1])

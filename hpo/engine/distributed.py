@@ -1,8 +1,8 @@
-"""One run on several devices: each rank holds the whole model and takes its share of every batch; the gradients are
-summed before the step. In a process that torchrun has not started, everything here is the identity.
+"""One run on several devices: each rank holds the whole model and takes its share of every batch.
 
-The step is that of one device up to the order of sums. Not the same: batch normalisation sees a share at a time, and
-each rank draws its own dropout.
+The gradients are summed before the step. With one process every function here is a no-op. The step is that of one
+device up to the order of sums. Not the same: batch normalisation sees a share at a time, and each rank draws its own
+dropout.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
+    """The number of processes that share this run."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
@@ -33,13 +34,13 @@ class Share(NamedTuple):
 
 
 def share(batch: NamedTuple) -> Share:
-    """Every rank has some: of a batch with fewer examples than ranks, each takes all."""
+    """This rank's share of a batch. Every rank has some: of a batch with fewer examples than ranks, each takes all."""
     size = len(batch[0])
     if size < world_size():
         return Share(batch, 1 / world_size())
     rows = slice(rank() * size // world_size(), (rank() + 1) * size // world_size())
-    mine = type(batch)(*(tensor[rows] for tensor in batch))
-    return Share(mine, len(mine[0]) / size)
+    examples = type(batch)(*(tensor[rows] for tensor in batch))
+    return Share(examples, len(examples[0]) / size)
 
 
 def total(terms: Mapping[str, float], device: torch.device) -> dict[str, float]:
@@ -58,10 +59,10 @@ def sum_gradients(model: nn.Module) -> None:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         return
-    had = torch.tensor([parameter.grad is not None for parameter in parameters], device=parameters[0].device).float()
-    distributed.all_reduce(had)
-    taken = [parameter for parameter, ranks in zip(parameters, had.tolist(), strict=True) if ranks]
-    for parameter in taken:
+    owners = torch.tensor([parameter.grad is not None for parameter in parameters], device=parameters[0].device).float()
+    distributed.all_reduce(owners)  # how many ranks have a gradient of each
+    shared = [parameter for parameter, count in zip(parameters, owners.tolist(), strict=True) if count]
+    for parameter in shared:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         distributed.all_reduce(parameter.grad)
@@ -76,14 +77,14 @@ def agree(*modules: nn.Module | None) -> None:
 
 
 def agreed(value: T) -> T:
-    """What rank 0 says."""
+    """The value that rank 0 has."""
     if world_size() == 1:
         return value
-    held: list[T | None] = [value]
-    distributed.broadcast_object_list(held, 0)
-    return held[0]  # type: ignore[return-value]
+    values = [value]
+    distributed.broadcast_object_list(values, 0)
+    return values[0]
 
 
 def seed_parts() -> tuple[int, ...]:
-    """What a rank adds to the seed of its dropout; rank 0 nothing, so that one rank is one process."""
+    """What a rank adds to the seed of its dropout; rank 0 adds nothing, as one process alone."""
     return (rank(),) if rank() else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,12 @@ def resolve_device(device: str) -> torch.device:
 
 
 def evaluate(
-    task: Task, model: nn.Module, batches: Iterable[NamedTuple], *, precision: str = "fp32"
+    task: Task[Any], model: nn.Module, batches: Iterable[NamedTuple], *, precision: str = "fp32"
 ) -> dict[str, float]:
-    """The task's scores of `model` in eval mode, without gradients; the model's mode is put back afterwards."""
+    """The task's scores of `model` in eval mode, without gradients; the model's mode is put back afterwards.
+
+    Raises ValueError where the goal is not among them.
+    """
     training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -34,7 +37,7 @@ def evaluate(
 
 
 def place(batch: NamedTuple, device: torch.device, *, channels_last: bool = False) -> NamedTuple:
-    """The batch on a device; images in channels-last layout where that is asked for."""
+    """Copy the batch to a device; images, [B, C, H, W], in channels-last layout where that is asked for."""
 
     def move(tensor: Tensor) -> Tensor:
         if channels_last and tensor.dim() == 4:
@@ -45,5 +48,6 @@ def place(batch: NamedTuple, device: torch.device, *, channels_last: bool = Fals
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which models run: mixed precision for "fp16" and "bf16", nothing for "fp32"."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")

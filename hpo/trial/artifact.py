@@ -18,15 +18,13 @@ from hpo.plain import plain
 from hpo.task import Task
 
 WEIGHTS = "weights.safetensors"
-
-
 CARD = "card.json"
 
 
-class Model(NamedTuple):
+class TrainedTask(NamedTuple):
     """A task and the trained model that belongs to it."""
 
-    task: Task
+    task: Task[Any]
     model: nn.Module
 
 
@@ -36,22 +34,22 @@ def packed(weights: Mapping[str, Tensor]) -> bytes:
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a state dict into a folder, whole or not at all."""
     write_whole(folder / WEIGHTS, packed(weights))
 
 
-def card_of(task: Task) -> dict[str, Any]:
-    """What rebuilds a task: where its class lies, and its fields."""
+def card_of(task: Task[Any]) -> dict[str, Any]:
+    """What rebuilds a task: where its class is defined, and its fields."""
     return {
         "task": f"{type(task).__module__}:{type(task).__qualname__}",
         "fields": plain({field.name: getattr(task, field.name) for field in fields(task)}),
     }
 
 
-def load_winner(folder: Path, of: type[Task] = Task) -> Model:
+def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask:
     """Rebuild a task and its trained model from an exported folder.
 
-    Raises ValueError when the weights are not those that the card was written for, and where the task is none `of`
-    that kind.
+    Raises ValueError where the weights are not those that the card was written for, or the task is not an `of`.
     """
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} must be a winner's folder, as `hpo promote` writes it; there is no {CARD} in it")
@@ -59,15 +57,17 @@ def load_winner(folder: Path, of: type[Task] = Task) -> Model:
     weights = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(weights).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 differs")
-    found = rebuild(card, weights)
-    if not isinstance(found.task, of):
-        raise ValueError(f"{folder} holds a {type(found.task).__name__}; an exported {of.__name__} is needed")
-    return found
+    winner = rebuild(card, weights)
+    if not isinstance(winner.task, of):
+        raise ValueError(f"{folder} holds a {type(winner.task).__name__}; an exported {of.__name__} is needed")
+    return winner
 
 
-def rebuild(card: Mapping[str, Any], weights: bytes) -> Model:
-    """The task that a card describes, and its model with these weights. Raises ValueError where it names no task: a
-    card may come from anywhere, and calls nothing else."""
+def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask:
+    """The task that a card describes, and its model with these weights.
+
+    Raises ValueError where the card names anything but a task: it may come from anywhere, so nothing else is called.
+    """
     module, _, name = card["task"].partition(":")
     given = {key: _tuples(value) for key, value in card["fields"].items()}
     kind = getattr(importlib.import_module(module), name, None)
@@ -76,7 +76,7 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> Model:
     task = kind(**given)
     model = task.model()
     model.load_state_dict(safetensors.torch.load(weights))
-    return Model(task, model.eval())
+    return TrainedTask(task, model.eval())
 
 
 def _tuples(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A job."""
+"""What a worker is given."""
 
 from __future__ import annotations
 

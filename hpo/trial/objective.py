@@ -35,24 +35,25 @@ def run_trial(job: Job) -> Outcome:
 
 
 def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
-    """The job's outcome: the one in its folder, or else what `train()` comes to, which is then written there.
+    """The job's outcome: the one in its folder, or else that of `train()`, which is then written there.
 
     Of several processes that are given the same job, one trains and the others wait for it.
     """
     events.keep(job.folder.parent.parent / "events.log")
     with lease(job.folder):
-        done = read_outcome(job.folder, job.inputs)
-        if done is None:
+        outcome = read_outcome(job.folder, job.inputs)
+        if outcome is None:
             events.record("start", study=job.study_name, trial=job.number, epoch=reached(job.folder) + 1)
-            done = train()
-            write_outcome(job.folder, done, job.inputs)
-            events.record("end", study=job.study_name, trial=job.number, state=done.state, reason=done.reason)
+            outcome = train()
+            write_outcome(job.folder, outcome, job.inputs)
+            events.record("end", study=job.study_name, trial=job.number, state=outcome.state, reason=outcome.reason)
         _tidy(job.folder)
-    return done
+    return outcome
 
 
 def settle(job: Job, outcome: Outcome) -> None:
-    """Write a job's outcome into its folder, unless one is there: it ran where folders are not shared, or it died."""
+    """Write a job's outcome into its folder, unless one is there: the trial ran on a machine that does not share the
+    folder, or its worker died."""
     with lease(job.folder):
         if read_outcome(job.folder, job.inputs) is None:
             write_outcome(job.folder, outcome, job.inputs)
@@ -65,22 +66,23 @@ def _tidy(folder: Path) -> None:
 
 
 def outcome_of(progress: Iterator[Progress]) -> Outcome:
-    """What the epochs came to, whatever ended them."""
-    seen: list[Epoch] = []
+    """Run through the epochs; return how they ended, whatever ended them. Only Halted is raised: it is no result."""
+    history: list[Epoch] = []
     try:
         for epoch in progress:
-            seen.append(epoch.record)
+            history.append(epoch.record)
     except optuna.TrialPruned as pruned:
-        return summary("pruned", seen, reason=str(pruned))
+        return _summary("pruned", history, reason=str(pruned))
     except Diverged as diverged:
-        return summary("pruned", seen, reason=f"diverged: {diverged}")
+        return _summary("pruned", history, reason=f"diverged: {diverged}")
     except Halted:
         raise
     except Exception as error:
-        if out_of_memory(error):
-            return summary("pruned", seen, reason=f"out of memory: {error}", memory=True)
-        return summary("failed", seen, reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-    return summary("complete", seen)
+        if is_out_of_memory(error):
+            return _summary("pruned", history, reason=f"out of memory: {error}", memory=True)
+        reason = f"{type(error).__name__}: {error}"
+        return _summary("failed", history, reason=reason, traceback=traceback.format_exc())
+    return _summary("complete", history)
 
 
 def trained(job: Job) -> Iterator[Progress]:
@@ -93,13 +95,14 @@ def reported(job: Job) -> Iterator[Progress]:
     """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
     trial = retry_storage(lambda: _trial(job))
     before = retry_storage(lambda: trial.storage.get_trial(job.trial_id)).intermediate_values
-    reached, last = max(before, default=-1), None
+    last_reported = max(before, default=-1)
+    last = None
     for progress in trained(job):
         _report(trial, progress.epoch, progress.best, before)
         yield progress
         last = progress
         # The pruner looks at the last epoch that was reported: at an earlier one it was asked when that was the last.
-        if progress.epoch >= reached and retry_storage(trial.should_prune):
+        if progress.epoch >= last_reported and retry_storage(trial.should_prune):
             raise optuna.TrialPruned(f"worse than the median at epoch {progress.epoch}")
     if last is not None and last.stopped:  # carried forward, so that others meet a curve at every epoch
         for epoch in range(last.epoch + 1, job.fidelity.epochs):
@@ -107,6 +110,7 @@ def reported(job: Job) -> Iterator[Progress]:
 
 
 def _trial(job: Job) -> optuna.Trial:
+    """The job's trial in the storage. Raises Halted where the storage has lost it."""
     try:
         study = optuna.load_study(
             study_name=job.study_name,
@@ -130,23 +134,23 @@ def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, 
         )
 
 
-def summary(state: State, seen: list[Epoch], **more: Any) -> Outcome:
-    """An outcome with the best epoch's value and scores, from the records of its epochs."""
-    if not seen:
+def _summary(state: State, history: list[Epoch], **more: Any) -> Outcome:
+    """An outcome with the best epoch's value and scores."""
+    if not history:
         return Outcome(state, **more)
-    last = seen[-1]
+    last = history[-1]
     return Outcome(
         state,
         value=last.best,
-        epochs=len(seen),
+        epochs=len(history),
         best_epoch=last.best_epoch,
-        history=tuple(seen),
-        seconds=sum(epoch.seconds for epoch in seen),
-        scores=dict(seen[last.best_epoch].scores),
+        history=tuple(history),
+        seconds=sum(epoch.seconds for epoch in history),
+        scores=dict(history[last.best_epoch].scores),
         **more,
     )
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether the error says that there was not enough memory, on the device or beside it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

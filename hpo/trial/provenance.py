@@ -6,6 +6,7 @@ import hashlib
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,14 +61,14 @@ def promotion_identity(study: StudySpec) -> dict[str, str]:
     }
 
 
-def code_hash(task: Task, harness: tuple[str, ...] = HARNESS) -> str:
+def code_hash(task: Task[Any], harness: tuple[str, ...] = HARNESS) -> str:
     """12 hex digits over the task's code, all that it imports outside installed packages, and the parts of the harness
     that a value depends on. Comments, docstrings and formatting do not change it."""
     own = folder_digests(Path(closure.__file__).parents[1], harness)
     return fingerprint({"task": code_of(type(task)), "harness": own})
 
 
-def data_hash(task: Task, fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:
+def data_hash(task: Task[Any], fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:
     """12 hex digits over the validation split and one epoch of training batches, as the engine is served them. The
     test split belongs to promotion, which alone asks for it."""
     digest = hashlib.sha256()

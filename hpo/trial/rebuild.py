@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import optuna
 from optuna.trial import TrialState
@@ -21,87 +23,109 @@ from hpo.trial.lifecycle import conclude
 from hpo.trial.record import Asked, Outcome, read_asked, read_outcome
 
 
-def rebuild(study: StudySpec, folder: RunFolder, identity: dict[str, str]) -> int:
-    """Make the storage anew; returns the number of trials in it.
+def rebuild(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> int:
+    """Rebuild the storage; return the number of trials in it.
 
     Finished trials get what their result.json says; the others go on in the next sweep or promotion. An SQLite file
     that is there is kept beside the new one. Raises Refused where trials were asked by another study.
     """
     with study_lock(folder):
-        url = folder.storage
         if not folder.numbers("sweep"):
             raise Refused(f"there are no trials in {folder.path / 'sweep'} to rebuild a storage from")
-        asked = {kind: _asked(folder, kind) for kind in get_args(Kind)}
-        _check_identity(asked["sweep"], identity)
-        beside = folder.database.with_name("study.db.rebuilt")
-        if url.startswith(SQLITE):
-            url = f"{SQLITE}{beside}"
-
-        def make() -> None:
-            beside.unlink(missing_ok=True)
-            storage = open_storage(url, create=True)
-            names: dict[Kind, str] = {"sweep": study.name, "promotion": f"{study.name}.promotion"}
-            for kind, name in names.items():
-                _delete(storage, name)
-                if asked[kind]:
-                    _restore(
-                        optuna.create_study(study_name=name, storage=storage, direction=study.task.direction),
-                        study,
-                        folder,
-                        kind,
-                        asked[kind],
-                    )
-
-        retry_storage(make)
-        if url != folder.storage:
+        trials: dict[Kind, list[_TrialFolder]] = {kind: _read(folder, kind) for kind in get_args(Kind)}
+        _require_same_question(trials["sweep"], identity)
+        if folder.storage.startswith(SQLITE):
+            beside = folder.database.with_name("study.db.rebuilt")
+            retry_storage(lambda: _make(f"{SQLITE}{beside}", study, trials, beside))
             _exchange(folder.database, beside)
-    return sum(len(numbers) for numbers in asked.values())
+        else:
+            retry_storage(lambda: _make(folder.storage, study, trials))
+    return sum(len(folders) for folders in trials.values())
 
 
-def _asked(folder: RunFolder, kind: Kind) -> list[Asked | None]:
-    """By number; None where it is not known: the trial had not begun."""
-    numbers = folder.numbers(kind)
-    return [read_asked(folder.trial(kind, number)) for number in range(max(numbers, default=-1) + 1)]
+@dataclass(frozen=True)
+class _TrialFolder:
+    """What a trial's folder says. `asked` is None where the trial had not begun."""
+
+    number: int
+    asked: Asked | None
+    outcome: Outcome | None
 
 
-def _check_identity(asked: list[Asked | None], identity: dict[str, str]) -> None:
-    for one in filter(None, asked):
-        differing = sorted(key for key in identity if one.identity.get(key) != identity[key])
+def _read(folder: RunFolder, kind: Kind) -> list[_TrialFolder]:
+    """The trials by number, without a gap."""
+    count = max(folder.numbers(kind), default=-1) + 1
+    return [_read_trial(number, folder.trial(kind, number)) for number in range(count)]
+
+
+def _read_trial(number: int, path: Path) -> _TrialFolder:
+    asked = read_asked(path)
+    return _TrialFolder(number, asked, read_outcome(path) if asked else None)
+
+
+def _require_same_question(trials: Sequence[_TrialFolder], identity: Mapping[str, str]) -> None:
+    for trial in trials:
+        if trial.asked is None:
+            continue
+        before = trial.asked.identity
+        differing = sorted(key for key in identity if before.get(key) != identity[key])
         if differing:
             raise Refused(
-                f"trial {one.number} was asked with another {', '.join(differing)}; undo that change first, "
+                f"trial {trial.number} was asked with another {', '.join(differing)}; undo that change first, "
                 f"the trials cannot be compared otherwise"
             )
 
 
-def _restore(to: optuna.Study, study: StudySpec, folder: RunFolder, kind: Kind, asked: list[Asked | None]) -> None:
-    to.set_user_attr("identity", dict(next(one.identity for one in asked if one)))
-    for number, one in enumerate(asked):
-        outcome = read_outcome(folder.trial(kind, number)) if one else None
-        frozen = optuna.trial.create_trial(
+def _make(
+    url: str, study: StudySpec, trials: Mapping[Kind, Sequence[_TrialFolder]], unfinished: Path | None = None
+) -> None:
+    """Make the storage, or make it again after an attempt that failed."""
+    if unfinished:
+        unfinished.unlink(missing_ok=True)
+    storage = open_storage(url, create=True)
+    names: dict[Kind, str] = {"sweep": study.name, "promotion": f"{study.name}.promotion"}
+    for kind, name in names.items():
+        if name in {stored.study_name for stored in storage.get_all_studies()}:
+            optuna.delete_study(study_name=name, storage=storage)
+        if trials[kind]:
+            target = optuna.create_study(study_name=name, storage=storage, direction=study.direction.value)
+            _restore(target, study, kind, trials[kind])
+
+
+def _restore(target: optuna.Study, study: StudySpec, kind: Kind, trials: Sequence[_TrialFolder]) -> None:
+    asked = [trial.asked for trial in trials if trial.asked]
+    target.set_user_attr("identity", dict(asked[0].identity))
+    epochs = study.cheap.epochs if kind == "sweep" else study.full.epochs
+    for trial in trials:
+        params = dict(trial.asked.params) if trial.asked else {}
+        is_first = trial.number == 0 and kind == "sweep"
+        template = optuna.trial.create_trial(
             state=TrialState.RUNNING,
-            params=dict(one.params) if one else {},
-            distributions={name: distribution_of(study.space[name]) for name in one.params} if one else {},
-            user_attrs=dict(one.attributes) if one else {"key": "lost", "seed": -1} if kind == "promotion" else {},
-            system_attrs={"fixed_params": study.defaults()} if number == 0 and kind == "sweep" else {},
-            intermediate_values=_reported(outcome, study.cheap.epochs if kind == "sweep" else study.full.epochs),
+            params=params,
+            distributions={name: distribution_of(study.space[name]) for name in params},
+            user_attrs=_attributes(trial, kind),
+            system_attrs={"fixed_params": study.defaults()} if is_first else {},
+            intermediate_values=_reports(trial.outcome, epochs),
         )
-        trial = add_running_trial(to, frozen)
-        if outcome:
-            conclude(to, trial, outcome)
+        restored = add_running_trial(target, template)
+        if trial.outcome:
+            conclude(target, restored, trial.outcome)
 
 
-def _reported(outcome: Outcome | None, epochs: int) -> dict[int, float]:
+def _attributes(trial: _TrialFolder, kind: Kind) -> dict[str, Any]:
+    if trial.asked:
+        return dict(trial.asked.attributes)
+    return {"key": "lost", "seed": -1} if kind == "promotion" else {}  # a run of no candidate
+
+
+def _reports(outcome: Outcome | None, epochs: int) -> dict[int, float]:
     """What the trial reported: each epoch's best so far, and after an early stop the last one carried forward."""
-    values = {epoch.epoch: epoch.best for epoch in outcome.history} if outcome else {}
-    if outcome and outcome.state == "complete":
+    if outcome is None:
+        return {}
+    values = {epoch.epoch: epoch.best for epoch in outcome.history}
+    if outcome.state == "complete":
         values.update({epoch: outcome.history[-1].best for epoch in range(len(values), epochs)})
     return values
-
-
-def _delete(storage: optuna.storages.BaseStorage, name: str) -> None:
-    if name in {study.study_name for study in storage.get_all_studies()}:
-        optuna.delete_study(study_name=name, storage=storage)
 
 
 def _exchange(database: Path, new: Path) -> None:

@@ -1,0 +1,286 @@
+"""The moving parts of one training run, and what one epoch does to them.
+
+One step: forward (named, weighted terms) -> finite? -> backward -> unscale -> non-finite gradients made finite, counted
+and named -> clip -> optimizer step -> EMA. The schedule is a function of the steps *taken*, so it cannot move without
+one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from hpo.direction import Direction
+from hpo.engine import distributed
+from hpo.engine.evaluation import autocast, evaluate, place
+from hpo.engine.gradients import sanitise
+from hpo.engine.totals import StepTotals
+from hpo.epoch import Epoch
+from hpo.errors import Diverged
+from hpo.recipe import Recipe
+from hpo.schedule import warmup_cosine
+from hpo.seeds import derive, generator
+from hpo.task import Fidelity, Held, Moment, Task
+
+MAX_SANITISED = 0.01  # share of a step's gradient elements that may be made finite; above it the step is skipped
+MAX_SKIPPED = 0.05  # share of an epoch's steps that may be skipped before the run counts as diverged
+
+
+class Run:
+    """Model, optimizer, loss scaler, running average, and the record of the epochs so far."""
+
+    def __init__(self, task: Task[Any], recipe: Recipe, fidelity: Fidelity, seed: int, device: torch.device) -> None:
+        self.task, self.recipe, self.fidelity, self.seed, self.device = task, recipe, fidelity, seed, device
+        torch.manual_seed(derive(seed, "model"))
+        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        # torch takes the layout, and its overloads leave it out
+        self.model = task.model().to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self.groups = _checked_groups(task, self.model)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": parameters, "name": name} for name, parameters in self.groups.items()],
+            lr=recipe.lr,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
+            fused=device.type == "cuda",
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self.average = _average(self.model, recipe.ema)
+        self.batches = math.ceil(fidelity.train / recipe.batch_size)
+        self.steps = 0
+        self.record: list[Epoch] = []
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def scored(self) -> nn.Module:
+        """What is evaluated and kept: the running average where there is one."""
+        return self.average.module if self.average else self.model
+
+    def train_epoch(self, number: int) -> Epoch:
+        """Train one epoch, score it, and append it to the record. Raises Diverged."""
+        started = time.perf_counter()
+        torch.manual_seed(derive(self.seed, "epoch", number, *distributed.seed_parts()))
+        totals = StepTotals()
+        self.model.train()
+        for batch in self._training_batches(number):
+            self._require_count(totals.batches < self.batches, "more")
+            self._step(self._place(batch), number, totals)
+        self._require_count(totals.batches == self.batches, totals.batches)
+        self._check_skipped(totals, number)
+        distributed.agree(self.model, self.average)
+        scores = distributed.agreed(self._validate())
+        self.record.append(self._conclude(number, totals, scores, time.perf_counter() - started))
+        return self.record[-1]
+
+    # -- one step ----------------------------------------------------------------------------------------------------
+    def _step(self, batch: NamedTuple, epoch: int, totals: StepTotals) -> None:
+        at = Moment(epoch, self.fidelity.epochs, self.steps, self.batches * self.fidelity.epochs)
+        self._set_rates(at, totals)
+        terms = self._backward(batch, at)
+        loss = sum(terms.values())
+        if not math.isfinite(loss):
+            self.optimizer.zero_grad(set_to_none=True)
+            totals.skip(f"the loss was {loss} ({_nonfinite_terms(terms)})")
+            return
+        distributed.sum_gradients(self.model)
+        self.scaler.unscale_(self.optimizer)
+        nonfinite = sanitise(self.model)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip))
+        taken = self._descend(nonfinite, norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        if not taken:
+            named = f"gradients were not finite in {', '.join(nonfinite)}"
+            reason = named if nonfinite else f"the gradient's norm was {norm}"
+            totals.skip(reason, nonfinite, expected=self._finding_loss_scale())
+            return
+        self.steps += 1
+        with torch.no_grad():
+            self.task.project(self.model)
+        if self.average:
+            self.average.update_parameters(self.model)
+        totals.take(terms, norm, nonfinite)
+
+    def _backward(self, batch: NamedTuple, at: Moment) -> dict[str, float]:
+        """Compute the gradients of the summed terms, in `accumulate` pieces; return the terms as numbers.
+
+        A non-finite loss is not differentiated. Of several ranks, each has the gradients of its share of the batch,
+        and all return the terms of the whole batch.
+        """
+        summed: dict[str, float] = {}
+        share = distributed.share(batch)
+        for piece in _pieces(share.batch, self.recipe.accumulate):
+            weight = share.weight * len(piece[0]) / len(share.batch[0])
+            with autocast(self.device, self.recipe.precision):
+                terms = self.task.loss(self.model, piece, at)
+            weighted = torch.stack([_scalar(name, term).float() for name, term in terms.items()]) * weight
+            for name, value in zip(terms, weighted.tolist(), strict=True):  # one read from the device for all terms
+                summed[name] = summed.get(name, 0.0) + value
+            if not math.isfinite(sum(summed.values())):
+                break
+            self.scaler.scale(weighted.sum()).backward()  # type: ignore[no-untyped-call]
+        return distributed.total(summed, self.device)
+
+    def _descend(self, nonfinite: Mapping[str, int], norm: float) -> bool:
+        """Take the step, unless its gradients cannot be used; return whether it was taken.
+
+        In fp16 the scaler skips by itself: it has seen the overflow in unscale_, and making gradients finite
+        afterwards does not hide it.
+        """
+        elements = sum(p.grad.numel() for p in self.model.parameters() if p.grad is not None)
+        too_many = not self.scaler.is_enabled() and sum(nonfinite.values()) > MAX_SANITISED * elements
+        usable = math.isfinite(norm) and not too_many
+        if usable:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        overflowed = self.scaler.is_enabled() and bool(nonfinite)
+        return usable and not overflowed
+
+    def _finding_loss_scale(self) -> bool:
+        """Whether fp16 is still looking for its scale: an overflow that a smaller one may cure is no divergence."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+
+    def _set_rates(self, at: Moment, totals: StepTotals) -> None:
+        common = self.recipe.lr * warmup_cosine(at, warmup=self.recipe.warmup, final=self.recipe.final_lr)
+        rates = self.task.rates(at)
+        unknown = set(rates) - set(self.groups)
+        if unknown:
+            raise ValueError(
+                f"{type(self.task).__name__}.rates names no group: {sorted(unknown)}; groups: {sorted(self.groups)}"
+            )
+        for group in self.optimizer.param_groups:
+            rate = rates.get(group["name"], 1.0)
+            group["lr"] = rate.lr if isinstance(rate, Held) else common * rate
+            totals.lr[group["name"]] = group["lr"]
+            for parameter in group["params"]:
+                parameter.requires_grad_(group["lr"] > 0)  # frozen: no gradient, no weight decay, no moments
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+    def _training_batches(self, epoch: int) -> Iterator[NamedTuple]:
+        rng = generator(self.seed, "batches", epoch)
+        return self.task.batches("train", self.fidelity, self.recipe.batch_size, rng)
+
+    def _validate(self) -> dict[str, float]:
+        rng = generator("validation")  # the same for every trial of every study
+        batches = self.task.batches("val", self.fidelity, self.recipe.batch_size, rng)
+        placed = (self._place(batch) for batch in batches)
+        return evaluate(self.task, self.scored, placed, precision=self.recipe.precision)
+
+    def _place(self, batch: NamedTuple) -> NamedTuple:
+        return place(batch, self.device, channels_last=self.recipe.channels_last)
+
+    def _require_count(self, holds: bool, got: object) -> None:
+        if not holds:
+            raise ValueError(
+                f"{type(self.task).__name__}.batches must yield {self.batches} batches an epoch (train="
+                f"{self.fidelity.train}, batch_size={self.recipe.batch_size}); got {got}"
+            )
+
+    # -- the end of an epoch -----------------------------------------------------------------------------------------
+    def _check_skipped(self, totals: StepTotals, epoch: int) -> None:
+        """Raise Diverged where too many steps were skipped, or all of them."""
+        too_many = totals.unexpected_skips > max(1, MAX_SKIPPED * self.batches)
+        if too_many or (totals.unexpected_skips and not totals.taken):
+            raise Diverged(f"{totals.skipped} of {self.batches} steps were skipped in epoch {epoch}: {totals.reason}")
+
+    def _conclude(self, number: int, totals: StepTotals, scores: dict[str, float], seconds: float) -> Epoch:
+        """The epoch's record; keeps the weights where they are the best so far. Raises Diverged."""
+        value = scores[self.task.goal]
+        if not math.isfinite(value):
+            raise Diverged(f"the validation score {self.task.goal} was {value} after epoch {number}")
+        before = self.record[-1] if self.record else None
+        if before is None or Direction(self.task.direction).better(value, before.best):
+            best, best_epoch = value, number
+            self.best_weights = _copied_to_cpu(self.scored)
+        else:
+            best, best_epoch = before.best, before.best_epoch
+        patience = self.recipe.patience
+        return Epoch(
+            epoch=number,
+            loss=totals.mean_loss,
+            terms=totals.mean_terms,
+            scores=scores,
+            value=value,
+            best=best,
+            best_epoch=best_epoch,
+            batches=self.batches,
+            steps_taken=totals.taken,
+            steps_skipped=totals.skipped,
+            nonfinite=dict(totals.nonfinite),
+            grad_norm=totals.mean_norm,
+            lr=totals.lr,
+            seconds=seconds,
+            stopped=patience is not None and number - best_epoch >= patience,
+        )
+
+    # -- saved and loaded --------------------------------------------------------------------------------------------
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on. No random state: every epoch seeds itself."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "steps": self.steps,
+            "record": [dict(vars(epoch)) for epoch in self.record],
+            "best_weights": self.best_weights,
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.average:
+            self.average.load_state_dict(saved["average"])
+        self.steps = saved["steps"]
+        self.record = [Epoch(**epoch) for epoch in saved["record"]]
+        self.best_weights = saved["best_weights"]
+
+
+def _average(model: nn.Module, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def _copied_to_cpu(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _pieces(batch: NamedTuple, count: int) -> list[NamedTuple]:
+    """The batch in at most `count` pieces of neighbouring examples."""
+    if count == 1:
+        return [batch]
+    chunks = zip(*(tensor.chunk(count) for tensor in batch), strict=True)
+    return [type(batch)(*chunk) for chunk in chunks]
+
+
+def _scalar(name: str, term: Tensor) -> Tensor:
+    if term.dim() != 0:
+        raise ValueError(f"loss term {name!r} must be a scalar; got shape {tuple(term.shape)}")
+    return term
+
+
+def _nonfinite_terms(terms: Mapping[str, float]) -> str:
+    """The terms at fault; "the sum" where each of them is finite."""
+    named = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
+    return ", ".join(named) or "the sum"
+
+
+def _checked_groups(task: Task[Any], model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The trainable parameters of the task's groups. Raises ValueError unless each is in exactly one group."""
+    groups = {name: [p for p in parameters if p.requires_grad] for name, parameters in task.groups(model).items()}
+    occurrences = Counter(id(parameter) for parameters in groups.values() for parameter in parameters)
+    wrong = [name for name, p in model.named_parameters() if p.requires_grad and occurrences[id(p)] != 1]
+    if wrong:
+        raise ValueError(
+            f"{type(task).__name__}.groups must hold every trainable parameter exactly once; wrong for {wrong[:5]}"
+        )
+    return groups
