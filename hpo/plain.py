@@ -40,7 +40,8 @@ def _(value: set[Any] | frozenset[Any]) -> list[Any]:
 
 def without_place(task: Any) -> Any:
     """The plain form of a task without the folder of the user's data: the same data elsewhere is the same data."""
-    return {name: value for name, value in plain(task).items() if name != "data"}
+    form = plain(task)
+    return {name: value for name, value in form.items() if name != "data"} if isinstance(form, dict) else form
 
 
 def nulled(value: Any) -> Any:
