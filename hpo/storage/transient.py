@@ -15,6 +15,11 @@ from hpo.retry import cause, disk_full, retry
 
 T = TypeVar("T")
 
+SQLITE_TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+PRIMARY = 0xFF  # the part of SQLite's extended error codes that says which kind
+# psycopg gives a failed connection no code: its message alone says whether trying again can help.
+POSTGRESQL_LASTING = ("authentication", "does not exist", "no password")
+
 
 def retry_storage(call: Callable[[], T]) -> T:
     """Return `call()` on a storage, retried while that is locked, full or away.
@@ -42,5 +47,6 @@ def is_transient(error: Exception) -> bool:
     if not isinstance(reason, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
         return disk_full(error)
     if isinstance(reason.orig, sqlite3.Error):
-        return any(word in str(reason.orig) for word in ("locked", "full", "disk I/O"))
-    return not any(word in str(reason.orig) for word in ("authentication", "does not exist", "no password"))
+        code = getattr(reason.orig, "sqlite_errorcode", 0)  # what Python itself raises has none
+        return code & PRIMARY in SQLITE_TRANSIENT
+    return not any(word in str(reason.orig) for word in POSTGRESQL_LASTING)
