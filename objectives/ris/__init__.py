@@ -13,7 +13,7 @@ Sources: Gast, Le Magoarou & Shlezinger 2025 (arXiv 2504.00599) for surrogate co
 Begriche et al. 2013 (arXiv 1303.1725) for the exact near-field manifold; Schuhmacher et al. 2008 for OSPA.
 """
 
-from hpo.task import Fidelity
+from hpo import Fidelity
 from objectives.ris.task import RIS
 
 SMOKE = Fidelity(

@@ -1,4 +1,4 @@
-"""Classical methods on the samples' covariance, and the references that no method may claim to be.
+"""Classical methods on the samples' covariance, and the references, which know more than a method may.
 
 Shapes: B scenes, K = k_max sources, R = N' entries, C columns of a factor.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import torch
 from scipy import stats
 from torch import Tensor
 
-from hpo.task import REFERENCE
+from hpo import REFERENCE
 from objectives.ris.covariance import eigenpairs, sample, truth
 from objectives.ris.data import Batch
 from objectives.ris.estimator import (
     Estimates,
     Method,
+    Order,
     estimate,
     locate,
     maximum_likelihood,
@@ -26,119 +28,143 @@ from objectives.ris.estimator import (
     range_scan,
     signal_basis,
 )
-from objectives.ris.sensing import power, sensing
+from objectives.ris.sensing import Sensing, power, sensing
 
 MVDR_LOADING = 1.0  # of a covariance of trace N'
 FALSE_ALARM = 0.01  # per scene, of the greedy method
-POLISH = {"newton_iters": 3, "nf_mle_iters": 2}
+Rule = Order | Literal["known"]
+
+
+class Music(NamedTuple):
+    """MUSIC's estimates after each of its steps."""
+
+    grid: Estimates  # the peaks of the scan
+    fine: Estimates  # after Newton
+    polished: Estimates  # after near-field ML
 
 
 class Classical:
-    """One batch, and what the classical methods share of it."""
+    """The classical methods on one batch. They always polish alike, whatever a trial drew."""
 
     def __init__(self, batch: Batch, method: Method) -> None:
-        self.batch, self.method, self.k_max = batch, replace(method, **POLISH), batch.q.shape[1]
+        self.batch = batch
+        self.method = replace(method, newton_iters=3, nf_mle_iters=2)
+        self.k_max = batch.q.shape[1]
         self.z = batch.z.to(torch.complex128)
         self.samp = sample(self.z)
         self.value_Bn, self.vector_BRn = eigenpairs(self.z)
 
-    def counted(self, rule: str) -> Tensor:
-        """[B]: by "mdl" or "aic"; "known" is the truth."""
+    def count(self, rule: Rule) -> Tensor:
+        """The number of sources, [B], by MDL or AIC; "known" is the truth."""
         if rule == "known":
-            return self.batch.count
+            return self.batch.source_count
         return order(self.value_Bn, self.z.shape[1], self.z.shape[2], self.k_max, rule)
 
-    def bartlett(self, rule: str) -> Estimates:
+    def bartlett(self, rule: Rule) -> Estimates:
         """Peaks of b^H R b."""
-        factor = self.vector_BRn * self.value_Bn.clamp_min(0).sqrt()[:, None]
-        return locate(factor, self.counted(rule), self.method, self.k_max)
+        return locate(self._root, self.count(rule), self.method, self.k_max)
 
-    def mvdr(self, rule: str) -> Estimates:
-        """Peaks of 1 / (b^H (R + I)^-1 b): with unit-norm b, those of sum_i lambda_i / (lambda_i + 1) |b^H e_i|^2."""
-        weight = self.value_Bn.clamp_min(0) / (self.value_Bn.clamp_min(0) + MVDR_LOADING)
-        return locate(self.vector_BRn * weight.sqrt()[:, None], self.counted(rule), self.method, self.k_max)
+    def mvdr(self, rule: Rule) -> Estimates:
+        """Peaks of 1 / (b^H (R + I)^-1 b).
 
-    def music(self, rule: str) -> dict[str, Estimates]:
-        """MUSIC on the grid, with Newton, and with near-field ML after that."""
-        basis = signal_basis(self.samp, self.counted(rule), self.k_max)
-        grid = locate(basis, self.counted(rule), self.method, self.k_max)
+        For unit-norm b they are the peaks of sum_i lambda_i / (lambda_i + 1) |b^H e_i|^2.
+        """
+        value_Bn = self.value_Bn.clamp_min(0)
+        weight = value_Bn / (value_Bn + MVDR_LOADING)
+        return locate(self.vector_BRn * weight.sqrt()[:, None], self.count(rule), self.method, self.k_max)
+
+    def music(self, rule: Rule) -> Music:
+        """MUSIC on the grid, then Newton, then near-field ML."""
+        count_B = self.count(rule)
+        basis = signal_basis(self.samp, count_B, self.k_max)
+        grid = locate(basis, count_B, self.method, self.k_max)
         fine = grid._replace(q=newton(grid.q, basis, self.method))
         polished = fine._replace(q=maximum_likelihood(fine.q, fine.mask, self.samp, self.method))
-        return {"grid": grid, "fine": fine, "polished": polished}
+        return Music(grid, fine, polished)
 
     @cached_property
     def greedy(self) -> Estimates:
-        """Matching pursuit: the highest peak of the residual, all sources polished together by ML after each, until
-        a peak is no higher than noise makes one in FALSE_ALARM of the scenes.
+        """Matching pursuit: add the highest peak of the residual, polish all sources together by ML, and repeat.
 
-        Under noise alone L * peak / sigma^2 is Gamma(L, 1) in each of about N' independent cells.
+        A scene is complete when a peak is no higher than noise alone makes it in FALSE_ALARM of the scenes. Under noise
+        alone L * peak / sigma^2 is Gamma(L, 1) in each of about N' independent cells.
         """
-        snapshots, entries = self.z.shape[2], self.z.shape[1]
+        scenes, entries, snapshots = self.z.shape
         limit = float(stats.gamma.ppf(1 - FALSE_ALARM / entries, snapshots))
-        scenes = len(self.z)
         q = torch.zeros(scenes, self.k_max, 3, dtype=torch.float64, device=self.z.device)
         mask = torch.zeros(scenes, self.k_max, dtype=torch.bool, device=self.z.device)
-        going = torch.ones(scenes, dtype=torch.bool, device=self.z.device)
+        incomplete = torch.ones(scenes, dtype=torch.bool, device=self.z.device)
         for k in range(self.k_max):
             candidate, height = self._peak(self._residual(q, mask))
             q, mask = q.clone(), mask.clone()
-            q[:, k], mask[:, k] = candidate, going
-            noise = self._left_over(q, mask) / (entries - k - 1)
-            going = going & ((snapshots * height / noise.clamp_min(1e-20) > limit) | (k == 0))
-            mask[:, k] = going
+            q[:, k], mask[:, k] = candidate, incomplete
+            noise = self._unexplained(q, mask) / (entries - k - 1)
+            significant = snapshots * height / noise.clamp_min(1e-20) > limit
+            incomplete = incomplete & (significant | (k == 0))
+            mask[:, k] = incomplete
             q = maximum_likelihood(q, mask, self.samp, self.method)
         return Estimates(q, mask, torch.zeros_like(mask))
 
     def _peak(self, factor: Tensor) -> tuple[Tensor, Tensor]:
         """(q [B, 3], height [B]) of the highest peak of ||F^H b||^2."""
-        one = torch.ones(len(factor), dtype=torch.long, device=factor.device)
-        q = range_scan(locate(factor, one, self.method, 1).q, factor, self.method)
+        count_B = torch.ones(len(factor), dtype=torch.long, device=factor.device)
+        q = range_scan(locate(factor, count_B, self.method, 1).q, factor, self.method)
         b_BR = self._sense.unit(q)[:, 0]
         return q[:, 0], power((b_BR.conj()[:, None] @ factor)[:, 0]).sum(-1)
 
-    def _away(self, q: Tensor, mask: Tensor) -> Tensor:
+    def _complement(self, q: Tensor, mask: Tensor) -> Tensor:
+        """The projector away from the sources, [B, R, R]."""
         a = (self._sense.unit(q) * mask[..., None]).mT
         gram = a.mH @ a + torch.diag_embed((~mask).to(a.dtype)) + 1e-9 * torch.eye(self.k_max, device=a.device)
         return torch.eye(a.shape[1], device=a.device) - a @ torch.linalg.solve(gram, a.mH)
 
     def _residual(self, q: Tensor, mask: Tensor) -> Tensor:
-        return self._away(q, mask) @ (self.vector_BRn * self.value_Bn.clamp_min(0).sqrt()[:, None])
+        """The factor of the samples' covariance without the sources."""
+        return self._complement(q, mask) @ self._root
 
-    def _left_over(self, q: Tensor, mask: Tensor) -> Tensor:
-        return (self._away(q, mask) * self.samp.mT).sum((-2, -1)).real
+    def _unexplained(self, q: Tensor, mask: Tensor) -> Tensor:
+        """The power of the samples that the sources leave over, [B]."""
+        return (self._complement(q, mask) * self.samp.mT).sum((-2, -1)).real
 
     @cached_property
-    def _sense(self):
+    def _root(self) -> Tensor:
+        """F with F F^H = R_samp, [B, R, n]."""
+        return self.vector_BRn * self.value_Bn.clamp_min(0).sqrt()[:, None]
+
+    @cached_property
+    def _sense(self) -> Sensing:
         return sensing(self.method.surface, self.z.device, torch.float64)
 
 
 def competitors(batch: Batch, method: Method) -> dict[str, Estimates]:
-    """Methods that know no more than the network: name -> estimates."""
-    seen = Classical(batch, method)
-    found = {"Bartlett, AIC": seen.bartlett("aic"), "MVDR, AIC": seen.mvdr("aic")}
-    for rule in ("mdl", "aic"):
-        music = seen.music(rule)
-        found |= {
-            f"MUSIC on the grid, {rule.upper()}": music["grid"],
-            f"MUSIC, {rule.upper()}": music["fine"],
-            f"MUSIC + ML, {rule.upper()}": music["polished"],
-        }
-    return found | {"greedy ML": seen.greedy}
+    """The methods that know no more than the network: name -> estimates."""
+    classical = Classical(batch, method)
+    mdl, aic = classical.music("mdl"), classical.music("aic")
+    return {
+        "Bartlett, AIC": classical.bartlett("aic"),
+        "MVDR, AIC": classical.mvdr("aic"),
+        "MUSIC on the grid, MDL": mdl.grid,
+        "MUSIC, MDL": mdl.fine,
+        "MUSIC + ML, MDL": mdl.polished,
+        "MUSIC on the grid, AIC": aic.grid,
+        "MUSIC, AIC": aic.fine,
+        "MUSIC + ML, AIC": aic.polished,
+        "greedy ML": classical.greedy,
+    }
 
 
 def references(batch: Batch, method: Method) -> dict[str, Estimates]:
-    """What knows more than any method may: the number of sources, or the covariance itself."""
+    """Estimates that are told the number of sources, or the true covariance as well: name -> estimates."""
     music = Classical(batch, method).music("known")
-    found = {
-        "MUSIC, K known": music["fine"],
-        "MUSIC + ML, K known": music["polished"],
-        "R_true, K known": ceiling(batch, method),
+    return {
+        "MUSIC, K known" + REFERENCE: music.fine,
+        "MUSIC + ML, K known" + REFERENCE: music.polished,
+        "R_true, K known" + REFERENCE: ceiling(batch, method),
     }
-    return {name + REFERENCE: estimates for name, estimates in found.items()}
 
 
 def ceiling(batch: Batch, method: Method) -> Estimates:
     """The estimator on the true covariance with the true number of sources."""
     sense = sensing(method.surface, batch.z.device, torch.float64)
     true = truth(batch._replace(q=batch.q.double(), power=batch.power.double()), sense)
-    return estimate(true, true, batch.count, method, batch.q.shape[1])
+    return estimate(true, true, batch.source_count, method, batch.q.shape[1])

@@ -1,4 +1,4 @@
-"""The Cramer-Rao bound of the ideal scenario: no gain errors, no coherent sources.
+"""The Cramer-Rao bound of the ideal scenario, which has neither gain errors nor coherent sources.
 
 Shapes: B scenes, K sources, R = N' entries.
 """
@@ -15,18 +15,18 @@ from objectives.ris.sensing import Sensing
 
 
 def deviations(batch: Batch, sense: Sensing) -> Tensor:
-    """Least standard deviation of an unbiased estimate of phi (deg), theta (deg) and r (m), [B, K, 3]; NaN where
-    there is no source.
+    """Least standard deviation of an unbiased estimate of phi (deg), theta (deg) and r (m), [B, K, 3].
 
-    F = (2 L / sigma^2) Re[(D^H P_perp D) o (S^T (x) 1_3x3)], S = P A^H R^-1 A P, for real (u, v, rho) of every
-    source, with the powers unknown. Source: Stoica, Larsson & Gershman 2001, The stochastic CRB for array
-    processing: a textbook derivation.
+    NaN where there is no source. For real (u, v, rho) of every source, with the powers unknown,
+    F = (2 L / sigma^2) Re[(D^H P_perp D) o (S^T (x) 1_3x3)] and S = P A^H R^-1 A P.
+
+    Source: Stoica, Larsson & Gershman 2001, The stochastic CRB for array processing: a textbook derivation.
     """
     q, mask, power = batch.q.double(), batch.mask > 0, batch.power.double()
     a = (sense.steer(q) * mask[..., None]).mT  # [B, R, K]
     slope = (sense.slopes(q) * mask[..., None, None]).mT.flatten(1, 2)  # [B, 3K, R]
     noise = batch.noise.double()
-    bends = slope.conj() @ _away(a, mask) @ slope.mT
+    bends = slope.conj() @ _complement(a, mask) @ slope.mT
     spread = _signal(a, power, noise).mT.repeat_interleave(3, 1).repeat_interleave(3, 2)
     fisher = (2 * batch.z.shape[-1] / noise)[:, None, None] * (bends * spread).real
     missing = (~mask).repeat_interleave(3, 1)
@@ -38,7 +38,8 @@ def deviations(batch: Batch, sense: Sensing) -> Tensor:
     return torch.where(mask[..., None], variance.clamp_min(0).sqrt() * scale, torch.nan)
 
 
-def _away(a_BRK: Tensor, mask_BK: Tensor) -> Tensor:
+def _complement(a_BRK: Tensor, mask_BK: Tensor) -> Tensor:
+    """The projector away from the sources, [B, R, R]."""
     gram = a_BRK.mH @ a_BRK + torch.diag_embed((~mask_BK).to(a_BRK.dtype))
     eye = torch.eye(a_BRK.shape[-2], device=a_BRK.device, dtype=a_BRK.dtype)
     return eye - a_BRK @ torch.linalg.solve(gram, a_BRK.mH)

@@ -1,7 +1,7 @@
-"""Covariances: of the samples, of the truth, of the network; blended, loaded, and held to their contract.
+"""Covariances of the samples, of the truth and of the network; blending, loading, and the contract of them all.
 
 Shapes: B scenes, K sources, R = N' entries, L snapshots, F factors. Every covariance is scaled to trace N' by one
-function, so the Frobenius norm of any of them lies in [sqrt(N'), N'].
+function, so its Frobenius norm lies in [sqrt(N'), N'].
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from objectives.ris.sensing import Sensing
 
 
 class Contract(NamedTuple):
-    """How far a stack of covariances is from what each must be; the worst case of the stack."""
+    """How far a stack of covariances is from what each must be. Worst cases over the stack, and a median."""
 
     trace: float  # |tr / N' - 1|
     hermitian: float  # max |R - R^H|
@@ -33,14 +33,14 @@ class Contract(NamedTuple):
 
 
 def tracenorm(cov: Tensor) -> Tensor:
-    """The Hermitian part, scaled to trace N'. An all-zero matrix stays so."""
+    """The Hermitian part, scaled to trace N'. An all-zero matrix stays all zero."""
     cov = (cov + cov.mH) / 2
     trace = cov.diagonal(dim1=-2, dim2=-1).real.sum(-1)
     return cov * (cov.shape[-1] / trace.clamp_min(1e-20))[..., None, None]
 
 
 def sample(z_BRL: Tensor) -> Tensor:
-    """R_samp from the snapshots; their mean is not removed."""
+    """R_samp, [B, R, R], from the snapshots. Their mean is not removed."""
     return tracenorm(z_BRL @ z_BRL.mH / z_BRL.shape[-1])
 
 
@@ -51,8 +51,10 @@ def truth(batch: Batch, sense: Sensing) -> Tensor:
 
 
 def predicted(weight_BF: Tensor, unit_BFR: Tensor) -> Tensor:
-    """R_pred = N' sum_f w_f b_f b_f^H + (1 - sum_f w_f) I for unit-norm b_f: Hermitian, positive semidefinite and of
-    trace N' by construction."""
+    """R_pred = N' sum_f w_f b_f b_f^H + (1 - sum_f w_f) I for unit-norm b_f.
+
+    It is Hermitian, positive semidefinite and of trace N' by construction.
+    """
     entries = unit_BFR.shape[-1]
     factor_BRF = unit_BFR.mT * (entries * weight_BF).clamp_min(1e-20).sqrt()[:, None]
     rest_B = 1 - weight_BF.sum(-1)
@@ -61,10 +63,10 @@ def predicted(weight_BF: Tensor, unit_BFR: Tensor) -> Tensor:
 
 
 def blend(pred: Tensor, samp: Tensor, beta: float) -> Tensor:
-    """(1 - beta) R_pred + beta R_samp at trace N': beta is the weight of the samples, which carry no gradient.
+    """(1 - beta) R_pred + beta R_samp, scaled to trace N'. No gradient passes to the samples.
 
-    These assertions are permanent. They are there to catch drift between what the network predicts and what the
-    samples are, which has no other symptom than a score that does not move.
+    The assertions are permanent: without them, a mismatch between R_pred and R_samp shows only as a score that does not
+    improve. Raises FloatingPointError where the result is not finite.
     """
     assert pred.dim() == 3, f"R_pred must be [B, N', N']; got {tuple(pred.shape)}"
     assert pred.shape[-1] == pred.shape[-2], f"R_pred must be square; got {tuple(pred.shape)}"
@@ -80,7 +82,7 @@ def blend(pred: Tensor, samp: Tensor, beta: float) -> Tensor:
 
 
 def effective(cov: Tensor, shrink_alpha: float, cov_eps: float) -> Tensor:
-    """(1 - alpha) R + alpha I, plus eps I, at trace N' for an R of trace N': what consumers of a covariance see."""
+    """((1 - alpha) R + (alpha + eps) I) / (1 + eps): a loaded covariance, of trace N' where R has trace N'."""
     eye = torch.eye(cov.shape[-1], device=cov.device, dtype=cov.dtype)
     return cov * ((1 - shrink_alpha) / (1 + cov_eps)) + eye * ((shrink_alpha + cov_eps) / (1 + cov_eps))
 

@@ -1,10 +1,10 @@
 """From a covariance to positions: MUSIC over a (u, v, 1/r) grid, a range scan, Newton, and near-field ML.
 
-Batched over scenes, in complex128, without gradients. Scenes are cut into chunks, so that memory stays bounded.
+Batched over scenes, in complex128, without gradients. Scenes are split into chunks, so that memory stays bounded.
 Shapes: B scenes, K = k_max sources (padded), R = N' entries, C columns of a factor, G grid points, T ranges.
 
-Every spectrum here is s(q) = ||F^H b(q)||^2 for unit-norm b: MUSIC takes for F the signal eigenvectors, where
-1 / (1 - s) is the usual form; Bartlett and MVDR take all eigenvectors, weighted (baseline.py).
+Every spectrum here is s(q) = ||F^H b(q)||^2 for unit-norm b. For MUSIC, F holds the signal eigenvectors, and
+1 / (1 - s) is the usual form. For Bartlett and MVDR, F holds all eigenvectors, weighted (baseline.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from objectives.ris.features import Grid, dictionary, points, projections
 from objectives.ris.geometry import View
 from objectives.ris.sensing import Sensing, Surface, power, sensing
 
-EXCLUSION = 0.6 * 2  # half-width of the box that a found peak keeps others out of, in units of 1/n_h and 1/n_v
+EXCLUSION = 0.6 * 2  # half-width of the box around a peak that holds no other peak, in units of 1/n_h and 1/n_v
 TIKHONOV = 1e-3  # of the ML projector, times N'
 NEWTON_DAMPING = 1e-3
 ML_DAMPING = 1e-2
@@ -32,7 +32,7 @@ Order = Literal["mdl", "aic"]
 
 @dataclass(frozen=True)
 class Method:
-    """Where the estimator looks, and how long it polishes."""
+    """The estimator's settings: the grids that it scans, and its iterations."""
 
     surface: Surface
     grid: Grid
@@ -45,25 +45,29 @@ class Method:
         return self.grid.view
 
     def chunk(self, k_max: int) -> int:
-        """Scenes at a time."""
+        """How many scenes are estimated together."""
         ranges = k_max * self.range_grid * self.surface.entries
         return max(1, MEMORY // (2 * max(ranges, self.grid.cells * k_max)))
 
 
 class Estimates(NamedTuple):
+    """Positions of the sources."""
+
     q: Tensor  # [B, K, 3] float64: (u, v, rho)
     mask: Tensor  # [B, K] bool: which of them are claimed to be sources
-    padded: Tensor  # [B, K] bool: no local maximum was left, the highest cell was taken
+    padded: Tensor  # [B, K] bool: no local maximum was left, so the highest cell was taken
 
 
 def estimate(cov: Tensor, samp: Tensor, count_B: Tensor, method: Method, k_max: int) -> Estimates:
-    """MUSIC on `cov` for count_B sources each, polished by ML on the samples' covariance."""
+    """MUSIC on `cov` for count_B sources per scene, polished by ML on the samples' covariance `samp`."""
+    size = method.chunk(k_max)
     parts = []
-    for cov_B, samp_B, count in zip(*(x.split(method.chunk(k_max)) for x in (cov, samp, count_B)), strict=True):
-        basis = signal_basis(cov_B.to(torch.complex128), count, k_max)
-        found = locate(basis, count, method, k_max)
-        q = newton(found.q, basis, method)
-        parts.append(found._replace(q=maximum_likelihood(q, found.mask, samp_B.to(torch.complex128), method)))
+    for cov_part, samp_part, count in zip(cov.split(size), samp.split(size), count_B.split(size), strict=True):
+        basis = signal_basis(cov_part.to(torch.complex128), count, k_max)
+        peak = locate(basis, count, method, k_max)
+        q = newton(peak.q, basis, method)
+        q = maximum_likelihood(q, peak.mask, samp_part.to(torch.complex128), method)
+        parts.append(peak._replace(q=q))
     return Estimates(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
@@ -75,7 +79,7 @@ def signal_basis(cov: Tensor, count_B: Tensor, k_max: int) -> Tensor:
 
 
 def locate(factor_BRC: Tensor, count_B: Tensor, method: Method, k_max: int) -> Estimates:
-    """The highest peaks of ||F^H b(q)||^2: a scan over the grid, then one over range at each peak."""
+    """The highest peaks of ||F^H b(q)||^2: a scan over the grid, then a finer scan over range at each peak."""
     surface, device = method.surface, factor_BRC.device
     at_G3 = points(method.grid, device, torch.float64)
     spectrum = scan(factor_BRC, dictionary(surface, method.grid, device, torch.float64))
@@ -91,7 +95,10 @@ def scan(factor_BRC: Tensor, b_GR: Tensor) -> Tensor:
 
 
 def peaks(spectrum_BG: Tensor, method: Method, k_max: int) -> tuple[Tensor, Tensor]:
-    """Cells of the k_max highest local maxima in (u, v), no two within the exclusion box: ([B, K], padded [B, K])."""
+    """Cells of the k_max highest local maxima in (u, v): ([B, K], padded [B, K]).
+
+    No peak lies in the exclusion box around a higher one.
+    """
     grid, surface = method.grid, method.surface
     volume = spectrum_BG.unflatten(1, (grid.planes, grid.nv * grid.nu))
     flat_BX, plane_BX = volume.max(1)
@@ -112,7 +119,7 @@ def peaks(spectrum_BG: Tensor, method: Method, k_max: int) -> tuple[Tensor, Tens
 
 
 def range_scan(q_BK3: Tensor, factor_BRC: Tensor, method: Method) -> Tensor:
-    """q with the range, of range_grid uniform in 1/r, at which the spectrum is highest."""
+    """q with its range replaced: the one of range_grid values, uniform in 1/r, where the spectrum is highest."""
     sense = _sense(method, q_BK3.device)
     low, high = method.view.low[2], method.view.high[2]
     rho_T = torch.linspace(low, high, method.range_grid, device=q_BK3.device, dtype=torch.float64)
@@ -126,7 +133,10 @@ def range_scan(q_BK3: Tensor, factor_BRC: Tensor, method: Method) -> Tensor:
 
 
 def newton(q: Tensor, basis_BRC: Tensor, method: Method) -> Tensor:
-    """newton_iters Gauss-Newton steps of ||P_n b(q)||^2 for each source alone; never uphill, never out of the box."""
+    """newton_iters Gauss-Newton steps on ||P_n b(q)||^2, for each source by itself.
+
+    No step goes uphill or leaves the box.
+    """
     sense = _sense(method, q.device)
 
     def residual(b: Tensor) -> Tensor:  # P_n b for b [B, M, R]
@@ -149,19 +159,19 @@ def newton(q: Tensor, basis_BRC: Tensor, method: Method) -> Tensor:
 
 
 def maximum_likelihood(q: Tensor, mask_BK: Tensor, samp: Tensor, method: Method) -> Tensor:
-    """nf_mle_iters Gauss-Newton steps of tr(P_A^perp R_samp) over all sources of a scene together.
+    """nf_mle_iters Gauss-Newton steps on tr(P_A^perp R_samp), for all sources of a scene together.
 
-    A source that ends at a limit of the box goes back to where it started: there is no maximum there, only an end.
+    A source that ends at a limit of the box keeps its first place, because a limit is not a maximum.
 
     Source: Stoica & Nehorai 1990, Performance study of conditional and unconditional direction-of-arrival
     estimation, for the gradient and the Hessian of conditional ML.
     """
     sense, start = _sense(method, q.device), q
-    shown = mask_BK[..., None].to(torch.complex128)
+    active = mask_BK[..., None].to(torch.complex128)
     eye = torch.eye(samp.shape[-1], device=q.device, dtype=torch.complex128)
 
     def projectors(q: Tensor) -> tuple[Tensor, Tensor]:
-        a = (sense.steer(q) * shown).mT  # [B, R, K]
+        a = (sense.steer(q) * active).mT  # [B, R, K]
         inverse = _pseudo_inverse(a)
         return inverse, eye - a @ inverse
 
@@ -170,7 +180,7 @@ def maximum_likelihood(q: Tensor, mask_BK: Tensor, samp: Tensor, method: Method)
 
     for _ in range(method.nf_mle_iters):
         inverse, away = projectors(q)
-        slope = (sense.slopes(q) * shown[..., None]).mT  # [B, K, 3, R]
+        slope = (sense.slopes(q) * active[..., None]).mT  # [B, K, 3, R]
         weight = inverse @ samp @ inverse.mH  # [B, K, K]
         gradient = -2 * ((inverse @ samp @ away)[:, :, None] * slope).sum(-1).real.flatten(1)
         flat = slope.flatten(1, 2)  # [B, 3K, R]
@@ -182,20 +192,27 @@ def maximum_likelihood(q: Tensor, mask_BK: Tensor, samp: Tensor, method: Method)
 
 
 def order(value_Bn: Tensor, entries: int, snapshots: int, k_max: int, rule: Order) -> Tensor:
-    """Number of sources by MDL or AIC, 1..k_max, from the n = min(N', L) non-zero eigenvalues, largest first.
+    """Number of sources by MDL or AIC, in 1..k_max, from the n = min(N', L) non-zero eigenvalues, largest first.
 
-    With more entries than snapshots the roles of the two change places; the textbook form with N' eigenvalues then
-    always finds one source. Source: Wax & Kailath 1985, eqs. 16 and 17.
+    With more entries than snapshots the two are exchanged: the textbook form with N' eigenvalues would then always give
+    one source. Source: Wax & Kailath 1985, eqs. 16 and 17.
     """
-    n, many = min(entries, snapshots), max(entries, snapshots)
+    n, longer = min(entries, snapshots), max(entries, snapshots)
     value = value_Bn[:, :n].double().clamp_min(1e-12)
     costs = []
     for k in range(1, min(k_max, n - 1) + 1):
         rest = value[:, k:]
-        fit = many * (n - k) * (rest.mean(1).log() - rest.log().mean(1))
-        free = k * (2 * n - k)
-        costs.append(fit + (0.5 * free * torch.log(torch.tensor(float(many))) if rule == "mdl" else free))
+        misfit = longer * (n - k) * (rest.mean(1).log() - rest.log().mean(1))
+        parameters = k * (2 * n - k)
+        costs.append(misfit + _penalty(parameters, longer, rule))
     return torch.stack(costs, 1).argmin(1) + 1
+
+
+def _penalty(parameters: int, samples: int, rule: Order) -> Tensor | int:
+    """The price of free parameters."""
+    if rule == "aic":
+        return parameters
+    return 0.5 * parameters * torch.log(torch.tensor(float(samples)))
 
 
 def _pseudo_inverse(a_BRK: Tensor) -> Tensor:
@@ -205,7 +222,7 @@ def _pseudo_inverse(a_BRK: Tensor) -> Tensor:
 
 
 def _damped(curvature: Tensor, gradient: Tensor, damping: float) -> Tensor:
-    """Solution of the Jacobi-scaled system with `damping` on its unit diagonal; zero rows stay zero."""
+    """Solution of the Jacobi-scaled system with `damping` added to its unit diagonal. Zero rows give zeros."""
     scale = curvature.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).sqrt()
     eye = torch.eye(curvature.shape[-1], device=curvature.device, dtype=curvature.dtype)
     scaled = curvature / (scale[..., None] * scale[..., None, :]) + damping * eye
@@ -213,13 +230,13 @@ def _damped(curvature: Tensor, gradient: Tensor, damping: float) -> Tensor:
 
 
 def _downhill(q: Tensor, step: Tensor, now: Tensor, height: Callable[[Tensor], Tensor], view: View) -> Tensor:
-    """q + step, or the first of its halvings that is lower than now; q itself where none is."""
+    """q + step, or with the first halving of the step that is lower than `now`; q itself where no halving is."""
     best, settled = q, torch.zeros_like(now, dtype=torch.bool)
     for halving in range(HALVINGS + 1):
-        tried = view.clamp(q + step / 2**halving)
-        lower = (height(tried) < now) & ~settled
-        shape = lower.reshape(lower.shape + (1,) * (q.dim() - lower.dim()))
-        best = torch.where(shape, tried, best)
+        candidate = view.clamp(q + step / 2**halving)
+        lower = (height(candidate) < now) & ~settled
+        per_coordinate = lower.reshape(lower.shape + (1,) * (q.dim() - lower.dim()))
+        best = torch.where(per_coordinate, candidate, best)
         settled = settled | lower
         if settled.all():
             break

@@ -1,8 +1,8 @@
-"""A planar surface and point sources in its near field: where elements stand, which phases a source leaves on them.
+"""A planar surface and point sources in its near field: positions, path lengths and steering vectors.
 
 Shapes: N elements; `...` any leading dimensions. Units: metres and radians; degrees only where a name says so.
 A source is q = (u, v, rho): u = sin(phi) cos(theta), v = sin(theta), rho = 1/r, with azimuth phi, elevation theta,
-range r. The curvature of a wavefront is close to linear in rho, hence rho and not r.
+range r. The grid uses rho instead of r because the curvature of a wavefront is almost linear in rho.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Steering = Literal["exact", "fresnel"]
 
 @dataclass(frozen=True)
 class View:
-    """Where sources may be: a box in (phi, theta, r)."""
+    """The region that sources are in: a box in (phi, theta, r)."""
 
     r_min: float
     r_max: float
@@ -52,20 +52,20 @@ class View:
         return q.clamp(q.new_tensor(self.low), q.new_tensor(self.high))
 
     def at_limit(self, q: Tensor, margin: float = 0.005) -> Tensor:
-        """True where a coordinate is closer to a limit of the box than `margin` of its span."""
+        """True where a coordinate is within `margin`, a share of its span, of a limit of the box."""
         low, high = q.new_tensor(self.low), q.new_tensor(self.high)
         near = margin * (high - low)
         return (((q - low) < near) | ((high - q) < near)).any(-1)
 
     def holds(self, q: Tensor) -> Tensor:
-        """True where (u, v) is a direction inside the view; a corner of the (u, v) rectangle is not."""
+        """True where (u, v) is a direction inside the view. The corners of the (u, v) rectangle are outside."""
         u, v = q[..., 0], q[..., 1]
         u_max, v_max, _ = self.high
         return (v.abs() <= v_max + 1e-9) & (u.abs() <= u_max * (1 - v**2).clamp_min(0).sqrt() + 1e-9)
 
 
 def elements(n_h: int, n_v: int) -> tuple[Tensor, Tensor]:
-    """(x_N, y_N) of an n_h x n_v array, half a wavelength apart, exactly centred; the rows follow one another."""
+    """(x_N, y_N) of an n_h x n_v array: half a wavelength apart, centred on 0, row after row."""
     step = WAVELENGTH_M / 2
     x = (torch.arange(n_h, dtype=torch.float64) - (n_h - 1) / 2) * step
     y = (torch.arange(n_v, dtype=torch.float64) - (n_v - 1) / 2) * step
@@ -73,9 +73,9 @@ def elements(n_h: int, n_v: int) -> tuple[Tensor, Tensor]:
 
 
 def path(q: Tensor, x_N: Tensor, y_N: Tensor, steering: Steering = "exact") -> Tensor:
-    """Distance from the source to each element less that to the centre, [..., N].
+    """Distance from the source to each element minus the distance to the centre, [..., N].
 
-    Exact is d_n - r with r = 1/rho, written so that nothing cancels as rho -> 0. Fresnel is its second-order
+    "exact" is d_n - r with r = 1/rho, in a form without cancellation as rho -> 0. "fresnel" is its second-order
     expansion. Source: Begriche, Thameri & Abed-Meraim 2013, arXiv 1303.1725, for the difference between the two.
     """
     rho = q[..., 2, None]
@@ -91,24 +91,27 @@ def path_slopes(q: Tensor, x_N: Tensor, y_N: Tensor, steering: Steering = "exact
     rho = q[..., 2, None]
     along, square = _projections(q, x_N, y_N)
     if steering == "fresnel":
-        slopes = (-x_N * (1 + along * rho), -y_N * (1 + along * rho), (square - along**2) / 2)
-        return torch.stack(slopes, -1)
+        fresnel = (-x_N * (1 + along * rho), -y_N * (1 + along * rho), (square - along**2) / 2)
+        return torch.stack(fresnel, -1)
     distance = (1 - 2 * rho * along + rho**2 * square).sqrt()
     top = -2 * along + rho * square
     d_top = (-2 * x_N, -2 * y_N, square)
     d_distance = (-rho * x_N / distance, -rho * y_N / distance, (-along + rho * square) / distance)
-    slopes = [(dt * (distance + 1) - top * dd) / (distance + 1) ** 2 for dt, dd in zip(d_top, d_distance, strict=True)]
-    return torch.stack(slopes, -1)
+    exact = [
+        (dt * (distance + 1) - top * dd) / (distance + 1) ** 2  # the quotient rule
+        for dt, dd in zip(d_top, d_distance, strict=True)
+    ]
+    return torch.stack(exact, -1)
 
 
 def manifold(q: Tensor, x_N: Tensor, y_N: Tensor, steering: Steering = "exact") -> Tensor:
-    """Steering vector a(q) = exp(-j k path), unit modulus, [..., N]; the one place where its sign is decided."""
+    """Steering vector a(q) = exp(-j k path), of unit modulus, [..., N]. Its sign is defined here and nowhere else."""
     phase = -WAVENUMBER * path(q, x_N, y_N, steering)
     return torch.polar(torch.ones_like(phase), phase)
 
 
 def in_front(q: Tensor, radius: float = 0.99) -> Tensor:
-    """q with (u, v) scaled back into a disc: outside the unit disc there is no direction and no distance."""
+    """q with (u, v) scaled back into a disc of `radius`: outside the unit disc (u, v) is no direction."""
     direction = q[..., :2]
     norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
     shrunk = torch.where(norm > radius, direction * (radius / norm.clamp_min(radius)), direction)
@@ -129,7 +132,7 @@ def from_polar(polar: Tensor) -> Tensor:
 
 
 def to_metres(q: Tensor) -> Tensor:
-    """Cartesian position; the surface lies in z = 0 and sources in z > 0."""
+    """Cartesian position (m). The surface is in the plane z = 0, sources have z > 0."""
     u, v, rho = q.unbind(-1)
     w = (1 - u**2 - v**2).clamp_min(0).sqrt()
     return torch.stack((u, v, w), -1) / rho[..., None]

@@ -1,6 +1,7 @@
-"""A small convolutional network that scores the cells of a (u, v, 1/r) grid and moves each a little.
+"""A small convolutional network that scores the cells of a (u, v, 1/r) grid and moves each of them a little.
 
-No slots and no permutations: a cell answers for its own place. Shapes: B scenes, G = planes * nv * nu cells, K counts.
+A cell stands for the sources near its own place, so outputs need not be matched to sources.
+Shapes: B scenes, G = planes * nv * nu cells, K = k_max.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ COUNT_WIDTH = 64
 
 
 class Cells(NamedTuple):
-    logits: Tensor  # [B, G]: of a softmax over all cells, the share of the power in each
-    offset: Tensor  # [B, G, 3]: of (u, v, rho) from the cell's centre, in cells, within (-1, 1)
-    count: Tensor  # [B, K]: logits of 1..K sources
+    """The network's output."""
+
+    logits: Tensor  # [B, G]: their softmax over all cells is the share of the power in each
+    offset: Tensor  # [B, G, 3]: from the cell's centre in (u, v, rho), in cells, within (-1, 1)
+    count_logits: Tensor  # [B, K]: for 1..K sources
 
 
 class GridNet(nn.Module):
     """(maps [B, 2 planes, nv, nu], eigenvalues [B, n]) -> Cells."""
+
+    position: Tensor  # [2, nv, nu]: u and v of each pixel, scaled to [-1, 1]
 
     def __init__(
         self, *, planes: int, nv: int, nu: int, eigenvalues: int, k_max: int, width: int, blocks: int, dropout: float
@@ -50,7 +55,7 @@ class GridNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two normalised convolutions beside the identity."""
+    """Two normalised convolutions and a residual connection."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()

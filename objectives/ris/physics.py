@@ -1,7 +1,7 @@
-"""What the classical chain reaches in the ideal scenario, beside the bound: `python -m objectives.ris.physics`.
+"""The errors of the classical chain in the ideal scenario, beside the bound: `python -m objectives.ris.physics`.
 
-Medians over scenes of the absolute errors of azimuth (deg), elevation (deg) and range (m), with the number of
-sources known; MDL and AIC are told nothing. The bound's median is 0.6745 of its standard deviation.
+Medians over scenes of the absolute errors of azimuth (deg), elevation (deg) and range (m), with a known number of
+sources. MDL and AIC are not told the number. The bound's median is 0.6745 of its standard deviation.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hpo.seeds import generator
+from hpo import generator
 from objectives.ris.bound import deviations
 from objectives.ris.covariance import eigenpairs, sample, truth
 from objectives.ris.data import Batch, generate
-from objectives.ris.estimator import Method, estimate, order
+from objectives.ris.estimator import Method, Order, estimate, order
 from objectives.ris.metrics import judge
 from objectives.ris.sensing import sensing
 from objectives.ris.task import RIS
@@ -32,29 +32,33 @@ def ideal(task: RIS) -> RIS:
 
 
 def scene_batch(task: RIS, snr_db: float, n: int) -> Batch:
+    """n scenes at one SNR, the same at every call."""
     return generate(task.scenario, n, generator("ris", "physics", f"{snr_db:g}"), snr_db=snr_db)
 
 
 def medians(task: RIS, batch: Batch, method: Method, *, true_covariance: bool = False) -> Tensor:
-    """Median errors of phi (deg), theta (deg), r (m) over matched pairs, [3]; the number of sources is known."""
+    """Median errors of phi (deg), theta (deg), r (m) over matched pairs, [3], for a known number of sources."""
     sense = sensing(task.surface, torch.device("cpu"), torch.float64)
     samp = sample(batch.z.to(torch.complex128))
     exact = batch._replace(q=batch.q.double(), power=batch.power.double())
     cov = truth(exact, sense) if true_covariance else samp
-    error = judge(estimate(cov, cov, batch.count, method, task.k_max), batch, task.view).error.flatten(0, 1)
+    estimates = estimate(cov, cov, batch.source_count, method, task.k_max)
+    error = judge(estimates, batch, task.view).error.flatten(0, 1)
     return error[~error.isnan().any(-1)].quantile(0.5, dim=0)
 
 
 def bound_medians(task: RIS, batch: Batch) -> Tensor:
+    """The medians that belong to the bound, [3]."""
     sense = sensing(task.surface, torch.device("cpu"), torch.float64)
     bound = deviations(batch, sense).flatten(0, 1)
     return MEDIAN * bound[~bound.isnan().any(-1)].quantile(0.5, dim=0)
 
 
-def order_accuracy(task: RIS, batch: Batch, rule: str) -> float:
+def order_accuracy(task: RIS, batch: Batch, rule: Order) -> float:
+    """Share of the scenes whose number of sources is right."""
     value_Bn, _ = eigenpairs(batch.z.to(torch.complex128))
-    found = order(value_Bn, batch.z.shape[1], batch.z.shape[2], task.k_max, rule)
-    return float((found == batch.count).double().mean())
+    count_B = order(value_Bn, batch.z.shape[1], batch.z.shape[2], task.k_max, rule)
+    return float((count_B == batch.source_count).double().mean())
 
 
 def table(task: RIS, n: int, snrs_db: Iterable[float]) -> Iterable[str]:
@@ -65,9 +69,8 @@ def table(task: RIS, n: int, snrs_db: Iterable[float]) -> Iterable[str]:
     for snr_db in snrs_db:
         batch = scene_batch(task, snr_db, n)
         cells = [medians(task, batch, music), medians(task, batch, polished), bound_medians(task, batch)]
-        orders = " / ".join(f"{order_accuracy(task, batch, rule):.2f}" for rule in ("mdl", "aic"))
-        shown = " | ".join(f"{phi:.3f} {theta:.3f} {r:.4f}" for phi, theta, r in (cell.tolist() for cell in cells))
-        yield f"| {snr_db:g} | {shown} | {orders} |"
+        mdl, aic = order_accuracy(task, batch, "mdl"), order_accuracy(task, batch, "aic")
+        yield f"| {snr_db:g} | {' | '.join(map(_shown, cells))} | {mdl:.2f} / {aic:.2f} |"
 
 
 def compressed(task: RIS, n: int) -> Iterable[str]:
@@ -78,18 +81,25 @@ def compressed(task: RIS, n: int) -> Iterable[str]:
         few = replace(task, codes=codes)
         batch = scene_batch(few, 10.0, n)
         music, polished = replace(few.method, nf_mle_iters=0), replace(few.method, nf_mle_iters=2)
-        shown = [
+        errors = [
             medians(few, batch, music),
             medians(few, batch, polished),
             medians(few, batch, music, true_covariance=True),
         ]
-        yield f"| {codes * few.antennas} | " + " | ".join(f"{float(row[0]):.3f}" for row in shown) + " |"
+        yield f"| {codes * few.antennas} | " + " | ".join(f"{float(error[0]):.3f}" for error in errors) + " |"
+
+
+def _shown(error: Tensor) -> str:
+    phi, theta, r = error.tolist()
+    return f"{phi:.3f} {theta:.3f} {r:.4f}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=256, help="scenes a row (default: 256)")
-    parser.add_argument("--compressed", action="store_true", help="fewer measurements than elements instead")
+    parser = argparse.ArgumentParser(
+        description="The errors of the classical chain in the ideal scenario, beside the bound."
+    )
+    parser.add_argument("--scenes", type=int, default=256, help="scenes per row (default: 256)")
+    parser.add_argument("--compressed", action="store_true", help="show fewer measurements than elements instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
     task = ideal(RIS())

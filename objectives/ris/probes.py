@@ -1,71 +1,98 @@
-"""What the go/no-go conditions measure of the task itself, on scenes of its own and with an untrained network."""
+"""What the checks before a search measure of the task, on scenes of its own and with an untrained network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo.seeds import derive
-from hpo.task import Moment
+from hpo import Moment, derive, generator
 from objectives.ris import loss as losses
 from objectives.ris.covariance import blend, truth
-from objectives.ris.data import Batch
+from objectives.ris.data import Batch, Scenario, generate
 from objectives.ris.features import nearest, points
 from objectives.ris.model import Cells
-from objectives.ris.sensing import sensing
+from objectives.ris.pipeline import Pipeline
 
-if TYPE_CHECKING:
-    from objectives.ris.task import RIS
+SCENES = 128  # of a probe
+LIVENESS_SCENES = 32
 
 
-def untrained(task: RIS) -> nn.Module:
-    """The task's network as it starts, the same every time; torch's own stream is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive("ris", "untrained"))
-        return task.model().eval()
+@dataclass(frozen=True)
+class Subject:
+    """What is checked before a search."""
+
+    pipeline: Pipeline
+    scenario: Scenario
+    training_beta: float  # weight of R_samp in the losses
+    overfit_samples: int  # scenes of the overfit check: the first of the training split
+    model: Callable[[], nn.Module]  # a fresh network
+    loss: Callable[[nn.Module, Batch, Moment], Mapping[str, Tensor]]  # weighted terms
+
+    def untrained(self) -> nn.Module:
+        """The network before training, the same at every call. The global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive("ris", "untrained"))
+            return self.model().eval()
+
+
+def probe_scenes(scenario: Scenario) -> Batch:
+    """The scenes that most checks look at, the same at every call."""
+    return generate(scenario, SCENES, generator("ris", "probe"))
 
 
 def refusals(entries: int) -> list[bool]:
-    """Whether the blend refuses matrices of two sizes, real ones, and a weight above 1."""
+    """For each of three wrong calls, whether the blend refuses it: matrices of two sizes, real ones, beta above 1."""
     eye = torch.eye(entries, dtype=torch.complex64)[None]
-    wrong = (
+    wrong_calls = (
         lambda: blend(eye, eye[:, :-1, :-1], 0.5),
         lambda: blend(eye.real, eye.real, 0.5),
         lambda: blend(eye, eye, 1.5),
     )
-    return [_refuses(call) for call in wrong]
+    return [_refuses(call) for call in wrong_calls]
 
 
-def liveness(task: RIS, probe: Batch) -> dict[str, tuple[float, float]]:
+def liveness(subject: Subject, probe: Batch) -> dict[str, tuple[float, float]]:
     """Value and gradient norm of every weighted loss term of an untrained network."""
-    model = untrained(task).train()
-    terms = task.loss(model, Batch(*(field[:32] for field in probe)), Moment(5, 10, 50, 100))
-    found = {}
-    for name, term in terms.items():
-        slopes = torch.autograd.grad(term, list(model.parameters()), retain_graph=True, allow_unused=True)
-        found[name] = (float(term.detach()), math.sqrt(sum(float(s.square().sum()) for s in slopes if s is not None)))
-    return found
+    model = subject.untrained().train()
+    parameters = list(model.parameters())
+    batch = Batch(*(field[:LIVENESS_SCENES] for field in probe))
+    measured = {}
+    for name, term in subject.loss(model, batch, Moment(5, 10, 50, 100)).items():
+        slopes = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+        square = sum(float(slope.square().sum()) for slope in slopes if slope is not None)
+        measured[name] = (float(term.detach()), math.sqrt(square))
+    return measured
 
 
-def oracle_terms(task: RIS, probe: Batch) -> dict[str, float]:
+def oracle_terms(pipeline: Pipeline, probe: Batch) -> dict[str, float]:
     """The loss terms of a network that is right: R_pred = R_true, the target map, exact positions and counts."""
-    at_G3 = points(task.grid, probe.z.device, torch.float32)
-    target, true = losses.heat_target(probe, task.grid, at_G3), _true(task, probe)
+    grid, k_max = pipeline.grid, pipeline.k_max
+    at_G3 = points(grid, probe.z.device, torch.float32)
+    target = losses.heat_target(probe, grid, at_G3)
+    true = _true_covariance(pipeline, probe)
     q_BG3 = at_G3.expand(len(probe.z), -1, -1).clone()
-    cell_BK = nearest(task.grid, probe.q)
-    for k in range(task.k_max):
+    cell_BK = nearest(grid, probe.q)
+    for k in range(k_max):
         rows = (probe.mask[:, k] > 0).nonzero()[:, 0]
         q_BG3[rows, cell_BK[rows, k]] = probe.q[rows, k]
-    smooth = F.one_hot(probe.count - 1, task.k_max) * (1 - losses.SMOOTHING) + losses.SMOOTHING / task.k_max
+    smooth = F.one_hot(probe.source_count - 1, k_max) * (1 - losses.SMOOTHING) + losses.SMOOTHING / k_max
     cells = Cells(target.clamp_min(1e-30).log(), torch.zeros_like(q_BG3), smooth.log())
-    sense = sensing(task.surface, probe.z.device, torch.float32)
     terms = losses.terms(
-        cells, q_BG3, true, true, true, probe, grid=task.grid, points_G3=at_G3, sense=sense, surface=task.surface
+        cells,
+        q_BG3,
+        true,
+        true,
+        true,
+        probe,
+        grid=grid,
+        points_G3=at_G3,
+        sense=pipeline.sense(probe.z.device),
+        surface=pipeline.surface,
     )
     return {name: float(value) for name, value in terms.items()}
 
@@ -77,14 +104,14 @@ def label_entropy(k_max: int) -> float:
     return -right * math.log(right) - (k_max - 1) * rest * math.log(rest)
 
 
-def error_of_zero(task: RIS, probe: Batch) -> float:
-    """The covariance error of the zero matrix: 1."""
-    true = _true(task, probe)
+def error_of_zero(pipeline: Pipeline, probe: Batch) -> float:
+    """The covariance error of the zero matrix, which must be 1."""
+    true = _true_covariance(pipeline, probe)
     return float(losses.covariance_error(torch.zeros_like(true), true).mean())
 
 
-def _true(task: RIS, probe: Batch) -> Tensor:
-    return truth(probe, sensing(task.surface, probe.z.device, torch.float32))
+def _true_covariance(pipeline: Pipeline, probe: Batch) -> Tensor:
+    return truth(probe, pipeline.sense(probe.z.device))
 
 
 def _refuses(call: Callable[[], object]) -> bool:

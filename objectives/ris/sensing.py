@@ -1,9 +1,9 @@
-"""What a base station receives by way of the surface, whitened and compressed: z = Rg (g o a(q)) s + white noise.
+"""What a base station receives through the surface, whitened and compressed: z = Rg (g o a(q)) s + white noise.
 
 Every snapshot repeats the same P codes C on the surface, so the M antennas give PM measurements y = G A s + n with
-G = stack_p(H diag(c_p)). With the thin QR decomposition G = Q Rg, z = Q^H y keeps the noise white and has
-N' = min(PM, N) entries; all processing uses the effective manifold b(q) = Rg a(q). Nothing is projected back to
-the elements, so PM < N works as well.
+G = stack_p(H diag(c_p)). With the thin QR decomposition G = Q Rg, z = Q^H y has N' = min(PM, N) entries and its noise
+is still white. All processing uses the effective manifold b(q) = Rg a(q). Nothing is projected back to the elements, so
+PM < N works as well.
 
 Shapes: N elements, R = N' entries of z; `...` any leading dimensions.
 """
@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from hpo.seeds import generator
+from hpo import generator
 from objectives.ris.geometry import WAVENUMBER, Steering, elements, manifold, path_slopes
 
 RICIAN_FACTOR = 3.0
@@ -27,14 +27,14 @@ WORST_CONDITION = 100.0
 
 @dataclass(frozen=True)
 class Surface:
-    """One deployment: the arrays, the codes, and which static channel was drawn."""
+    """One deployment: the arrays, the codes, and the number of the static channel."""
 
     n_h: int
     n_v: int
     antennas: int  # M, at the base station
     codes: int  # P, on the surface within one snapshot
     deployment: int = 0
-    steering: Steering = "exact"  # what estimators, network and labels believe; nature is always exact
+    steering: Steering = "exact"  # what estimators, network and labels assume; nature is always exact
 
     @property
     def entries(self) -> int:
@@ -44,7 +44,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Sensing:
-    """A surface's effective manifold on one device, at one precision."""
+    """A surface's effective manifold on one device, in one precision."""
 
     x_N: Tensor
     y_N: Tensor
@@ -78,7 +78,7 @@ class Sensing:
 
 
 def power(x: Tensor) -> Tensor:
-    """|x|^2, element by element; several times faster than abs().square(), whose root has no use."""
+    """|x|^2, element by element. Several times faster than abs().square(), which takes a root first."""
     return x.real.square() + x.imag.square()
 
 
@@ -93,7 +93,7 @@ def sensing(surface: Surface, device: torch.device, real: torch.dtype) -> Sensin
 
 
 def whitened(surface: Surface) -> Tensor:
-    """Rg, [R, N] complex128, scaled to ||Rg||_F^2 = N. Refuses a channel that cannot be inverted well."""
+    """Rg, [R, N] complex128, scaled to ||Rg||_F^2 = N. Raises ValueError for an ill-conditioned channel."""
     n = surface.n_h * surface.n_v
     _, mix_RN = torch.linalg.qr(channel(surface))
     condition = float(torch.linalg.cond(mix_RN))
@@ -106,7 +106,7 @@ def whitened(surface: Surface) -> Tensor:
 
 
 def channel(surface: Surface) -> Tensor:
-    """G = stack_p(H diag(c_p)), [PM, N] complex128: a Rician channel and random phases of 3 bits, both static."""
+    """G = stack_p(H diag(c_p)), [PM, N] complex128: a Rician channel H and random 3-bit phases c_p, both static."""
     n = surface.n_h * surface.n_v
     rng = generator("ris", "channel", surface.deployment, surface.n_h, surface.n_v, surface.antennas, surface.codes)
     line = _line_of_sight(surface, rng)

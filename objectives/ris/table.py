@@ -1,7 +1,7 @@
 """OSPA by SNR of a trained network and of every other method: `python -m objectives.ris.table [WINNER]`.
 
-WINNER is the folder that a promotion has exported (runs/ris/winner). Without one, the default configuration is
-trained first, with one seed: minutes at the full fidelity.
+WINNER is the folder that a promotion has exported (runs/ris/winner). Without it, the default configuration is trained
+first, with one seed: minutes at the full fidelity.
 """
 
 from __future__ import annotations
@@ -13,12 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hpo.engine.training import fit
-from hpo.promotion.retune import retune, with_settings
-from hpo.recipe import Recipe
-from hpo.space import put
-from hpo.task import Fidelity
-from hpo.trial.artifact import load_winner
+from hpo import Fidelity, Recipe, fit, load_winner, put, retune
 from objectives.ris import CHEAP, FULL, FULL_CPU_LONG, SMOKE
 from objectives.ris.comparison import LEARNED, Tables, bin_edges, compare, markdown, not_won
 from objectives.ris.data import scenes
@@ -29,24 +24,38 @@ TIERS = {"smoke": SMOKE, "cheap": CHEAP, "full": FULL, "long": FULL_CPU_LONG}
 RECIPE = Recipe(lr=4e-3, batch_size=64, weight_decay=1e-4, warmup=0.15, clip=5.0)
 
 
+def configured(fidelity: Fidelity) -> tuple[RIS, Recipe]:
+    """The default configuration with what the fidelity pins."""
+    task_values = {name: value for name, value in fidelity.fixed.items() if name.startswith("task.")}
+    recipe_values = {name: value for name, value in fidelity.fixed.items() if name.startswith("recipe.")}
+    return put(task_values, {"task": RIS()})["task"], put(recipe_values, {"recipe": RECIPE})["recipe"]
+
+
 def trained(fidelity: Fidelity, seed: int) -> tuple[RIS, nn.Module]:
-    """The default configuration with the weights of its best epoch, and what inference alone reads chosen anew."""
-    owners = put(fidelity.fixed, {"task": RIS(), "recipe": RECIPE})
-    task, recipe = owners["task"], owners["recipe"]
+    """The default configuration with the weights of its best epoch and the inference settings chosen on validation."""
+    task, recipe = configured(fidelity)
     for progress in fit(task, recipe, fidelity, seed=seed):
         print(f"epoch {progress.epoch}: {task.goal} {progress.value:.4f}", flush=True)
     model = task.model()
     model.load_state_dict(progress.best_weights)
     chosen = retune(task, model.eval(), fidelity, progress.best, device="cpu", precision=recipe.precision).chosen
     print(f"chosen on validation: {chosen}", flush=True)
-    return with_settings(task, chosen), model
+    return put(chosen, {"task": task})["task"], model
+
+
+def exported(winner: Path) -> tuple[RIS, nn.Module]:
+    """The task and the network of a winner's folder. Raises ValueError where it holds another kind of task."""
+    task, model = load_winner(winner, RIS)
+    assert isinstance(task, RIS)
+    return task, model
 
 
 def rows(task: RIS, model: nn.Module, count: int) -> Iterator[str]:
-    """The table, the paired differences over all scenes, and the bins that are not won."""
+    """The table on `count` test scenes, the paired differences over all scenes, and the bins that are not won."""
+    batch = scenes(task.scenario, "test", count).take(torch.arange(count))
     with torch.no_grad():
-        tables = compare(task, model, scenes(task.scenario, "test", count).take(torch.arange(count)))
-    edges = bin_edges(task)
+        tables = compare(task.pipeline, model, batch)
+    edges = bin_edges(task.scenario)
     yield from markdown(tables, edges)
     yield ""
     yield from differences(tables)
@@ -55,23 +64,24 @@ def rows(task: RIS, model: nn.Module, count: int) -> Iterator[str]:
 
 
 def differences(tables: Tables) -> Iterator[str]:
-    """Learned less each other method, paired, with 95 % bootstrap intervals."""
+    """OSPA of the learned pipeline minus that of each other method, paired, with 95 % bootstrap intervals."""
     ours = tables.learned[LEARNED].ospa_m
     for name, judged in tables.everything.items():
         if name != LEARNED:
-            low, high = interval(ours - judged.ospa_m)
-            yield f"- learned less {name}: {float((ours - judged.ospa_m).mean()):+.3f} [{low:+.3f}, {high:+.3f}] m"
+            difference = ours - judged.ospa_m
+            low, high = interval(difference)
+            yield f"- learned minus {name}: {float(difference.mean()):+.3f} [{low:+.3f}, {high:+.3f}] m"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("winner", nargs="?", type=Path, help="an exported winner; left out: train the default")
-    parser.add_argument("--fidelity", choices=TIERS, default="full", help="test scenes, and the training's size")
+    parser = argparse.ArgumentParser(description="OSPA by SNR of a trained network and of every other method.")
+    parser.add_argument("winner", nargs="?", type=Path, help="an exported winner; without it, train the default")
+    parser.add_argument("--fidelity", choices=TIERS, default="full", help="the training's size, and the test scenes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     fidelity = TIERS[options.fidelity]
-    task, model = load_winner(options.winner) if options.winner else trained(fidelity, options.seed)
+    task, model = exported(options.winner) if options.winner else trained(fidelity, options.seed)
     for row in rows(task, model, fidelity.examples("test")):
         print(row)
 

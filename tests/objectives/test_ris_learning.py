@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from hpo.seeds import generator
-from hpo.task import REFERENCE, Evidence, Fidelity, Moment
+from hpo import REFERENCE, Check, Evidence, Fidelity, Moment, SweptTrial, generator
 from objectives.ris import CHEAP, CHEAP_GPU, FULL, FULL_CPU_LONG, FULL_GPU, RIS, SMOKE, checks
 from objectives.ris import loss as losses
 from objectives.ris.comparison import bin_edges, compare, markdown, not_won
@@ -28,6 +28,7 @@ from objectives.ris.geometry import from_polar, to_metres
 from objectives.ris.metrics import assign, by_snr, interval, judge, ospa, summary
 from objectives.ris.pictures import charts
 from objectives.ris.sensing import sensing
+from tests.epochs import epoch
 
 CPU = torch.device("cpu")
 FIELDS = {name.removeprefix("task."): value for name, value in SMOKE.fixed.items()}
@@ -71,7 +72,7 @@ def test_the_networks_covariance_is_the_sum_that_it_says() -> None:
 
 
 def test_the_contract_tells_good_from_bad() -> None:
-    """Planted faults: each is seen."""
+    """Planted faults: each breaks the contract."""
     good = _hermitian(4, 8)
     assert contract(good).holds
     assert not contract(2 * good).holds
@@ -213,21 +214,22 @@ def test_assignment_is_the_hungarian_one(k: int) -> None:
     """Judge: scipy.optimize.linear_sum_assignment."""
     cost = torch.rand(50, k, k, generator=torch.Generator().manual_seed(k))
     row_BK = assign(cost)
-    for one, rows in zip(cost, row_BK, strict=True):
-        expected = linear_sum_assignment(one.numpy())
-        assert math.isclose(float(one[rows, torch.arange(k)].sum()), one.numpy()[expected].sum(), rel_tol=1e-5)
+    for cost_KK, rows in zip(cost, row_BK, strict=True):
+        expected = linear_sum_assignment(cost_KK.numpy())
+        least = cost_KK.numpy()[expected].sum()
+        assert math.isclose(float(cost_KK[rows, torch.arange(k)].sum()), least, rel_tol=1e-5)
 
 
 def test_ospa_of_hand_made_scenes() -> None:
-    """By hand: cutoff 1. One source met at 0.3 is 0.3; with a false alarm (0.3 + 1)/2; missed altogether 1; two
-    sources, one met at 0.2 and one claimed 5 m away, (0.2 + 1)/2."""
+    """By hand, with a cutoff of 1: one source met at 0.3 gives 0.3; with a false alarm (0.3 + 1)/2; one source missed
+    gives 1; two sources, one met at 0.2 and one claimed 5 m away, give (0.2 + 1)/2."""
     gap = torch.full((4, 2, 2), 9.0)
     gap[0, 0, 0] = gap[1, 0, 0] = 0.3
     gap[2, 0, 0] = 7.0
     gap[3, 0, 1], gap[3, 1, 0] = 0.2, 5.0
-    found = torch.tensor([[1, 0], [1, 1], [1, 0], [1, 1]]).bool()
-    there = torch.tensor([[1, 0], [1, 0], [1, 0], [1, 1]]).bool()
-    assert torch.allclose(ospa(gap, found, there, 1.0), torch.tensor([0.3, 0.65, 1.0, 0.6]))
+    claimed = torch.tensor([[1, 0], [1, 1], [1, 0], [1, 1]]).bool()
+    present = torch.tensor([[1, 0], [1, 0], [1, 0], [1, 1]]).bool()
+    assert torch.allclose(ospa(gap, claimed, present, 1.0), torch.tensor([0.3, 0.65, 1.0, 0.6]))
 
 
 def _claim(*places: tuple[float, float, float], of: int = 2) -> Estimates:
@@ -244,7 +246,7 @@ def _facts(*places: tuple[float, float, float], snr_db: float = 12.0, of: int = 
         q=(claim.q * claim.mask[..., None]).float(),
         power=claim.mask.float() / len(places),
         mask=claim.mask.float(),
-        count=torch.tensor([len(places)]),
+        source_count=torch.tensor([len(places)]),
         snr_db=torch.tensor([snr_db]),
         noise=torch.ones(1),
         coherent=torch.tensor([False]),
@@ -291,7 +293,7 @@ def test_figures_by_snr_carry_intervals_that_hold_the_mean() -> None:
     assert low < float(value.mean()) < high
     assert math.isclose(high - low, 2 * 1.96 * 0.1 / 20, rel_tol=0.15)
     bins = by_snr(value, torch.tensor([-5.0] * 160 + [5.0] * 240), (-10.0, 0.0, 20.0))
-    assert [one.scenes for one in bins] == [160, 240]
+    assert [snr_bin.scenes for snr_bin in bins] == [160, 240]
 
 
 # -- the task --------------------------------------------------------------------------------------------------------
@@ -312,7 +314,7 @@ def test_training_jitters_beta_and_scoring_does_not() -> None:
     assert task.loss(model, batch, at)["cov"] == task.loss(model, batch, at)["cov"]
     model.train()
     torch.manual_seed(0)
-    drawn = [task._trained_beta(model) for _ in range(200)]
+    drawn = [task.training_beta(model) for _ in range(200)]
     assert min(drawn) >= 0
     assert max(drawn) <= 0.6
     assert np.std(drawn) > 0.1
@@ -326,11 +328,11 @@ def test_blending_the_same_beta_twice_gives_the_same_covariance_everywhere() -> 
     task, batch = _small(), _scenes(_small())
     model = _model(task)
     with torch.no_grad():
-        seen = task.sight(model, batch.z)
-        once, again = task.blended(seen, task.scored_beta), task.blended(seen, task._trained_beta(model))
-        assert torch.equal(once, again)
+        sight = task.pipeline.sight(model, batch.z)
+        scored = task.pipeline.blend(sight)
+        assert torch.equal(scored, task.pipeline.blend(sight, task.training_beta(model)))
         true = truth(batch, sensing(task.surface, CPU, torch.float32))
-        nmse = float(losses.covariance_error(once, true).mean())
+        nmse = float(losses.covariance_error(scored, true).mean())
         assert math.isclose(task.score(model, [batch])["nmse_blend"], nmse, rel_tol=1e-6)
         assert math.isclose(float(task.loss(model, batch, Moment(1, 3, 5, 15))["cov"]), nmse, rel_tol=1e-6)
 
@@ -382,24 +384,28 @@ def test_scoring_anew_knows_what_only_inference_reads() -> None:
         field = name.removeprefix("task.")
         assert len(values) > 1
         for value in values:
-            other = replace(task, **{field: value})
-            other.model().load_state_dict(weights)
-            assert other.loss(model, batch, at) == terms
+            changed = replace(task, **{field: value})
+            changed.model().load_state_dict(weights)
+            assert changed.loss(model, batch, at) == terms
 
 
 def test_checks_name_every_condition_at_both_stages() -> None:
-    """The list of conditions, G01 to G20: each is answered or skipped with a reason, at each stage."""
+    """The list of conditions, G01 to G20: each is judged or skipped with a reason, at each stage."""
     task = _small()
     history = (
-        {"loss": 2.0, "grad_norm": 0.5, "steps_skipped": 0, "nonfinite": {}, "scores": {"k_acc_clear": 0.6}},
-        {"loss": 0.4, "grad_norm": 0.4, "steps_skipped": 0, "nonfinite": {}, "scores": {"k_acc_clear": 0.8}},
+        epoch(0, loss=2.0, grad_norm=0.5, scores={"k_acc_clear": 0.6}),
+        epoch(1, loss=0.4, grad_norm=0.4, scores={"k_acc_clear": 0.8}),
     )
     for stage in ("preflight", "promotion"):
-        found = task.checks(Evidence(stage, scores={"loss": 0.4, "ospa": 0.2}, history=history))
-        assert {check.name[:3] for check in found} == {f"G{number:02d}" for number in range(1, 21)}
-        assert all(check.seen for check in found if check.status == "skip")
+        judged = task.checks(Evidence(stage, scores={"loss": 0.4, "ospa": 0.2}, history=history))
+        assert {check.name[:3] for check in judged} == {f"G{number:02d}" for number in range(1, 21)}
+        assert all(check.seen for check in judged if check.status == "skip")
     before = task.checks(Evidence("preflight", scores={"loss": 0.4}, history=history))
     assert {check.status for check in before} == {"go", "skip"}, [c for c in before if c.status == "no-go"]
+
+
+def _statuses(judged: list[Check]) -> dict[str, str]:
+    return {check.name[:3]: check.status for check in judged}
 
 
 def test_checks_say_no_to_planted_failures() -> None:
@@ -420,35 +426,48 @@ def test_checks_say_no_to_planted_failures() -> None:
         "ospa": 0.5,
         "ospa_sem": 0.01,
     }
-    curve = tuple({"loss": value, "grad_norm": 1.0} for value in (2.0, 1.0, 1.5))
-    trials = tuple(
-        {"number": n, "state": "complete", "value": 0.4 + n / 1e4, "params": {}, "epochs": 10} for n in range(8)
+    curve = tuple(epoch(number, loss=loss) for number, loss in enumerate((2.0, 1.0, 1.5)))
+    trials = tuple(SweptTrial(n, "complete", 0.4 + n / 1e4, params={}, epochs=10) for n in range(8))
+    baselines = {"MUSIC, AIC": {"ospa": 0.4, "ospa_sem": 0.01}}
+    before = _statuses(_small().checks(Evidence("preflight", scores=bad, history=curve)))
+    after = _statuses(
+        checks.promotion(Evidence("promotion", scores=bad, history=curve, trials=trials, baselines=baselines))
     )
-    before = {c.name[:3]: c.status for c in _small().checks(Evidence("preflight", scores=bad, history=curve))}
-    after = {
-        c.name[:3]: c.status
-        for c in checks.promotion(
-            Evidence(
-                "promotion",
-                scores=bad,
-                history=curve,
-                trials=trials,
-                baselines={"MUSIC, AIC": {"ospa": 0.4, "ospa_sem": 0.01}},
-            )
-        )
-    }
     assert (before["G02"], before["G03"]) == ("no-go", "no-go")
     for name in ("G05", "G06", "G13", "G14", "G15", "G17", "G19"):
         assert after[name] == "no-go", name
+    assert after["G07"] == "go"
+
+
+def test_checks_of_history_and_trials_say_no_to_a_disturbed_run() -> None:
+    """Planted: a count that is lost during the run, a skipped step, a gradient made finite, a failed trial."""
+    scores = {"k_chance": 0.5, "k_acc_clear": 0.9}
+    course = (epoch(0, scores={"k_acc_clear": 0.9}), epoch(1, scores={"k_acc_clear": 0.8}))
+    trials = (SweptTrial(0, "complete", 0.4, params={}, epochs=10), SweptTrial(1, "failed", None, params={}, epochs=3))
+    statuses = _statuses(checks.promotion(Evidence("promotion", scores=scores, history=course, trials=trials)))
+    assert (statuses["G04"], statuses["G07"], statuses["G14"]) == ("go", "no-go", "no-go")
+    rising = _statuses(checks.promotion(Evidence("promotion", scores=scores, history=course[::-1])))
+    assert rising["G14"] == "go"
+    skipped = Evidence("promotion", history=(epoch(steps_taken=0, steps_skipped=1),))
+    assert _statuses(checks.promotion(skipped))["G04"] == "no-go"
+    sanitised = Evidence("promotion", history=(epoch(nonfinite={"stem.weight": 2}),))
+    assert _statuses(checks.promotion(sanitised))["G04"] == "caution"
+
+
+def test_only_commands_import_the_task() -> None:
+    """Checks, pictures and comparison take values: the task wires them, and nothing below it refers back to it."""
+    folder = Path(__file__).parents[2] / "objectives" / "ris"
+    importers = {path.name for path in folder.glob("*.py") if "objectives.ris.task" in path.read_text()}
+    assert importers == {"__init__.py", "physics.py", "table.py"}
 
 
 def test_pictures_show_every_method_and_where_it_does_not_win() -> None:
-    """Every method stands in the table with every bin; a learned path compared with itself would be a tie."""
+    """Every method is in the table with every bin. The learned pipeline compared with itself is a tie."""
     task = _small()
     model, batch = _model(task), _scenes(task, 40)
     with torch.no_grad():
-        tables = compare(task, model, batch)
-    edges = bin_edges(task)
+        tables = compare(task.pipeline, model, batch)
+    edges = bin_edges(task.scenario)
     rows = list(markdown(tables, edges))
     assert len(rows) == 2 + len(tables.everything)
     assert {"MVDR, AIC", "Bartlett, AIC", "MUSIC, MDL", "MUSIC, AIC", "greedy ML"} <= set(tables.classical)
@@ -456,6 +475,6 @@ def test_pictures_show_every_method_and_where_it_does_not_win() -> None:
     assert all(name.endswith(REFERENCE) for name in tables.references)
     same = tables._replace(classical={"itself": tables.learned["learned"]})
     assert all("ties" in words for words in not_won(same, edges)["itself"])
-    drawn = list(charts(task, model, [batch]))
+    drawn = list(charts(task.pipeline, task.scenario, model, [batch]))
     assert [chart.title for chart in drawn][:2] == ["OSPA of every method by SNR", "OSPA by SNR"]
     assert all("nan" not in chart.caption.lower() for chart in drawn)

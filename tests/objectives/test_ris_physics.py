@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpo.seeds import generator
+from hpo import generator
 from objectives.ris import RIS, SMOKE, physics
 from objectives.ris.baseline import Classical, competitors
 from objectives.ris.bound import deviations
@@ -184,8 +184,8 @@ def test_scenes_keep_their_rules() -> None:
     """Closed form: what the generator promises of counts, places, powers and coherence."""
     task = RIS()
     batch = _scenes(task, 512)
-    assert batch.count.unique().tolist() == [1, 2, 3]
-    assert torch.equal(batch.mask.sum(1).long(), batch.count)
+    assert batch.source_count.unique().tolist() == [1, 2, 3]
+    assert torch.equal(batch.mask.sum(1).long(), batch.source_count)
     assert torch.allclose(batch.power.sum(1), torch.ones(512), atol=1e-6)
     shares = torch.where(batch.mask > 0, batch.power, torch.nan)
     loudest, softest = shares.nan_to_num(0).amax(1), shares.nan_to_num(9).amin(1)
@@ -194,8 +194,8 @@ def test_scenes_keep_their_rules() -> None:
     assert task.view.holds(there - 1e-7 * there.sign()).all()
     assert (1 / there[:, 2] >= 1 - 1e-5).all()
     assert (1 / there[:, 2] <= 6 + 1e-4).all()
-    assert not batch.coherent[batch.count == 1].any()
-    assert 0.15 < float(batch.coherent[batch.count > 1].double().mean()) < 0.35
+    assert not batch.coherent[batch.source_count == 1].any()
+    assert 0.15 < float(batch.coherent[batch.source_count > 1].double().mean()) < 0.35
     assert (batch.q[batch.mask == 0] == 0).all()
     assert not batch.crowded.any()
 
@@ -286,11 +286,11 @@ def test_classical_factors_have_the_textbook_spectra() -> None:
     """Judge: numpy, the ranking of b^H R b and of 1 / (b^H (R + I)^-1 b)."""
     task = _small()
     batch = _scenes(task, 1)
-    seen = Classical(batch, task.method)
+    classical = Classical(batch, task.method)
     b_GR = dictionary(task.surface, task.method.grid, CPU, torch.float64)
     cov, eye = sample(batch.z.to(torch.complex128))[0].numpy(), np.eye(36)
-    weight = seen.value_Bn / (seen.value_Bn + 1)
-    height = scan(seen.vector_BRn * weight.sqrt()[:, None], b_GR)[0].numpy()
+    weight = classical.value_Bn / (classical.value_Bn + 1)
+    height = scan(classical.vector_BRn * weight.sqrt()[:, None], b_GR)[0].numpy()
     loaded = np.einsum("gr,rs,gs->g", b_GR.numpy().conj(), np.linalg.inv(cov + eye), b_GR.numpy()).real
     assert np.allclose(1 - height, loaded, atol=1e-6)
 
@@ -333,17 +333,17 @@ def test_newton_goes_downhill_only() -> None:
     """Closed form: the distance to the noise subspace never grows."""
     task = _small()
     batch = _scenes(task)
-    basis = signal_basis(sample(batch.z.to(torch.complex128)), batch.count, 2)
-    found = locate(basis, batch.count, task.method, 2)
+    basis = signal_basis(sample(batch.z.to(torch.complex128)), batch.source_count, 2)
+    peak = locate(basis, batch.source_count, task.method, 2)
     sense = sensing(task.surface, CPU, torch.float64)
 
     def far(q: Tensor) -> Tensor:
         return 1 - (sense.unit(q).conj() @ basis).abs().square().sum(-1)
 
-    assert (far(newton(found.q, basis, task.method)) <= far(found.q) + 1e-12).all()
+    assert (far(newton(peak.q, basis, task.method)) <= far(peak.q) + 1e-12).all()
 
 
-def test_ml_returns_a_source_that_it_drives_to_a_limit() -> None:
+def test_ml_puts_a_source_that_ends_at_a_limit_back() -> None:
     """Planted: samples of a source outside the view. ML would clamp it to the nearest limit; it keeps its place, and a
     source within the view is polished as before."""
     task = _ideal(range_grid=61)
@@ -420,7 +420,7 @@ def test_the_order_of_planted_eigenvalues(rule: str) -> None:
         assert order(value, 64, 8, 3, rule).item() == k
 
 
-def test_the_longer_side_stands_in_for_the_number_of_samples() -> None:
+def test_the_longer_side_is_the_number_of_samples() -> None:
     """By hand, eigenvalues 30, 4, 1 x 6 with 64 entries and 8 snapshots: for k = 1 MDL is 64 * 7 * ln(1.4286 / 1.2190)
     + 7.5 ln 64 = 102, for k = 2 it is 14 ln 64 = 58. With 8 in the place of 64 it would be 24 against 29."""
     value = torch.tensor([[30.0, 4, 1, 1, 1, 1, 1, 1]])
@@ -444,9 +444,9 @@ def test_an_estimate_of_a_chunk_is_that_of_the_whole(monkeypatch: pytest.MonkeyP
     task = _small()
     batch = _scenes(task, 10)
     samp = sample(batch.z)
-    whole = estimate(samp, samp, batch.count, task.method, 2)
+    whole = estimate(samp, samp, batch.source_count, task.method, 2)
     monkeypatch.setattr("objectives.ris.estimator.MEMORY", 1)
-    parts = estimate(samp, samp, batch.count, task.method, 2)
+    parts = estimate(samp, samp, batch.source_count, task.method, 2)
     assert task.method.chunk(2) == 1
     assert torch.allclose(whole.q, parts.q, atol=1e-8)
 

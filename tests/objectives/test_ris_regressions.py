@@ -1,6 +1,6 @@
-"""Twenty-four things that have gone wrong in searches of this kind, each with the test that would have seen it.
+"""Twenty-four faults that have occurred in searches of this kind, each with the test that detects it.
 
-Numbered as in the card. Judges: planted faults, closed forms, scipy and torch; each test says what it prevents.
+Judges: planted faults, closed forms, scipy and torch. The name of a test says what it prevents.
 """
 
 from __future__ import annotations
@@ -21,18 +21,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo.engine.training import fit
-from hpo.errors import Diverged
-from hpo.recipe import Recipe
+from hpo import (
+    Diverged,
+    Evidence,
+    Fidelity,
+    Median,
+    Moment,
+    Recipe,
+    StudySpec,
+    derive,
+    fit,
+    generator,
+    log,
+    put,
+    uniform,
+)
 from hpo.schedule import warmup_cosine
 from hpo.search.sweep import sweep
-from hpo.seeds import derive, generator
-from hpo.space import log, put, uniform
 from hpo.storage.folder import RunFolder
-from hpo.study import Median, StudySpec
-from hpo.task import Evidence, Fidelity, Moment
 from hpo.trial.provenance import data_hash
-from objectives.ris import RIS, SMOKE, checks, probes
+from objectives.ris import RIS, SMOKE, probes, promotion_checks
 from objectives.ris import data as scenes_module
 from objectives.ris import loss as losses
 from objectives.ris.covariance import blend, contract, effective, eigenpairs, predicted, sample, tracenorm, truth
@@ -138,7 +146,7 @@ def test_02_prevents_a_pruner_that_is_never_asked(tmp_path: Path) -> None:
     ids=str,
 )
 def test_03_prevents_knobs_that_cannot_reach_the_score(change: dict[str, float]) -> None:
-    """With one and the same network, changing the knob changes what is scored."""
+    """With the same network, another value of the hyperparameter gives other scores."""
     task, batch = _task(), _scenes(_task(), 48)
     model = _model(task)
     with torch.no_grad():
@@ -146,8 +154,8 @@ def test_03_prevents_knobs_that_cannot_reach_the_score(change: dict[str, float])
 
 
 def test_03_sees_a_knob_that_is_planted_to_reach_nothing() -> None:
-    """Loading leaves eigenvectors as they are; with the network's own count a whole run comes out the same, which is
-    what the reach check of the preflight calls a no-go."""
+    """Loading leaves eigenvectors as they are. With the network's own count a whole run is then the same, which the
+    preflight reports as a no-go."""
     runs = [
         [(p.loss, dict(p.terms), dict(p.scores)) for p in fit(_task(**change), RECIPE, TINY, seed=0)]
         for change in ({}, {"shrink_alpha": 0.2}, {"nf_mle_iters": 0})
@@ -175,10 +183,10 @@ def test_05_prevents_validation_scenes_inside_train() -> None:
     """No scene of one split is in another, and no two (split, shard) share a seed."""
     task = RIS()
     fidelity = Fidelity(size=8, train=1024, val=256, test=512, epochs=1)
-    found = {split: task.origins(split, fidelity) for split in ("train", "val", "test")}
-    assert [len(found[split]) for split in found] == [1024, 256, 512]
-    assert len(set.union(*found.values())) == 1792
-    seeds = {derive("ris", "scenes", 2, split, shard) for split in found for shard in range(300)}
+    origins = {split: task.origins(split, fidelity) for split in ("train", "val", "test")}
+    assert [len(hashes) for hashes in origins.values()] == [1024, 256, 512]
+    assert len(set.union(*origins.values())) == 1792
+    seeds = {derive("ris", "scenes", 2, split, shard) for split in origins for shard in range(300)}
     assert len(seeds) == 900
 
 
@@ -231,8 +239,8 @@ def test_07_prevents_a_mirrored_estimate() -> None:
         q = torch.tensor([[[u, v, 0.6]]], dtype=torch.float64)
         b = sensing(task.surface, CPU, torch.float64).steer(q)
         cov = tracenorm(b.mT @ b.conj())
-        found = estimate(cov, cov, torch.tensor([1]), task.method, 1)
-        assert torch.allclose(found.q, q, atol=1e-3)
+        estimates = estimate(cov, cov, torch.tensor([1]), task.method, 1)
+        assert torch.allclose(estimates.q, q, atol=1e-3)
         value, vector = torch.linalg.eigh(cov)
         height = locate(vector * (value.clamp_min(0) / (value + 1)).sqrt()[:, None], torch.tensor([1]), task.method, 1)
         assert (height.q[..., :2] - q[..., :2]).abs().max() < 0.03
@@ -253,15 +261,15 @@ def test_09_prevents_a_trace_that_is_normalised_twice_or_not_at_all() -> None:
     """Trace N' after every stage that makes a covariance."""
     task, batch = _task(), _scenes(_task())
     with torch.no_grad():
-        seen = task.sight(_model(task), batch.z)
+        sight = task.pipeline.sight(_model(task), batch.z)
     stages = {
-        "R_samp": seen.samp,
-        "R_pred": seen.pred,
+        "R_samp": sight.samp,
+        "R_pred": sight.pred,
         "R_true": truth(batch, sensing(task.surface, CPU, torch.float32)),
-        "blend": blend(seen.pred, seen.samp, 0.3),
-        "effective": effective(seen.samp, 0.2, 1e-3),
-        "blended": task.blended(seen, 0.3),
-        "twice": tracenorm(tracenorm(seen.samp)),
+        "blend": blend(sight.pred, sight.samp, 0.3),
+        "effective": effective(sight.samp, 0.2, 1e-3),
+        "blended": task.pipeline.blend(sight, 0.3),
+        "twice": tracenorm(tracenorm(sight.samp)),
     }
     for name, cov in stages.items():
         assert contract(cov).trace < 1e-5, name
@@ -346,9 +354,9 @@ def test_12_prevents_labels_and_losses_in_half_precision() -> None:
     """Under autocast the covariances stay complex64, every loss float32."""
     task, batch = _task(), _scenes(_task())
     with torch.autocast("cpu", torch.bfloat16):
-        seen = task.sight(_model(task), batch.z)
+        sight = task.pipeline.sight(_model(task), batch.z)
         terms = task.loss(_model(task), batch, AT)
-    assert (seen.pred.dtype, seen.samp.dtype) == (torch.complex64, torch.complex64)
+    assert (sight.pred.dtype, sight.samp.dtype) == (torch.complex64, torch.complex64)
     assert {term.dtype for term in terms.values()} == {torch.float32}
     assert all(torch.isfinite(term) for term in terms.values())
 
@@ -385,16 +393,16 @@ def test_13_prevents_gradients_that_are_not_finite_at_rank_one() -> None:
 # -- 14 --------------------------------------------------------------------------------------------------------------
 def test_14_prevents_terms_that_are_dead_behind_a_swallowed_exception() -> None:
     """Every term has a value and a gradient from the start, and nothing between batch and score catches anything."""
-    for name, (value, slope) in probes.liveness(_task(), _scenes(_task(), 32)).items():
+    for name, (value, slope) in probes.liveness(_task().subject(), _scenes(_task(), 32)).items():
         assert value > 0, name
         assert slope > 0, name
     for path in FOLDER.glob("*.py"):
         caught = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Try)]
-        assert len(caught) == (path.name == "probes.py"), path  # one: that the assertions at the blend do refuse
+        assert len(caught) == (path.name == "probes.py"), path  # it tests that the assertions of the blend refuse
 
 
 def test_14_prevents_a_failing_metric_that_falls_back_to_the_loss() -> None:
-    """A score that raises ends the run with its own words."""
+    """A score that raises ends the run with the same exception."""
 
     @dataclass(frozen=True)
     class Unjudged(RIS):
@@ -426,14 +434,14 @@ def test_15_prevents_sizes_that_are_written_into_the_code(odd: dict[str, int]) -
 
 # -- 16 --------------------------------------------------------------------------------------------------------------
 def test_16_prevents_penalties_in_medians_and_unordered_sources_compared_in_order() -> None:
-    """Two hand-made scenes of two sources. Estimates in the other order are as good; a missed source is counted and
-    leaves the median of the other alone."""
+    """Two hand-made scenes of two sources. The order of estimates does not matter; a missed source is counted and does
+    not change the median of the matched ones."""
     task = _task()
     batch = _scenes(task, 2, count=2)
     exact = Estimates(batch.q.double(), batch.mask > 0, batch.mask < 0)
     swapped = exact._replace(q=exact.q.flip(1))
-    for one in (exact, swapped):
-        scores = summary(judge(one, batch, task.view))
+    for estimates in (exact, swapped):
+        scores = summary(judge(estimates, batch, task.view))
         assert scores["ospa"] < 1e-4
         assert scores["med_phi_deg"] < 1e-3
     lost = exact._replace(mask=torch.tensor([[True, False], [True, True]]))
@@ -465,18 +473,18 @@ def test_18_prevents_an_order_that_is_always_one_with_few_snapshots() -> None:
     task = ideal(RIS())
     batch = _scenes(task, 256, snr_db=10.0)
     value_Bn, _ = eigenpairs(batch.z.to(torch.complex128))
-    right = order(value_Bn, 64, 8, 3, "mdl") == batch.count
+    right = order(value_Bn, 64, 8, 3, "mdl") == batch.source_count
     assert right.double().mean() > 0.95
 
 
 # -- 19 --------------------------------------------------------------------------------------------------------------
 def test_19_prevents_a_phase_change_that_resets_the_best_epoch() -> None:
     """Through all three thirds of a curriculum the best is the least score so far, whatever the loss does."""
-    seen = list(fit(RIS(**{**FIELDS, "curriculum": True}), RECIPE, replace(TINY, epochs=6), seed=0))
-    values = [progress.value for progress in seen]
-    assert [progress.best for progress in seen] == [min(values[: i + 1]) for i in range(6)]
-    assert seen[-1].best_epoch == int(np.argmin(values))
-    assert all(progress.value == progress.scores["ospa"] for progress in seen)
+    epochs = list(fit(RIS(**{**FIELDS, "curriculum": True}), RECIPE, replace(TINY, epochs=6), seed=0))
+    values = [progress.value for progress in epochs]
+    assert [progress.best for progress in epochs] == [min(values[: i + 1]) for i in range(6)]
+    assert epochs[-1].best_epoch == int(np.argmin(values))
+    assert all(progress.value == progress.scores["ospa"] for progress in epochs)
 
 
 # -- 20 --------------------------------------------------------------------------------------------------------------
@@ -499,10 +507,10 @@ def test_21_prevents_a_network_that_answers_with_a_constant() -> None:
     same = Estimates(batch.q[:1].double().expand(32, -1, -1), batch.mask > 0, batch.mask < 0)
     scores = summary(judge(same, batch, task.view))
     spread = {name: value for name, value in scores.items() if name.startswith("spread")}
-    assert checks.not_constant(Evidence("promotion", scores=spread)).status == "no-go"
+    assert promotion_checks.check_not_constant(Evidence("promotion", scores=spread)).status == "no-go"
     with torch.no_grad():
-        found = task.infer(task.sight(_model(task), batch.z), batch.z)._replace(mask=batch.mask > 0)
-    gap = (found.q[:, 0, :2] - found.q[:, 1, :2]).abs().amax(-1)
+        q = task.pipeline.infer(task.pipeline.sight(_model(task), batch.z), batch.z).q
+    gap = (q[:, 0, :2] - q[:, 1, :2]).abs().amax(-1)
     assert (gap > 1e-3).double().mean() > 0.95
 
 
@@ -512,10 +520,11 @@ def test_22_prevents_results_of_older_data_read_as_new_ones() -> None:
     task = RIS(**FIELDS)
     assert data_hash(task, TINY) == data_hash(replace(task, width=16, beta=0.7), TINY)
     assert data_hash(task, TINY) != data_hash(replace(task, p_coh=0.5), TINY)
-    one, other = (scenes(replace(task, p_coh=p).scenario, "val", 24) for p in (0.25, 0.5))
-    assert one.shards[0]["z"].filename != other.shards[0]["z"].filename
+    quarter = scenes(replace(task, p_coh=0.25).scenario, "val", 24)
+    half = scenes(replace(task, p_coh=0.5).scenario, "val", 24)
+    assert quarter.shards[0]["z"].filename != half.shards[0]["z"].filename
     again = Scenes(task.scenario, "val", 24)
-    assert again.shards[0]["z"].filename == one.shards[0]["z"].filename
+    assert again.shards[0]["z"].filename == quarter.shards[0]["z"].filename
 
 
 # -- 23 --------------------------------------------------------------------------------------------------------------
@@ -547,15 +556,15 @@ def test_23_prevents_documented_commands_that_do_not_exist(capsys, monkeypatch) 
 def test_24_prevents_matrices_that_are_stored_for_every_scene() -> None:
     """A scene on disk is its snapshots and about a hundred bytes; shards are memory-mapped and read row by row."""
     task = RIS()
-    fields_of = make_shard(task.scenario, "train", 0)
-    per_scene = sum(array.nbytes for array in fields_of.values()) / scenes_module.SHARD
+    shard = make_shard(task.scenario, "train", 0)
+    per_scene = sum(array.nbytes for array in shard.values()) / scenes_module.SHARD
     assert per_scene <= 64 * 8 * 8 + 150
-    held = scenes(task.scenario, "val", 40)
-    assert isinstance(held.shards[0]["z"], np.memmap)
-    taken = held.take(torch.tensor([39, 0]))
-    assert torch.equal(taken.snr_db, held.take(torch.arange(40)).snr_db[[39, 0]])
+    stored = scenes(task.scenario, "val", 40)
+    assert isinstance(stored.shards[0]["z"], np.memmap)
+    taken = stored.take(torch.tensor([39, 0]))
+    assert torch.equal(taken.snr_db, stored.take(torch.arange(40)).snr_db[[39, 0]])
     with pytest.raises(ValueError, match=r"0\.\.39"):
-        held.take(torch.tensor([40]))
+        stored.take(torch.tensor([40]))
 
 
 def test_24_prevents_grids_that_grow_with_the_batch() -> None:
