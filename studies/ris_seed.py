@@ -1,7 +1,8 @@
-"""The same question with the original settings: a 12 x 12 surface, four knobs, for a GPU.
+"""The same question with the original settings: a 12 x 12 surface and four hyperparameters, for a GPU.
 
-Learning rate 1e-4 to 4e-4, batches of 64 or 80, 121 or 161 ranges, 0 or 2 iterations of near-field ML; 28 trials of
-28 epochs. At full fidelity 80,000 scenes, 241 ranges, 3 iterations and a curriculum in three phases.
+The search has learning rates of 1e-4 to 4e-4, batches of 64 or 80, 121 or 161 ranges, and 0 or 2 iterations of
+near-field ML: 28 trials of 28 epochs. The full fidelity has 80,000 scenes, 241 ranges, 3 iterations and a curriculum in
+three phases.
 """
 
 from dataclasses import replace

@@ -1,12 +1,13 @@
 """Near-field localisation of K unknown sources through a reconfigurable intelligent surface (RIS).
 
-A base station sees the sources only through a planar surface of N elements whose P codes repeat in each of L
-snapshots; whitened and compressed, a scene is z [N', L]. Wanted: K, and azimuth, elevation and range of each source.
+A base station sees the sources only through a planar surface of N elements. The surface steps through the same P codes
+in each of L snapshots. A scene, whitened and compressed, is z [N', L]. From z the task estimates K, and azimuth,
+elevation and range of each source.
 
     z -> R_samp -> network -> R_pred -> R_blend = (1 - beta) R_pred + beta R_samp
       -> MUSIC over (u, v, 1/r) -> range scan -> Newton -> near-field ML -> {phi, theta, r}; K from the network
 
-Goal: OSPA with a cutoff of 1 m (m, lower is better) of the whole path. Units: m and rad; deg where a name says so.
+Goal: OSPA of the whole pipeline with a cutoff of 1 m (m, lower is better). Units: m and rad; deg where a name says so.
 `size` is the number of elements on the longer side of the surface.
 
 Sources: Gast, Le Magoarou & Shlezinger 2025 (arXiv 2504.00599) for surrogate covariances in the near field;
