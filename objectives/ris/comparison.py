@@ -85,9 +85,10 @@ def cells_alone(pipeline: Pipeline, sight: Sight, count_B: Tensor) -> Estimates:
 
 
 def bin_edges(scenario: Scenario) -> tuple[float, ...]:
-    """Limits of the SNR bins (dB); the last is a little above the highest SNR, so that its bin holds it."""
-    span = scenario.snr_hi - scenario.snr_lo
-    return tuple(scenario.snr_lo + span * i / BINS for i in range(BINS)) + (scenario.snr_hi + 1e-3,)
+    """Limits of the SNR bins (dB). The last is a little above the highest SNR, so that the last bin holds it."""
+    width = scenario.snr_hi - scenario.snr_lo
+    lower = (scenario.snr_lo + width * i / BINS for i in range(BINS))
+    return (*lower, scenario.snr_hi + 1e-3)
 
 
 def not_won(tables: Tables, edges: tuple[float, ...]) -> dict[str, list[str]]:
@@ -99,13 +100,9 @@ def not_won(tables: Tables, edges: tuple[float, ...]) -> dict[str, list[str]]:
     lost = {}
     for name, judged in tables.classical.items():
         bins = by_snr(ours.ospa_m - judged.ospa_m, ours.snr_db, edges)
-        words = [
-            f"{'loses' if snr_bin.lower > 0 else 'ties'} at {span(snr_bin.low_db, snr_bin.high_db)}"
-            for snr_bin in bins
-            if snr_bin.upper >= 0
-        ]
-        if words:
-            lost[name] = words
+        not_better = [_outcome(snr_bin) for snr_bin in bins if snr_bin.upper >= 0]
+        if not_better:
+            lost[name] = not_better
     return lost
 
 
@@ -133,6 +130,11 @@ def span(low_db: float, high_db: float) -> str:
 
 def _cell(mean: float, lower: float, upper: float) -> str:
     return f"{mean:.3f} [{lower:.3f}, {upper:.3f}]"
+
+
+def _outcome(difference: Bin) -> str:
+    verb = "loses" if difference.lower > 0 else "ties"
+    return f"{verb} at {span(difference.low_db, difference.high_db)}"
 
 
 def _judged(methods: Mapping[str, Estimates], batch: Batch, view: View) -> dict[str, Judged]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_fresnel_meets_the_exact_wavefront_far_away_and_misses_it_near_by() -> N
     for r in (2.0, 4.0, 8.0, 16.0):
         at = torch.cat((q[:, :2], torch.full((40, 1), 1 / r, dtype=torch.float64)), -1)
         worst.append(float((path(at, x_N, y_N) - path(at, x_N, y_N, "fresnel")).abs().max()))
-    ratios = [a / b for a, b in zip(worst, worst[1:], strict=False)]
+    ratios = [near / far for near, far in pairwise(worst)]
     assert all(3.3 < ratio < 6 for ratio in ratios), ratios
 
 

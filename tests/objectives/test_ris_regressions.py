@@ -283,7 +283,7 @@ def test_10_prevents_a_misspelt_setting_that_is_silently_the_default() -> None:
         RIS().beta = 0.1  # type: ignore[misc]
     with pytest.raises(TypeError, match="hybrid_beta"):
         RIS(hybrid_beta=0.3)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="did you mean 'task.lam_count'"):
+    with pytest.raises(ValueError, match=r"did you mean 'task\.lam_count'"):
         put({"task.lam_cuont": 0.1}, {"task": RIS(), "recipe": RECIPE})
     study = StudySpec(
         name="ris-10",
