@@ -12,18 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from hpo import (
-    Chart,
-    Check,
-    Evidence,
-    Fidelity,
-    Moment,
-    Overfit,
-    Picture,
-    Split,
-    Task,
-    example_hash,
-)
+from hpo import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task, example_hash
 from objectives.ris import checks
 from objectives.ris import loss as losses
 from objectives.ris.baseline import competitors, references
