@@ -40,7 +40,7 @@ def _collect(value: Any, tokens: list[bytes]) -> None:
 
 def _collect_node(node: ast.AST, tokens: list[bytes]) -> None:
     """A field that is empty counts as absent: newer Pythons have fields that older code cannot fill."""
-    fields = {name: getattr(node, name, None) for name in node._fields if name not in NO_MEANING}  # noqa: SLF001
+    fields = {name: getattr(node, name, None) for name in node._fields if name not in NO_MEANING}
     if isinstance(node, ast.JoinedStr):
         fields["values"] = _joined(node)
     elif isinstance(node, ast.FormattedValue) and node.format_spec and not _joined(node.format_spec):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import safetensors.torch
 from torch import Tensor, nn
@@ -17,14 +17,16 @@ from hpo.files import write_whole
 from hpo.plain import plain
 from hpo.task import Task
 
+T = TypeVar("T", bound=Task[Any])
+
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 
 
-class TrainedTask(NamedTuple):
+class TrainedTask(NamedTuple, Generic[T]):
     """A task and the trained model that belongs to it."""
 
-    task: Task[Any]
+    task: T
     model: nn.Module
 
 
@@ -46,7 +48,11 @@ def card_of(task: Task[Any]) -> dict[str, Any]:
     }
 
 
-def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask:
+@overload
+def load_winner(folder: Path) -> TrainedTask[Task[Any]]: ...
+@overload
+def load_winner(folder: Path, of: type[T]) -> TrainedTask[T]: ...
+def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask[Any]:
     """Rebuild a task and its trained model from an exported folder.
 
     Raises ValueError where the weights are not those that the card was written for, or the task is not an `of`.
@@ -63,7 +69,7 @@ def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask:
     return winner
 
 
-def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask:
+def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
     """The task that a card describes, and its model with these weights.
 
     Raises ValueError where the card names anything but a task: it may come from anywhere, so nothing else is called.

@@ -70,7 +70,7 @@ def outcome_of(progress: Iterator[Progress]) -> Outcome:
     history: list[Epoch] = []
     try:
         for epoch in progress:
-            history.append(epoch.record)
+            history.append(epoch.record)  # noqa: PERF401  # what came before an error is kept
     except optuna.TrialPruned as pruned:
         return _summary("pruned", history, reason=str(pruned))
     except Diverged as diverged:
