@@ -31,7 +31,7 @@ def sweep(
     on: str = "auto",
     timeout: float | None = None,
     device: str = "auto",
-    watch: Callable[[Standing], None] = lambda standing: None,
+    watch: Callable[[Standing], None] = lambda _: None,
 ) -> Standing:
     """Run the study's trials until `study.trials` of them have ended, or start no new one after `timeout` seconds.
 
