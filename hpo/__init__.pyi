@@ -28,6 +28,7 @@ from .schedule import ramped as ramped
 from .schedule import stage as stage
 from .seeds import derive as derive
 from .seeds import generator as generator
+from .space import Space as Space
 from .space import choose as choose
 from .space import integer as integer
 from .space import log as log
