@@ -1,9 +1,12 @@
 """What several image tasks share: photographs, colour, image files, image scores, perceptual distances.
 
 colour        the sRGB transfer curve, luma, saturation, rounding to 8 bit
-photographs   the photographs that ship inside scikit-image and scikit-learn, pinned by sha256; never a download
+photographs   the photographs that ship inside scikit-image and scikit-learn, pinned by sha256; nothing is downloaded
 files         a user's own PNG, JPEG, BMP or TIFF files
 crops         random squares of a photograph at a random scale
-image_scores  PSNR, SSIM, MS-SSIM, one value an image
-perceptual    distances that follow what is seen: `pged` needs nothing, `stlpips` needs the package's weights
+image_scores  PSNR, SSIM and MS-SSIM, one value per image
+perceptual    perceptual distances: `pged` needs no weights, `stlpips` needs those of an installed package
+weights       published weights, read from an installed package
+fields        checks of a task's fields
+command       the command line that applies a winner to a user's own files
 """

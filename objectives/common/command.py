@@ -1,4 +1,4 @@
-"""The command line of what puts a winner to work on a user's own files."""
+"""The command line that applies a winner to a user's own files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ def work(
     apply: Callable[[Path, Path, Path], Iterator[Path]],
     arguments: Sequence[str] | None,
 ) -> None:
-    """`python -m MODULE WINNER FILES OUT`: print what `apply(winner, files, out)` writes. What is wrong is said in a
-    line, with exit code 1. `files` are the argument's name and its help."""
+    """Run `python -m MODULE WINNER FILES OUT`: print each path that `apply(winner, files, out)` writes.
+
+    `files` holds the name and the help of the second argument, `out` the help of the third. A ValueError or OSError
+    ends the command with its message on one line and exit code 1.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=summary)
-    parser.add_argument("winner", type=Path, help="the export folder of a study, with weights and card")
+    parser.add_argument("winner", type=Path, help="the folder that hpo promote exported, with weights and card")
     parser.add_argument(files[0], type=Path, help=files[1])
     parser.add_argument("out", type=Path, help=out)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        for path in apply(given.winner, getattr(given, files[0]), given.out):
+        for path in apply(options.winner, getattr(options, files[0]), options.out):
             print(path)
     except (ValueError, OSError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from None

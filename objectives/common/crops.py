@@ -10,14 +10,16 @@ from torch.nn import functional as F
 def random_square(
     rgb_3HW: Tensor, size: int, *, scale: tuple[float, float], rng: torch.Generator, flip: bool = False
 ) -> Tensor:
-    """A square of side size / s, shrunk to `size` pixels, with s uniform on `scale`; mirrored half of the time with
-    `flip`. Where the photograph is smaller than the square, the square shrinks to fit it."""
-    draw = torch.rand(4, generator=rng, dtype=torch.float64).tolist()
+    """A square of side size / s, shrunk to `size` pixels, with s uniform on `scale`; with `flip`, half of the squares
+    are mirrored. A square that does not fit the photograph is cut smaller."""
+    scale_draw, top_draw, left_draw, flip_draw = torch.rand(4, generator=rng, dtype=torch.float64).tolist()
     height, width = rgb_3HW.shape[-2:]
-    side = min(round(size / (scale[0] + (scale[1] - scale[0]) * draw[0])), height, width)
-    top, left = int(draw[1] * (height - side + 1)), int(draw[2] * (width - side + 1))
+    low, high = scale
+    side = min(round(size / (low + (high - low) * scale_draw)), height, width)
+    top = int(top_draw * (height - side + 1))
+    left = int(left_draw * (width - side + 1))
     square = resized(rgb_3HW[:, top : top + side, left : left + side], size)
-    return square.flip(-1) if flip and draw[3] < 0.5 else square
+    return square.flip(-1) if flip and flip_draw < 0.5 else square
 
 
 def resized(rgb_3HW: Tensor, size: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""Distances between images that follow what is seen, one value an image. Gradients flow to both images.
+"""Perceptual distances between images, one value per image. Gradients flow to both images.
 
-`pged` needs no weights. It stands in for a learned distance and is not LPIPS: never compare its values with one.
+`pged` needs no weights. It replaces a learned distance but is not LPIPS: never compare its values with those of LPIPS.
 `stlpips` is shift-tolerant LPIPS (Ghildyal & Liu 2022) with the AlexNet weights of the package stlpips-pytorch; only
-its weight file is read. Its values grow with the image: compare them at one size only.
+its weight file is read. Its values grow with the size of the image: compare them at one size only.
 
 Shapes: images [B, 3, H, W] in [0, 1]; distances [B].
 """
@@ -27,8 +27,10 @@ _WEIGHTS = "alex_shift_tolerant.pth"
 
 
 def perceptual_distance(backend: Backend, a: Tensor, b: Tensor) -> Tensor:
-    """Distance of each image `a` from the reference `b`. Raises ValueError for an unknown back-end, or one whose
-    weights are not installed; none is ever taken in another's place."""
+    """Distance of each image `a` from the reference `b`.
+
+    Raises ValueError for an unknown back-end, and for one whose weights are not installed: no other is used instead.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"perceptual back-end must be one of {', '.join(BACKENDS)}; got {backend!r}")
     distance = pged if backend == "pged" else stlpips_model(a.device)
@@ -37,18 +39,19 @@ def perceptual_distance(backend: Backend, a: Tensor, b: Tensor) -> Tensor:
 
 
 def installed(backend: Backend) -> bool:
-    """Whether a back-end can be used here."""
+    """Whether the weights of a back-end, if it needs any, are installed."""
     return backend == "pged" or (backend == "stlpips" and _weight_file() is not None)
 
 
 # -- without weights -----------------------------------------------------------------------------------------------
 def pged(a: Tensor, b: Tensor, *, levels: int = 3) -> Tensor:
-    """Pyramid gradient-energy distance: relative differences of local edge energy and of local mean, over a pyramid."""
+    """Pyramid gradient-energy distance: relative differences of local edge energy and of local mean, on each level."""
     total = torch.zeros(a.shape[0], dtype=a.dtype, device=a.device)
     for level in range(levels):
         if level:
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-        energy, mean = _edge_energy(b), _local_mean(b)
+        energy = _edge_energy(b)
+        mean = _local_mean(b)
         edges = ((_edge_energy(a) - energy) / (energy + 0.02)) ** 2
         means = ((_local_mean(a) - mean) / (mean + 0.1)) ** 2
         total = total + edges.flatten(1).mean(1) + 4 * means.flatten(1).mean(1)
@@ -56,7 +59,7 @@ def pged(a: Tensor, b: Tensor, *, levels: int = 3) -> Tensor:
 
 
 def sobel(image: Tensor) -> Tensor:
-    """Sobel / 8 across and down, [B, 2C, H, W]: the slope per pixel. The border is repeated."""
+    """Sobel filters over 8, across and down, [B, 2C, H, W]: the slope per pixel. The border is repeated."""
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     across = padded[..., 2:] - padded[..., :-2]
     down = padded[..., 2:, :] - padded[..., :-2, :]
@@ -70,21 +73,26 @@ def _edge_energy(image: Tensor) -> Tensor:
 
 
 def _local_mean(image: Tensor) -> Tensor:
-    """Mean of the 5 x 5 pixels around each, fewer at the border: two products with a band, whose gradient is cheap."""
+    """Mean of the 5 x 5 pixels around each, fewer at the border: two matrix products, whose gradient is cheap."""
     with torch.autocast(image.device.type, enabled=False):
         return _mean_band(image.shape[-2], image).T @ image @ _mean_band(image.shape[-1], image)
 
 
 def _mean_band(side: int, like: Tensor) -> Tensor:
-    at = torch.arange(side, device=like.device)
-    band = ((at[:, None] - at).abs() <= 2).to(like.dtype)
+    place = torch.arange(side, device=like.device)
+    band = ((place[:, None] - place).abs() <= 2).to(like.dtype)
     return band / band.sum(0)
 
 
 # -- with the weights of an installed package ----------------------------------------------------------------------
 class StLpips(nn.Module):
-    """Shift-tolerant LPIPS on AlexNet. Source: Ghildyal & Liu 2022, "Shift-tolerant perceptual similarity metric":
-    stride 1 in the first convolution, and every stride taken by a blur before the rectifier."""
+    """Shift-tolerant LPIPS on AlexNet. The first convolution has stride 1, and blurs take the strides.
+
+    Source: Ghildyal & Liu 2022, "Shift-tolerant perceptual similarity metric".
+    """
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
@@ -107,8 +115,9 @@ class StLpips(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         total = torch.zeros(a.shape[0], dtype=a.dtype, device=a.device)
-        for head, of_a, of_b in zip(self.heads, self._features(a), self._features(b), strict=True):
-            total = total + F.conv2d((_unit(of_a) - _unit(of_b)) ** 2, head).flatten(1).mean(1)
+        for head, features_a, features_b in zip(self.heads, self._features(a), self._features(b), strict=True):
+            difference = (_unit(features_a) - _unit(features_b)) ** 2
+            total = total + F.conv2d(difference, head).flatten(1).mean(1)
         return total
 
     def _features(self, image: Tensor) -> list[Tensor]:
@@ -126,7 +135,7 @@ class StLpips(nn.Module):
 
 
 def stlpips_model(device: torch.device) -> StLpips:
-    """The model on a device, loaded once a process. Raises ValueError where its weights are missing or differ."""
+    """The model on a device, loaded once per process. Raises ValueError if its weights are missing or differ."""
     return _stlpips_model(str(device))
 
 
@@ -136,23 +145,23 @@ def _stlpips_model(device: str) -> StLpips:
     if path is None:
         raise ValueError(
             f"perceptual back-end 'stlpips' needs the weights of stlpips-pytorch {STLPIPS_VERSION}, which are not "
-            f"installed: pip install --no-deps stlpips-pytorch=={STLPIPS_VERSION}; 'pged' needs nothing"
+            f"installed: pip install --no-deps stlpips-pytorch=={STLPIPS_VERSION}; 'pged' needs no weights"
         )
     return StLpips(checked_weights(path, STLPIPS_SHA256)).to(device)
 
 
 def _weight_file() -> Path | None:
-    """The weight file of the installed package. The package itself is not imported: it wants torchvision."""
+    """The weight file of the installed package. The package itself is not imported: it needs torchvision."""
     return installed_file("stlpips-pytorch", _WEIGHTS)
 
 
 def _unit(features: Tensor) -> Tensor:
-    norm = (features**2).sum(1, keepdim=True).clamp(min=1e-20).sqrt()  # a gradient at 0, where sqrt has none
+    norm = (features**2).sum(1, keepdim=True).clamp(min=1e-20).sqrt()  # so that there is a gradient at 0
     return features / (norm + 1e-10)
 
 
 def _blur_down(x: Tensor) -> Tensor:
-    """[1 2 1] x [1 2 1] / 16 after reflecting two pixels on each side, every second pixel."""
+    """Every second pixel after a blur with [1 2 1] x [1 2 1] / 16; two pixels are reflected on each side."""
     taps = x.new_tensor([1.0, 2.0, 1.0])
     kernel = (torch.outer(taps, taps) / 16).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, stride=2, groups=x.shape[1])

@@ -1,6 +1,6 @@
 """The photographs that ship inside installed packages, by name, each pinned by the sha256 of its file.
 
-Nothing is ever downloaded: a file that is missing or differs is an error that names it. Shapes: rgb_3HW, float32.
+Nothing is downloaded: a file that is missing or differs is an error that names it. Shapes: rgb_3HW, float32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from objectives.common.files import read_image
 
 @dataclass(frozen=True)
 class Photograph:
-    """One file of one package: where it lies, what it must hash to, and on what terms it may be used."""
+    """One file of one package: where it is, the hash of its content, and the terms of its use."""
 
     package: str
     path: str  # inside the package
@@ -83,20 +83,23 @@ PHOTOGRAPHS = {
 
 
 def path_of(name: str) -> Path:
-    """Where the file of a photograph lies. Raises ValueError for an unknown name, a package that is not installed, a
-    missing file, or one with another content than the pinned one."""
+    """The file of a photograph.
+
+    Raises ValueError for an unknown name, a package that is not installed, and a file that is missing or whose content
+    is not the pinned one.
+    """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"unknown photograph {name!r}; known: {', '.join(PHOTOGRAPHS)}")
     return _checked(name)
 
 
 def srgb(name: str) -> Tensor:
-    """A photograph as it is encoded, rgb_3HW in [0, 1]. Shared: do not change it in place."""
+    """A photograph in its sRGB encoding, rgb_3HW in [0, 1]. The tensor is shared: do not change it in place."""
     return _srgb(name)
 
 
 def linear(name: str) -> Tensor:
-    """A photograph as light, rgb_3HW in [0, 1]."""
+    """A photograph as linear light, rgb_3HW in [0, 1]."""
     return linear_from_srgb(srgb(name))
 
 
@@ -114,13 +117,13 @@ def _srgb(name: str) -> Tensor:
 @cache
 def _checked(name: str) -> Path:
     entry = PHOTOGRAPHS[name]
-    spec = importlib.util.find_spec(entry.package)  # finds the folder without the second that importing it takes
+    spec = importlib.util.find_spec(entry.package)  # finds the folder without importing, which takes a second
     if spec is None or spec.origin is None:
         raise ValueError(f"photograph {name!r} needs the package {entry.package}, which is not installed")
     path = Path(spec.origin).parent / entry.path
     if not path.is_file():
         raise ValueError(f"photograph {name!r}: {path} is missing; reinstall {entry.package}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != entry.sha256:
-        raise ValueError(f"photograph {name!r}: {path} must have sha256 {entry.sha256}; got {found}")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != entry.sha256:
+        raise ValueError(f"photograph {name!r}: {path} must have sha256 {entry.sha256}; got {sha256}")
     return path

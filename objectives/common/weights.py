@@ -1,4 +1,4 @@
-"""Published weights, read out of an installed package that is not itself imported."""
+"""Published weights, read from an installed package that is not imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def installed_file(package: str, name: str) -> Path | None:
-    """The file of that name in a package; None where the package or the file is missing."""
+    """The file of that name in a package; None if the package or the file is missing."""
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -21,9 +21,12 @@ def installed_file(package: str, name: str) -> Path | None:
 
 
 def checked_weights(path: Path, sha256: str) -> Any:
-    """What torch saved in a file, on the CPU; no code of the file's runs. Raises ValueError if its content differs."""
+    """The weights that torch saved in a file, on the CPU, read without running any code from it.
+
+    Raises ValueError if the content of the file has another sha256.
+    """
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ValueError(f"{path} must have sha256 {sha256}; got {found}")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise ValueError(f"{path} must have sha256 {sha256}; got {actual}")
     return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
