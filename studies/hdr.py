@@ -1,6 +1,6 @@
 """Which bound, scale and supervision suit the log residual that fills a warped HDR frame's holes?
 
-Judged by mu-law PSNR in the holes of 48 fixed patches, less 10 dB for overflow.
+Judged by mu-law PSNR in the holes of 48 fixed patches, minus up to 10 dB for overflow.
 """
 
 from hpo import Median, Recipe, StudySpec, choose, log, uniform, when

@@ -1,19 +1,19 @@
-"""Filling the holes of a frame that was warped from the one before: HDR light, a bounded residual in the log domain.
+"""Fill the holes of a frame that was warped from the one before: HDR light, a bounded residual in the log domain.
 
-A renderer that shows twice as many frames as it draws throws the last frame's pixels forward. Where none lands there
-are cracks and disocclusions. They are filled classically in log space, and a small gated U-Net corrects the fill:
+A renderer that shows twice as many frames as it draws throws the pixels of the last frame forward. Where none lands,
+there are cracks and disocclusions. They are filled classically in log space, and a small gated U-Net corrects the fill:
 
     warped -> fill -> base = log(light + 1e-3) -> U-Net -> cap tanh(o) = r
            -> light = exp(base + clamp(r, +-8) w) - 1e-3      w: 1 in holes, 1/2 in a ring around them, 0 elsewhere
 
-Goal: mu-law PSNR in the holes (dB, higher is better), less 10 dB for overflow. Light is linear; residuals are natural
-logarithms of it. `size` is pixels a side.
+Goal: mu-law PSNR in the holes (dB, higher is better), minus up to 10 dB for overflow. Light is linear; residuals are
+natural logarithms of light. `size` is pixels a side.
 
 Sources: Guo et al. 2021 (ExtraNet) for the problem; Yu et al. 2019 for gated convolutions; Kalantari & Ramamoorthi
 2017 for the mu-law.
 """
 
-from hpo.task import Fidelity
+from hpo import Fidelity
 from objectives.hdr.task import HDR
 
 SMOKE = Fidelity(size=32, train=16, val=8, epochs=2, fixed={"recipe.batch_size": 4})

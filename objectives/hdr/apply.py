@@ -1,62 +1,74 @@
-"""Fill a user's frames with an exported network: EXR in, EXR out.
+"""Fill the holes of a user's frames with an exported network; writes EXR files.
 
     python -m objectives.hdr.apply runs/hdr/winner FRAMES OUT
 
-FRAMES holds the folders warp and hole (frames.py names their variants); OUT gets one filled-NUMBER.exr a frame, 32-bit
-float, in the light's own scale. Outside holes, and the ring that the network may touch around them, it is as it was.
+FRAMES holds the folders warp and hole (frames.py lists other names for them). OUT gets one filled-NUMBER.exr per frame,
+32-bit float, in the scale of the input. Outside the holes and a narrow ring around them the light is unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from hpo.trial.artifact import load_winner
+from hpo import load_winner
 from objectives.common.command import work
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.files import write_light
 from objectives.hdr.fill import filled
-from objectives.hdr.frames import Sight, frame_files, look
-from objectives.hdr.task import HDR, predicted
+from objectives.hdr.frames import ScaledFrame, frame_files, read_frame
+from objectives.hdr.model import predict
+from objectives.hdr.task import HDR
 
 
 @torch.no_grad()
-def filled_frame(task: HDR, model: nn.Module, sight: Sight) -> Tensor:
-    """The whole frame with its holes filled, rgb_3HW, at least 0, in the scale that it had in its file."""
-    warped, hole = sight.warped_3HW[None], sight.hole_1HW[None]
-    unknown = torch.zeros(1, 3, *hole.shape[-2:])  # no layers, no motion
-    base_log = filled(task.base, log_light(warped), ~hole)
-    out = predicted(model, Batch(warped, hole.float(), unknown[:, :1], unknown[:, 1:], base_log, warped))
-    return out.light_B3HW[0].clamp(min=0) / sight.gain
+def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
+    """The whole frame with filled holes, rgb_3HW, at least 0, in the scale of its file."""
+    warped = frame.warped_3HW[None]
+    hole = frame.hole_1HW[None]
+    height, width = hole.shape[-2:]
+    batch = Batch(
+        warped_B3SS=warped,
+        hole_B1SS=hole.float(),
+        occluder_B1SS=torch.zeros(1, 1, height, width),  # unknown
+        motion_B2SS=torch.zeros(1, 2, height, width),  # unknown
+        base_log_B3SS=filled(task.base, log_light(warped), ~hole),
+        target_B3SS=warped,  # unknown too, and never read
+    )
+    return predict(model, batch).light_B3HW[0].clamp(min=0) / frame.gain
 
 
 def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
-    """Fill every frame that has a warped file and a hole file, and yield what was written.
+    """Fill every frame that has a warped file and a hole file, and yield the path of each file that is written.
 
-    Raises ValueError naming the folder or the file that is at fault, where the exported task is another one, and where
-    a file would be overwritten.
+    Raises ValueError naming the folder or file for input that cannot be read, for the export of another task, and if a
+    file would be overwritten.
     """
-    task, model = load_winner(winner, HDR)
+    exported = load_winner(winner, HDR)
+    task = cast(HDR, exported.task)
     files = frame_files(folder, ("warp", "hole"))
     numbers = sorted(set(files["warp"]) & set(files["hole"]))
     if not numbers:
         raise ValueError(f"{folder}: no warped file shares its number with a hole file")
-    written = {number: into / f"filled-{number:04d}.exr" for number in numbers}
-    there = [path for path in written.values() if path.exists()]
-    if there:
-        raise ValueError(f"{there[0]} is there already, and nothing is overwritten; name another folder")
+    outputs = {number: into / f"filled-{number:04d}.exr" for number in numbers}
+    for output in outputs.values():
+        if output.exists():
+            raise ValueError(f"{output} is there already and is not overwritten; name another folder")
     into.mkdir(parents=True, exist_ok=True)
-    for number, path in written.items():
-        write_light(path, filled_frame(task, model, look(files["warp"][number], files["hole"][number], None)))
-        yield path
+    for number, output in outputs.items():
+        frame = read_frame(files["warp"][number], files["hole"][number], None)
+        write_light(output, filled_frame(task, exported.model, frame))
+        yield output
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    files = ("frames", "a folder that holds warp and hole")
-    work("objectives.hdr.apply", __doc__.splitlines()[0], files, "where filled-NUMBER.exr go", apply, arguments)
+    files = ("frames", "a folder that holds the folders warp and hole")
+    out = "the folder for filled-NUMBER.exr; it is made if needed"
+    work("objectives.hdr.apply", __doc__.splitlines()[0], files, out, apply, arguments)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,27 @@
-"""Classical ways to fill holes, that a network must beat. Each gets what the network gets, and works in the logarithm.
+"""Classical methods that fill holes, which a network must beat. Each gets the network's inputs and works in log light.
 
-Sources: push-pull (Gortler et al. 1996); harmonic, the discrete Laplace equation; biharmonic (Damelin & Hoang 2018) as
-scikit-image has it. Shapes as in a Batch.
+Sources: push-pull (Gortler et al. 1996); harmonic, the discrete Laplace equation; biharmonic (Damelin & Hoang 2018) in
+scikit-image's implementation. Shapes as in a Batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from skimage.restoration import inpaint_biharmonic
 from torch import Tensor
 
-from hpo.task import REFERENCE
+from hpo import REFERENCE
+from objectives.hdr import loss
 from objectives.hdr.data import EPS, Batch, log_light
 from objectives.hdr.fill import harmonic, layered, pushpull
 
-Method = Callable[[Batch], Tensor]  # log(light + EPS), right in the holes at least
+Method = Callable[[Batch], Tensor]  # gives log(light + EPS), of which only the holes are used
 
 
 def methods() -> Mapping[str, Method]:
-    """Every method by name. The reference trusts the exact layers that a synthetic scene has, and so is no rival."""
+    """Every method by name. The reference needs the exact layers of a synthetic scene, so it is no rival."""
     return {
         "plain copy": lambda batch: log_light(batch.warped_B3SS),
         "push-pull": lambda batch: pushpull(*_log_and_valid(batch)),
@@ -30,19 +31,31 @@ def methods() -> Mapping[str, Method]:
     }
 
 
+def method_scores(batches: Sequence[Batch]) -> dict[str, dict[str, float]]:
+    """The scores of every method on the batches, which are on the CPU."""
+    return {
+        name: loss.mean_scores([_light_scores(method, batch) for batch in batches])
+        for name, method in methods().items()
+    }
+
+
 def filled_light(method: Method, batch: Batch) -> Tensor:
-    """The warped light with the method's in its holes."""
+    """The warped light, with the method's light in its holes."""
     hole = batch.hole_B1SS > 0.5
     return torch.where(hole, torch.exp(method(batch)) - EPS, batch.warped_B3SS)
 
 
 def biharmonic(log_B3HW: Tensor, valid_B1HW: Tensor) -> Tensor:
-    """The smoothest surface through what is valid: the Laplacian of its Laplacian is 0 in holes."""
-    made = [
+    """The smoothest surface through the valid pixels: the Laplacian of its Laplacian is 0 in holes."""
+    images_HW3 = [
         inpaint_biharmonic(log.permute(1, 2, 0).double().numpy(), ~valid[0].numpy(), channel_axis=-1)
         for log, valid in zip(log_B3HW, valid_B1HW, strict=True)
     ]
-    return torch.stack([torch.from_numpy(image).permute(2, 0, 1).float() for image in made])
+    return torch.stack([torch.from_numpy(image_HW3).permute(2, 0, 1).float() for image_HW3 in images_HW3])
+
+
+def _light_scores(method: Method, batch: Batch) -> dict[str, Tensor]:
+    return loss.light_scores(filled_light(method, batch), *loss.score_references(batch))
 
 
 def _log_and_valid(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,78 +1,110 @@
-"""The task's own go/no-go conditions: what the residual can reach, signs of health in a run, the rivals to beat."""
+"""The task's own go/no-go conditions: what the residual can reach, signs of health in a run, the rivals to beat.
+
+Each check takes values; none of them knows the task.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from hpo.task import REFERENCE, Check, Evidence
+from hpo import REFERENCE, Check, Epoch, Evidence, Status
+from objectives.hdr.frames import FrameSequence
 from objectives.hdr.model import HARD_CLAMP, SCALE_RANGE
 
-MAX_UNREACHABLE = 0.01  # share of the training holes' pixels
-MAX_OVERFLOW = 1e-4  # share of pixels; less, and more than none, is a highlight that was guessed too bright: a caution
-MAX_PASSING = 1e-3  # in one epoch on the way: on a few small patches a single pixel is more than MAX_OVERFLOW
-BOUNDS = {  # score: lowest, highest, and where to look outside
-    "clamp_rate": (0.0, 1e-3, "the fail-safe is at work: task.abs_max, task.learn_scale, the learning rate"),
-    "saturated": (0.0, 0.05, "the residual is at its cap: task.abs_max is too small, or the learning rate too high"),
-    "largest_delta": (0.0, HARD_CLAMP, "the clamp in the model"),
-    "scale": (*SCALE_RANGE, "task.project"),
+
+@dataclass(frozen=True)
+class HealthyRange:
+    """Where a score must lie, both ends included, and where to look if it does not."""
+
+    low: float
+    high: float
+    look_at: str
+
+
+MAX_UNREACHABLE = 0.01  # share of the pixels in the training holes
+MAX_OVERFLOW = 1e-4  # share of pixels: below it, and above 0, a highlight was guessed too bright, which is a caution
+MAX_OVERFLOW_IN_TRAINING = 1e-3  # of one epoch: on a few small patches a single pixel is more than MAX_OVERFLOW
+MAX_CLAMPED = 1e-3  # share of pixels
+HEALTHY = {
+    "clamp_rate": HealthyRange(
+        0.0, MAX_CLAMPED, "residuals reach the hard clamp: task.abs_max, task.learn_scale, the learning rate"
+    ),
+    "saturated": HealthyRange(
+        0.0, 0.05, "residuals are at their cap: task.abs_max is too small, or the learning rate too high"
+    ),
+    "largest_delta": HealthyRange(0.0, HARD_CLAMP, "the clamp in the model"),
+    "scale": HealthyRange(*SCALE_RANGE, "task.project"),
 }
 EXPECTED_SCALE = (2.0, 8.0)
-SETTLES = 8  # a run may be unsettled in its first 1/8: while the learning rate rises, and just after
-MAX_HURT_DB = 0.1  # below the filled picture that the network began with
-NEAR_PERFECT_DB = 40.0  # an error of 1 % of what is seen: from here on nobody asks for more
+SETTLING = 8  # a run may be unsettled in its first 1/SETTLING: while the learning rate rises, and shortly after
+MIN_EPOCHS = 3  # a shorter run has no course to judge
+MAX_DEFICIT_DB = 0.1  # how far the network may fall below the filled picture that it starts from
+NEAR_PERFECT_DB = 40.0  # an error of 1 % of the visible range: above it no improvement is asked for
+MIN_FALL = 0.02  # of the loss, over the first half of a run
+RIVAL_SCORES = ("score", "psnr_mu", "ssim_mu")
 
 
-def checks(evidence: Evidence, unreachable: float, cap: float, frames: str | None) -> list[Check]:
-    """Every condition that the evidence can tell about. `unreachable` is the share of the training holes' pixels whose
-    residual would have to exceed the cap; `frames` says what was found in a user's folder."""
-    found = [_reachable(unreachable, cap)] + [
-        _within(name, evidence.scores[name]) for name in BOUNDS if name in evidence.scores
-    ]
-    if "overflow_rate" in evidence.scores:
-        found.append(_overflow("health: overflow_rate", evidence.scores["overflow_rate"], MAX_OVERFLOW))
-    if "scale" in evidence.scores:
-        found.append(_expected(evidence.scores["scale"]))
-    if frames:
-        found.append(
-            Check(
-                "frames of files",
-                "caution" if "incomplete" in frames else "go",
-                frames,
-                "every frame has its three files",
-                "names and numbers of the files",
-            )
-        )
-    if len(evidence.history) > 2 and "overflow_rate" in evidence.history[0]:
-        settled = max(1, len(evidence.history) // SETTLES)
-        worst = max(epoch["overflow_rate"] for epoch in evidence.history[settled:])
-        found += [
-            _overflow("no overflow once settled", worst, MAX_PASSING),
-            _stays_clamped_out(evidence.history[settled:]),
-            _never_hurts(evidence.history[2 * settled :]),
-            _falls(evidence.history),
-        ]
+def checks(evidence: Evidence, *, unreachable: float, cap: float, sequence: FrameSequence | None) -> list[Check]:
+    """Every check that the evidence allows.
+
+    `unreachable` is the share of pixels in the training holes whose residual would have to exceed the cap; `sequence`
+    holds the user's frames, if the data is theirs.
+    """
+    results = [_check_reach(unreachable, cap), *_check_scores(evidence.scores)]
+    if sequence is not None:
+        results.append(_check_files(sequence))
+    if _has_course(evidence.history):
+        results += _check_course(evidence.history)
     if evidence.stage == "promotion" and evidence.scores and evidence.baselines:
-        found += [_ahead(evidence, name) for name in ("score", "psnr_mu", "ssim_mu")]
-    return found
+        results += [_check_lead(evidence, score) for score in RIVAL_SCORES]
+    return results
 
 
-def _reachable(unreachable: float, cap: float) -> Check:
-    """Zeros in holes, or an eps that is too small, put the target where no bounded residual can go."""
+# -- data ------------------------------------------------------------------------------------------------------------
+def _check_reach(unreachable: float, cap: float) -> Check:
+    """Zeros in holes, or an EPS that is too small, put the target out of reach of any bounded residual."""
     return Check(
         "residual can reach the target",
         _status(unreachable < MAX_UNREACHABLE),
-        f"{unreachable:.2%} of the training holes' pixels are beyond {cap:g}",
+        f"{unreachable:.2%} of the pixels in the training holes are beyond {cap:g}",
         f"below {MAX_UNREACHABLE:.0%}",
         "how holes are filled (task.base), EPS, task.abs_max",
     )
 
 
-def _within(name: str, value: float) -> Check:
-    low, high, look_at = BOUNDS[name]
-    return Check(f"health: {name}", _status(low <= value <= high), f"{value:.3g}", f"{low:g} to {high:g}", look_at)
+def _check_files(sequence: FrameSequence) -> Check:
+    return Check(
+        "frames have all their files",
+        "caution" if sequence.incomplete else "go",
+        str(sequence),
+        "three files for every frame",
+        "names and numbers of the files",
+    )
 
 
-def _expected(scale: float) -> Check:
+# -- the scores of a run ---------------------------------------------------------------------------------------------
+def _check_scores(scores: Mapping[str, float]) -> list[Check]:
+    results = [_check_range(name, scores[name]) for name in HEALTHY if name in scores]
+    if "overflow_rate" in scores:
+        results.append(_check_overflow("health: overflow_rate", scores["overflow_rate"], MAX_OVERFLOW))
+    if "scale" in scores:
+        results.append(_check_scale(scores["scale"]))
+    return results
+
+
+def _check_range(name: str, value: float) -> Check:
+    healthy = HEALTHY[name]
+    return Check(
+        f"health: {name}",
+        _status(healthy.low <= value <= healthy.high),
+        f"{value:.3g}",
+        f"{healthy.low:g} to {healthy.high:g}",
+        healthy.look_at,
+    )
+
+
+def _check_scale(scale: float) -> Check:
     low, high = EXPECTED_SCALE
     return Check(
         "scale as expected",
@@ -83,53 +115,77 @@ def _expected(scale: float) -> Check:
     )
 
 
-def _overflow(name: str, rate: float, most: float) -> Check:
-    status = "go" if rate == 0 else "caution" if rate <= most else "no-go"
+def _check_overflow(name: str, rate: float, limit: float) -> Check:
+    status: Status = "no-go"
+    if rate == 0:
+        status = "go"
+    elif rate <= limit:
+        status = "caution"
     return Check(
         name,
         status,
         f"{rate:.3g} of the pixels",
-        f"0 (caution to {most:g})",
+        f"0 (caution to {limit:g})",
         "task.abs_max, task.alpha, the learning rate",
     )
 
 
-def _stays_clamped_out(history: Sequence[Mapping[str, float]]) -> Check:
-    worst, bound = max(epoch["clamp_rate"] for epoch in history), BOUNDS["clamp_rate"][1]
+# -- the course of a run ---------------------------------------------------------------------------------------------
+def _has_course(history: Sequence[Epoch]) -> bool:
+    """Whether the run is long enough to judge, and its epochs have this task's scores."""
+    return len(history) >= MIN_EPOCHS and "overflow_rate" in history[0].scores
+
+
+def _check_course(history: Sequence[Epoch]) -> list[Check]:
+    settling = max(1, len(history) // SETTLING)
+    settled = history[settling:]
+    overflow = max(epoch.scores["overflow_rate"] for epoch in settled)
+    return [
+        _check_overflow("no overflow once settled", overflow, MAX_OVERFLOW_IN_TRAINING),
+        _check_clamp(settled),
+        _check_gain(history[2 * settling :]),
+        _check_loss(history),
+    ]
+
+
+def _check_clamp(history: Sequence[Epoch]) -> Check:
+    worst = max(epoch.scores["clamp_rate"] for epoch in history)
     return Check(
-        "fail-safe at rest once settled",
-        _status(worst <= bound),
-        f"clamped at most {worst:.3g}",
-        f"at most {bound:g}",
-        BOUNDS["clamp_rate"][2],
+        "hard clamp idle once settled",
+        _status(worst <= MAX_CLAMPED),
+        f"at most {worst:.3g} of the pixels clamped",
+        f"at most {MAX_CLAMPED:g}",
+        HEALTHY["clamp_rate"].look_at,
     )
 
 
-def _never_hurts(history: Sequence[Mapping[str, float]]) -> Check:
-    """After a quarter of a run the network improves on its base, or is nearly perfect."""
-    gains = [epoch["gain_db"] for epoch in history if epoch["psnr_mu_hole"] < NEAR_PERFECT_DB]
+def _check_gain(history: Sequence[Epoch]) -> Check:
+    """After a quarter of a run the network is better than the filled picture that it starts from, or nearly perfect."""
+    gains = [epoch.scores["gain_db"] for epoch in history if epoch.scores["psnr_mu_hole"] < NEAR_PERFECT_DB]
     return Check(
         "never worse than its base",
-        _status(min(gains, default=0.0) >= -MAX_HURT_DB),
+        _status(min(gains, default=0.0) >= -MAX_DEFICIT_DB),
         f"{min(gains):+.2f} dB at worst" if gains else f"always above {NEAR_PERFECT_DB:g} dB",
-        f"at least {-MAX_HURT_DB:g} dB after a quarter of the run",
+        f"at least {-MAX_DEFICIT_DB:g} dB after a quarter of the run",
         "the learning rate, task.log_weight",
     )
 
 
-def _falls(history: Sequence[Mapping[str, float]]) -> Check:
-    """Over the first half of a run, by 2 % at least. A caution: a run that began well has less to fall."""
-    first, middle = history[0]["loss"], history[len(history) // 2]["loss"]
+def _check_loss(history: Sequence[Epoch]) -> Check:
+    """The loss falls over the first half of a run. Only a caution: a run that starts well has less to gain."""
+    first = history[0].loss
+    middle = history[len(history) // 2].loss
     return Check(
         "loss falls",
-        "go" if middle <= 0.98 * first else "caution",
+        "go" if middle <= (1 - MIN_FALL) * first else "caution",
         f"{first:.4g} -> {middle:.4g}",
-        "by 2 % over the first half",
+        f"by {MIN_FALL:.0%} over the first half",
         "the learning rate",
     )
 
 
-def _ahead(evidence: Evidence, score: str) -> Check:
+# -- rivals ----------------------------------------------------------------------------------------------------------
+def _check_lead(evidence: Evidence, score: str) -> Check:
     """The network against the best classical method in one score."""
     rivals = {name: scores[score] for name, scores in evidence.baselines.items() if not name.endswith(REFERENCE)}
     best = max(rivals, key=rivals.__getitem__)
@@ -142,5 +198,5 @@ def _ahead(evidence: Evidence, score: str) -> Check:
     )
 
 
-def _status(holds: bool) -> str:
+def _status(holds: bool) -> Status:
     return "go" if holds else "no-go"

@@ -1,25 +1,24 @@
-"""Frames with holes, and what is to be seen there.
+"""Frames with holes, and the light that belongs there.
 
-By default they are made of photographs that ship inside installed packages (scenes.py); with a user's own folder they
-are patches of its frames (frames.py). A photograph, or a block of a user's frames, belongs to one split only.
+By default the frames are made from photographs that ship inside installed packages (scenes.py); with a user's own
+folder they are patches of the user's frames (frames.py). A photograph, or a block of a user's frames, belongs to one
+split only.
 
-Shapes: N examples, B a batch, 3 RGB, S pixels a side. Light is linear and at least 0.
+Shapes: N examples, B a batch, 3 RGB, A channels, S pixels a side. Light is linear and at least 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hpo.cache import made_once
-from hpo.seeds import generator
-from hpo.task import Split
+from hpo import Split, generator, made_once
 from objectives.common import files, photographs
 from objectives.hdr import frames, scenes
 from objectives.hdr.fill import filled
@@ -29,25 +28,26 @@ PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "val": ("coffee", "china"),
     "test": ("chelsea", "rocket"),
 }
-EPS = 1e-3  # added to light before its logarithm: part of what is measured, never searched
+EPS = 1e-3  # added to light before its logarithm: it is part of the score, so it is never searched
 MIN_SIZE = 32
-HOLE_SHARE = 0.005  # a patch of a user's frame is kept at once if it has this share of holes
-TRIES = 8
+HOLE_SHARE = 0.005  # a patch of a user's frame is taken at once if it has this share of holes
+TRIES = 8  # patches that are drawn before the best of them is taken
+FILL_BATCH = 64  # examples that are filled at a time
 
 
 class Batch(NamedTuple):
-    """Examples side by side."""
+    """Examples, float32."""
 
     warped_B3SS: Tensor  # light thrown forward from the frame before; 0 in holes
     hole_B1SS: Tensor  # 1 in holes, else 0
-    occluder_B1SS: Tensor  # 1 where the foreground landed; all 0 where no layers are known
-    motion_B2SS: Tensor  # of each pixel, less the mean, in 8 pixels; 0 in holes and where none is known
-    base_log_B3SS: Tensor  # log(warped + EPS) with its holes filled
-    target_B3SS: Tensor  # light that was rendered
+    occluder_B1SS: Tensor  # 1 where the foreground landed; 0 everywhere if no layers are known
+    motion_B2SS: Tensor  # of each pixel, minus the mean, in units of 8 pixels; 0 in holes and where it is unknown
+    base_log_B3SS: Tensor  # log(warped + EPS) with filled holes
+    target_B3SS: Tensor  # the rendered light
 
 
 class Examples(NamedTuple):
-    """A split's examples, resident; the fields are those of a batch."""
+    """All examples of a split, in memory. The fields are those of a batch."""
 
     warped: Tensor
     hole: Tensor  # bool
@@ -58,86 +58,129 @@ class Examples(NamedTuple):
 
 
 def examples(split: Split, size: int, count: int, *, base: str, folder: str | None) -> Examples:
-    """`count` examples of `size` pixels a side, the same at every call. Raises ValueError naming what is wrong with
-    the size or with a user's folder."""
+    """`count` examples of `size` pixels a side, the same at every call.
+
+    Raises ValueError if the size is too small, and for whatever is wrong with a user's folder.
+    """
     if size < MIN_SIZE:
         raise ValueError(f"hdr: size must be at least {MIN_SIZE} pixels a side; got {size}")
     if folder is None:
-        return _resident(scenes.make, PHOTOGRAPHS[split], split, size, count, base)
-    return _resident(make_from_frames, frames.sequence(folder).of(split), split, size, count, base)
+        return _cached_examples(scenes.make, PHOTOGRAPHS[split], split, size, count, base)
+    user_frames = frames.read_sequence(folder).of(split)
+    return _cached_examples(make_from_frames, user_frames, split, size, count, base)
 
 
 def origins(split: Split, *, folder: str | None) -> set[str]:
-    """Content hashes of the photographs, or of the user's rendered frames, that a split is cut from."""
+    """Content hashes of the photographs, or of the user's rendered frames, that the examples of a split come from."""
     if folder is None:
         return {photographs.origin(name) for name in PHOTOGRAPHS[split]}
-    return {frame.ref_sha256 for frame in frames.sequence(folder).of(split)}
+    return {frame.ref_sha256 for frame in frames.read_sequence(folder).of(split)}
+
+
+def mirrored(batch: Batch, axis: int, rng: torch.Generator) -> Batch:
+    """The batch with about half of its examples mirrored, across (axis 0) or down (axis 1); the motion along that axis
+    changes its sign with them."""
+    chosen = (torch.rand(len(batch.hole_B1SS), generator=rng) < 0.5).view(-1, 1, 1, 1)
+    flipped = Batch(*(torch.where(chosen, field.flip(-1 - axis), field) for field in batch))
+    sign = torch.ones(len(chosen), 2, 1, 1)
+    sign[:, axis] = torch.where(chosen[:, 0], -1.0, 1.0)
+    return flipped._replace(motion_B2SS=flipped.motion_B2SS * sign)
 
 
 def log_light(light: Tensor) -> Tensor:
+    """The natural logarithm of light + EPS; negative light counts as 0."""
     return torch.log(light.clamp(min=0) + EPS)
 
 
-def assembled(made: dict[str, np.ndarray], base: str) -> Examples:
-    """Frames with their holes filled by the named method."""
-    warped, hole, occluder, motion, target = (torch.from_numpy(np.array(made[name])) for name in scenes.Frame._fields)
+def assembled(arrays: dict[str, np.ndarray], base: str) -> Examples:
+    """Examples from arrays named as the fields of scenes.Frame, with holes filled by the method `base`."""
+    warped, hole, occluder, motion, target = (torch.from_numpy(np.array(arrays[name])) for name in scenes.Frame._fields)
     base_log = torch.cat(
-        [filled(base, log_light(light), ~holes) for light, holes in zip(warped.split(64), hole.split(64), strict=True)]
+        [
+            filled(base, log_light(light), ~holes)
+            for light, holes in zip(warped.split(FILL_BATCH), hole.split(FILL_BATCH), strict=True)
+        ]
     )
     return Examples(warped, hole, occluder, motion, base_log, target)
 
 
 def make_from_frames(
-    of: Sequence[frames.Files], split: Split, size: int, count: int, source: str
+    user_frames: Sequence[frames.FrameFiles], split: Split, size: int, count: int, source: str
 ) -> dict[str, np.ndarray]:
-    """`count` patches of the user's frames in turn. No layers and no motion are known: those fields are 0."""
-    del source
+    """`count` patches of the user's frames in turn. Layers and motion are unknown, so those fields are 0."""
+    del source  # part of the cache's key: changed code makes the data again
     rng = generator("hdr", split)
-    order = torch.randperm(len(of), generator=rng).tolist()
-    made = {
+    order = torch.randperm(len(user_frames), generator=rng).tolist()
+    arrays = {
         name: np.zeros((count, channels, size, size), np.float32 if channels > 1 else bool)
         for name, channels in zip(scenes.Frame._fields, (3, 1, 1, 2, 3), strict=True)
     }
     for place, index in enumerate(order[:count]):  # each frame is decoded once
-        frame = of[index]
-        sight = frames.look(frame.warp, frame.hole, frame.ref)
-        for row in range(place, count, len(of)):
-            window = _window(sight.hole_1HW, size, rng, frame.hole)
-            for name, image in zip(("warped_3SS", "hole_1SS", "target_3SS"), sight[:3], strict=True):
-                made[name][row] = image[(slice(None), *window)].numpy()
-    return made
+        paths = user_frames[index]
+        frame = frames.read_frame(paths.warp, paths.hole, paths.ref)
+        assert frame.target_3HW is not None  # `ref` was given
+        for row in range(place, count, len(user_frames)):
+            rows, columns = _random_window(frame.hole_1HW, size, rng, paths.hole)
+            arrays["warped_3SS"][row] = frame.warped_3HW[:, rows, columns].numpy()
+            arrays["hole_1SS"][row] = frame.hole_1HW[:, rows, columns].numpy()
+            arrays["target_3SS"][row] = frame.target_3HW[:, rows, columns].numpy()
+    return arrays
 
 
-def _window(hole_1HW: Tensor, size: int, rng: torch.Generator, path: Path) -> tuple[slice, slice]:
-    """A random square that shows holes: the first of a few tries with enough of them, else the one with most."""
+Window = tuple[slice, slice]  # rows and columns
+
+
+def _random_window(hole_1HW: Tensor, size: int, rng: torch.Generator, path: Path) -> Window:
+    """A random square with holes in it: the first of TRIES with enough of them, else the one with the most.
+
+    If none of them has a hole, the square is around a random pixel of a hole.
+    """
     height, width = hole_1HW.shape[1:]
     if min(height, width) < size:
         raise ValueError(f"{path}: the frame must have at least {size} pixels a side; got {width} x {height}")
-    tried = []
+    best_share = -1.0
     for _ in range(TRIES):
-        top, left = (int(torch.randint(side - size + 1, (), generator=rng)) for side in (height, width))
-        window = (slice(top, top + size), slice(left, left + size))
-        tried.append((float(hole_1HW[0][window].float().mean()), window))
-        if tried[-1][0] >= HOLE_SHARE:
+        top = int(torch.randint(height - size + 1, (), generator=rng))
+        left = int(torch.randint(width - size + 1, (), generator=rng))
+        window = _square(top, left, size)
+        share = float(hole_1HW[0][window].float().mean())
+        if share >= HOLE_SHARE:
             return window
-    share, window = max(tried, key=lambda one: one[0])
+        if share > best_share:
+            best_share, best_window = share, window
     if not hole_1HW.any():
         raise ValueError(f"{path}: the frame has no hole; there is nothing to learn from it")
-    if share > 0:
-        return window
-    row, column = torch.nonzero(hole_1HW[0])[int(torch.randint(int(hole_1HW.sum()), (), generator=rng))].tolist()
-    top, left = (min(max(0, middle - size // 2), side - size) for middle, side in ((row, height), (column, width)))
+    return best_window if best_share > 0 else _window_around_hole(hole_1HW, size, rng)
+
+
+def _window_around_hole(hole_1HW: Tensor, size: int, rng: torch.Generator) -> Window:
+    height, width = hole_1HW.shape[1:]
+    pixels = torch.nonzero(hole_1HW[0])
+    row, column = pixels[int(torch.randint(len(pixels), (), generator=rng))].tolist()
+    top = min(max(0, row - size // 2), height - size)
+    left = min(max(0, column - size // 2), width - size)
+    return _square(top, left, size)
+
+
+def _square(top: int, left: int, size: int) -> Window:
     return slice(top, top + size), slice(left, left + size)
 
 
 @lru_cache(maxsize=6)
-def _resident(make, of: Sequence, split: Split, size: int, count: int, base: str) -> Examples:
-    return assembled(made_once(make, of, split, size, count, _source()), base)
+def _cached_examples(
+    make: Callable[..., dict[str, np.ndarray]],
+    sources: Sequence[Any],  # names of photographs, or the user's frames
+    split: Split,
+    size: int,
+    count: int,
+    base: str,
+) -> Examples:
+    return assembled(made_once(make, sources, split, size, count, _source_hash()), base)
 
 
 @lru_cache(maxsize=1)
-def _source() -> str:
-    """Hash of the code that makes examples: changing it makes them anew."""
+def _source_hash() -> str:
+    """Hash of the code that makes the examples: changed code makes them again."""
     here = Path(__file__).parent
     own = (here / f"{name}.py" for name in ("scenes", "data", "frames", "files"))
     common = (here.parent / "common" / f"{name}.py" for name in ("colour", "crops", "files"))

@@ -1,9 +1,9 @@
-"""A user's own frames: which folders, which file belongs to which, and which frames go into which split.
+"""A user's own frames: the folders, the files of each frame, and the split of each frame.
 
-A folder holds three: what was warped from the frame before (warp, warped, warp_hole), what was rendered (ref, target,
-gt) and the holes (hole, holes, bistro/correct). Files of one frame share the last whole number in their names:
-warped_hole-0012.exr, ref-0012.exr, hole-0012.exr. The frames are split in blocks of consecutive numbers, for a frame
-and the next one show nearly the same; of at least 20 frames, one on each border of two blocks is left out.
+The folder holds three folders: the light warped from the frame before (warp, warped, warp_hole), the rendered light
+(ref, target, gt) and the holes (hole, holes, mask, bistro/correct). Files of one frame share the last whole number in
+their names: warped_hole-0012.exr, ref-0012.exr, hole-0012.exr. The frames are split into blocks of consecutive numbers,
+because a frame and the next one are nearly the same; from 20 frames on, one frame is left out between two blocks.
 
 Shapes: rgb_3HW linear light, hole_1HW bool.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hpo.task import Split
+from hpo import Split
 from objectives.common.colour import luma
 from objectives.common.files import content_hash
 from objectives.hdr.files import MASK_SUFFIXES, SUFFIXES, read_light, read_mask
@@ -31,120 +31,156 @@ FOLDERS = {
     "hole": ("hole", "holes", "mask", "bistro/correct"),
 }
 HELD_OUT = 0.15  # share of the frames, at least one, for val and again for test
-GAP_FROM = 20  # frames
+GAP_FROM = 20  # frames: a shorter sequence has none to leave out between two blocks
 MIDDLE_LIGHT = 0.2  # a frame is scaled so that its median luminance is this
+SHOWN = 5  # numbers of incomplete frames that are listed
 _NUMBER = re.compile(r"\d+")
 
 
-class Files(NamedTuple):
-    """The three files of one frame, and hashes of what they hold: other files are other examples."""
+class FrameFiles(NamedTuple):
+    """The three files of one frame, with hashes of their content: new content makes new examples."""
 
     number: int
     warp: Path
     ref: Path
     hole: Path
     ref_sha256: str
-    rest_sha256: str  # of the other two
+    rest_sha256: str  # of the other two files
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """A user's frames, in order, in blocks."""
+class FrameSequence:
+    """A user's frames, in order, split into blocks."""
 
-    train: tuple[Files, ...]
-    val: tuple[Files, ...]
-    test: tuple[Files, ...]
-    alone: tuple[int, ...]  # numbers of frames that lack a file
+    train: tuple[FrameFiles, ...]
+    val: tuple[FrameFiles, ...]
+    test: tuple[FrameFiles, ...]
+    incomplete: tuple[int, ...]  # numbers of the frames that lack a file
 
-    def of(self, split: Split) -> tuple[Files, ...]:
-        return getattr(self, split)
+    def of(self, split: Split) -> tuple[FrameFiles, ...]:
+        """The frames of a split."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
 
     def __str__(self) -> str:
-        found = f"{len(self.train)} train, {len(self.val)} val and {len(self.test)} test frames"
-        more = ", ..." * (len(self.alone) > 5)
-        return f"{found}; incomplete: {', '.join(map(str, self.alone[:5]))}{more}" if self.alone else found
+        counts = f"{len(self.train)} train, {len(self.val)} val and {len(self.test)} test frames"
+        if not self.incomplete:
+            return counts
+        numbers = ", ".join(str(number) for number in self.incomplete[:SHOWN])
+        more = ", ..." if len(self.incomplete) > SHOWN else ""
+        return f"{counts}; incomplete: {numbers}{more}"
 
 
-class Sight(NamedTuple):
-    """One frame as it is learned from: scaled so that its median luminance is MIDDLE_LIGHT, negative light made 0."""
+class ScaledFrame(NamedTuple):
+    """One frame, scaled so that its median luminance is MIDDLE_LIGHT; negative light counts as 0."""
 
     warped_3HW: Tensor  # 0 in holes
     hole_1HW: Tensor
     target_3HW: Tensor | None
-    gain: float  # what the light was multiplied by
+    gain: float  # the factor from the light in the file to this light
 
 
-def sequence(folder: str | Path) -> Sequence:
-    """The frames in a folder. Raises ValueError naming the folder and the cause: a folder that is missing, a number
-    that two files share, or too few frames that are whole."""
-    return _sequence(str(Path(folder).resolve()))
+def read_sequence(folder: str | Path) -> FrameSequence:
+    """The frames in a folder.
+
+    Raises ValueError naming the folder and the cause: a folder that is missing, a number that two files share, or fewer
+    than three complete frames.
+    """
+    return _read_sequence(str(Path(folder).resolve()))
 
 
-def look(warp: Path, hole: Path, ref: Path | None) -> Sight:
-    """Read a frame. Raises ValueError naming the file whose size differs, which holds light that is not finite, or
-    which is all hole."""
-    hole_1HW, light = read_mask(hole), {path: read_light(path) for path in (warp, ref) if path}
-    for path, rgb_3HW in light.items():
-        if rgb_3HW.shape[1:] != hole_1HW.shape[1:]:
-            raise ValueError(
-                f"{path} and {hole} must have the same size; got {tuple(rgb_3HW.shape[1:])} and "
-                f"{tuple(hole_1HW.shape[1:])}"
-            )
-        bad = int((~torch.isfinite(rgb_3HW) & ~(hole_1HW & (path == warp))).sum())
-        if bad:
-            where = "outside its holes" if path == warp else "in it"
-            raise ValueError(f"{path}: {bad} values {where} are not finite")
+def read_frame(warp: Path, hole: Path, ref: Path | None) -> ScaledFrame:
+    """Read the files of a frame; without `ref` there is no target.
+
+    Raises ValueError naming the file: one whose size differs, one with light that is not finite (which is allowed in
+    the holes of the warped file), or a mask that is all hole.
+    """
+    hole_1HW = read_mask(hole)
+    warped_3HW = read_light(warp)
+    _check_size(warp, warped_3HW, hole, hole_1HW)
+    _check_finite(warp, warped_3HW, ~hole_1HW, "outside its holes")
+    target_3HW = None
+    if ref is not None:
+        target_3HW = read_light(ref)
+        _check_size(ref, target_3HW, hole, hole_1HW)
+        _check_finite(ref, target_3HW, torch.ones_like(hole_1HW), "in it")
     if bool(hole_1HW.all()):
         raise ValueError(f"{hole}: every pixel is a hole")
-    warped = torch.where(hole_1HW, 0.0, light[warp].clamp(min=0))
-    gain = MIDDLE_LIGHT / max(1e-8, float(luma(warped)[~hole_1HW].median()))
-    return Sight(warped * gain, hole_1HW, light[ref].clamp(min=0) * gain if ref else None, gain)
+    warped_3HW = torch.where(hole_1HW, 0.0, warped_3HW.clamp(min=0))
+    gain = MIDDLE_LIGHT / max(1e-8, float(luma(warped_3HW)[~hole_1HW].median()))
+    if target_3HW is not None:
+        target_3HW = target_3HW.clamp(min=0) * gain
+    return ScaledFrame(warped_3HW * gain, hole_1HW, target_3HW, gain)
 
 
 def frame_files(folder: Path, kinds: Iterable[str] = tuple(FOLDERS)) -> dict[str, dict[int, Path]]:
-    """Kind -> number -> file. Raises ValueError naming what is missing."""
+    """Kind -> number -> file. Raises ValueError naming the folder that is missing or holds no such file."""
     if not folder.is_dir():
         raise ValueError(f"--data {folder} must be a folder; it is not")
-    return {kind: _numbered(_child(folder, kind), MASK_SUFFIXES if kind == "hole" else SUFFIXES) for kind in kinds}
+    return {kind: _numbered_files(_child(folder, kind), _suffixes(kind)) for kind in kinds}
 
 
 @lru_cache(maxsize=4)
-def _sequence(folder: str) -> Sequence:
+def _read_sequence(folder: str) -> FrameSequence:
     files = frame_files(Path(folder))
-    whole = sorted(set.intersection(*(set(found) for found in files.values())))
-    alone = sorted(set.union(*(set(found) for found in files.values())) - set(whole))
-    if len(whole) < 3:
+    numbers = [set(numbered) for numbered in files.values()]
+    complete = sorted(set.intersection(*numbers))
+    incomplete = sorted(set.union(*numbers) - set(complete))
+    if len(complete) < 3:
         raise ValueError(
-            f"--data {folder} must hold at least 3 whole frames, for train, val and test; got {len(whole)}"
-            f" (without all of {', '.join(FOLDERS)}: {len(alone)})"
+            f"--data {folder} must hold at least 3 complete frames, for train, val and test; got {len(complete)}"
+            f" ({len(incomplete)} others lack one of {', '.join(FOLDERS)})"
         )
-    frames = [_files(n, *(files[kind][n] for kind in FOLDERS)) for n in whole]
-    held = max(1, round(HELD_OUT * len(frames)))
+    frames = tuple(_hashed(n, files["warp"][n], files["ref"][n], files["hole"][n]) for n in complete)
+    held_out = max(1, round(HELD_OUT * len(frames)))
     gap = 1 if len(frames) >= GAP_FROM else 0
-    train, val = len(frames) - 2 * held, len(frames) - held
-    return Sequence(tuple(frames[: train - gap]), tuple(frames[train : val - gap]), tuple(frames[val:]), tuple(alone))
+    val_start = len(frames) - 2 * held_out
+    test_start = len(frames) - held_out
+    return FrameSequence(
+        train=frames[: val_start - gap],
+        val=frames[val_start : test_start - gap],
+        test=frames[test_start:],
+        incomplete=tuple(incomplete),
+    )
 
 
-def _files(number: int, warp: Path, ref: Path, hole: Path) -> Files:
-    return Files(number, warp, ref, hole, content_hash([ref]), content_hash([warp, hole]))
+def _hashed(number: int, warp: Path, ref: Path, hole: Path) -> FrameFiles:
+    return FrameFiles(number, warp, ref, hole, content_hash([ref]), content_hash([warp, hole]))
+
+
+def _check_size(path: Path, rgb_3HW: Tensor, hole: Path, hole_1HW: Tensor) -> None:
+    if rgb_3HW.shape[1:] != hole_1HW.shape[1:]:
+        raise ValueError(
+            f"{path} and {hole} must have the same size; got {tuple(rgb_3HW.shape[1:])} and {tuple(hole_1HW.shape[1:])}"
+        )
+
+
+def _check_finite(path: Path, rgb_3HW: Tensor, region_1HW: Tensor, where: str) -> None:
+    count = int((~torch.isfinite(rgb_3HW) & region_1HW).sum())
+    if count:
+        raise ValueError(f"{path}: {count} values {where} are not finite")
+
+
+def _suffixes(kind: str) -> frozenset[str]:
+    return MASK_SUFFIXES if kind == "hole" else SUFFIXES
 
 
 def _child(root: Path, kind: str) -> Path:
     for name in FOLDERS[kind]:
         if (root / name).is_dir():
             return root / name
-    there = ", ".join(sorted(path.name for path in root.iterdir())[:10]) or "nothing"
-    raise ValueError(f"--data {root} must hold a folder {' or '.join(FOLDERS[kind])}; found: {there}")
+    names = ", ".join(sorted(path.name for path in root.iterdir())[:10]) or "nothing"
+    raise ValueError(f"--data {root} must hold a folder {' or '.join(FOLDERS[kind])}; found: {names}")
 
 
-def _numbered(folder: Path, suffixes: frozenset[str]) -> dict[int, Path]:
-    found: dict[int, Path] = {}
+def _numbered_files(folder: Path, suffixes: frozenset[str]) -> dict[int, Path]:
+    files: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         numbers = _NUMBER.findall(path.stem)
-        if path.suffix.lower() in suffixes and numbers:
-            first = found.setdefault(int(numbers[-1]), path)
-            if first != path:
-                raise ValueError(f"{folder}: {first.name} and {path.name} have the same number")
-    if not found:
+        if path.suffix.lower() not in suffixes or not numbers:
+            continue
+        first = files.setdefault(int(numbers[-1]), path)
+        if first != path:
+            raise ValueError(f"{folder}: {first.name} and {path.name} have the same number")
+    if not files:
         raise ValueError(f"{folder} holds no file with a number in its name that ends in {', '.join(sorted(suffixes))}")
-    return found
+    return files

@@ -13,32 +13,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from objectives.hdr.data import Batch
+
 HARD_CLAMP = 8.0  # fail-safe on the log residual: a factor of 2981 at most
 SCALE_RANGE = (0.5, HARD_CLAMP)  # of a learnable scale: above the clamp it would have no gradient
-WINDOW, LEAST_CONTRAST = 9, 0.01  # pixels a side; natural logarithms
-WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the levels
+WINDOW = 9  # pixels a side
+MIN_CONTRAST = 0.01  # natural logarithms
+MIN_SPREAD = 0.1  # natural logarithms
+WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the levels, relative to the first
 BOUNDS = {
     "tanh": torch.tanh,
     "softsign": F.softsign,
-    "clamp": lambda x: x.clamp(-1, 1),  # no gradient beyond its ends: what the others are measured against
+    "clamp": lambda x: x.clamp(-1, 1),  # no gradient beyond its ends: the others are compared with it
 }
 
 
 class Filled(NamedTuple):
-    """What the network gives."""
+    """The output of the network."""
 
     light_B3HW: Tensor  # equal to the input outside the holes and their ring
-    delta_B3HW: Tensor  # log residual as it was added: clamped, and weighed by `weight`
-    raw_B3HW: Tensor  # before the clamp and the weight
+    delta_B3HW: Tensor  # the log residual that was added: clamped, and multiplied by `weight`
+    raw_B3HW: Tensor  # the log residual before clamp and weight
     weight_B1HW: Tensor  # 1 in holes, `ring_scale` in the ring around them, else 0
 
 
 class LogResidualUNet(nn.Module):
     """79,959 parameters at the default widths, and one more with a learnable scale.
 
-    `cap` is what the residual is bounded by, in natural logarithms of light: fixed, or where a learnable scale begins.
-    Under that bound the output counts in units of contrast: what is smooth is corrected less than what is not.
+    `cap` bounds the residual, in natural logarithms of light: it is fixed, or the start value of a learnable scale.
+    Below that bound the output is in units of contrast, so smooth regions are corrected less than others.
     """
+
+    scale: Tensor
 
     def __init__(
         self,
@@ -70,8 +76,8 @@ class LogResidualUNet(nn.Module):
             for above, below in zip(levels, levels[1:], strict=False)
         )
         self.leave = nn.Conv2d(levels[0], 3, 1)
-        nn.init.normal_(self.leave.weight, std=0.01)  # zero and gated layers together would not start to learn
-        nn.init.zeros_(self.leave.bias)
+        nn.init.normal_(self.leave.weight, std=0.01)  # with zeros, behind gated layers, learning would not start
+        nn.init.zeros_(_bias(self.leave))
         scale = torch.tensor(float(cap))
         if learn_scale:
             self.scale = nn.Parameter(scale)
@@ -81,10 +87,10 @@ class LogResidualUNet(nn.Module):
     def forward(
         self, warped_B3HW: Tensor, hole_B1HW: Tensor, occluder_B1HW: Tensor, motion_B2HW: Tensor, base_log_B3HW: Tensor
     ) -> Filled:
-        seen_B7HW = torch.cat([normalised(base_log_B3HW, self.input_norm), hole_B1HW, occluder_B1HW, motion_B2HW], 1)
-        out_B3HW = self.leave(self._trunk(seen_B7HW)).float()
+        input_B7HW = torch.cat([normalised(base_log_B3HW, self.input_norm), hole_B1HW, occluder_B1HW, motion_B2HW], 1)
+        out_B3HW = self.leave(self._trunk(input_B7HW)).float()
         out_B3HW = out_B3HW * contrast(base_log_B3HW.float(), self.units)
-        raw = BOUNDS[self.bound](out_B3HW) * self.scale  # the only bound there is: two would multiply
+        raw = BOUNDS[self.bound](out_B3HW) * self.scale  # the only bound: a second one would lower the cap
         ring = F.max_pool2d(hole_B1HW, self.ring_kernel, stride=1, padding=self.ring_kernel // 2) - hole_B1HW
         weight = hole_B1HW + self.ring_scale * ring
         delta = raw.clamp(-HARD_CLAMP, HARD_CLAMP) * weight
@@ -97,7 +103,8 @@ class LogResidualUNet(nn.Module):
         self.scale.clamp_(*SCALE_RANGE)
 
     def _trunk(self, x: Tensor) -> Tensor:
-        x, skips = self.enter(x), []
+        x = self.enter(x)
+        skips: list[Tensor] = []
         for level, block in enumerate(self.blocks):
             x = block(x)
             if level < len(self.down):
@@ -110,15 +117,15 @@ class LogResidualUNet(nn.Module):
 
 
 class GatedConv(nn.Module):
-    """Features times the sigmoid of a gate: one gate a channel, or a single one for all."""
+    """Features times the sigmoid of a gate: one gate per channel, or a single one for all."""
 
     def __init__(self, before: int, after: int, *, stride: int = 1, norm: bool = True, single: bool = False) -> None:
         super().__init__()
         self.after = after
         self.conv = nn.Conv2d(before, after + (1 if single else after), 3, stride=stride, padding=1)
-        self.norm = nn.GroupNorm(4, after) if norm else nn.Identity()  # a gate halves the signal: it is put back
+        self.norm = nn.GroupNorm(4, after) if norm else nn.Identity()  # restores the signal that a gate halves
         nn.init.kaiming_normal_(self.conv.weight[:after], a=0.2)
-        nn.init.constant_(self.conv.bias[after:], 1.0)  # open at first
+        nn.init.constant_(_bias(self.conv)[after:], 1.0)  # gates start open
 
     def forward(self, x_BAHW: Tensor) -> Tensor:
         features, gate = self.conv(x_BAHW).tensor_split([self.after], 1)
@@ -138,29 +145,46 @@ class ResidualBlock(nn.Module):
         return x_BAHW + self.layers(x_BAHW)
 
 
-def normalised(log_B3HW: Tensor, how: str) -> Tensor:
-    """Each patch by itself: "standard" to mean 0 and spread 1, "minmax" to [0, 1]."""
-    if how == "standard":
+def normalised(log_B3HW: Tensor, kind: str) -> Tensor:
+    """Each patch normalised by itself: "standard" to mean 0 and spread 1, "minmax" to [0, 1]."""
+    if kind == "standard":
         mean = log_B3HW.mean((1, 2, 3), keepdim=True)
-        return (log_B3HW - mean) / spread_of(log_B3HW)
-    low, high = log_B3HW.amin((1, 2, 3), keepdim=True), log_B3HW.amax((1, 2, 3), keepdim=True)
-    return (log_B3HW - low) / (high - low).clamp(min=0.1)
+        return (log_B3HW - mean) / spread(log_B3HW)
+    low = log_B3HW.amin((1, 2, 3), keepdim=True)
+    high = log_B3HW.amax((1, 2, 3), keepdim=True)
+    return (log_B3HW - low) / (high - low).clamp(min=MIN_SPREAD)
 
 
 def contrast(log_B3HW: Tensor, units: str) -> Tensor:
-    """What the network's output is multiplied by, broadcastable to [B, 1, H, W]: "local", the standard deviation in
-    a window around each pixel, over the colours; "patch", that of the whole patch; "log", 1. The network sees every
-    patch at one contrast, and would otherwise overcorrect soft light after it has learned on harsh light."""
+    """The factor on the network's output, broadcastable to [B, 1, H, W].
+
+    "local" is the standard deviation in a window around each pixel, averaged over the colours; "patch" is that of the
+    whole patch; "log" is 1. The input of the network has the same contrast for every patch, so without this factor a
+    network trained on high contrast would correct low contrast too much.
+    """
     if units == "log":
         return log_B3HW.new_ones(1, 1, 1, 1)
     if units == "patch":
-        return spread_of(log_B3HW)
-    mean, of_squares = (
-        F.avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False) for x in (log_B3HW, log_B3HW**2)
-    )
-    return ((of_squares - mean**2).clamp(min=0).mean(1, keepdim=True) + LEAST_CONTRAST**2).sqrt()
+        return spread(log_B3HW)
+    mean = _window_mean(log_B3HW)
+    variance = (_window_mean(log_B3HW**2) - mean**2).clamp(min=0)
+    return (variance.mean(1, keepdim=True) + MIN_CONTRAST**2).sqrt()
 
 
-def spread_of(log_B3HW: Tensor) -> Tensor:
-    """[B, 1, 1, 1]: each patch's standard deviation, at least 0.1."""
-    return log_B3HW.std((1, 2, 3), keepdim=True).clamp(min=0.1)
+def spread(log_B3HW: Tensor) -> Tensor:
+    """[B, 1, 1, 1]: each patch's standard deviation, at least MIN_SPREAD."""
+    return log_B3HW.std((1, 2, 3), keepdim=True).clamp(min=MIN_SPREAD)
+
+
+def predict(model: nn.Module, batch: Batch) -> Filled:
+    """The model's output for the inputs of a batch; the model never sees the target."""
+    return model(batch.warped_B3SS, batch.hole_B1SS, batch.occluder_B1SS, batch.motion_B2SS, batch.base_log_B3SS)
+
+
+def _window_mean(values: Tensor) -> Tensor:
+    return F.avg_pool2d(values, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None  # only layers with a bias are built here
+    return layer.bias

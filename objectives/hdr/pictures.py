@@ -1,109 +1,112 @@
-"""What a reader would rather look at: brackets of exposures, every method by kind of hole, and what overflows.
+"""Pictures and charts for the report: exposure brackets, every method by kind of hole, and the overflow by cap.
 
 Shapes: light [B, 3, H, W] or [3, H, W], linear; pixels [H, W, 3], uint8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from hpo.task import REFERENCE, Chart, Picture
+from hpo import REFERENCE, Chart, Picture
 from objectives.common.colour import as_uint8, luma, srgb_from_linear
 from objectives.hdr import baseline, loss, parallax
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.loss import TOO_BRIGHT
-from objectives.hdr.model import HARD_CLAMP
-
-if TYPE_CHECKING:
-    from objectives.hdr.task import HDR
+from objectives.hdr.model import HARD_CLAMP, predict
 
 STOPS = (-4, 0, 3)  # exposures of a bracket, around a middle grey
 GREY = 0.18
 HOLE_COLOUR = (0.85, 0.1, 0.6)
-SHOWN = 5
+TEST, REAL = "test", "real parallax"
+SHOWN = {TEST: 5, REAL: 3}  # examples of each set that get an exposure bracket
+SCORING_BATCH = 16
+CAPS = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0)
 OLD_CAP = 19.2  # 1.2 x 16: exp(19.2) = 2.2e8
 NETWORK = "network"
+KINDS_OF_HOLE = {"all holes": "psnr_mu_hole", "cracks": "psnr_mu_crack", "disocclusions": "psnr_mu_disocc"}
+
+Scores = Mapping[str, Mapping[str, float]]  # method -> score -> value
 
 
 @torch.no_grad()
-def drawn(task: HDR, model: nn.Module, batches: Sequence[Batch]) -> Iterator[Picture | Chart]:
-    """Methods by kind of hole, on the test split and on real parallax; overflow by cap; brackets of both."""
+def drawn(model: nn.Module, batches: Sequence[Batch], *, base: str, cap: float) -> Iterator[Picture | Chart]:
+    """Methods by kind of hole, on the test split and on real parallax; overflow by cap; exposure brackets of both.
+
+    `base` is the method that fills holes before the network, `cap` the bound of its residual.
+    """
     device = next(model.parameters()).device
     model = model.cpu()
-    test = Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))
-    real = parallax.examples(test.hole_B1SS.shape[-1], task.base)
-    sets = {"test": test} | ({"real parallax": real} if len(real.hole_B1SS) else {})
-    scores = {name: compared(task, model, batch) for name, batch in sets.items()}
-    for name in sets:
-        yield _methods(name, scores[name], len(sets[name].hole_B1SS))
-    yield overflow_chart(test, task.cap, scores["test"][NETWORK]["overflow_rate"])
+    sets = {TEST: Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))}
+    real = parallax.examples(sets[TEST].hole_B1SS.shape[-1], base)
+    if len(real.hole_B1SS):
+        sets[REAL] = real
+    scores = {name: method_scores(model, batch) for name, batch in sets.items()}
+    for name, batch in sets.items():
+        yield methods_chart(name, scores[name], len(batch.hole_B1SS))
+    yield overflow_chart(sets[TEST], cap, scores[TEST][NETWORK]["overflow_rate"])
     for name, batch in sets.items():
         rival = best_rival(scores[name])
-        for row in spread(task, model, batch, SHOWN if name == "test" else 3):
-            yield bracketed(task, model, Batch(*(field[row : row + 1] for field in batch)), rival, f"{name} {row}")
+        for row in rows_by_gain(model, batch, SHOWN[name]):
+            yield exposure_bracket(model, _example(batch, row), rival, f"{name} {row}")
     model.to(device)
 
 
-def compared(task: HDR, model: nn.Module, batch: Batch) -> dict[str, dict[str, float]]:
-    """The network's scores and every classical method's."""
-    parts = [Batch(*fields) for fields in zip(*(field.split(16) for field in batch), strict=True)]
-    return {NETWORK: task.score(model, parts), **task.baselines(parts)}
+def method_scores(model: nn.Module, batch: Batch) -> Scores:
+    """The scores of the network and of every classical method."""
+    parts = [Batch(*fields) for fields in zip(*(field.split(SCORING_BATCH) for field in batch), strict=True)]
+    return {NETWORK: loss.model_scores(model, parts), **baseline.method_scores(parts)}
 
 
-def best_rival(scores: dict[str, dict[str, float]]) -> str:
+def best_rival(scores: Scores) -> str:
+    """The name of the classical method with the best score; references do not count."""
     rivals = [name for name in scores if name != NETWORK and not name.endswith(REFERENCE)]
     return max(rivals, key=lambda name: scores[name]["score"])
 
 
-def spread(task: HDR, model: nn.Module, batch: Batch, count: int) -> list[int]:
-    """Rows from the example that gained least to the one that gained most, evenly between."""
-    gains = torch.tensor(
-        [
-            task.score(model, [Batch(*(field[row : row + 1] for field in batch))])["gain_db"]
-            for row in range(len(batch[0]))
-        ]
-    )
+def rows_by_gain(model: nn.Module, batch: Batch, count: int) -> list[int]:
+    """`count` rows, evenly spaced from the example with the smallest gain to the one with the largest."""
+    examples = [_example(batch, row) for row in range(len(batch.hole_B1SS))]
+    gains = torch.tensor([loss.model_scores(model, [example])["gain_db"] for example in examples])
     places = torch.linspace(0, len(gains) - 1, min(count, len(gains))).round().long().unique()
     return gains.argsort()[places].tolist()
 
 
-# -- brackets --------------------------------------------------------------------------------------------------------
-def bracketed(task: HDR, model: nn.Module, example: Batch, rival: str, title: str) -> Picture:
-    """One example as the network got it, as the best classical method fills it, as the network does, and as it was
-    rendered: from top to bottom at the exposures of STOPS. Holes of the input are painted over."""
-    from objectives.hdr.task import judged_by, predicted
+def _example(batch: Batch, row: int) -> Batch:
+    """A batch of one example."""
+    return Batch(*(field[row : row + 1] for field in batch))
 
-    hole = example.hole_B1SS > 0.5
-    classical = baseline.filled_light(baseline.methods()[rival], example)
-    panels = {
+
+# -- brackets --------------------------------------------------------------------------------------------------------
+def exposure_bracket(model: nn.Module, example: Batch, rival: str, title: str) -> Picture:
+    """One example: the input, the fill of the rival method, the network's, and the rendered light, each at the
+    exposures of STOPS from top to bottom. Holes of the input are painted over."""
+    hole_1HW = example.hole_B1SS[0] > 0.5
+    light = {
         "input": example.warped_B3SS,
-        rival: classical,
-        NETWORK: predicted(model, example).light_B3HW,
+        rival: baseline.filled_light(baseline.methods()[rival], example),
+        NETWORK: predict(model, example).light_B3HW,
         "rendered": example.target_B3SS,
     }
     gain = GREY / max(1e-8, float(torch.exp(log_light(luma(example.target_B3SS)).mean())))
-    words = [
-        f"{name} {loss.light_scores(light, *judged_by(example))['psnr_mu_hole'].item():.1f} dB"
-        for name, light in panels.items()
-        if name in (rival, NETWORK)
-    ]
-    shown = {name: exposures(light[0], gain, hole[0] if name == "input" else None) for name, light in panels.items()}
-    return Picture(
-        f"Exposures, {title}",
-        shown,
-        f"From top to bottom {', '.join(f'{stop:+d}' for stop in STOPS)} stops. mu-law PSNR in the holes: "
-        f"{', '.join(words)}.",
-    )
+    panels = {
+        name: exposures(light_B3HW[0], gain, hole_1HW if name == "input" else None)
+        for name, light_B3HW in light.items()
+    }
+    references = loss.score_references(example)
+    quality = {name: loss.light_scores(light[name], *references)["psnr_mu_hole"].item() for name in (rival, NETWORK)}
+    stops = ", ".join(f"{stop:+d}" for stop in STOPS)
+    psnr = ", ".join(f"{name} {value:.1f} dB" for name, value in quality.items())
+    caption = f"From top to bottom {stops} stops. mu-law PSNR in the holes: {psnr}."
+    return Picture(f"Exposures, {title}", panels, caption)
 
 
 def exposures(light_3HW: Tensor, gain: float, hole_1HW: Tensor | None = None) -> np.ndarray:
-    """The picture at each exposure, one below the other."""
+    """The picture at each exposure, one below the other, with `hole_1HW` painted over."""
     rows = []
     for stop in STOPS:
         rgb = srgb_from_linear((light_3HW * gain * 2.0**stop).clamp(0, 1))
@@ -114,57 +117,54 @@ def exposures(light_3HW: Tensor, gain: float, hole_1HW: Tensor | None = None) ->
 
 
 # -- charts ----------------------------------------------------------------------------------------------------------
-def _methods(name: str, scores: dict[str, dict[str, float]], count: int) -> Chart:
-    kinds = {"all holes": "psnr_mu_hole", "cracks": "psnr_mu_crack", "disocclusions": "psnr_mu_disocc"}
+def methods_chart(set_name: str, scores: Scores, count: int) -> Chart:
+    """mu-law PSNR of every method, by kind of hole."""
     figure = go.Figure()
-    for kind, score in kinds.items():
-        figure.add_bar(
-            name=kind,
-            x=list(scores),
-            y=[found.get(score) for found in scores.values()],
-            text=[f"{found[score]:.1f}" if score in found else "" for found in scores.values()],
-        )
+    for kind, score in KINDS_OF_HOLE.items():
+        values = [method.get(score) for method in scores.values()]
+        labels = ["" if value is None else f"{value:.1f}" for value in values]
+        figure.add_bar(name=kind, x=list(scores), y=values, text=labels)
     figure.update_layout(height=360, showlegend=True, yaxis_title="mu-law PSNR in holes (dB)", barmode="group")
     rival = best_rival(scores)
-    ahead = scores[NETWORK]["psnr_mu_hole"] - scores[rival]["psnr_mu_hole"]
+    lead = scores[NETWORK]["psnr_mu_hole"] - scores[rival]["psnr_mu_hole"]
     return Chart(
-        f"Every method, {name}",
+        f"Every method, {set_name}",
         figure.to_json(),
-        f"{count} examples. The network is {ahead:+.2f} dB from the best classical method, {rival}. mu-law "
+        f"{count} examples. Lead of the network over the best classical method, {rival}: {lead:+.2f} dB. mu-law "
         f"PSNR of whole pictures: network {scores[NETWORK]['psnr_mu']:.2f} dB, {rival} "
-        f"{scores[rival]['psnr_mu']:.2f} dB. The reference trusts the scene's exact layers.",
+        f"{scores[rival]['psnr_mu']:.2f} dB. The reference knows the exact layers of the scene.",
     )
 
 
-def overflow_chart(batch: Batch, cap: float, of_network: float) -> Chart:
-    """What residuals that mean nothing do to the light, by what bounds them: the state before training."""
+def overflow_chart(batch: Batch, cap: float, network_rate: float) -> Chart:
+    """How much light overflows with random residuals, by the cap that bounds them: the state before training."""
     figure = go.Figure()
-    caps = [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, OLD_CAP]
-    for spread_of in (0.1, 0.3, 1.0):
+    caps = [*CAPS, OLD_CAP]
+    for output_spread in (0.1, 0.3, 1.0):
         figure.add_scatter(
             x=caps,
-            y=[100 * overflow_share(batch, c, spread_of) for c in caps],
+            y=[100 * overflow_share(batch, bound, output_spread) for bound in caps],
             mode="lines+markers",
-            name=f"outputs of spread {spread_of:g}",
+            name=f"outputs of spread {output_spread:g}",
         )
-    for at in (cap, OLD_CAP):
-        figure.add_vline(x=at, line={"width": 1, "dash": "dot"})
+    for bound in (cap, OLD_CAP):
+        figure.add_vline(x=bound, line={"width": 1, "dash": "dot"})
     figure.update_layout(
         height=320, showlegend=True, xaxis_title="cap of the log residual", yaxis_title="hole pixels that overflow (%)"
     )
     return Chart(
         "Overflow by cap",
         figure.to_json(),
-        f"Share of hole pixels above {TOO_BRIGHT:g} times the target's largest value where cap x tanh(output) "
-        f"is random, with no clamp. Dotted: the cap used, {cap:g} (at most a factor of {np.exp(cap):.3g}) and "
-        f"{OLD_CAP:g} ({np.exp(OLD_CAP):.1e}); the fail-safe clamps at {HARD_CLAMP:g}. The trained network's "
-        f"overflow rate on the test split: {of_network:.2g}.",
+        f"Share of hole pixels above {TOO_BRIGHT:g} times the target's largest value if cap x tanh(output) "
+        f"is random, without a clamp. Dotted: the cap of this task, {cap:g} (a factor of at most {np.exp(cap):.3g}), "
+        f"and {OLD_CAP:g} ({np.exp(OLD_CAP):.1e}); the hard clamp is at {HARD_CLAMP:g}. Overflow rate of the "
+        f"trained network on the test split: {network_rate:.2g}.",
     )
 
 
-def overflow_share(batch: Batch, cap: float, spread_of: float) -> float:
-    """Share of hole pixels that overflow where cap tanh(o) is added to the filled picture, o normal."""
+def overflow_share(batch: Batch, cap: float, output_spread: float) -> float:
+    """Share of hole pixels that overflow if cap x tanh(output) is added to the filled picture; outputs are normal."""
     noise = torch.randn(batch.base_log_B3SS.shape, generator=torch.Generator().manual_seed(0))
-    light = torch.exp(batch.base_log_B3SS + cap * torch.tanh(spread_of * noise))
-    over = light > TOO_BRIGHT * batch.target_B3SS.amax((1, 2, 3), keepdim=True)
-    return float(over[(batch.hole_B1SS > 0.5).expand_as(over)].float().mean())
+    light = torch.exp(batch.base_log_B3SS + cap * torch.tanh(output_spread * noise))
+    overflows = light > TOO_BRIGHT * batch.target_B3SS.amax((1, 2, 3), keepdim=True)
+    return float(overflows[(batch.hole_B1SS > 0.5).expand_as(overflows)].float().mean())

@@ -1,4 +1,4 @@
-"""A winner's folder as promotion writes it, of a network that may be untrained."""
+"""Write the folder of a winner as promotion does, for a network that may be untrained."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hpo.files import write_json
-from hpo.task import Task
-from hpo.trial.artifact import CARD, WEIGHTS, card_of, write_weights
+from hpo import CARD, Task, write_json
+from hpo.trial.artifact import WEIGHTS, card_of, write_weights
 
 
 def exported(folder: Path, task: Task, model: nn.Module | None = None) -> Path:
+    """Write task and model into the folder and return it; without a model, an untrained one of the task."""
     if model is None:
         torch.manual_seed(0)
         model = task.model()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,17 +17,15 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from hpo import REFERENCE, Epoch, Evidence, Fidelity, fit, generator, put
 from hpo.engine.evaluation import evaluate
-from hpo.engine.training import fit
-from hpo.seeds import generator
-from hpo.space import put
-from hpo.task import REFERENCE, Evidence, Fidelity
 from objectives.common import photographs
 from objectives.hdr import CHEAP, FULL, FULL_GPU, HDR, SMOKE, baseline, data, fill, loss, parallax, pictures, scenes
-from objectives.hdr.data import EPS, Batch, log_light
-from objectives.hdr.model import HARD_CLAMP, LogResidualUNet, contrast, normalised
-from objectives.hdr.task import judged_by, mirrored, predicted
+from objectives.hdr.data import EPS, Batch, log_light, mirrored
+from objectives.hdr.loss import score_references
+from objectives.hdr.model import HARD_CLAMP, Filled, LogResidualUNet, contrast, normalised, predict
 from studies.hdr import study
+from tests.epochs import epoch
 
 TINY = Fidelity(size=32, train=8, val=4, epochs=1)
 
@@ -157,18 +157,18 @@ def test_the_network_is_never_shown_the_target() -> None:
     """The boundary of a hole comes from the input alone: a changed target changes no prediction."""
     assert not any("target" in name for name in inspect.signature(LogResidualUNet.forward).parameters)
     batch, model = _batch(), HDR().model()
-    before = predicted(model, batch).light_B3HW
-    after = predicted(model, batch._replace(target_B3SS=7 * batch.target_B3SS + 1)).light_B3HW
+    before = predict(model, batch).light_B3HW
+    after = predict(model, batch._replace(target_B3SS=7 * batch.target_B3SS + 1)).light_B3HW
     assert torch.equal(before, after)
 
 
 def test_a_patch_does_not_depend_on_its_batch() -> None:
     """No cap from the range of a batch, and no statistic over it: alone, in company, and beside a very bright one."""
     batch, model = _batch(), _wild(HDR().model(), 3)
-    alone = predicted(model, Batch(*(field[:1] for field in batch))).delta_B3HW
+    alone = predict(model, Batch(*(field[:1] for field in batch))).delta_B3HW
     bright = batch._replace(base_log_B3SS=torch.cat([batch.base_log_B3SS[:1], batch.base_log_B3SS[1:] + 5]))
     for company in (batch, bright):
-        assert torch.allclose(predicted(model, company).delta_B3HW[:1], alone, atol=1e-5)
+        assert torch.allclose(predict(model, company).delta_B3HW[:1], alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["standard", "minmax"])
@@ -194,9 +194,9 @@ def test_local_contrast_is_the_standard_deviation_around_a_pixel() -> None:
     """Planted: flat on the left, a checkerboard of +-1 on the right; nothing is exactly 0."""
     board = (torch.arange(40)[:, None] + torch.arange(40)) % 2 * 2.0 - 1
     image = torch.where(torch.arange(40) < 20, 0.0, board).expand(1, 3, 40, 40)
-    found = contrast(image, "local")
-    assert torch.allclose(found[..., :15], torch.tensor(0.01), atol=1e-3)
-    assert torch.allclose(found[..., 26:], torch.tensor(1.0), atol=2e-2)
+    local = contrast(image, "local")
+    assert torch.allclose(local[..., :15], torch.tensor(0.01), atol=1e-3)
+    assert torch.allclose(local[..., 26:], torch.tensor(1.0), atol=2e-2)
     assert torch.equal(contrast(image, "log"), torch.ones(1, 1, 1, 1))
 
 
@@ -206,13 +206,11 @@ def test_gated_layers_do_not_starve_the_output_before_training() -> None:
     with torch.no_grad():
         spread = float(model.leave(model._trunk(torch.randn(4, 7, 32, 32, generator=_rng()))).std())
     assert spread > 1e-3
-    assert 1e-4 < float(predicted(model, batch).raw_B3HW.detach().std()) < 1.0
+    assert 1e-4 < float(predict(model, batch).raw_B3HW.detach().std()) < 1.0
 
 
 # -- loss ------------------------------------------------------------------------------------------------------------
-def _out(delta: Tensor, weight: Tensor, light: Tensor):
-    from objectives.hdr.model import Filled
-
+def _out(delta: Tensor, weight: Tensor, light: Tensor) -> Filled:
     return Filled(light, delta, delta, weight)
 
 
@@ -241,15 +239,15 @@ def test_log_supervision_counts_holes_and_their_ring_and_nothing_else() -> None:
     delta = torch.zeros(1, 3, 4, 4)
     target = torch.ones(1, 3, 4, 4) - EPS  # right where the residual is 0
     delta[..., 0, 0], delta[..., 3, 3] = 1.0, 99.0
-    found = loss.log_supervision(
+    supervision = loss.log_supervision(
         _out(delta, weight, target), torch.zeros(1, 3, 4, 4), target, loss.Weights(log_loss="l1")
     )
-    assert float(found) == pytest.approx(1.0 / 1.5, rel=1e-5)
+    assert float(supervision) == pytest.approx(1.0 / 1.5, rel=1e-5)
 
 
 def test_terms_are_scaled_by_their_weights_and_never_clamped() -> None:
     batch, model = _batch(), HDR().model()
-    out = predicted(model, batch)
+    out = predict(model, batch)
     of = (out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS)
     once = loss.terms(*of, loss.Weights(perceptual=0.1), "pged")
     loud = loss.terms(*of, loss.Weights(log=200.0, tone=100.0, edge=50.0, perceptual=10.0), "pged")
@@ -263,9 +261,9 @@ def test_the_wide_term_sees_only_residuals_beyond_six() -> None:
     batch = _batch(1)
     raw = torch.zeros(1, 3, 32, 32)
     raw[..., 0, 0] = 7.5
-    out = predicted(HDR().model(), batch)._replace(raw_B3HW=raw)
-    found = loss.terms(out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS, loss.Weights(), "pged")
-    assert float(found["wide"]) == pytest.approx(1.5 / 1024, rel=1e-5)
+    out = predict(HDR().model(), batch)._replace(raw_B3HW=raw)
+    terms = loss.terms(out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS, loss.Weights(), "pged")
+    assert float(terms["wide"]) == pytest.approx(1.5 / 1024, rel=1e-5)
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
@@ -281,10 +279,10 @@ def test_psnr_of_a_region_is_torchmetrics_psnr_of_its_pixels() -> None:
     a, b = (torch.rand(2, 3, 16, 16, generator=_rng(seed)) for seed in (0, 1))
     mask = torch.zeros(2, 1, 16, 16)
     mask[..., 3:9, 2:13] = 1
-    found = loss.psnr_db((a - b) ** 2, mask)
+    psnr_db = loss.psnr_db((a - b) ** 2, mask)
     for row in range(2):
         theirs = peak_signal_noise_ratio(a[row, :, 3:9, 2:13], b[row, :, 3:9, 2:13], data_range=1.0)
-        assert float(found[row]) == pytest.approx(float(theirs), abs=1e-4)
+        assert float(psnr_db[row]) == pytest.approx(float(theirs), abs=1e-4)
 
 
 def test_scores_of_planted_light() -> None:
@@ -303,9 +301,9 @@ def test_scores_of_planted_light() -> None:
     assert (perfect["log_error"] == 0).all()
     wrong = batch.target_B3SS.clone()
     wrong[..., 12:18, 12:18] *= 3
-    found = loss.light_scores(wrong, *of)
-    assert (found["psnr_mu_crack"] == 100).all()
-    assert (found["psnr_mu_disocc"] < 40).all()
+    scores = loss.light_scores(wrong, *of)
+    assert (scores["psnr_mu_crack"] == 100).all()
+    assert (scores["psnr_mu_disocc"] < 40).all()
 
 
 def test_overflow_is_counted_and_costs_ten_db_at_one_percent() -> None:
@@ -315,11 +313,11 @@ def test_overflow_is_counted_and_costs_ten_db_at_one_percent() -> None:
     count = round(0.01 * total)
     flat = light.view(-1)
     flat[:count] = 5 * batch.target_B3SS.max()  # brighter than white: what is seen may not even change
-    found = loss.light_scores(light, *judged_by(batch))
-    assert float(found["overflow_rate"]) == pytest.approx(count / total)
-    assert float(found["psnr_mu_hole"] - found["score"]) == pytest.approx(10 * min(1, 100 * count / total), abs=1e-4)
+    scores = loss.light_scores(light, *score_references(batch))
+    assert float(scores["overflow_rate"]) == pytest.approx(count / total)
+    assert float(scores["psnr_mu_hole"] - scores["score"]) == pytest.approx(10 * min(1, 100 * count / total), abs=1e-4)
     flat[0], flat[1] = torch.inf, torch.nan
-    assert float(loss.light_scores(light, *judged_by(batch))["overflow_rate"]) == pytest.approx(count / total)
+    assert float(loss.light_scores(light, *score_references(batch))["overflow_rate"]) == pytest.approx(count / total)
 
 
 def test_light_that_is_no_number_makes_the_score_no_number() -> None:
@@ -333,9 +331,9 @@ def test_light_that_is_no_number_makes_the_score_no_number() -> None:
 
 def test_a_picture_without_a_hole_is_judged_as_a_whole() -> None:
     batch = _batch(2)
-    found = loss.light_scores(batch.target_B3SS * 1.1, torch.zeros_like(batch.hole_B1SS), *judged_by(batch)[1:])
-    assert torch.equal(found["psnr_mu_hole"], found["psnr_mu"])
-    assert found["psnr_mu_crack"].isnan().all()
+    scores = loss.light_scores(batch.target_B3SS * 1.1, torch.zeros_like(batch.hole_B1SS), *score_references(batch)[1:])
+    assert torch.equal(scores["psnr_mu_hole"], scores["psnr_mu"])
+    assert scores["psnr_mu_crack"].isnan().all()
 
 
 # -- fills -----------------------------------------------------------------------------------------------------------
@@ -481,13 +479,15 @@ def test_what_a_nearer_thing_hides_from_the_other_camera_is_not_visible() -> Non
 
 def test_gathering_by_a_constant_disparity_shifts_the_view() -> None:
     right = torch.rand(3, 6, 20, generator=_rng())
-    assert torch.allclose(parallax.gathered(right, torch.full((6, 20), 3.0))[..., 3:], right[..., :-3], atol=1e-5)
+    assert torch.allclose(
+        parallax.warped_by_disparity(right, torch.full((6, 20), 3.0))[..., 3:], right[..., :-3], atol=1e-5
+    )
 
 
 def test_the_stereo_photograph_gives_frames_as_the_network_takes_them() -> None:
     batch = parallax.examples(64, "harmonic")
     assert 40 <= len(batch.hole_B1SS) <= 70
-    assert 0.1 < float(parallax.whole().hole_1SS.float().mean()) < 0.2
+    assert 0.1 < float(parallax.stereo_frame().hole_1SS.float().mean()) < 0.2
     assert (batch.warped_B3SS[(batch.hole_B1SS > 0.5).expand(-1, 3, -1, -1)] == 0).all()
     seen = batch.hole_B1SS < 0.5
     error = (log_light(batch.warped_B3SS) - log_light(batch.target_B3SS)).abs()[seen.expand(-1, 3, -1, -1)]
@@ -520,8 +520,34 @@ HEALTHY = {
     "scale": 6.0,
     "gain_db": 1.0,
     "psnr_mu_hole": 25.0,
-    "loss": 0.5,
 }
+HISTORY_CHECKS = {
+    "no overflow once settled",
+    "hard clamp idle once settled",
+    "never worse than its base",
+    "loss falls",
+}
+
+
+def _history(last: Mapping[str, float]) -> tuple[Epoch, ...]:
+    """Four epochs of a healthy run whose loss falls; the last one has these scores."""
+    scores = (HEALTHY, HEALTHY, HEALTHY, last)
+    return tuple(epoch(number, loss=0.5 - 0.05 * number, scores=scores[number]) for number in range(4))
+
+
+@pytest.mark.parametrize("stage", ["preflight", "promotion"])
+def test_the_course_of_a_run_is_checked_at_both_stages(stage: Literal["preflight", "promotion"]) -> None:
+    """Epochs are the same records at preflight and at promotion, so the same checks of the history run."""
+    checks = {check.name: check for check in HDR().checks(Evidence(stage, scores=HEALTHY, history=_history(HEALTHY)))}
+    health = {f"health: {name}" for name in ("clamp_rate", "saturated", "largest_delta", "scale", "overflow_rate")}
+    assert set(checks) == {"residual can reach the target", "scale as expected", *health, *HISTORY_CHECKS}
+    assert {check.status for check in checks.values()} == {"go"}
+    assert checks["loss falls"].seen == "0.5 -> 0.4"
+
+
+def test_a_run_that_is_too_short_has_no_course_to_check() -> None:
+    names = {check.name for check in HDR().checks(Evidence("promotion", scores=HEALTHY, history=_history(HEALTHY)[:2]))}
+    assert not names & HISTORY_CHECKS
 
 
 @pytest.mark.parametrize(
@@ -533,22 +559,28 @@ HEALTHY = {
         ({"largest_delta": 8.1}, "health: largest_delta"),
         ({"scale": 0.4}, "health: scale"),
         ({"overflow_rate": 2e-3}, "no overflow once settled"),
-        ({"clamp_rate": 0.01}, "fail-safe at rest once settled"),
+        ({"clamp_rate": 0.01}, "hard clamp idle once settled"),
         ({"gain_db": -0.2}, "never worse than its base"),
     ],
 )
 def test_every_sign_of_ill_health_is_a_no_go(change: dict[str, float], check: str) -> None:
-    falling = tuple({**HEALTHY, "loss": 0.5 - 0.05 * epoch} for epoch in range(4))
-    sick = Evidence("preflight", scores=HEALTHY | change, history=(*falling[:-1], HEALTHY | change))
-    assert _status(HDR(), Evidence("preflight", scores=HEALTHY, history=falling), check) == "go"
-    assert _status(HDR(), sick, check) == "no-go"
+    healthy = Evidence("preflight", scores=HEALTHY, history=_history(HEALTHY))
+    unhealthy = Evidence("preflight", scores=HEALTHY | change, history=_history(HEALTHY | change))
+    assert _status(HDR(), healthy, check) == "go"
+    assert _status(HDR(), unhealthy, check) == "no-go"
+
+
+def test_a_loss_that_does_not_fall_is_a_caution() -> None:
+    flat = tuple(epoch(number, loss=0.5, scores=HEALTHY) for number in range(4))
+    assert _status(HDR(), Evidence("promotion", scores=HEALTHY, history=flat), "loss falls") == "caution"
 
 
 def test_one_highlight_that_is_guessed_too_bright_is_a_caution_and_an_almost_perfect_run_may_waver() -> None:
-    bright = Evidence("preflight", scores=HEALTHY | {"overflow_rate": 5e-5}, history=(HEALTHY,) * 4)
+    bright = Evidence("preflight", scores=HEALTHY | {"overflow_rate": 5e-5}, history=_history(HEALTHY))
     assert _status(HDR(), bright, "health: overflow_rate") == "caution"
-    fine = HEALTHY | {"psnr_mu_hole": 48.0, "gain_db": -2.8}  # its base, a smooth ramp, was filled at 50.8 dB
-    assert _status(HDR(), Evidence("preflight", scores=fine, history=(fine,) * 4), "never worse than its base") == "go"
+    scores = HEALTHY | {"psnr_mu_hole": 48.0, "gain_db": -2.8}  # its base, a smooth ramp, was filled at 50.8 dB
+    near_perfect = Evidence("preflight", scores=scores, history=(epoch(scores=scores),) * 4)
+    assert _status(HDR(), near_perfect, "never worse than its base") == "go"
 
 
 def test_the_winner_must_beat_every_classical_method_but_not_the_reference() -> None:
@@ -583,15 +615,15 @@ def test_scores_are_means_over_examples() -> None:
     model = task.model()
     singles = [Batch(*(field[row : row + 1] for field in batch)) for row in range(4)]
     whole = evaluate(task, model, [batch])["score"]
-    assert whole == pytest.approx(np.mean([evaluate(task, model, [one])["score"] for one in singles]), rel=1e-5)
+    assert whole == pytest.approx(np.mean([evaluate(task, model, [single])["score"] for single in singles]), rel=1e-5)
 
 
 def test_every_method_is_judged_and_only_the_one_that_trusts_layers_is_a_reference() -> None:
-    found = HDR().baselines([_batch(2, "val")])
-    assert [name for name in found if name.endswith(REFERENCE)] == ["layered (reference)"]
-    assert found["plain copy"]["score"] < found["push-pull"]["score"]
-    assert found["harmonic"]["gain_db"] == pytest.approx(0, abs=1e-4)
-    assert all(math.isfinite(score) for scores in found.values() for score in scores.values())
+    baselines = HDR().baselines([_batch(2, "val")])
+    assert [name for name in baselines if name.endswith(REFERENCE)] == ["layered (reference)"]
+    assert baselines["plain copy"]["score"] < baselines["push-pull"]["score"]
+    assert baselines["harmonic"]["gain_db"] == pytest.approx(0, abs=1e-4)
+    assert all(math.isfinite(score) for scores in baselines.values() for score in scores.values())
 
 
 @pytest.mark.parametrize(
@@ -620,18 +652,20 @@ def test_a_short_run_learns_and_repeats_bit_for_bit(changes: dict) -> None:
     assert runs[0][-1] < runs[0][0]
 
 
-def test_the_proof_asks_for_eight_db_more_than_the_fill() -> None:
+def test_the_overfit_check_asks_for_eight_db_more_than_the_fill() -> None:
     """Whatever the data: a fixed number would be out of reach on dark frames, and nothing on easy ones."""
     task = HDR()
-    proof = task.overfit
+    overfit = task.overfit
     first = next(replace(task, flip=False).batches("train", Fidelity(size=64, train=4, val=4, epochs=1), 4, _rng()))
-    base_db = float(loss.light_scores(torch.exp(first.base_log_B3SS) - EPS, *judged_by(first))["psnr_mu_hole"].mean())
-    assert proof.go == pytest.approx(base_db + 8, abs=1e-4)
-    assert proof.verdict(base_db + 8.1) == "go"
-    assert proof.verdict(base_db + 4) == "no-go"
+    base_db = float(
+        loss.light_scores(torch.exp(first.base_log_B3SS) - EPS, *score_references(first))["psnr_mu_hole"].mean()
+    )
+    assert overfit.go == pytest.approx(base_db + 8, abs=1e-4)
+    assert overfit.verdict(base_db + 8.1) == "go"
+    assert overfit.verdict(base_db + 4) == "no-go"
 
 
-def test_on_easy_frames_the_proof_asks_for_no_more_than_40_db(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_easy_frames_the_overfit_check_asks_for_no_more_than_40_db(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ramp is filled at 50 dB: nobody learns to be 8 dB better than that in 120 steps."""
     smooth = HDR()._examples("train", 64, 4)
     easy = smooth._replace(base_log=log_light(smooth.target) + 1e-3)
@@ -649,9 +683,9 @@ def test_tiers_grow_and_the_largest_is_a_network_of_five_levels() -> None:
 def test_pictures_show_brackets_of_exposures_of_both_kinds_of_parallax() -> None:
     task, batch = HDR(width=8), _batch(4, "val")
     shown = list(task.pictures(task.model(), [Batch(*(field[row : row + 1] for field in batch)) for row in range(4)]))
-    titles = [one.title for one in shown]
+    titles = [picture.title for picture in shown]
     assert titles[:3] == ["Every method, test", "Every method, real parallax", "Overflow by cap"]
-    brackets = [one for one in shown if one.title.startswith("Exposures, test")]
+    brackets = [picture for picture in shown if picture.title.startswith("Exposures, test")]
     assert len(brackets) == 4
     assert list(brackets[0].panels)[0::2] == ["input", "network"]
     for panel in brackets[0].panels.values():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from hpo.task import Evidence, Fidelity
+from hpo import Evidence, Fidelity
 from objectives.hdr import HDR, frames
 from objectives.hdr.apply import apply, main
 from objectives.hdr.files import SUFFIXES, read_light, read_mask, write_light
@@ -48,10 +48,10 @@ def test_rgbe_round_trips_to_one_part_in_128_of_the_largest_channel(tmp_path: Pa
     light = _light() * torch.tensor([1.0, 0.1, 1e-3]).view(3, 1, 1)
     light[:, 0, 0] = 0
     write_light(tmp_path / "a.hdr", light)
-    found = read_light(tmp_path / "a.hdr")
-    assert ((found - light).abs() <= light.amax(0) / 128).all()
-    assert (found[:, 0, 0] == 0).all()
-    assert not torch.equal(found, light)  # it is not float
+    decoded = read_light(tmp_path / "a.hdr")
+    assert ((decoded - light).abs() <= light.amax(0) / 128).all()
+    assert (decoded[:, 0, 0] == 0).all()
+    assert not torch.equal(decoded, light)  # it is not float
 
 
 def test_exr_is_what_openexr_reads(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_exr_is_what_openexr_reads(tmp_path: Path) -> None:
 def test_exr_channels_are_found_by_name(tmp_path: Path, names: tuple[str, ...], expected: tuple[int, ...]) -> None:
     planes = np.random.default_rng(0).random((len(names), 4, 5)).astype(np.float32)
     OpenEXR.File({}, dict(zip(names, planes, strict=True))).write(str(tmp_path / "a.exr"))
-    found = read_light(tmp_path / "a.exr")
-    assert np.array_equal(found.numpy(), planes[list(expected)])
+    light = read_light(tmp_path / "a.exr")
+    assert np.array_equal(light.numpy(), planes[list(expected)])
 
 
 def test_exr_of_halves_comes_as_floats(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_rgbe_run_length_by_component_and_by_pixel_by_hand(tmp_path: Path) -> No
     for name, body in (("new", new), ("old", old)):
         (tmp_path / f"{name}.hdr").write_bytes(b"#?RGBE\n\n-Y 1 +X 8\n" + body)
     unit = 1 / 256
-    found = read_light(tmp_path / "new.hdr")
-    assert torch.allclose(found[0, 0], torch.full((8,), 200.5 * unit))
-    assert torch.allclose(found[1, 0], (torch.arange(128, 136) + 0.5) * unit)
-    assert torch.allclose(found[2, 0], torch.tensor([150.5] * 3 + [160.5] * 5) * unit)
+    new_light = read_light(tmp_path / "new.hdr")
+    assert torch.allclose(new_light[0, 0], torch.full((8,), 200.5 * unit))
+    assert torch.allclose(new_light[1, 0], (torch.arange(128, 136) + 0.5) * unit)
+    assert torch.allclose(new_light[2, 0], torch.tensor([150.5] * 3 + [160.5] * 5) * unit)
     assert torch.allclose(read_light(tmp_path / "old.hdr")[1, 0], torch.tensor([128.5] * 3 + [135.5] * 5) * unit)
 
 
@@ -143,7 +143,7 @@ def test_masks_come_from_any_format_and_from_a_plain_picture(tmp_path: Path) -> 
         ("a.hdr", b"#?RADIANCE\n\n+X 4 -Y 4\n", "there must be a line such as '-Y 480"),
         ("a.hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_xyze\n\n-Y 4 +X 4\n", "FORMAT must be 32-bit_rle_rgbe"),
         ("a.hdr", b"#?RADIANCE\n\n-Y 4 +X 4\n1234", "truncated"),
-        ("a.hdr", b"#?RADIANCE\n\n-Y 1 +X 8\n" + bytes([2, 2, 0, 8, 250, 7]), "a run of its scanlines leaves"),
+        ("a.hdr", b"#?RADIANCE\n\n-Y 1 +X 8\n" + bytes([2, 2, 0, 8, 250, 7]), "a run of its scanlines exceeds"),
         ("a.hdr", b"#?RADIANCE\nEXPOSURE=0\n\n-Y 1 +X 1\n1234", "EXPOSURE must be a finite number above 0"),
         ("a.hdr", b"#?RADIANCE\n\n-Y 999999 +X 999999\n", "999999 x 999999 pixels; 1 to"),
         ("a.pfm", b"PF\n2 2\n-1.0\n1234", "truncated: 48 bytes of pixels expected, got 4"),
@@ -248,42 +248,42 @@ def _tree(
 def test_frames_are_found_in_either_layout_and_split_in_blocks(
     tmp_path: Path, folders: tuple[str, str, str], suffix: str
 ) -> None:
-    found = frames.sequence(_tree(tmp_path, 8, suffix=suffix, folders=folders))
-    numbers = [[frame.number for frame in found.of(split)] for split in ("train", "val", "test")]
+    sequence = frames.read_sequence(_tree(tmp_path, 8, suffix=suffix, folders=folders))
+    numbers = [[frame.number for frame in sequence.of(split)] for split in ("train", "val", "test")]
     assert numbers == [[1, 2, 3, 4, 5, 6], [7], [8]]
-    assert str(found) == "6 train, 1 val and 1 test frames"
+    assert str(sequence) == "6 train, 1 val and 1 test frames"
 
 
 def test_a_long_sequence_leaves_a_frame_out_on_each_border_of_two_blocks(tmp_path: Path) -> None:
     """Neighbouring frames show nearly the same: they would leak from one split into the next."""
-    found = frames.sequence(_tree(tmp_path, 20, size=(4, 4)))
-    numbers = [[frame.number for frame in found.of(split)] for split in ("train", "val", "test")]
+    sequence = frames.read_sequence(_tree(tmp_path, 20, size=(4, 4)))
+    numbers = [[frame.number for frame in sequence.of(split)] for split in ("train", "val", "test")]
     assert numbers == [list(range(1, 14)), [15, 16], [18, 19, 20]]
 
 
 def test_frames_that_lack_a_file_are_reported_and_make_preflight_cautious(tmp_path: Path) -> None:
     _tree(tmp_path, 8, size=(64, 64))
     (tmp_path / "hole" / "hole-0003.exr").unlink()
-    assert frames.sequence(tmp_path).alone == (3,)
+    assert frames.read_sequence(tmp_path).incomplete == (3,)
     checks = HDR(data=str(tmp_path)).checks(Evidence("preflight"))
-    assert [(c.status, c.seen) for c in checks if c.name == "frames of files"] == [
+    assert [(c.status, c.seen) for c in checks if c.name == "frames have all their files"] == [
         ("caution", "5 train, 1 val and 1 test frames; incomplete: 3")
     ]
 
 
-def test_what_is_wrong_with_a_folder_is_said_with_its_name(tmp_path: Path) -> None:
+def test_a_fault_of_a_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere must be a folder"):
-        frames.sequence(tmp_path / "nowhere")
+        frames.read_sequence(tmp_path / "nowhere")
     (tmp_path / "ref").mkdir()
     with pytest.raises(ValueError, match=r"must hold a folder warp or warped or warp_hole; found: ref"):
-        frames.sequence(tmp_path)
+        frames.read_sequence(tmp_path)
     few = _tree(tmp_path / "few", 2)
-    with pytest.raises(ValueError, match=r"few must hold at least 3 whole frames.*got 2"):
-        frames.sequence(few)
+    with pytest.raises(ValueError, match=r"few must hold at least 3 complete frames.*got 2"):
+        frames.read_sequence(few)
     twice = _tree(tmp_path / "twice", 3)
     write_light(twice / "ref" / "other-1.exr", _light())
     with pytest.raises(ValueError, match=r"other-1.exr and ref-0001.exr have the same number"):
-        frames.sequence(twice)
+        frames.read_sequence(twice)
 
 
 def test_a_frame_is_scaled_to_a_middle_grey_by_what_the_network_may_see(tmp_path: Path) -> None:
@@ -293,15 +293,15 @@ def test_a_frame_is_scaled_to_a_middle_grey_by_what_the_network_may_see(tmp_path
         root / folder / f"{name}-0001.exr"
         for folder, name in (("warp", "warped_hole"), ("hole", "hole"), ("ref", "ref"))
     ]
-    sight = frames.look(*paths)
-    shown = sight.warped_3HW[:, ~sight.hole_1HW[0]]
+    frame = frames.read_frame(*paths)
+    shown = frame.warped_3HW[:, ~frame.hole_1HW[0]]
     luminance = (shown * torch.tensor([0.2126, 0.7152, 0.0722])[:, None]).sum(0)
     assert float(luminance.median()) == pytest.approx(0.2, rel=1e-4)
-    assert torch.allclose(sight.target_3HW / sight.gain, read_light(paths[2]), rtol=1e-5)
+    assert torch.allclose(frame.target_3HW / frame.gain, read_light(paths[2]), rtol=1e-5)
     warped = read_light(paths[0])
-    write_light(paths[0], torch.where(sight.hole_1HW, 1e6, warped))
-    assert frames.look(*paths).gain == sight.gain
-    assert (frames.look(*paths).warped_3HW[:, sight.hole_1HW[0]] == 0).all()
+    write_light(paths[0], torch.where(frame.hole_1HW, 1e6, warped))
+    assert frames.read_frame(*paths).gain == frame.gain
+    assert (frames.read_frame(*paths).warped_3HW[:, frame.hole_1HW[0]] == 0).all()
 
 
 def test_light_that_is_not_finite_is_refused_with_a_count_except_under_holes(tmp_path: Path) -> None:
@@ -313,24 +313,24 @@ def test_light_that_is_not_finite_is_refused_with_a_count_except_under_holes(tmp
         OpenEXR.File({}, {"RGB": torch.where(where, torch.nan, light).permute(1, 2, 0).numpy().copy()}).write(str(path))
 
     spoil(warp, mask)
-    assert torch.isfinite(frames.look(warp, hole, None).warped_3HW).all()
+    assert torch.isfinite(frames.read_frame(warp, hole, None).warped_3HW).all()
     spoil(warp, ~mask)
     with pytest.raises(ValueError, match=rf"warped_hole-0001.exr: {3 * int((~mask).sum())} values outside its holes"):
-        frames.look(warp, hole, None)
+        frames.read_frame(warp, hole, None)
     write_light(warp, light)
     spoil(ref, mask)
     with pytest.raises(ValueError, match=rf"ref-0001.exr: {3 * int(mask.sum())} values in it are not finite"):
-        frames.look(warp, hole, ref)
+        frames.read_frame(warp, hole, ref)
 
 
 def test_negative_light_counts_as_none_and_sizes_must_agree(tmp_path: Path) -> None:
     root = _tree(tmp_path, 3)
     warp, hole = root / "warp/warped_hole-0001.exr", root / "hole/hole-0001.exr"
     write_light(warp, read_light(warp) - 1.0)
-    assert frames.look(warp, hole, None).warped_3HW.min() == 0
+    assert frames.read_frame(warp, hole, None).warped_3HW.min() == 0
     write_light(warp, _light(10, 10))
     with pytest.raises(ValueError, match=r"must have the same size; got \(10, 10\) and \(48, 56\)"):
-        frames.look(warp, hole, None)
+        frames.read_frame(warp, hole, None)
 
 
 def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> N
     assert not batch.occluder_B1SS.any()
     assert (batch.hole_B1SS.mean((1, 2, 3)) > 0.005).all()
     assert torch.equal(batch.warped_B3SS, batch.target_B3SS * (1 - batch.hole_B1SS))
-    wholes = [frames.look(f.warp, f.hole, f.ref).target_3HW for f in frames.sequence(tmp_path).train]
+    wholes = [frames.read_frame(f.warp, f.hole, f.ref).target_3HW for f in frames.read_sequence(tmp_path).train]
     for target in batch.target_B3SS:
         assert any(
             torch.equal(target, whole[:, top : top + 32, left : left + 32])
@@ -350,7 +350,7 @@ def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> N
             for top, left in (whole[0] == target[0, 0, 0]).nonzero().tolist()
         )
     origins = [task.origins(split, fidelity) for split in ("train", "val", "test")]
-    assert [len(found) for found in origins] == [3, 1, 1]
+    assert [len(hashes) for hashes in origins] == [3, 1, 1]
     assert len(set.union(*origins)) == 5
 
 
