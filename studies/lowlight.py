@@ -1,4 +1,4 @@
-"""Which rate, stages, loss weights and network brighten dark photographs best, at a fifth of the full cost?"""
+"""Which learning rate, stages, loss weights and network brighten dark photographs best, at a fifth of the full cost?"""
 
 from hpo import Median, Recipe, StudySpec
 from objectives.lowlight import CHEAP, FULL, SMOKE, SPACE, LowLight

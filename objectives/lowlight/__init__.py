@@ -1,7 +1,7 @@
 """Low light: brighten a dark, noisy 8-bit picture so that it matches the same view in good light.
 
 In     low_B3SS   [B, 3, S, S], sRGB-encoded, float32 in [0, 1], n/255: 2 to 4.5 stops too dark, with camera noise
-Out    the picture in good light, [B, 3, S, S] in [0, 1]; judged after rounding to 8 bit
+Out    the picture in good light, [B, 3, S, S] in [0, 1]; scored after rounding to 8 bit
 Goal   score = 0.7 psnr_db + 0.3 * 20 ssim - max(0, 0.10 - saturation), a mean over pictures, maximised
 Size   S, pixels a side
 Data   crops of photographs that ship inside scikit-image and scikit-learn, split by photograph; or your own pairs
@@ -9,11 +9,10 @@ Data   crops of photographs that ship inside scikit-image and scikit-learn, spli
 Sources: Guo et al. 2020 (Zero-DCE), Xu et al. 2022 (SNR-aware enhancement), Wei et al. 2018 (the LOL data's layout).
 """
 
-from hpo.space import choose, log, uniform
-from hpo.task import Fidelity
+from hpo import Fidelity, Space, choose, log, uniform
 from objectives.lowlight.task import LowLight
 
-SPACE = {
+SPACE: Space = {
     "recipe.lr": log(3e-4, 6e-3),
     "recipe.weight_decay": log(1e-6, 1e-3),
     "recipe.clip": choose(0.25, 0.5, 1.0),
@@ -36,7 +35,7 @@ SPACE = {
 SMOKE = Fidelity(size=32, train=16, val=4, epochs=6)
 CHEAP = Fidelity(size=48, train=160, val=32, epochs=10)
 FULL = Fidelity(size=64, train=256, val=32, epochs=16, test=96)
-# 200 epochs of whole pictures on a GPU, with the rates and durations that suit so long a run
+# 200 epochs of large squares on a GPU, with rates and durations that suit so long a run
 FULL_GPU = Fidelity(
     size=512,
     train=480,

@@ -1,4 +1,4 @@
-"""CurveBlendNet: brightening curves where the picture is clean, a restoring network elsewhere, blended by a mask.
+"""CurveBlendNet: brightening curves where the picture is clean, a restoring network elsewhere, and a blending mask.
 
 Sources: Guo et al. 2020 (Zero-DCE, eqs. 1-3) for the curves; Xu et al. 2022 (SNR-aware enhancement, eq. 2) for the
 signal-to-noise map; Liu et al. 2021 (Swin) for attention in windows; Shi et al. 2016 for pixel shuffling.
@@ -13,23 +13,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LUMA = (0.2126, 0.7152, 0.0722)
-WINDOW, HEADS = 8, 4
-GREYISH = 0.15  # mean chroma below which a picture's colours are strengthened
+from objectives.common.colour import luma
+
+WINDOW = 8  # positions a side
+HEADS = 4
+GREYISH = 0.15  # the colours of a picture with a lower mean chroma are strengthened
 
 
 class Enhanced(NamedTuple):
-    """What the network gives, and the parts it made it of."""
+    """The output of the network, and the parts that it is made of."""
 
     enhanced_B3HW: Tensor
-    mask_B1HW: Tensor  # share of the curve; the blend squares it
+    mask_B1HW: Tensor  # the blend takes its square as the share of the curve
     curve_B3HW: Tensor
     restored_B3HW: Tensor
-    alpha_BAHW: Tensor  # 3 a curve iteration, in (-1, 1)
+    alpha_BAHW: Tensor  # in (-1, 1), 3 channels per iteration of the curve
 
 
 class CurveBlendNet(nn.Module):
-    """186,244 parameters at the default widths. In eval mode, and in train mode without dither, one and the same."""
+    """186,244 parameters at the default widths. Without dither, train mode and eval mode give the same result."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class CurveBlendNet(nn.Module):
         mask = self.mask(x, snr, curve)
         if self.training and self.dither:
             mask = (mask + self.dither * torch.randn_like(mask)).clamp(0, 1)
-        share = mask**2  # squared here and nowhere else, in training as in use
+        share = mask**2  # the only place where it is squared, in train mode and in eval mode
         blended = (share * curve + (1 - share) * restored).clamp(0, 1)
         enhanced = strengthen(self.fine(self.colour(blended)))
         return Enhanced(*(part[..., :height, :width] for part in (enhanced, mask, curve, restored, alpha)))
@@ -71,25 +73,29 @@ class CurveBlendNet(nn.Module):
 
 
 class CurveEstimator(nn.Module):
-    """Parameters of the curve at each pixel, in (-1, 1), three an iteration: from what is around it and the whole."""
+    """Parameters of the curve at each pixel, in (-1, 1), three per iteration, from its neighbourhood and from
+    statistics of the whole picture."""
 
     def __init__(self, width: int, iterations: int) -> None:
         super().__init__()
-        self.local = nn.Sequential(
+        layers = [
             _conv(4, width),
             nn.LeakyReLU(0.1),
             _conv(width, width),
             nn.LeakyReLU(0.1),
             _conv(width, width),
             nn.LeakyReLU(0.1),
-            _conv(width, 3 * iterations),
-        )
-        self.whole = nn.Sequential(nn.Linear(10, 32), nn.LeakyReLU(0.1), nn.Linear(32, 3))
+        ]
+        local_output = _conv(width, 3 * iterations)
+        self.local = nn.Sequential(*layers, local_output)
+        whole_hidden = nn.Linear(10, 32)
+        whole_output = nn.Linear(32, 3)
+        self.whole = nn.Sequential(whole_hidden, nn.LeakyReLU(0.1), whole_output)
         with torch.no_grad():
-            self.local[-1].weight.mul_(0.1)
-            self.local[-1].bias.zero_()
-            self.whole[-1].weight.zero_()
-            self.whole[-1].bias.fill_(0.6)  # an untrained network brightens
+            local_output.weight.mul_(0.1)
+            _bias(local_output).zero_()
+            whole_output.weight.zero_()
+            _bias(whole_output).fill_(0.6)  # an untrained network brightens
 
     def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor) -> Tensor:
         local_BAHW = self.local(torch.cat([x_B3HW, snr_B1HW], 1))
@@ -99,7 +105,7 @@ class CurveEstimator(nn.Module):
 
 
 class Restoration(nn.Module):
-    """What the curve cannot give: structure under the noise, as a correction of the curve's picture."""
+    """What a curve cannot restore: structure under the noise, as a correction of the curve's picture."""
 
     def __init__(self, width: int, *, attention: bool) -> None:
         super().__init__()
@@ -114,11 +120,11 @@ class Restoration(nn.Module):
             nn.LeakyReLU(0.1),
             nn.PixelShuffle(2),
         )
-        self.leave = nn.Sequential(
-            _conv(4 * width, 2 * width), nn.LeakyReLU(0.1), _conv(2 * width, 12), nn.PixelShuffle(2)
-        )
-        nn.init.zeros_(self.leave[2].weight)
-        nn.init.zeros_(self.leave[2].bias)
+        leave_hidden = _conv(4 * width, 2 * width)
+        leave_output = _conv(2 * width, 12)
+        self.leave = nn.Sequential(leave_hidden, nn.LeakyReLU(0.1), leave_output, nn.PixelShuffle(2))
+        nn.init.zeros_(leave_output.weight)
+        nn.init.zeros_(_bias(leave_output))
 
     def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor, curve_B3HW: Tensor) -> Tensor:
         skip = self.enter(torch.cat([x_B3HW, snr_B1HW, curve_B3HW], 1))
@@ -143,22 +149,24 @@ class WindowAttention(nn.Module):
         query, key, value = (
             part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in self.qkv(self.norm(tokens)).chunk(3, -1)
         )
-        with torch.autocast(x_BChw.device.type, enabled=False):  # sixteen times as fast on a CPU as in bfloat16
+        with torch.autocast(x_BChw.device.type, enabled=False):  # on a CPU sixteen times faster than bfloat16
             mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
         mixed = mixed.transpose(1, 2).flatten(2)
-        attended = self.out(mixed).reshape(batch, *(shape[i] for i in (2, 4, 3, 5, 1)))
+        attended = self.out(mixed).reshape(batch, rows // WINDOW, columns // WINDOW, WINDOW, WINDOW, channels)
         image = attended.permute(0, 5, 1, 3, 2, 4).reshape(padded.shape)
         return x_BChw + image[..., :height, :width]
 
 
 class MaskPredictor(nn.Module):
-    """Where the curve is to be trusted, in (0, 1): 0.71 everywhere before training."""
+    """How far the curve is trusted at each pixel, in (0, 1): 0.71 everywhere before training."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(_conv(7, 16), nn.LeakyReLU(0.1), _conv(16, 1))
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.constant_(self.layers[-1].bias, 0.9)
+        hidden = _conv(7, 16)
+        output = _conv(16, 1)
+        self.layers = nn.Sequential(hidden, nn.LeakyReLU(0.1), output)
+        nn.init.zeros_(output.weight)
+        nn.init.constant_(_bias(output), 0.9)
 
     def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor, curve_B3HW: Tensor) -> Tensor:
         return torch.sigmoid(self.layers(torch.cat([x_B3HW, snr_B1HW, curve_B3HW], 1)).float())
@@ -179,14 +187,14 @@ class ColourHead(nn.Module):
 
     @torch.no_grad()
     def project(self, around_identity: float, around_zero: float) -> None:
-        """Clamp the matrix around the identity: a flat clamp on its values would put the diagonal's bounds on all."""
+        """Clamp the matrix around the identity, and the offset around 0."""
         identity = torch.eye(3, device=self.matrix.device)
         self.matrix.copy_(identity + (self.matrix - identity).clamp(-around_identity, around_identity))
         self.offset.clamp_(-around_zero, around_zero)
 
 
 class FineColourHead(ColourHead):
-    """A second, tighter mix, then vibrance and a gamma for each channel. Gives values in [0, 1]."""
+    """A second mix within tighter limits, then vibrance and a gamma for each channel. The output is in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,7 +203,7 @@ class FineColourHead(ColourHead):
 
     def forward(self, rgb_B3HW: Tensor) -> Tensor:
         mixed = super().forward(rgb_B3HW)
-        grey = _luma(mixed)
+        grey = luma(mixed)
         chroma = (mixed.amax(1, keepdim=True) - mixed.amin(1, keepdim=True)).clamp(0, 1)
         vivid = grey + (mixed - grey) * (1 + (self.vibrance - 1) * (1 - chroma))
         return vivid.clamp(1e-6, 1) ** self.gamma.view(3, 1, 1)
@@ -208,8 +216,8 @@ class FineColourHead(ColourHead):
 
 
 def apply_curve(x_B3HW: Tensor, alpha_BAHW: Tensor) -> Tensor:
-    """y <- y + a y (1 - y), once for each three channels of `alpha`. For a in [-1, 1] and x in [0, 1] it stays in
-    [0, 1] and keeps the order of values. Source: Guo et al. 2020, eq. 2."""
+    """y <- y + a y (1 - y), once for each three channels of `alpha`. For a in [-1, 1] and x in [0, 1] the result is in
+    [0, 1], and the order of values is kept. Source: Guo et al. 2020, eq. 2."""
     y = x_B3HW
     for a in alpha_BAHW.chunk(alpha_BAHW.shape[1] // 3, 1):
         y = torch.addcmul(y, a, y - y * y)
@@ -217,32 +225,37 @@ def apply_curve(x_B3HW: Tensor, alpha_BAHW: Tensor) -> Tensor:
 
 
 def snr_map(x_B3HW: Tensor) -> Tensor:
-    """Signal to noise, squashed to (0.27, 1): a 3 x 3 mean against the distance from it."""
-    grey = _luma(x_B3HW)
+    """Signal to noise ratio, squashed to (0.27, 1): the mean of 3 x 3 pixels over the distance from it."""
+    grey = luma(x_B3HW)
     smooth = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
     ratio = smooth / (grey - smooth).abs().clamp(min=1e-3)
     return torch.sigmoid(ratio.clamp(0, 50) - 1)
 
 
 def statistics(x_B3HW: Tensor, snr_B1HW: Tensor) -> Tensor:
-    """What the picture is like as a whole, [B, 10]: of each channel the logarithms of mean, spread and highest 4 x 4
-    mean, and the mean signal to noise."""
-    mean, spread = x_B3HW.mean((-2, -1)), x_B3HW.std((-2, -1))
+    """Statistics of each whole picture, [B, 10]: for each channel the logarithms of mean, spread and highest mean of
+    4 x 4 pixels, and the mean signal to noise ratio."""
+    mean = x_B3HW.mean((-2, -1))
+    spread = x_B3HW.std((-2, -1))
     highest = F.avg_pool2d(x_B3HW, 4).amax((-2, -1))
     return torch.cat([torch.log(torch.cat([mean, spread, highest], 1) + 0.02), snr_B1HW.mean((-2, -1))], 1)
 
 
 def strengthen(rgb_B3HW: Tensor) -> Tensor:
-    """Colours away from grey by up to twice, the more the greyer each picture is as a whole; none at GREYISH."""
-    chroma_B = (rgb_B3HW.amax(1) - rgb_B3HW.amin(1)).mean((-2, -1))  # of this picture alone, not of its batch
-    more_B = (2 * torch.relu(GREYISH - chroma_B) / GREYISH).clamp(0, 1)
-    grey = _luma(rgb_B3HW)
-    return (grey + (rgb_B3HW - grey) * (1 + more_B.view(-1, 1, 1, 1))).clamp(0, 1)
+    """Stronger colours: their distance from grey is multiplied by 1 at a mean chroma of GREYISH, and by up to 2 below.
 
-
-def _luma(rgb_B3HW: Tensor) -> Tensor:
-    return (rgb_B3HW * rgb_B3HW.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    The factor depends on each picture alone, not on its batch.
+    """
+    chroma_B = (rgb_B3HW.amax(1) - rgb_B3HW.amin(1)).mean((-2, -1))
+    boost_B = (2 * torch.relu(GREYISH - chroma_B) / GREYISH).clamp(0, 1)
+    grey = luma(rgb_B3HW)
+    return (grey + (rgb_B3HW - grey) * (1 + boost_B.view(-1, 1, 1, 1))).clamp(0, 1)
 
 
 def _conv(before: int, after: int, *, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(before, after, 3, stride=stride, padding=1)
+
+
+def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    assert layer.bias is not None  # only layers with a bias are asked for it
+    return layer.bias

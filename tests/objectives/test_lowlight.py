@@ -9,23 +9,22 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
+from hpo import REFERENCE, Evidence, Fidelity, Held, Moment, Recipe, fit, generator
 from hpo.engine.evaluation import evaluate
-from hpo.engine.training import fit
-from hpo.recipe import Recipe
-from hpo.seeds import generator
-from hpo.task import Evidence, Fidelity, Held, Moment
 from objectives.common.colour import linear_from_srgb, luma
 from objectives.common.files import read_image
 from objectives.lowlight import CHEAP, FULL, FULL_GPU, SMOKE, LowLight, apply, baseline, loss
 from objectives.lowlight.data import Batch
-from objectives.lowlight.model import CurveBlendNet, apply_curve, strengthen
-from objectives.lowlight.task import health
+from objectives.lowlight.loss import health
+from objectives.lowlight.model import CurveBlendNet, Enhanced, apply_curve, strengthen
+from tests.epochs import epoch
 from tests.objectives.exported import exported
 from tests.toy import Toy
 
@@ -341,9 +340,7 @@ class _Given(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(()))
         self.picture = picture
 
-    def forward(self, low_B3HW: torch.Tensor):
-        from objectives.lowlight.model import Enhanced
-
+    def forward(self, low_B3HW: torch.Tensor) -> Enhanced:
         made = low_B3HW if self.picture is None else self.picture
         return Enhanced(made, made[:, :1], made, made, made.repeat(1, 8, 1, 1))
 
@@ -393,9 +390,9 @@ def test_a_picture_that_is_not_finite_is_skipped_and_counted_and_never_scores_0(
 
 def test_the_goal_of_a_set_is_the_mean_over_its_pictures_however_they_are_batched() -> None:
     task, model = LowLight(width=8, restore_width=8, iterations=4), _perturbed(CurveBlendNet(8, 8, 4))
-    one = evaluate(task, model, list(task.batches("val", TINY, 4, generator("x"))))
-    many = [evaluate(task, model, [batch])["score"] for batch in task.batches("val", TINY, 1, generator("x"))]
-    assert one["score"] == pytest.approx(sum(many) / len(many), abs=1e-4)
+    together = evaluate(task, model, list(task.batches("val", TINY, 4, generator("x"))))
+    separate = [evaluate(task, model, [batch])["score"] for batch in task.batches("val", TINY, 1, generator("x"))]
+    assert together["score"] == pytest.approx(sum(separate) / len(separate), abs=1e-4)
 
 
 def test_ms_ssim_is_reported_from_161_pixels_on() -> None:
@@ -418,7 +415,7 @@ def test_every_baseline_has_the_networks_scores_and_the_oracle_is_named_a_refere
     model_scores = evaluate(task, task.model(), task.batches("val", TINY, 4, generator("x")))
     assert set(scored["identity"]) == set(model_scores) - set(health(task.model()(_pictures())))
     assert len(scored) == 9
-    references = [name for name in scored if name.endswith(baseline.REFERENCE)]
+    references = [name for name in scored if name.endswith(REFERENCE)]
     assert references == ["oracle exposure (reference)"]
     rivals = max(scored[name]["psnr_db"] for name in scored if name not in references)
     assert scored[references[0]]["psnr_db"] > rivals > scored["identity"]["psnr_db"]
@@ -446,8 +443,16 @@ def test_pictures_show_input_rival_network_and_target() -> None:
     ],
 )
 def test_a_collapsed_network_is_a_no_go(name: str, value: float, status: str) -> None:
-    found = LowLight().checks(Evidence("preflight", scores={name: value}))
-    assert [(check.name, check.status) for check in found] == [(f"health: {name}", status)]
+    checks = LowLight().checks(Evidence("preflight", scores={name: value}))
+    assert [(check.name, check.status) for check in checks] == [(f"health: {name}", status)]
+
+
+@pytest.mark.parametrize("stage", ["preflight", "promotion"])
+def test_the_signs_of_health_are_checked_at_both_stages(stage: Literal["preflight", "promotion"]) -> None:
+    scores = {"output_std": 0.2, "alpha": 0.3, "mask": 0.7, "saturation": 0.4, "skipped": 0.0, "psnr_db": 18.0}
+    checks = LowLight().checks(Evidence(stage, scores=scores, history=(epoch(scores=scores),)))
+    names = {"health: output_std", "health: alpha", "health: mask", "health: saturation", "health: skipped"}
+    assert {(check.name, check.status) for check in checks} == {(name, "go") for name in names}
 
 
 def test_promotion_needs_the_network_ahead_of_every_rival_but_not_of_a_reference() -> None:
@@ -456,9 +461,9 @@ def test_promotion_needs_the_network_ahead_of_every_rival_but_not_of_a_reference
         "gamma": {"score": 16.0, "psnr_db": 19.5, "ssim": 0.5},
         "oracle (reference)": {"score": 30.0, "psnr_db": 30.0, "ssim": 0.9},
     }
-    found = LowLight().checks(Evidence("promotion", scores=ours, baselines=rivals))
-    assert [check.status for check in found] == ["go", "no-go", "go"]
-    assert "above 19.500 (gamma)" in found[1].allowed
+    checks = LowLight().checks(Evidence("promotion", scores=ours, baselines=rivals))
+    assert [check.status for check in checks] == ["go", "no-go", "go"]
+    assert "above 19.500 (gamma)" in checks[1].allowed
 
 
 # -- the task ------------------------------------------------------------------------------------------------------
@@ -505,12 +510,12 @@ def test_own_photographs_are_brightened_whole_and_nothing_is_overwritten(tmp_pat
         main()
 
 
-def test_what_cannot_be_brightened_is_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_input_that_cannot_be_brightened_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
     dark, out, winner = tmp_path / "dark", tmp_path / "out", exported(tmp_path / "winner", LowLight(width=8))
     dark.mkdir()
     Image.new("RGB", (40, 40)).save(dark / "night.png")
     Image.new("RGB", (40, 40)).save(dark / "night.jpg")
-    with pytest.raises(SystemExit, match="would become night.png too"):
+    with pytest.raises(SystemExit, match="would also become night.png"):
         apply.main([str(winner), str(dark), str(out)])
     (dark / "night.jpg").unlink()
     (dark / "broken.jpg").write_bytes(b"not a picture")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hpo.task import Fidelity
+from hpo import Fidelity
 from objectives.common import photographs
 from objectives.common.colour import as_float, as_uint8, linear_from_srgb
 from objectives.common.crops import resized
@@ -185,18 +185,18 @@ def _pairs(root: Path, layout: tuple[str, str], names: list[str], seed: int) -> 
 def test_known_layouts_are_found_and_a_given_validation_folder_wins_over_splitting(tmp_path, train, val) -> None:
     _pairs(tmp_path, train, [f"{n}.png" for n in "abcdefgh"], seed=1)
     _pairs(tmp_path, val, ["x.png", "y.png"], seed=2)
-    found = split_pairs(tmp_path, "strict")
-    assert {pair.low.stem for pair in found.val} == {"x", "y"}
-    assert len(found.train) + len(found.test) == 8
-    assert len(found.test) == 1
-    assert "every file has its partner" in str(found)
+    pairs = split_pairs(tmp_path, "strict")
+    assert {pair.low.stem for pair in pairs.val} == {"x", "y"}
+    assert len(pairs.train) + len(pairs.test) == 8
+    assert len(pairs.test) == 1
+    assert "every file has its partner" in str(pairs)
 
 
 def test_splits_hold_whole_scenes_and_do_not_move_when_a_file_is_added(tmp_path) -> None:
     names = [f"{scene:03d}_{take}.png" for scene in range(12) for take in range(3)]
     _pairs(tmp_path, ("low", "high"), names, seed=1)
-    found = split_pairs(tmp_path, "strict")
-    scenes = [{scene_of(pair.high) for pair in found.of(split)} for split in ("train", "val", "test")]
+    pairs = split_pairs(tmp_path, "strict")
+    scenes = [{scene_of(pair.high) for pair in pairs.of(split)} for split in ("train", "val", "test")]
     assert sum(map(len, scenes)) == 12
     assert len(set.union(*scenes)) == 12
     assert [len(s) for s in scenes] == [8, 2, 2]
@@ -207,8 +207,8 @@ def test_equal_bright_pictures_are_one_scene_whatever_they_are_called(tmp_path) 
     _pairs(tmp_path, ("low", "high"), [f"s{n}.png" for n in "abcdef"], seed=1)
     for n, m in ("ab", "cd"):
         (tmp_path / f"high/s{m}.png").write_bytes((tmp_path / f"high/s{n}.png").read_bytes())
-    found = split_pairs(tmp_path, "strict")
-    where = {pair.high.stem: split for split in ("train", "val", "test") for pair in found.of(split)}
+    pairs = split_pairs(tmp_path, "strict")
+    where = {pair.high.stem: split for split in ("train", "val", "test") for pair in pairs.of(split)}
     assert where["sa"] == where["sb"]
     assert where["sc"] == where["sd"]
 
@@ -225,9 +225,9 @@ def test_the_same_picture_in_two_given_splits_is_refused(tmp_path) -> None:
 def test_unmatched_files_are_reported_by_name(tmp_path) -> None:
     _pairs(tmp_path, ("low", "high"), [f"{n}.png" for n in "abcd"], seed=1)
     _plant(tmp_path / "low", ["alone.png"])
-    found = split_pairs(tmp_path, "strict")
-    assert [path.name for path in found.unmatched] == ["alone.png"]
-    assert "1 files without a partner: alone.png" in str(found)
+    pairs = split_pairs(tmp_path, "strict")
+    assert [path.name for path in pairs.unmatched] == ["alone.png"]
+    assert "1 files without a partner: alone.png" in str(pairs)
 
 
 @pytest.mark.parametrize(
