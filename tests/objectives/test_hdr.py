@@ -9,6 +9,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from hpo import REFERENCE, Epoch, Evidence, Fidelity, fit, generator, put
 from hpo.engine.evaluation import evaluate
+from hpo.trial.record import Outcome, read_outcome, write_outcome
 from objectives.common import photographs
 from objectives.hdr import CHEAP, FULL, FULL_GPU, HDR, SMOKE, baseline, data, fill, loss, parallax, pictures, scenes
 from objectives.hdr.data import EPS, Batch, log_light, mirrored
@@ -536,9 +538,17 @@ def _history(last: Mapping[str, float]) -> tuple[Epoch, ...]:
 
 
 @pytest.mark.parametrize("stage", ["preflight", "promotion"])
-def test_the_course_of_a_run_is_checked_at_both_stages(stage: Literal["preflight", "promotion"]) -> None:
-    """Epochs are the same records at preflight and at promotion, so the same checks of the history run."""
-    checks = {check.name: check for check in HDR().checks(Evidence(stage, scores=HEALTHY, history=_history(HEALTHY)))}
+def test_the_course_of_a_run_is_checked_at_both_stages(
+    tmp_path: Path, stage: Literal["preflight", "promotion"]
+) -> None:
+    """Preflight has the epochs of the run itself, promotion those that a trial's folder holds: the same checks run."""
+    history = _history(HEALTHY)
+    if stage == "promotion":
+        write_outcome(tmp_path, Outcome("complete", value=1.0, epochs=len(history), history=history), "inputs")
+        outcome = read_outcome(tmp_path)
+        assert outcome is not None
+        history = outcome.history
+    checks = {check.name: check for check in HDR().checks(Evidence(stage, scores=HEALTHY, history=history))}
     health = {f"health: {name}" for name in ("clamp_rate", "saturated", "largest_delta", "scale", "overflow_rate")}
     assert set(checks) == {"residual can reach the target", "scale as expected", *health, *HISTORY_CHECKS}
     assert {check.status for check in checks.values()} == {"go"}
