@@ -18,7 +18,7 @@ def linear_from_srgb(srgb: Tensor) -> Tensor:
 
 
 def srgb_from_linear(linear: Tensor) -> Tensor:
-    """Encoded values of light. Source: IEC 61966-2-1, eqs. 9 and 10. Its gradient is finite at 0."""
+    """Encoded values of light. Source: IEC 61966-2-1, eqs. 9 and 10. The gradient is finite at 0."""
     curved = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, linear * 12.92, curved)
 
@@ -35,13 +35,13 @@ def chroma(rgb: Tensor) -> Tensor:
 
 
 def saturation(rgb: Tensor, *, offset: float = 0.0) -> Tensor:
-    """Chroma over the largest channel plus `offset`, [..., 1, H, W]; 0 where that is 0. HSV's S at offset 0."""
+    """Chroma divided by (largest channel + `offset`), [..., 1, H, W]; 0 for black. At offset 0 it is the S of HSV."""
     largest = rgb.amax(-3, keepdim=True) + offset
     return chroma(rgb) / largest.clamp(min=1e-6)
 
 
 def round8(image: Tensor) -> Tensor:
-    """The image as an 8-bit file would hold it: clamped to [0, 1] and rounded, never truncated, to n/255."""
+    """The image as in an 8-bit file: clamped to [0, 1] and rounded, not truncated, to n/255."""
     return torch.round(image.clamp(0, 1) * 255) / 255
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,8 +63,6 @@ def test_unknown_photograph_is_refused_with_the_known_names() -> None:
     ],
 )
 def test_missing_or_altered_photograph_is_named(monkeypatch, change: dict[str, str], message: str) -> None:
-    from dataclasses import replace
-
     altered = replace(photographs.PHOTOGRAPHS["chelsea"], **change)
     monkeypatch.setitem(photographs.PHOTOGRAPHS, "altered", altered)
     with pytest.raises(ValueError, match=message):
