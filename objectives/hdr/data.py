@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hpo import Split, generator, made_once
-from objectives.common import files, photographs
+from objectives.common import photographs
 from objectives.hdr import frames, scenes
 from objectives.hdr.fill import filled
 
@@ -105,10 +105,9 @@ def assembled(arrays: dict[str, np.ndarray], base: str) -> Examples:
 
 
 def make_from_frames(
-    user_frames: Sequence[frames.FrameFiles], split: Split, size: int, count: int, source: str
+    user_frames: Sequence[frames.FrameFiles], split: Split, size: int, count: int
 ) -> dict[str, np.ndarray]:
     """`count` patches of the user's frames in turn. Layers and motion are unknown, so those fields are 0."""
-    del source  # part of the cache's key: changed code makes the data again
     rng = generator("hdr", split)
     order = torch.randperm(len(user_frames), generator=rng).tolist()
     arrays = {
@@ -175,13 +174,4 @@ def _cached_examples(
     count: int,
     base: str,
 ) -> Examples:
-    return assembled(made_once(make, sources, split, size, count, _source_hash()), base)
-
-
-@lru_cache(maxsize=1)
-def _source_hash() -> str:
-    """Hash of the code that makes the examples: changed code makes them again."""
-    here = Path(__file__).parent
-    own = (here / f"{name}.py" for name in ("scenes", "data", "frames", "files"))
-    common = (here.parent / "common" / f"{name}.py" for name in ("colour", "crops", "files"))
-    return files.content_hash([*own, *common])
+    return assembled(made_once(make, sources, split, size, count), base)

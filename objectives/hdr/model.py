@@ -7,6 +7,7 @@ Shapes: B batch, 3 RGB, A channels, H, W pixels, at least 16. Light is linear; m
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -67,13 +68,11 @@ class LogResidualUNet(nn.Module):
         levels = [max(4, round(width * factor / 4) * 4) for factor in WIDTHS[:depth]]
         single = gate == "single"
         self.enter = GatedConv(7, levels[0], norm=False, single=single)
-        self.down = nn.ModuleList(
-            GatedConv(above, below, stride=2, single=single) for above, below in zip(levels, levels[1:], strict=False)
-        )
+        self.down = nn.ModuleList(GatedConv(above, below, stride=2, single=single) for above, below in pairwise(levels))
         self.blocks = nn.ModuleList(ResidualBlock(channels, single=single) for channels in levels)
         self.up = nn.ModuleList(
             nn.Sequential(GatedConv(above + below, above, single=single), ResidualBlock(above, single=single))
-            for above, below in zip(levels, levels[1:], strict=False)
+            for above, below in pairwise(levels)
         )
         self.leave = nn.Conv2d(levels[0], 3, 1)
         nn.init.normal_(self.leave.weight, std=0.01)  # with zeros, behind gated layers, learning would not start

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import combinations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,11 +118,8 @@ def origins(split: Split, *, fold: int, folder: str | None, pairing: Pairing) ->
     return {pair.high_sha256 for pair in split_pairs(folder, pairing).of(split)}
 
 
-def make_from_photographs(
-    names: Sequence[str], split: Split, size: int, count: int, source: str
-) -> dict[str, np.ndarray]:
+def make_from_photographs(names: Sequence[str], split: Split, size: int, count: int) -> dict[str, np.ndarray]:
     """Crops of the named photographs in turn, and their darkened versions. Bytes [N, 3, S, S] each."""
-    del source  # part of the cache's key: changed code makes the data again
     rng = generator("lowlight", split)
     flip = split == "train"
     crops = [
@@ -134,9 +130,8 @@ def make_from_photographs(
     return {"low": as_uint8(darken(high_N3SS, rng)).numpy(), "high": as_uint8(high_N3SS).numpy()}
 
 
-def make_from_pairs(pairs: Sequence[Pair], split: Split, size: int, count: int, source: str) -> dict[str, np.ndarray]:
+def make_from_pairs(pairs: Sequence[Pair], split: Split, size: int, count: int) -> dict[str, np.ndarray]:
     """Crops of the user's pairs in turn, at the same place in both files. Bytes [N, 3, S, S] each."""
-    del source
     rng = generator("lowlight", split)
     order = torch.randperm(len(pairs), generator=rng).tolist()
     low = np.empty((count, 3, size, size), np.uint8)
@@ -170,16 +165,8 @@ def _cached_examples(
     size: int,
     count: int,
 ) -> Examples:
-    arrays = made_once(make, sources, split, size, count, _source_hash())
+    arrays = made_once(make, sources, split, size, count)
     return Examples(torch.from_numpy(np.array(arrays["low"])), torch.from_numpy(np.array(arrays["high"])))
-
-
-@lru_cache(maxsize=1)
-def _source_hash() -> str:
-    """Hash of the code that makes the examples: changed code makes them again."""
-    here = Path(__file__).parent
-    common = here.parent / "common"
-    return files.content_hash([here / "data.py", *(common / f"{name}.py" for name in ("colour", "crops", "files"))])
 
 
 def _uniform(bounds: tuple[float, float], count: int, rng: torch.Generator) -> Tensor:

@@ -200,7 +200,7 @@ def test_pged_is_zero_for_equal_images_and_grows_with_noise() -> None:
 
 @pytest.mark.skipif(perceptual.installed("stlpips"), reason="its weights are installed here")
 def test_a_perceptual_backend_that_is_missing_is_an_error_and_never_swapped() -> None:
-    with pytest.raises(ValueError, match="pip install --no-deps stlpips-pytorch==0.0.2"):
+    with pytest.raises(ValueError, match=r"pip install --no-deps stlpips-pytorch==0\.0\.2"):
         perceptual.perceptual_distance("stlpips", torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     with pytest.raises(ValueError, match="must be one of pged, stlpips; got 'lpips'"):
         perceptual.perceptual_distance("lpips", torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
@@ -297,13 +297,13 @@ def _truncated(format_: str) -> bytes:
 def test_a_file_that_cannot_be_read_is_an_error_with_its_path_and_cause(tmp_path, content: bytes, cause: str) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="cannot read the image .*photo.png") as error:
+    with pytest.raises(ValueError, match=r"cannot read the image .*photo\.png") as error:
         files.read_image(path)
     assert cause in str(error.value)
 
 
 def test_missing_transparent_and_deep_files_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="nowhere.png"):
+    with pytest.raises(ValueError, match=r"nowhere\.png"):
         files.read_image(tmp_path / "nowhere.png")
     with pytest.raises(ValueError, match="transparent"):
         files.read_image(_save(tmp_path / "t.png", np.zeros((4, 4, 4), np.uint8)))

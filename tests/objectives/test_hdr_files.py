@@ -384,7 +384,7 @@ def test_the_command_says_what_it_wrote_or_what_is_wrong(tmp_path: Path, capsys:
     winner, root = exported(tmp_path / "winner", HDR(width=8)), _tree(tmp_path / "shot", 3)
     main([str(winner), str(root), str(tmp_path / "out")])
     assert capsys.readouterr().out.count("filled-") == 3
-    with pytest.raises(SystemExit, match="filled-0001.exr is there already"):
+    with pytest.raises(SystemExit, match=r"filled-0001\.exr is there already"):
         main([str(winner), str(root), str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="nowhere must be a folder"):
         main([str(winner), str(tmp_path / "nowhere"), str(tmp_path / "out")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -233,13 +234,11 @@ def test_830_batches_of_an_epoch_are_in_one_stage_with_one_set_of_weights() -> N
 def test_a_resting_mask_is_bit_identical_after_an_epoch_with_weight_decay() -> None:
     task = LowLight(width=8, restore_width=8, iterations=4, mask_frozen=0.34)
     start = task.edges(6)[0]
-    masks = []
-    for progress in fit(task, RECIPE, TINY, seed=0, device="cpu"):
-        masks.append({name: p.detach().clone() for name, p in progress.model.mask.named_parameters()})
-    same = [
-        all(torch.equal(before[name], after[name]) for name in before)
-        for before, after in zip(masks, masks[1:], strict=False)
+    masks = [
+        {name: parameter.detach().clone() for name, parameter in progress.model.mask.named_parameters()}
+        for progress in fit(task, RECIPE, TINY, seed=0, device="cpu")
     ]
+    same = [all(torch.equal(before[name], after[name]) for name in before) for before, after in pairwise(masks)]
     assert start == 2
     assert same == [False, True, True, False, False]  # epochs 2 and 3 rest; 4 and 5 go on, held
 
@@ -506,7 +505,7 @@ def test_own_photographs_are_brightened_whole_and_nothing_is_overwritten(tmp_pat
     with torch.no_grad():
         made = network(torch.from_numpy(pixels_HW3).permute(2, 0, 1)[None] / 255).enhanced_B3HW[0]
     assert (read_image(out / "night.png") - made).abs().max() <= 0.5 / 255 + 1e-5
-    with pytest.raises(SystemExit, match="night.png is there already"):
+    with pytest.raises(SystemExit, match=r"night\.png is there already"):
         main()
 
 
@@ -515,14 +514,14 @@ def test_input_that_cannot_be_brightened_is_an_error_before_anything_is_written(
     dark.mkdir()
     Image.new("RGB", (40, 40)).save(dark / "night.png")
     Image.new("RGB", (40, 40)).save(dark / "night.jpg")
-    with pytest.raises(SystemExit, match="would also become night.png"):
+    with pytest.raises(SystemExit, match=r"would also become night\.png"):
         apply.main([str(winner), str(dark), str(out)])
     (dark / "night.jpg").unlink()
     (dark / "broken.jpg").write_bytes(b"not a picture")
-    with pytest.raises(SystemExit, match="broken.jpg"):
+    with pytest.raises(SystemExit, match=r"broken\.jpg"):
         apply.main([str(winner), str(dark), str(out)])
     with pytest.raises(SystemExit, match="holds a Toy; an exported LowLight is needed"):
         apply.main([str(exported(tmp_path / "other", Toy())), str(dark), str(out)])
-    with pytest.raises(SystemExit, match="there is no card.json in it"):
+    with pytest.raises(SystemExit, match=r"there is no card\.json in it"):
         apply.main([str(tmp_path), str(dark), str(out)])
     assert not out.exists()

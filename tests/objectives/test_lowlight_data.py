@@ -72,7 +72,7 @@ def test_every_fold_holds_out_two_photographs_to_validate_and_two_to_test() -> N
         assert len(train & set(EVERYDAY)) == 2
     held = {photographs_of("val", fold) for fold in range(FOLDS)}
     assert held == set(combinations(EVERYDAY, 2))
-    with pytest.raises(ValueError, match="task.fold must be 0 to 14; got 15"):
+    with pytest.raises(ValueError, match=r"task\.fold must be 0 to 14; got 15"):
         photographs_of("val", FOLDS)
 
 
