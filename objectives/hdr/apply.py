@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +47,7 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     Raises ValueError naming the folder or file for input that cannot be read, for the export of another task, and if a
     file would be overwritten.
     """
-    exported = load_winner(winner, HDR)
-    task = cast(HDR, exported.task)
+    task, model = load_winner(winner, HDR)
     files = frame_files(folder, ("warp", "hole"))
     numbers = sorted(set(files["warp"]) & set(files["hole"]))
     if not numbers:
@@ -61,7 +59,7 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     into.mkdir(parents=True, exist_ok=True)
     for number, output in outputs.items():
         frame = read_frame(files["warp"][number], files["hole"][number], None)
-        write_light(output, filled_frame(task, exported.model, frame))
+        write_light(output, filled_frame(task, model, frame))
         yield output
 
 
