@@ -81,7 +81,7 @@ BAD = [
     ({"space": {"recipe.learning_rate": log(0.01, 1)}}, "space: unknown hyperparameter 'recipe.learning_rate'", ""),
     ({"space": {"task.shfit": uniform(-1, 1)}}, "unknown hyperparameter 'task.shfit'; did you mean 'task.shift'?", ""),
     ({"space": {"recipe.lr": log(0.2, 1)}}, "space['recipe.lr']: the default 0.1 must lie in the space; allowed:", ""),
-    ({"space": {"recipe.ema": choose(0.0, 1.5)}}, "space['recipe.ema']: 1.5 lies in the space and is refused: rec", ""),
+    ({"space": {"recipe.ema": choose(0.0, 1.5)}}, "space['recipe.ema']: 1.5 lies in the space but is refused: rec", ""),
 ]
 
 
