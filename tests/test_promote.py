@@ -299,7 +299,7 @@ SENTENCES: dict[str, tuple[dict[str, float], dict[str, float | None], str, str]]
         {"default": 1.0, "trial 3": 0.9},
         {"default": 1.0, "trial 3": 1.5},
         "trial 3",
-        "The default is better: trial 3 validates best, but leads on test by -0.",
+        "The default is better: trial 3 validates best, but its lead on test is negative, -0.",
     ),
     "validation misled for the default": (
         {"default": 1.0, "trial 3": 1.1},
@@ -513,7 +513,9 @@ class Unfaithfully(Toy):
 
 
 def test_a_winner_that_is_another_after_export_is_not_passed_off(tmp_path: Path) -> None:
-    with pytest.raises(Unfaithful, match="the exported model has another mse on test.*look for what its state_dict"):
+    with pytest.raises(
+        Unfaithful, match="the exported model has another mse on the test split.*look for what its state_dict"
+    ):
         promoted(study(task=Unfaithfully(), trials=1, seeds=1), tmp_path)
     assert not (tmp_path / "verdict.json").exists()
 
