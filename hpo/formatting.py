@@ -11,7 +11,7 @@ from hpo.direction import Direction
 if TYPE_CHECKING:
     from hpo.promotion.intervals import Interval  # brings numpy and scipy, which the command line need not wait for
 
-NOTHING = "–"  # stands where there is no number
+NOTHING = "\N{EN DASH}"  # stands where there is no number
 UNITS = {
     "db": "dB",
     "m": "m",

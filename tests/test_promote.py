@@ -205,7 +205,7 @@ def test_what_was_given_up_can_be_wanted_again(tmp_path: Path) -> None:
 
 
 def test_without_a_completed_trial_there_is_nothing_to_promote(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no completed trial to promote.*run: hpo sweep toy"):
+    with pytest.raises(Refused, match=r"no completed trial to promote.*run: hpo sweep toy"):
         promote(study(), RunFolder(tmp_path), SAME)
 
 
@@ -419,7 +419,7 @@ def test_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
     damaged = bytearray(weights.read_bytes())
     damaged[-1] ^= 1
     weights.write_bytes(damaged)
-    with pytest.raises(ValueError, match="is not the file that card.json describes"):
+    with pytest.raises(ValueError, match=r"is not the file that card\.json describes"):
         load_winner(tmp_path / "winner")
 
 
@@ -514,7 +514,7 @@ class Unfaithfully(Toy):
 
 def test_a_winner_that_is_another_after_export_is_not_passed_off(tmp_path: Path) -> None:
     with pytest.raises(
-        Unfaithful, match="the exported model has another mse on the test split.*look for what its state_dict"
+        Unfaithful, match=r"the exported model has another mse on the test split.*look for what its state_dict"
     ):
         promoted(study(task=Unfaithfully(), trials=1, seeds=1), tmp_path)
     assert not (tmp_path / "verdict.json").exists()

@@ -236,9 +236,9 @@ def test_values_reach_the_fields_they_are_named_after_and_nothing_else() -> None
     owners = put({"task.width": 24, "recipe.lr": 0.5}, OWNERS)
     assert owners == {"task": Net(width=24), "recipe": Recipe(lr=0.5)}
     assert put({}, OWNERS) == OWNERS
-    with pytest.raises(ValueError, match="unknown hyperparameter 'recipe.learning_rate'; "):
+    with pytest.raises(ValueError, match=r"unknown hyperparameter 'recipe\.learning_rate'; "):
         put({"recipe.learning_rate": 1}, OWNERS)
-    with pytest.raises(ValueError, match="did you mean 'recipe.batch_size'"):
+    with pytest.raises(ValueError, match=r"did you mean 'recipe\.batch_size'"):
         put({"recipe.batchsize": 1}, OWNERS)
 
 

@@ -144,7 +144,7 @@ def test_defaults_then_a_trials_values_then_what_the_fidelity_pins() -> None:
     assert (task.shift, task.dropout, recipe.lr, recipe.batch_size) == (0.5, 0.0, 0.2, 16)
     task, recipe = spec.configure({"task.shift": 0.5, "recipe.lr": 0.2}, spec.full)
     assert (task.shift, recipe.lr) == (0.0, 0.02)
-    with pytest.raises(ValueError, match="unknown hyperparameter 'task.sift'; did you mean 'task.shift'"):
+    with pytest.raises(ValueError, match=r"unknown hyperparameter 'task\.sift'; did you mean 'task\.shift'"):
         spec.configure({"task.sift": 1}, spec.cheap)
 
 

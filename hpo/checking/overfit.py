@@ -55,7 +55,13 @@ class OverfitSet(Task[Any]):
         self.goal = task.overfit.measure  # type: ignore[misc]
         self.direction = task.overfit.direction.value  # type: ignore[misc]
 
-    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[NamedTuple]:
+    def batches(
+        self,
+        split: Split,
+        fidelity: Fidelity,  # noqa: ARG002  # the set is fixed
+        batch_size: int,  # noqa: ARG002  # its batches too
+        rng: torch.Generator,
+    ) -> Iterator[NamedTuple]:
         number = len(self.fixed_batches)
         order = torch.randperm(number, generator=rng).tolist() if split == "train" else range(number)
         return (self.fixed_batches[index] for index in order)

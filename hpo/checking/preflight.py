@@ -94,7 +94,7 @@ def preflight(
     *,
     workers: int = 1,
     device: str = "auto",
-    watch: Callable[[Check], None] = lambda check: None,
+    watch: Callable[[Check], None] = lambda _: None,
 ) -> Preflight:
     """Check the default configuration and every searched hyperparameter, and keep the verdict in the study's folder.
 

@@ -42,7 +42,7 @@ def promote(
     on: str = "auto",
     device: str = "auto",
     devices: int = 1,
-    watch: Callable[[PromotionStanding], None] = lambda standing: None,
+    watch: Callable[[PromotionStanding], None] = lambda _: None,
 ) -> Verdict:
     """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -18,6 +18,7 @@ from hpo.engine.evaluation import evaluate, place, resolve_device
 from hpo.seeds import generator
 from hpo.task import Check, Fidelity, Task
 
+T = TypeVar("T", bound=Task[Any])
 ROUNDS = 4  # rounds over all names; later ones take as long as the first, and change less
 
 
@@ -67,7 +68,7 @@ def retune(
     return Retuned(value, chosen, tried)
 
 
-def with_settings(task: Task[Any], chosen: Mapping[str, Any]) -> Task[Any]:
+def with_settings(task: T, chosen: Mapping[str, Any]) -> T:
     """Return the task with settings given by full name: {"task.threshold": 0.5}."""
     return space.put(chosen, {"task": task})["task"]
 
