@@ -1,4 +1,4 @@
-"""What happened to a study, a JSON line each, in runs/<study>/events.log: what to read after a bad night."""
+"""The log of a study's events, runs/<study>/events.log: one JSON line for each, to read when something went wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-_log: Path | None = None  # of the study that this process works for
+_log: Path | None = None  # the log of the study that this process works for
 
 
 def keep(path: Path) -> None:
@@ -19,7 +19,7 @@ def keep(path: Path) -> None:
 
 
 def record(event: str, **fields: Any) -> None:
-    """One line. A disk that is full is not made worse by saying so: what cannot be written is dropped."""
+    """Append one line to the log. A line that cannot be written is dropped: a full disk must not stop the work."""
     if _log is None:
         return
     line = {
@@ -33,8 +33,10 @@ def record(event: str, **fields: Any) -> None:
         descriptor = os.open(_log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         try:
             size = os.fstat(descriptor).st_size
-            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # a full disk took half a line
-            text = "\n" * torn + json.dumps(line) + "\n"
+            last_line_is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # the disk was full
+            text = json.dumps(line) + "\n"
+            if last_line_is_torn:
+                text = "\n" + text
             os.write(descriptor, text.encode())  # one write: lines of several processes do not mix
         finally:
             os.close(descriptor)

@@ -1,14 +1,17 @@
-"""Numbers as people read them: sensible digits, units, durations, plurals. Never NaN."""
+"""Numbers as people read them: sensible digits, units, durations, plurals. NaN is never shown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpo.promotion.intervals import Interval
+from hpo.direction import Direction
 
-NOTHING = "–"
+if TYPE_CHECKING:
+    from hpo.promotion.intervals import Interval  # brings numpy and scipy, which the command line need not wait for
+
+NOTHING = "\N{EN DASH}"  # stands where there is no number
 UNITS = {
     "db": "dB",
     "m": "m",
@@ -24,25 +27,24 @@ UNITS = {
 
 
 def finite(value: Any) -> float | None:
-    """The value as a number, or None where there is none: NaN, infinity, null."""
+    """The value as a float; None where it is NaN, infinite, or not a number."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """A number to `digits` significant digits; whole ones in full, and powers of ten only far from 1."""
+    """A number to `digits` significant digits: whole numbers in full below 1e9, powers of ten only far from 1."""
     if isinstance(value, bool | str):
         return str(value)
     if finite(value) is None:
         return NOTHING
     if isinstance(value, int) or abs(value) >= 10**digits:
         return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.{digits - 1}e}"
-    text = f"{value:.{digits}g}"
-    mantissa, _, exponent = text.partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponent else text
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
 def score(value: Any) -> str:
-    """A score to four significant digits, zeros included, so that the numbers of a column line up: 30.00."""
+    """A score to four significant digits with its zeros, so that the numbers of a column line up: "30.00"."""
     if finite(value) is None or abs(value) >= 1e4 or 0 < abs(value) < 1e-4:
         return number(value)
     return f"{value:#.4g}".removesuffix(".")
@@ -54,35 +56,37 @@ def setting(value: Any) -> str:
 
 
 def decimals(half_width: float) -> int:
-    """How many decimals a mean deserves whose interval has this half width: two digits of the half width."""
+    """How many decimals to show of a mean whose interval has this half width: two digits of the half width."""
     return max(0, 1 - math.floor(math.log10(half_width))) if half_width > 0 else 4
 
 
 def interval(value: Interval | None, *, signed: bool = False) -> str:
-    """The mean with its range, all to the digits that the width of the range allows: 0.0109 [0.0095, 0.0123]."""
+    """The mean with its range, to as many digits as the width of the range allows: "0.0109 [0.0095, 0.0123]"."""
     if value is None or any(finite(part) is None for part in (value.mean, value.low, value.high)):
         return NOTHING
-    half = (value.high - value.low) / 2
-    if not 1e-6 < half < 1e6:
+    half_width = (value.high - value.low) / 2
+    if not 1e-6 < half_width < 1e6:
         return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
-    sign, places = "+" if signed else "", decimals(half)
-    return f"{value.mean:{sign},.{places}f} [{value.low:{sign},.{places}f}, {value.high:{sign},.{places}f}]"
+    sign = "+" if signed else ""
+    style = f"{sign},.{decimals(half_width)}f"
+    return f"{value.mean:{style}} [{value.low:{style}}, {value.high:{style}}]"
 
 
 def mean_of(value: Interval, *, signed: bool = False) -> str:
-    """The mean alone, to the same digits."""
+    """The mean alone, to the digits that `interval` shows."""
     return interval(value, signed=signed).split(" [")[0]
 
 
 def unit(name: str) -> str:
-    """The unit that a score's name ends in ("psnr_db" -> "dB"), or nothing."""
+    """The unit that the name of a score ends in ("psnr_db" -> "dB"); "" where it ends in none."""
     stem, _, last = name.rpartition("_")
     return UNITS.get(last, "") if stem else ""
 
 
 def label(name: str) -> str:
-    """A score's name with its unit apart: "psnr_db" -> "psnr (dB)"."""
-    return f"{name.rpartition('_')[0]} ({unit(name)})" if unit(name) else name
+    """The name of a score with its unit in brackets: "psnr_db" -> "psnr (dB)"."""
+    stem, _, _ = name.rpartition("_")
+    return f"{stem} ({unit(name)})" if unit(name) else name
 
 
 def amount(value: Any, name: str) -> str:
@@ -96,33 +100,40 @@ def sentence(text: str) -> str:
 
 
 def better(direction: str) -> str:
-    return "lower is better" if direction == "minimize" else "higher is better"
+    """ "lower is better" or "higher is better"."""
+    return "lower is better" if Direction(direction) is Direction.MINIMIZE else "higher is better"
 
 
 def duration(seconds: float | None) -> str:
-    """Time in at most two units: 0.42 s, 12 s, 3 min 20 s, 2 h 05 min."""
+    """Time in at most two units: "0.42 s", "12 s", "3 min 20 s", "2 h 05 min"."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds < 10:
         return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    whole_seconds = round(seconds)
+    if whole_seconds < 60:
+        return f"{whole_seconds} s"
+    minutes, rest = divmod(whole_seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
 
 
 def count(amount: int, noun: str, plural: str = "") -> str:
-    """ "1 trial", "2 trials"."""
-    return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
+    """ "1 trial", "2 trials"; `plural` where it is more than the noun with an s."""
+    if amount == 1:
+        return f"1 {noun}"
+    return f"{amount:,} {plural or noun + 's'}"
 
 
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def settings(params: Mapping[str, Any]) -> str:
-    """A configuration in one line."""
+    """A configuration in one line: "recipe.lr = 0.1, task.width = 24"."""
     return ", ".join(f"{name} = {setting(value)}" for name, value in params.items()) or "nothing searched"

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
-Distribution = CategoricalDistribution | FloatDistribution | IntDistribution  # their base has no bounds
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution  # not BaseDistribution: it has no bounds
 Choice = bool | int | float | str | None
-LARGEST = 1e300  # of a bound: the width of a range must be a finite number too
-EXACT = 2**53  # the largest whole number up to which every one has a float of its own
+LARGEST = 1e300  # limit of a bound: the width of a range must be a finite number too
+EXACT = 2**53  # every whole number up to this one is exact as a float
 
 
 @dataclass(frozen=True)
 class When:
-    """A parameter that exists only where another one took a certain value."""
+    """A hyperparameter that is searched only where another one took a certain value."""
 
     parent: str
     value: Choice
@@ -36,6 +36,7 @@ class When:
 
 
 Space = Mapping[str, Distribution | When]
+_ABSENT = object()  # differs from every value that a hyperparameter can have
 
 
 @plain.register
@@ -49,23 +50,23 @@ def _(value: When) -> dict[str, Any]:
 
 
 def log(low: float, high: float) -> FloatDistribution:
-    """A positive number whose logarithm is uniform on [log low, log high]."""
-    _bounds("log", low, high)
+    """A positive number whose logarithm is uniform on [log low, log high]. Raises ValueError for unusable bounds."""
+    _check_bounds("log", low, high)
     if low <= 0:
         raise ValueError(f"log: low must be above 0; got low={low!r}, high={high!r}")
     return FloatDistribution(float(low), float(high), log=True)
 
 
 def uniform(low: float, high: float) -> FloatDistribution:
-    """A number uniform on [low, high]."""
-    _bounds("uniform", low, high)
+    """A number that is uniform on [low, high]. Raises ValueError for unusable bounds."""
+    _check_bounds("uniform", low, high)
     return FloatDistribution(float(low), float(high))
 
 
 def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
-    """A whole number: low, low + step, ... high."""
-    _bounds("integer", low, high)
-    if any(not isinstance(value, int) or isinstance(value, bool) for value in (low, high, step)):
+    """A whole number: low, low + step, ... high. Raises ValueError for unusable bounds, or a step that misses high."""
+    _check_bounds("integer", low, high)
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in (low, high, step)):
         raise ValueError(f"integer: bounds and step must be whole numbers; got {low=}, {high=}, {step=}")
     if max(abs(low), abs(high)) > EXACT:
         raise ValueError(f"integer: bounds must lie within +-2**53, which a storage keeps exactly; got {low=}, {high=}")
@@ -75,54 +76,25 @@ def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
 
 
 def choose(*choices: Choice) -> CategoricalDistribution:
-    """One of these values: numbers, strings, booleans or None, all different."""
-    _choices("choose", choices)
+    """One of these values: finite numbers, strings, booleans or None, all different. Raises ValueError for others."""
+    _check_choices("choose", choices)
     return CategoricalDistribution(choices)
 
 
 def when(parent: str, value: Choice, distribution: Distribution) -> When:
-    """`distribution` where `parent` took `value`; elsewhere the default holds and nothing is searched."""
+    """`distribution` where `parent` took `value`; elsewhere the default stays and nothing is searched."""
     if not isinstance(distribution, BaseDistribution):
         raise ValueError(f"when: the third argument must be log, uniform, integer or choose; got {distribution!r}")
     return When(parent, value, distribution)
 
 
 def distribution_of(entry: Distribution | When) -> Distribution:
+    """The distribution of an entry, whatever its condition."""
     return entry.distribution if isinstance(entry, When) else entry
 
 
-def check(space: Space, owners: Mapping[str, Any]) -> None:
-    """Refuse a space that a study could not be run with.
-
-    `owners` maps "task" and "recipe" to the dataclass values that own the fields. Raises ValueError naming the key,
-    what was given, and what is allowed.
-    """
-    if not isinstance(space, Mapping) or not space:
-        raise ValueError(f"space: must map at least one hyperparameter to its range; got {space!r}")
-    known = known_names(owners)
-    for name, entry in space.items():
-        if name not in known:
-            raise ValueError(f"space: unknown hyperparameter {name!r}{nearest(name, known)}")
-        if not isinstance(entry, BaseDistribution | When):
-            raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
-        distribution = distribution_of(entry)
-        _check_distribution(name, distribution)
-        if isinstance(entry, When):
-            _check_condition(name, entry, space)
-        default = defaults({name: entry}, owners)[name]
-        if not contains(distribution, default):
-            raise ValueError(
-                f"space[{name!r}]: the default {default!r} must lie in the space; allowed: {describe(distribution)}"
-            )
-        for value in extremes(distribution):
-            try:
-                put({**_conditions(name, space), name: value}, owners)
-            except ValueError as error:
-                raise ValueError(f"space[{name!r}]: {value!r} lies in the space and is refused: {error}") from error
-
-
 def extremes(distribution: Distribution) -> tuple[Any, ...]:
-    """Every choice, or both ends of a range: what a task or a recipe must accept."""
+    """Every choice, or both ends of a range. A task and a recipe must accept each of them."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     return distribution.low, distribution.high
@@ -131,18 +103,21 @@ def extremes(distribution: Distribution) -> tuple[Any, ...]:
 def contains(distribution: Distribution, value: Any) -> bool:
     """Whether a trial could have drawn `value`."""
     if isinstance(distribution, CategoricalDistribution):
-        return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
+        return any(value == choice and type(value) is type(choice) for choice in distribution.choices)  # 1 is not True
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
+    if not distribution.low <= value <= distribution.high:
+        return False
     if isinstance(distribution, IntDistribution):
-        on_grid = isinstance(value, int) and (value - distribution.low) % distribution.step == 0
-        return on_grid and distribution.low <= value <= distribution.high
-    steps = (value - distribution.low) / distribution.step if distribution.step else 0
-    return distribution.low <= value <= distribution.high and abs(steps - round(steps)) < 1e-8
+        return isinstance(value, int) and (value - distribution.low) % distribution.step == 0
+    if distribution.step is None:
+        return True
+    steps = (value - distribution.low) / distribution.step
+    return abs(steps - round(steps)) < 1e-8
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """A distribution as the study file writes it, to the last digit: a fingerprint is taken of this."""
+    """A distribution as a study file writes it, to the last digit. Identities are hashes of this text."""
     if isinstance(distribution, CategoricalDistribution):
         return f"choose{distribution.choices!r}"
     if isinstance(distribution, IntDistribution) and not distribution.log:
@@ -155,15 +130,16 @@ def describe(distribution: BaseDistribution) -> str:
 def suggest(
     trial: optuna.Trial, space: Space, sampler: Callable[[str], optuna.samplers.BaseSampler] | None = None
 ) -> dict[str, Any]:
-    """Suggest every parameter of the space, before anything is trained: a trial that ends early must not shrink the
-    space that TPE models jointly.
+    """Draw a value for every hyperparameter of the space whose condition holds.
 
-    With `sampler`, a parameter that is not drawn jointly is drawn by `sampler(name)`, one of its own. What it draws
-    then does not depend on which others have been drawn already, by a process that was killed in between.
+    All are drawn before training begins: a trial that ends early must not shrink the space that TPE models jointly.
+
+    With `sampler`, what is not drawn jointly is drawn by `sampler(name)`, a sampler of its own. The draw then does not
+    depend on which other values a process had drawn before it was killed.
     """
     values: dict[str, Any] = {}
     if sampler:
-        _ = trial.relative_params  # drawn jointly and once, by the sampler that the trial was asked with
+        _ = trial.relative_params  # reading it draws all joint values at once, with the sampler of study.ask()
     for name, entry in space.items():
         if isinstance(entry, When) and values.get(entry.parent, _ABSENT) != entry.value:
             continue
@@ -180,47 +156,90 @@ def _draw(trial: optuna.Trial, name: str, distribution: Distribution) -> Choice:
         return trial.suggest_int(
             name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
         )
-    low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
-    return float(trial.suggest_float(name, low, high, step=step, log=log))  # a default may be a whole number
+    value = trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+    return float(value)  # an enqueued default may be a whole number, which the storage keeps as a float
 
 
 def put(values: Mapping[str, Any], owners: Mapping[str, T]) -> dict[str, T]:
-    """The owners with these values in their fields; an unknown name is refused with the known ones."""
+    """Return the owners with these values in their fields; owners without a new value stay the same objects.
+
+    Raises ValueError for an unknown name, and what the owners raise for a value that they refuse.
+    """
     known = known_names(owners)
-    changed: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
+    changes: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"unknown hyperparameter {name!r}{nearest(name, known)}")
-        owner, _, attribute = name.partition(".")
-        changed[owner][attribute] = value
-    return {owner: replace(value, **changed[owner]) if changed[owner] else value for owner, value in owners.items()}
+        owner_name, _, field = name.partition(".")
+        changes.setdefault(owner_name, {})[field] = value
+    changed = {owner_name: replace(owners[owner_name], **fields) for owner_name, fields in changes.items()}
+    return {**owners, **changed}
 
 
 def defaults(space: Space, owners: Mapping[str, Any]) -> dict[str, Any]:
-    """The default configuration, in the names of the space and without what its own conditions switch off."""
+    """The default configuration in the names of the space, without what the defaults themselves switch off."""
     values: dict[str, Any] = {}
     for name, entry in space.items():
         if isinstance(entry, When) and entry.parent in space and values.get(entry.parent, _ABSENT) != entry.value:
             continue
-        owner, _, attribute = name.partition(".")
-        values[name] = getattr(owners[owner], attribute)
+        owner, _, field = name.partition(".")
+        values[name] = getattr(owners[owner], field)
     return values
 
 
+def conditions(name: str, space: Space) -> dict[str, Any]:
+    """The values that other hyperparameters must have for this one to be searched."""
+    entry = space[name]
+    if not isinstance(entry, When):
+        return {}
+    return {**conditions(entry.parent, space), entry.parent: entry.value}
+
+
 def known_names(owners: Mapping[str, Any]) -> list[str]:
+    """The full names of all hyperparameters: "task.width", "recipe.lr"."""
     return [f"{owner}.{field.name}" for owner, value in owners.items() for field in dataclasses.fields(value)]
 
 
-_ABSENT = object()
+# -- refusals --------------------------------------------------------------------------------------------------------
+def check(space: Space, owners: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a study can search this space; the message names the key, the value and what is allowed.
+
+    `owners` maps "task" and "recipe" to the dataclass values that own the fields.
+    """
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f"space: must map at least one hyperparameter to its range; got {space!r}")
+    for name in space:
+        _check_entry(name, space, owners)
+
+
+def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
+    known = known_names(owners)
+    if name not in known:
+        raise ValueError(f"space: unknown hyperparameter {name!r}{nearest(name, known)}")
+    entry = space[name]
+    if not isinstance(entry, BaseDistribution | When):
+        raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
+    distribution = distribution_of(entry)
+    _check_distribution(name, distribution)
+    if isinstance(entry, When):
+        _check_condition(name, entry, space)
+    default = defaults({name: entry}, owners)[name]
+    if not contains(distribution, default):
+        raise ValueError(
+            f"space[{name!r}]: the default {default!r} must lie in the space; allowed: {describe(distribution)}"
+        )
+    for value in extremes(distribution):
+        try:
+            put({**conditions(name, space), name: value}, owners)
+        except ValueError as error:
+            raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
 
 
 def _check_condition(name: str, entry: When, space: Space) -> None:
     names = list(space)
     if entry.parent not in space:
-        raise ValueError(
-            f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched"
-            f"{nearest(entry.parent, names)}"
-        )
+        hint = nearest(entry.parent, names)
+        raise ValueError(f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched{hint}")
     if names.index(entry.parent) >= names.index(name):
         raise ValueError(f"space[{name!r}]: must stand after {entry.parent!r}, which it depends on")
     parent = distribution_of(space[entry.parent])
@@ -231,32 +250,26 @@ def _check_condition(name: str, entry: When, space: Space) -> None:
         )
 
 
-def _conditions(name: str, space: Space) -> dict[str, Any]:
-    """The values of other parameters under which this one exists."""
-    entry = space[name]
-    return {**_conditions(entry.parent, space), entry.parent: entry.value} if isinstance(entry, When) else {}
-
-
 def _check_distribution(name: str, distribution: Distribution) -> None:
-    """What log, uniform, integer and choose refuse, for a distribution that was made without them."""
+    """Refuse what log, uniform, integer and choose refuse: the distribution may have been made without them."""
     if isinstance(distribution, CategoricalDistribution):
-        _choices(f"space[{name!r}]", distribution.choices)
+        _check_choices(f"space[{name!r}]", distribution.choices)
     else:
-        _bounds(f"space[{name!r}]", distribution.low, distribution.high)
+        _check_bounds(f"space[{name!r}]", distribution.low, distribution.high)
 
 
-def _choices(kind: str, choices: tuple[Choice, ...]) -> None:
+def _check_choices(kind: str, choices: tuple[Choice, ...]) -> None:
     if not choices:
         raise ValueError(f"{kind}: needs at least one choice; got none")
     for choice in choices:
         if not isinstance(choice, Choice) or (isinstance(choice, float) and not math.isfinite(choice)):
             raise ValueError(f"{kind}: a choice is a finite number, a string, a boolean or None; got {choice!r}")
-    twice = [a for i, a in enumerate(choices) if a in choices[:i]]  # == on purpose: Optuna cannot tell 1 from True
-    if twice:
-        raise ValueError(f"{kind}: choices must differ; {twice[0]!r} stands twice in {choices!r}")
+    for index, choice in enumerate(choices):
+        if choice in choices[:index]:  # compared with ==, as Optuna does, which cannot tell 1 from True
+            raise ValueError(f"{kind}: choices must differ; {choice!r} stands twice in {choices!r}")
 
 
-def _bounds(kind: str, low: float, high: float) -> None:
+def _check_bounds(kind: str, low: float, high: float) -> None:
     for bound in (low, high):
         if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) < math.inf:
             raise ValueError(f"{kind}: bounds must be finite numbers; got low={low!r}, high={high!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import reprlib
 import warnings
@@ -19,15 +20,16 @@ from hpo.seeds import derive
 from hpo.space import Space, When
 from hpo.task import Fidelity, Task
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TIERS = ("smoke", "cheap", "full")  # the fidelities of a study, from the cheapest to the dearest
 
 
 @dataclass(frozen=True)
 class Median:
-    """Stop a trial whose best score so far is worse than the median of the others' at the same epoch.
+    """Prune a trial whose best score so far is worse than the median of the other trials' at the same epoch.
 
-    Never in its first `warmup_epochs`, never before `startup_trials` have been completed, and never against fewer than
-    `min_trials` values.
+    It is not pruned in its first `warmup_epochs`, nor before `startup_trials` are complete, nor where fewer than
+    `min_trials` have a value at that epoch. Raises ValueError naming the key, what was given and what is allowed.
     """
 
     warmup_epochs: int = 0
@@ -39,15 +41,16 @@ class Median:
             _at_least(f"pruning.{key}", getattr(self, key), least)
 
     def pruner(self) -> optuna.pruners.BasePruner:
+        """The Optuna pruner of this rule."""
         return optuna.pruners.MedianPruner(
             n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup_epochs, n_min_trials=self.min_trials
         )
 
 
 class Configuration(NamedTuple):
-    """A task and a recipe with all of a trial's values, and then the fidelity's, in their fields."""
+    """A task and a recipe that have the values of a trial and of its fidelity in their fields."""
 
-    task: Task
+    task: Task[Any]
     recipe: Recipe
 
 
@@ -55,13 +58,13 @@ class Configuration(NamedTuple):
 class StudySpec:
     """One question: which task, which space, at which fidelities, for how many trials.
 
-    `smoke` proves in seconds that the path works, `cheap` is what is swept, `full` is what counts. The defaults of
-    task and recipe are trial 0, and are promoted too. Raises ValueError naming the key, what was given and what is
-    allowed.
+    `smoke` shows in seconds that everything works, `cheap` is the fidelity of the sweep, and `full` that of the
+    promotion. The defaults of task and recipe are trial 0, and are promoted too. Raises ValueError naming the key, what
+    was given and what is allowed.
     """
 
     name: str
-    task: Task
+    task: Task[Any]
     space: Space
     smoke: Fidelity
     cheap: Fidelity
@@ -70,39 +73,21 @@ class StudySpec:
     trials: int = 24
     startup_trials: int = 10  # drawn at random before TPE models anything
     pruning: Median | None = field(default_factory=Median)
-    keep: int = 3  # configurations that are promoted beside the default
-    seeds: int = 3  # fresh seeds for each of them
+    keep: int = 3  # how many configurations are promoted beside the default
+    seeds: int = 3  # fresh seeds that each of them is trained with
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
-                f"digit (it names a folder); got {reprlib.repr(self.name)}"
-            )
-        for key, kind in (
-            ("task", Task),
-            ("recipe", Recipe),
-            ("smoke", Fidelity),
-            ("cheap", Fidelity),
-            ("full", Fidelity),
-            ("pruning", Median | None),
-        ):
-            if not isinstance(getattr(self, key), kind):
-                expected = f"a {kind.__name__} value" if isinstance(kind, type) else "a Median or None"
-                raise ValueError(f"{key}: must be {expected}; got {reprlib.repr(getattr(self, key))}")
-        direction = getattr(self.task, "direction", None)
-        if direction not in tuple(Direction):
-            raise ValueError(f"task.direction: must be 'minimize' or 'maximize'; got {direction!r}")
+        self._check_name()
+        self._check_kinds()
         for key, least in (("trials", 1), ("startup_trials", 0), ("keep", 1), ("seeds", 1), ("seed", 0)):
             _at_least(key, getattr(self, key), least)
         spaces.check(self.space, self.owners)
-        self._check_fidelities()
-        if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
-            raise ValueError(
-                f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is "
-                f"ever pruned (pruning=None says so); got {self.pruning.warmup_epochs}"
-            )
+        self._check_test_split()
+        self._check_costs()
+        self._check_fixed()
+        self._check_rescored()
+        self._check_pruning()
 
     @property
     def direction(self) -> Direction:
@@ -111,30 +96,11 @@ class StudySpec:
 
     @property
     def owners(self) -> dict[str, Any]:
+        """The values whose fields are the hyperparameters, by the first part of a full name."""
         return {"task": self.task, "recipe": self.recipe}
 
-    def _check_fidelities(self) -> None:
-        if self.full.examples("test") < 2:
-            raise ValueError(
-                f"full.test: must be at least 2, or no interval can be given; got {self.full.examples('test')}"
-            )
-        for cheaper, dearer in (("smoke", "cheap"), ("cheap", "full")):
-            for key in ("size", "train", "val", "epochs"):
-                low, high = getattr(getattr(self, cheaper), key), getattr(getattr(self, dearer), key)
-                if low > high:
-                    raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {high}; got {low}")
-        for tier in ("smoke", "cheap", "full"):
-            try:
-                spaces.put(getattr(self, tier).fixed, self.owners)
-            except ValueError as error:
-                raise ValueError(f"{tier}.fixed: {error}") from error
-        spaces.put({name: settings[0] for name, settings in self.task.rescored().items()}, self.owners)
-        pinned = sorted(set(self.cheap.fixed) & set(self.space))
-        if pinned:
-            raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
-
     def configure(self, values: Mapping[str, Any], fidelity: Fidelity) -> Configuration:
-        """Defaults, then a trial's values, then what the fidelity pins."""
+        """The default configuration with a trial's values, and over these what the fidelity pins."""
         owners = spaces.put({**values, **fidelity.fixed}, self.owners)
         return Configuration(owners["task"], owners["recipe"])
 
@@ -143,8 +109,10 @@ class StudySpec:
         return spaces.defaults(self.space, self.owners)
 
     def sampler(self, number: int, *parameter: str) -> optuna.samplers.BaseSampler:
-        """TPE for one trial, or for one parameter of it that is not drawn jointly, seeded by (study seed, trial number,
-        parameter): a resumed study draws what an unbroken one would."""
+        """TPE for one trial, or for one parameter of it that is not drawn jointly.
+
+        It is seeded by (study seed, trial number, parameter), so a resumed study draws what an unbroken one would.
+        """
         conditional = any(isinstance(entry, When) for entry in self.space.values())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
@@ -156,20 +124,24 @@ class StudySpec:
             )
 
     def pruner(self) -> optuna.pruners.BasePruner:
+        """The Optuna pruner of the sweep."""
         return self.pruning.pruner() if self.pruning else optuna.pruners.NopPruner()
 
     def training_seed(self, number: int) -> int:
+        """The seed that a trial of the sweep is trained with."""
         return derive(self.seed, "trial", number)
 
     def as_smoke(self) -> StudySpec:
-        """The whole path in seconds: the smoke fidelity stands for cheap and full, with few trials."""
-        task, recipe = self.configure({}, replace(self.smoke, fixed=self._unsearched(self.smoke)))
+        """A rehearsal in seconds: this study with the smoke fidelity in place of cheap and full, and few trials.
+
+        What the smoke fidelity pins becomes a default, unless the space searches it.
+        """
+        unsearched = {name: value for name, value in self.smoke.fixed.items() if name not in self.space}
+        task, recipe = self.configure({}, replace(self.smoke, fixed=unsearched))
         smoke = replace(self.smoke, fixed={})
-        pruning = (
-            None
-            if self.pruning is None
-            else replace(self.pruning, warmup_epochs=min(self.pruning.warmup_epochs, smoke.epochs - 1))
-        )
+        pruning = self.pruning
+        if pruning is not None:
+            pruning = replace(pruning, warmup_epochs=min(pruning.warmup_epochs, smoke.epochs - 1))
         return replace(
             self,
             name=f"{self.name[:58]}-smoke",
@@ -184,8 +156,60 @@ class StudySpec:
             pruning=pruning,
         )
 
-    def _unsearched(self, fidelity: Fidelity) -> dict[str, Any]:
-        return {name: value for name, value in fidelity.fixed.items() if name not in self.space}
+    # -- refusals ------------------------------------------------------------------------------------------------
+    def _check_name(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
+                f"digit (it names a folder); got {reprlib.repr(self.name)}"
+            )
+
+    def _check_kinds(self) -> None:
+        kinds = {"task": Task, "recipe": Recipe, "smoke": Fidelity, "cheap": Fidelity, "full": Fidelity}
+        for key, kind in kinds.items():
+            value = getattr(self, key)
+            if not isinstance(value, kind):
+                raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}")
+        if not isinstance(self.pruning, Median | None):
+            raise ValueError(f"pruning: must be a Median or None; got {reprlib.repr(self.pruning)}")
+        direction = getattr(self.task, "direction", None)
+        if direction not in tuple(Direction):
+            raise ValueError(f"task.direction: must be 'minimize' or 'maximize'; got {direction!r}")
+
+    def _check_test_split(self) -> None:
+        examples = self.full.examples("test")
+        if examples < 2:
+            raise ValueError(f"full.test: must be at least 2, or no interval can be given; got {examples}")
+
+    def _check_costs(self) -> None:
+        """A dearer fidelity is at least as large as a cheaper one in every respect."""
+        for cheaper, dearer in itertools.pairwise(TIERS):
+            for key in ("size", "train", "val", "epochs"):
+                value = getattr(getattr(self, cheaper), key)
+                limit = getattr(getattr(self, dearer), key)
+                if value > limit:
+                    raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {limit}; got {value}")
+
+    def _check_fixed(self) -> None:
+        for tier in TIERS:
+            try:
+                spaces.put(getattr(self, tier).fixed, self.owners)
+            except ValueError as error:
+                raise ValueError(f"{tier}.fixed: {error}") from error
+        pinned = sorted(set(self.cheap.fixed) & set(self.space))
+        if pinned:
+            raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
+
+    def _check_rescored(self) -> None:
+        first_settings = {name: settings[0] for name, settings in self.task.rescored().items()}
+        spaces.put(first_settings, self.owners)
+
+    def _check_pruning(self) -> None:
+        if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
+            raise ValueError(
+                f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
+                f"(for that, write pruning=None); got {self.pruning.warmup_epochs}"
+            )
 
 
 def _at_least(key: str, value: Any, least: int) -> None:
@@ -194,5 +218,5 @@ def _at_least(key: str, value: Any, least: int) -> None:
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The plain distributions of a space, conditions left aside."""
+    """The distributions of a space by name, whatever their conditions."""
     return {name: spaces.distribution_of(entry) for name, entry in space.items()}

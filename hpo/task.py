@@ -1,7 +1,7 @@
-"""What is learned and how it is judged: nouns only. No training, no Optuna.
+"""What is learned and how it is judged. Nothing here trains, and nothing here knows Optuna.
 
-A task is a frozen dataclass: its fields are its hyperparameters, and their defaults are the baseline that
-every study starts from and every promotion is measured against.
+A task is a frozen dataclass: its fields are its hyperparameters. Their defaults are the default configuration, which is
+trial 0 of every sweep and is promoted too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo.direction import Direction
 from hpo.epoch import Epoch
 
-REFERENCE = " (reference)"  # ends the name of a baseline that knows the answer: it is shown, and is no rival
+REFERENCE = (
+    " (reference)"  # ends the name of a baseline that knows the answer: it is shown, but nobody competes with it
+)
 
 Split = Literal["train", "val", "test"]
 Status = Literal["go", "caution", "no-go", "skip"]
@@ -27,15 +30,16 @@ B = TypeVar("B", bound=NamedTuple)  # a batch: a NamedTuple of tensors whose fir
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How much one run may cost. A study's trials share one; it is never searched.
+    """How much one run may cost. All trials of a sweep have the same fidelity; it is never searched.
 
-    `fixed` pins hyperparameters whatever a trial drew, by their full names: {"task.range_grid": 241}.
+    `fixed` sets hyperparameters at this fidelity, whatever a trial drew, by their full names: {"task.range_grid": 241}.
+    Raises ValueError where a count is not a whole number of at least 1.
     """
 
     size: int  # in the task's own unit: pixels a side, grid points (Task.size_unit)
     train: int  # examples an epoch
     val: int  # examples in the validation split
-    epochs: int
+    epochs: int  # of a whole run
     test: int | None = None  # examples in the test split; None: as many as val
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,15 +50,17 @@ class Fidelity:
             _positive("Fidelity.test", self.test)
 
     def examples(self, split: Split) -> int:
-        """How many examples one pass over `split` serves."""
-        if split == "test":
-            return self.val if self.test is None else self.test
-        return self.train if split == "train" else self.val
+        """How many examples one pass over `split` yields."""
+        if split == "train":
+            return self.train
+        if split == "test" and self.test is not None:
+            return self.test
+        return self.val
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Where in a run we are. Steps count optimizer steps taken, so a skipped batch does not move a schedule."""
+    """A moment of a run. Steps are optimizer steps that were taken, so a skipped batch does not move a schedule."""
 
     epoch: int  # from 0
     epochs: int
@@ -63,38 +69,47 @@ class Moment:
 
     @property
     def fraction(self) -> float:
-        """Share of the run that is done, in [0, 1]."""
+        """The share of the run that is done, in [0, 1]."""
         return min(1.0, self.step / max(1, self.steps))
 
 
 @dataclass(frozen=True)
 class Overfit:
-    """The proof that a task owes before money is spent: learn a small fixed set by heart.
+    """The overfit check of a task: before money is spent, the default configuration must overfit a small fixed set.
 
-    `measure` is "loss" (the weighted sum, in eval mode) or the name of a score. Whether more or less of it is
-    better follows from the two bands: at `go` or better the task can be learned, worse than `caution` it cannot.
+    `measure` is "loss" (the sum of the weighted terms, in eval mode) or the name of a score. At `go` or better the task
+    can be learned; worse than `caution` it cannot.
     """
 
     go: float
     caution: float
     measure: str = "loss"
-    samples: int = 512
+    samples: int = 512  # examples in the set
     epochs: int = 30
     pinned: Mapping[str, Any] = field(default_factory=dict)  # {"recipe.lr": 4e-3, "task.dropout": 0.0}
     size: int | None = None  # None: the size of the study's cheap fidelity
-    start: tuple[float, float] | None = None  # where the untrained loss must lie, if that is known
+    start: tuple[float, float] | None = None  # the range that the untrained loss must lie in; None: any finite loss
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the measure improves: `go` is never worse than `caution`."""
+        return Direction.MINIMIZE if self.go <= self.caution else Direction.MAXIMIZE
 
     def verdict(self, value: float) -> Status:
         """ "go", "caution" or "no-go" for a measured value; NaN is "no-go"."""
-        sign = 1.0 if self.go <= self.caution else -1.0
-        if sign * value <= sign * self.go:
+        if self._reaches(value, self.go):
             return "go"
-        return "caution" if sign * value <= sign * self.caution else "no-go"
+        if self._reaches(value, self.caution):
+            return "caution"
+        return "no-go"
+
+    def _reaches(self, value: float, band: float) -> bool:
+        return value == band or self.direction.better(value, band)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One go/no-go condition: what was seen, what is allowed, and where to look when it fails."""
+    """One go/no-go condition: what was seen, what is allowed, and where to look if it fails."""
 
     name: str
     status: Status
@@ -108,33 +123,33 @@ StateName = Literal["complete", "pruned", "failed", "running", "waiting"]
 
 @dataclass(frozen=True)
 class SweptTrial:
-    """A trial of the sweep, as a task's checks see it."""
+    """A trial of the sweep, as the checks of a task see it."""
 
     number: int
     state: StateName
-    value: float | None  # None where it was not completed
+    value: float | None  # None unless the trial is complete
     params: Mapping[str, Any]
-    epochs: int  # that it reported
-    reason: str = ""  # why it was pruned or failed
+    epochs: int  # how many epochs it reported
+    reason: str = ""  # why it was pruned, or why it failed
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a task's own checks may look at. What a stage has not measured is empty."""
+    """What a task's own checks may look at. What has not been measured at a stage is empty."""
 
     stage: Literal["preflight", "promotion"]
-    scores: Mapping[str, float] = field(default_factory=dict)  # preflight: overfit run; promotion: winner on test
-    history: tuple[Epoch, ...] = ()  # of the same run
-    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    trials: tuple[SweptTrial, ...] = ()  # promotion: those of the sweep
+    scores: Mapping[str, float] = field(default_factory=dict)  # preflight: of the overfit run; promotion: winner, test
+    history: tuple[Epoch, ...] = ()  # preflight: of the overfit run; promotion: of the winner's best run
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: scores on test, by name
+    trials: tuple[SweptTrial, ...] = ()  # promotion: the trials of the sweep
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A row of images for the report. Panels: label -> array [H, W, 3], uint8."""
+    """A row of images for the report."""
 
     title: str
-    panels: Mapping[str, np.ndarray]
+    panels: Mapping[str, np.ndarray]  # label -> [H, W, 3], uint8
     caption: str = ""
 
 
@@ -148,70 +163,87 @@ class Chart:
 
 
 class Task(ABC, Generic[B]):
-    """Four methods, and a few with defaults. Subclass as a frozen dataclass."""
+    """What is learned and how it is judged. Subclass it as a frozen dataclass and define the four abstract methods."""
 
-    goal: ClassVar[str]  # the score that is optimised: a mean over examples
-    direction: ClassVar[Literal["minimize", "maximize"]]
-    size_unit: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see: preflight zeroes them
-    labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see: preflight shuffles them
+    goal: ClassVar[str]  # the score that is optimised; it must be a mean over examples
+    direction: ClassVar[Literal["minimize", "maximize"]]  # which way the goal improves
+    size_unit: ClassVar[str]  # what Fidelity.size counts: "pixels", "grid points"
+    inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see; the overfit check zeroes them
+    labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see; the overfit check shuffles them
     overfit: ClassVar[Overfit]
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # a task is a dataclass: fields() and replace() take it
 
     @abstractmethod
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[B]:
-        """One pass over `split`: ceil(fidelity.examples(split) / batch_size) batches on the CPU, the last one
-        perhaps shorter. Same rng state, same batches. For val and test neither the order nor the examples
-        depend on batch_size."""
+        """Yield one pass over `split`, on the CPU.
+
+        That is ceil(fidelity.examples(split) / batch_size) batches, of which the last may be shorter. The same state of
+        `rng` gives the same batches. On "val" and "test", examples and their order depend on neither `rng` nor
+        `batch_size`.
+        """
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """A fresh model. The engine has seeded torch before it asks."""
+        """Return a fresh model. The engine seeds torch's global generator before each call."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: B, at: Moment) -> dict[str, Tensor]:
-        """Weighted scalar terms; the engine descends their sum and logs each."""
+        """Return the terms of the loss by name: scalars with their weights applied.
+
+        The engine minimises their sum, and logs each of them.
+        """
 
     @abstractmethod
     def score(self, model: nn.Module, batches: Iterable[B]) -> dict[str, float]:
-        """Everything worth reporting; one is `goal`. The model is in eval mode, gradients are off."""
+        """Return the scores of a model on batches, by name; `goal` must be among them.
+
+        The model is in eval mode, and gradients are off.
+        """
 
     # -- defaults that most tasks keep -------------------------------------------------------------------------
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
-        """Parameters by learning-rate group; every trainable parameter in exactly one."""
+        """Return the parameters by learning-rate group; every trainable parameter is in exactly one of them."""
         return {"all": list(model.parameters())}
 
     def rates(self, at: Moment) -> dict[str, float | Held]:
-        """Learning-rate factor of each group at a moment; a group not named has 1, and 0 freezes it.
-        `Held(lr)` is that rate itself, outside the common schedule."""
+        """Return the factor on the learning rate of each group at a moment.
+
+        A group that is not named has the factor 1, and 0 freezes a group. `Held(lr)` is the learning rate itself,
+        outside the common schedule.
+        """
         return {}
 
     def project(self, model: nn.Module) -> None:
-        """Called without gradients after every step taken: put parameters back into their allowed set."""
+        """Put the parameters back into their allowed set. Called after every step that is taken, without gradients."""
 
     def baselines(self, batches: Iterable[B]) -> dict[str, dict[str, float]]:
-        """Classical methods by name, with the same scores on the same batches. A name that ends in REFERENCE is a bound
-        rather than a rival."""
+        """Return the scores of classical methods on these batches, by the name of the method.
+
+        The scores have the names that `score` gives them, and `goal` is among them. A name that ends in REFERENCE is a
+        bound that knows the answer: it is shown, but it does not compete.
+        """
         return {}
 
     def pictures(self, model: nn.Module, batches: Iterable[B]) -> Iterator[Picture | Chart]:
-        """What people would rather look at than read."""
+        """Yield what the report shows of a trained model on these batches."""
         return iter(())
 
     def rescored(self) -> Mapping[str, Sequence[Any]]:
-        """Hyperparameters that inference alone reads, by full name, with settings to choose from on validation after
-        full training; in this order."""
+        """Return the inference-only hyperparameters by full name, each with the settings to choose from.
+
+        Promotion chooses among them on the validation split after full training, in this order.
+        """
         return {}
 
     def checks(self, evidence: Evidence) -> list[Check]:
-        """The task's own go/no-go conditions at a stage."""
+        """Return the task's own go/no-go conditions at a stage."""
         return []
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
-        """Content hashes of the things that a split's examples come from; splits must share none.
+        """Return content hashes of the things that the examples of a split come from; no two splits may share one.
 
-        By default the inputs of each example themselves. Override where examples are cut from larger things:
-        two crops of one photograph differ, and still leak.
+        By default these are the inputs of each example. Override it where examples are cut from larger things: two
+        crops of one photograph differ, and still leak.
         """
         rng = torch.Generator().manual_seed(0)
         return {
@@ -223,13 +255,13 @@ class Task(ABC, Generic[B]):
 
 @dataclass(frozen=True)
 class Held:
-    """A learning rate that the common schedule does not touch."""
+    """A learning rate that the common schedule does not change."""
 
     lr: float
 
 
 def example_hash(tensors: Iterable[Tensor]) -> str:
-    """sha256 over the bytes of the tensors, with their shapes and dtypes."""
+    """Return the sha256 of the tensors' bytes, shapes and dtypes, as hex digits."""
     digest = hashlib.sha256()
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous().numpy()

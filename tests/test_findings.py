@@ -401,7 +401,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert formatting.duration(seconds) == text
 
 
-def load_test_units() -> None:
+def test_the_unit_of_a_score_is_read_from_its_name() -> None:
     assert formatting.label("psnr_db") == "psnr (dB)"
     assert formatting.label("mse") == "mse"
     assert formatting.amount(31.337, "psnr_db") == "31.34 dB"

@@ -30,7 +30,7 @@ from hpo.task import Check, Evidence, Fidelity, Moment, Overfit, Picture, Split
 from tests.toy import A_OI, CHEAP, FULL, INPUTS, NOISE, OUTPUTS, Batch, Linear, Toy, toy_study
 
 
-def looked_at(study: StudySpec, folder: Path, identity: Mapping[str, str] | None = None) -> Preflight:
+def run_preflight(study: StudySpec, folder: Path, identity: Mapping[str, str] | None = None) -> Preflight:
     return preflight(study, RunFolder(folder), identity or {"code": "as it is"})
 
 
@@ -140,9 +140,9 @@ class TooFew(Spoiled):
 
 
 DATA = {
-    OneNaN: ("data", "train: x_BI holds 1 numbers that are not finite"),
+    OneNaN: ("data", "train: x_BI is not finite in 1 of 96 elements"),
     Double: ("data", "y_BO is torch.float64"),
-    TooFew: ("data", "train: 59 examples, not 64"),
+    TooFew: ("data", "train: 59 examples, but the cheap fidelity has 64"),
     Leaking: ("splits disjoint", "cheap: train and val share 64"),
     LeakingInFull: ("splits disjoint", "full: train and test share 1"),
     SameOrder: ("same seed, same batches", "repeats: yes; epochs differ: no; validation fixed: yes"),
@@ -154,7 +154,7 @@ DATA = {
 
 @pytest.mark.parametrize("task", DATA, ids=lambda task: task.__name__)
 def test_a_fault_in_the_data_is_named_and_nothing_is_trained_on_it(task: type[Toy], tmp_path: Path) -> None:
-    result = looked_at(toy_study(task=task()), tmp_path)
+    result = run_preflight(toy_study(task=task()), tmp_path)
     name, seen = DATA[task]
     assert result.status == "no-go"
     assert failed(result) == {name}
@@ -199,7 +199,7 @@ class InfiniteGradient(Wrong):
 
 
 class Unlabelled(Wrong):
-    """A loss that can be brought to 0 without a look at the labels."""
+    """A loss that can be brought to 0 without looking at the labels."""
 
     overfit = replace(Toy.overfit, measure="loss")
 
@@ -289,7 +289,7 @@ class ForeignRandom(Wrong):
 
 
 class DivergesInCheap(Wrong):
-    """Sound at the smoke fidelity and by heart, not for as long as a cheap trial takes."""
+    """Sound at the smoke fidelity and in the overfit check, but not for as long as a cheap trial takes."""
 
     def error(self, model: nn.Module, batch: Batch) -> Tensor:
         return super().error(model, batch)
@@ -338,7 +338,7 @@ FAULTS: dict[type[Toy], tuple[set[str], str]] = {  # what fails, and what the fi
     InfiniteGradient: ({"overfit", "finite everywhere", "smoke run"}, "gradients were not finite in map.weight"),
     Unlabelled: ({"labels matter", "input matters"}, "shuffled: loss 0."),
     Overscaled: ({"loss at start"}, "48."),
-    DeadRate: ({"overfit", "every parameter moves", "reaches: recipe.lr"}, "mse 1."),
+    DeadRate: ({"overfit", "every parameter moves", "recipe.lr affects training"}, "mse 1."),
     FrozenBias: ({"every parameter moves"}, "unmoved: map.bias"),
     IdleLayers: ({"every parameter moves"}, "unused.weight, unused.bias, silenced.weight, silenced.bias"),
     BlindModel: ({"input matters", "labels matter"}, "shuffled: mse 1."),
@@ -355,16 +355,16 @@ FAULTS: dict[type[Toy], tuple[set[str], str]] = {  # what fails, and what the fi
 
 @pytest.mark.parametrize("task", FAULTS, ids=lambda task: task.__name__)
 def test_a_planted_fault_is_named(task: type[Toy], tmp_path: Path) -> None:
-    result = looked_at(toy_study(task=task()), tmp_path)
+    result = run_preflight(toy_study(task=task()), tmp_path)
     names, seen = FAULTS[task]
     assert result.status == "no-go"
     assert failed(result) == names
-    assert seen in next(one.seen for one in result.checks if one.status == "no-go")
+    assert seen in next(check.seen for check in result.checks if check.status == "no-go")
     assert json.loads((tmp_path / "preflight.json").read_text())["status"] == "no-go"
 
 
 def test_an_exception_is_shown_with_the_line_of_the_task_that_raised_it(tmp_path: Path) -> None:
-    broken = check(looked_at(toy_study(task=Raising()), tmp_path), "overfit")
+    broken = check(run_preflight(toy_study(task=Raising()), tmp_path), "overfit")
     line = next(
         number
         for number, text in enumerate(Path(__file__).read_text().splitlines(), 1)
@@ -375,7 +375,7 @@ def test_an_exception_is_shown_with_the_line_of_the_task_that_raised_it(tmp_path
 
 # -- what is searched ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Knobs(Wrong):
+class Switches(Wrong):
     unread: float = 0.5
     late: float = 0.0  # read after the epochs that the smoke fidelity has
     scale: bool = False
@@ -392,7 +392,7 @@ class Knobs(Wrong):
         return {"mse": self.error(model, batch).square().mean() * (self.factor if self.scale else 1.0), "late": late}
 
 
-def test_a_knob_that_reaches_nothing_is_named_and_one_that_reaches_something_is_not(tmp_path: Path) -> None:
+def test_a_hyperparameter_that_affects_nothing_is_named_and_one_that_affects_something_is_not(tmp_path: Path) -> None:
     """`late` is found at the cheap fidelity, `factor` where its condition holds, and `scale`, whose True does nothing
     by itself, by what it switches on."""
     space = {
@@ -402,15 +402,15 @@ def test_a_knob_that_reaches_nothing_is_named_and_one_that_reaches_something_is_
         "task.scale": choose(False, True),
         "task.factor": when("task.scale", True, uniform(0.5, 2)),
     }
-    result = looked_at(toy_study(task=Knobs(), space=space), tmp_path)
-    assert failed(result) == {"reaches: task.unread"}
-    assert {check(result, f"reaches: task.{name}").status for name in ("late", "scale", "factor")} == {"go"}
+    result = run_preflight(toy_study(task=Switches(), space=space), tmp_path)
+    assert failed(result) == {"task.unread affects training"}
+    assert {check(result, f"task.{name} affects training").status for name in ("late", "scale", "factor")} == {"go"}
 
 
-def test_a_value_that_cannot_be_trained_is_named_with_its_knob(tmp_path: Path) -> None:
-    result = looked_at(toy_study(task=Knobs(), space={"task.width": choose(2, 3, 4)}), tmp_path)
-    assert failed(result) == {"reaches: task.width"}
-    assert "ValueError: width must be even; with task.width = 3" in check(result, "reaches: task.width").seen
+def test_a_value_that_cannot_be_trained_is_named_with_its_hyperparameter(tmp_path: Path) -> None:
+    result = run_preflight(toy_study(task=Switches(), space={"task.width": choose(2, 3, 4)}), tmp_path)
+    assert failed(result) == {"task.width affects training"}
+    assert "ValueError: width must be even; with task.width = 3" in check(result, "task.width affects training").seen
 
 
 # -- no false alarm --------------------------------------------------------------------------------------------------
@@ -499,8 +499,8 @@ def test_no_false_alarm_on_healthy_tasks(
     """20 seeds of data and of model for each of three kinds: 60 preflights, none of which may say other than "go"."""
     for seed in seeds:
         monkeypatch.setattr(overfit, "SEED", seed)
-        result = looked_at(healthy(kind, seed), tmp_path)
-        assert [(one.name, one.seen, one.allowed) for one in result.checks if one.status != "go"] == []
+        result = run_preflight(healthy(kind, seed), tmp_path)
+        assert [(check.name, check.seen, check.allowed) for check in result.checks if check.status != "go"] == []
         assert result.cost is not None
 
 
@@ -515,12 +515,12 @@ class Unsupervised(Healthy):
 
 
 def test_labels_are_shuffled_between_batches(tmp_path: Path) -> None:
-    result = looked_at(toy_study(task=OneByOne()), tmp_path)
+    result = run_preflight(toy_study(task=OneByOne()), tmp_path)
     assert check(result, "labels matter").status == "go"
 
 
 def test_a_task_without_labels_has_none_to_shuffle(tmp_path: Path) -> None:
-    result = looked_at(toy_study(task=Unsupervised()), tmp_path)
+    result = run_preflight(toy_study(task=Unsupervised()), tmp_path)
     assert result.status == "go"
     assert check(result, "labels matter").status == "skip"
 

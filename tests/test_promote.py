@@ -205,7 +205,7 @@ def test_what_was_given_up_can_be_wanted_again(tmp_path: Path) -> None:
 
 
 def test_without_a_completed_trial_there_is_nothing_to_promote(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no completed trial to promote.*run: hpo sweep toy"):
+    with pytest.raises(Refused, match=r"no completed trial to promote.*run: hpo sweep toy"):
         promote(study(), RunFolder(tmp_path), SAME)
 
 
@@ -299,7 +299,7 @@ SENTENCES: dict[str, tuple[dict[str, float], dict[str, float | None], str, str]]
         {"default": 1.0, "trial 3": 0.9},
         {"default": 1.0, "trial 3": 1.5},
         "trial 3",
-        "The default is better: trial 3 validates best, but leads on test by -0.",
+        "The default is better: trial 3 validates best, but its lead on test is negative, -0.",
     ),
     "validation misled for the default": (
         {"default": 1.0, "trial 3": 1.1},
@@ -419,7 +419,7 @@ def test_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
     damaged = bytearray(weights.read_bytes())
     damaged[-1] ^= 1
     weights.write_bytes(damaged)
-    with pytest.raises(ValueError, match="is not the file that card.json describes"):
+    with pytest.raises(ValueError, match=r"is not the file that card\.json describes"):
         load_winner(tmp_path / "winner")
 
 
@@ -513,7 +513,9 @@ class Unfaithfully(Toy):
 
 
 def test_a_winner_that_is_another_after_export_is_not_passed_off(tmp_path: Path) -> None:
-    with pytest.raises(Unfaithful, match="the exported model has another mse on test.*look for what its state_dict"):
+    with pytest.raises(
+        Unfaithful, match=r"the exported model has another mse on the test split.*look for what its state_dict"
+    ):
         promoted(study(task=Unfaithfully(), trials=1, seeds=1), tmp_path)
     assert not (tmp_path / "verdict.json").exists()
 

@@ -119,12 +119,12 @@ UNFIT = [
     ({"recipe.lr": (1e-4, 1)}, "space['recipe.lr']: must be log, uniform, integer, choose or when; got (0.0001, 1)"),
     ({"recipe.lr": log(1e-2, 1)}, "space['recipe.lr']: the default 0.001 must lie in the space; allowed: log(0.01, 1"),
     ({"task.width": integer(24, 64, step=8)}, "the default 16 must lie in the space; allowed: integer(24, 64, step=8)"),
-    ({"task.width": integer(8, 36, step=4)}, "space['task.width']: 36 lies in the space and is refused: task.width mu"),
+    ({"task.width": integer(8, 36, step=4)}, "space['task.width']: 36 lies in the space but is refused: task.width mu"),
     ({"task.width": choose(8.0, 16.0)}, "the default 16 must lie in the space; allowed: choose(8.0, 16.0)"),
     ({"task.attention": choose(0, 1)}, "the default False must lie in the space; allowed: choose(0, 1)"),
-    ({"recipe.warmup": uniform(0, 1)}, "space['recipe.warmup']: 1.0 lies in the space and is refused: recipe.warmup"),
-    ({"recipe.batch_size": uniform(8, 64)}, "8.0 lies in the space and is refused: recipe.batch_size must be a whole"),
-    ({"recipe.precision": choose("fp32", "fp8")}, "'fp8' lies in the space and is refused: recipe.precision must be"),
+    ({"recipe.warmup": uniform(0, 1)}, "space['recipe.warmup']: 1.0 lies in the space but is refused: recipe.warmup"),
+    ({"recipe.batch_size": uniform(8, 64)}, "8.0 lies in the space but is refused: recipe.batch_size must be a whole"),
+    ({"recipe.precision": choose("fp32", "fp8")}, "'fp8' lies in the space but is refused: recipe.precision must be"),
     (
         {"task.heads": when("task.attention", True, choose(2, 4))},
         "space['task.heads']: its condition names 'task.attention', which is not searched; known: task.heads",
@@ -152,7 +152,7 @@ UNFIT = [
     ),
     (
         {"task.attention": choose(False, True), "task.heads": when("task.attention", True, choose(4, 5))},
-        "space['task.heads']: 5 lies in the space and is refused: task.heads must be 2, 4 or 8; got 5",
+        "space['task.heads']: 5 lies in the space but is refused: task.heads must be 2, 4 or 8; got 5",
     ),
     ({"task.gain": FloatDistribution(math.nan, 1.0)}, "space['task.gain']: bounds must be finite numbers; got low=nan"),
     ({"task.width": CategoricalDistribution((16, 16))}, "space['task.width']: choices must differ; 16 stands twice"),
@@ -236,9 +236,9 @@ def test_values_reach_the_fields_they_are_named_after_and_nothing_else() -> None
     owners = put({"task.width": 24, "recipe.lr": 0.5}, OWNERS)
     assert owners == {"task": Net(width=24), "recipe": Recipe(lr=0.5)}
     assert put({}, OWNERS) == OWNERS
-    with pytest.raises(ValueError, match="unknown hyperparameter 'recipe.learning_rate'; "):
+    with pytest.raises(ValueError, match=r"unknown hyperparameter 'recipe\.learning_rate'; "):
         put({"recipe.learning_rate": 1}, OWNERS)
-    with pytest.raises(ValueError, match="did you mean 'recipe.batch_size'"):
+    with pytest.raises(ValueError, match=r"did you mean 'recipe\.batch_size'"):
         put({"recipe.batchsize": 1}, OWNERS)
 
 

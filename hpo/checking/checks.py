@@ -1,7 +1,11 @@
-"""The go/no-go conditions on data, runs, knobs and what promotion will need. Each function looks at one thing."""
+"""The checks of preflight on the data, the run, the searched hyperparameters, and what promotion needs.
+
+Each function makes one check. The overfit check has a file of its own.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from optuna.distributions import CategoricalDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpo import space
 from hpo.checking.overfit import seeded_model
@@ -20,224 +23,275 @@ from hpo.engine.training import fit
 from hpo.errors import Diverged
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, example_hash
+from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, Task, example_hash
 from hpo.trial.artifact import card_of, packed, rebuild
 
-SAME = 1e-3  # relative: two scores that should be one
+SAME = 1e-3  # relative difference up to which two scores count as the same
 NOISE = 10  # a change counts if it is this many times what repeating the run changes; on the CPU that is nothing
+
+Numbers = Mapping[str, float]  # the losses, terms and scores of a run, by name and epoch
 
 
 # -- data ------------------------------------------------------------------------------------------------------------
 def check_batches(study: StudySpec) -> list[Check]:
-    """Every field of every example has the examples first, a sensible type, and finite numbers."""
-    wrong = [f"{split}: {fault}" for split in ("train", "val") for fault in _faults_of(study, split)]
+    """Every field of a batch is a tensor with the examples first, of a sensible dtype, and finite.
+
+    Every split has as many examples as the cheap fidelity says, and the task's `inputs` and `labels` are fields.
+    """
+    faults = [f"{split}: {fault}" for split in ("train", "val") for fault in _split_faults(study, split)]
     return [
         Check(
-            "data",
-            _status(not wrong),
-            _first(wrong) or "finite, shapes agree",
-            "finite; examples first",
-            "the task's batches()",
+            name="data",
+            status=_status(not faults),
+            seen=_first(faults) or "finite, shapes agree",
+            allowed="finite; examples first",
+            look_at="the task's batches()",
         )
     ]
 
 
-def _faults_of(study: StudySpec, split: Split) -> Iterator[str]:
-    counted = 0
+def _split_faults(study: StudySpec, split: Split) -> Iterator[str]:
+    examples = 0
     fields: tuple[str, ...] = ()
     for batch in _batches(study, study.cheap, split):
-        yield from _faults(batch)
-        counted += len(batch[0])
+        yield from _batch_faults(batch)
+        examples += len(batch[0])
         fields = batch._fields
-    if counted != study.cheap.examples(split):
-        yield f"{counted} examples, not {study.cheap.examples(split)}"
+    expected = study.cheap.examples(split)
+    if examples != expected:
+        yield f"{examples} examples, but the cheap fidelity has {expected}"
     unknown = [name for name in (*study.task.inputs, *study.task.labels) if name not in fields]
     if unknown:
         yield f"inputs or labels name {unknown}, but the batch has {list(fields)}"
 
 
-def _faults(batch: NamedTuple) -> Iterator[str]:
+def _batch_faults(batch: NamedTuple) -> Iterator[str]:
+    examples = len(batch[0])
     for name, tensor in zip(batch._fields, batch, strict=True):
-        if not isinstance(tensor, Tensor) or tensor.dim() == 0 or len(tensor) != len(batch[0]):
-            yield f"{name} must be a tensor whose first dimension is the {len(batch[0])} examples"
+        if not isinstance(tensor, Tensor) or tensor.dim() == 0 or len(tensor) != examples:
+            yield f"{name} must be a tensor whose first dimension is the {examples} examples"
         elif tensor.dtype in (torch.float64, torch.complex128):
             yield f"{name} is {tensor.dtype}; use float32 or complex64"
         elif not torch.isfinite(tensor).all():
-            yield f"{name} holds {int((~torch.isfinite(tensor)).sum())} numbers that are not finite"
+            yield f"{name} is not finite in {int((~torch.isfinite(tensor)).sum())} of {tensor.numel()} elements"
 
 
 def check_repeatable(study: StudySpec) -> list[Check]:
-    """The same rng gives the same batches, another one other training batches, and validation depends on neither the
-    rng nor the batch size."""
+    """The same rng gives the same batches, and another rng gives other training batches.
 
-    def rows(split: Split, seed: int, batch_size: int | None = None) -> list[str]:
+    The validation split depends on neither the rng nor the batch size.
+    """
+
+    def hashes(split: Split, seed: int, batch_size: int | None = None) -> list[str]:
         return [
             example_hash(field[row] for field in batch)
             for batch in _batches(study, study.smoke, split, seed, batch_size)
             for row in range(len(batch[0]))
         ]
 
-    again = all(rows(split, 1) == rows(split, 1) for split in ("train", "val"))
-    varied = rows("train", 1) != rows("train", 2)
-    fixed = rows("val", 1) == rows("val", 2, batch_size=1)
-    seen = f"repeats: {_yes(again)}; epochs differ: {_yes(varied)}; validation fixed: {_yes(fixed)}"
+    repeats = hashes("train", 1) == hashes("train", 1) and hashes("val", 1) == hashes("val", 1)
+    epochs_differ = hashes("train", 1) != hashes("train", 2)
+    validation_is_fixed = hashes("val", 1) == hashes("val", 2, batch_size=1)
     return [
         Check(
-            "same seed, same batches",
-            _status(again and varied and fixed),
-            seen,
-            "yes; yes; yes",
-            "batches(): random numbers that do not come from rng, validation that comes from rng or depends on "
+            name="same seed, same batches",
+            status=_status(repeats and epochs_differ and validation_is_fixed),
+            seen=f"repeats: {_yes(repeats)}; epochs differ: {_yes(epochs_differ)}; "
+            f"validation fixed: {_yes(validation_is_fixed)}",
+            allowed="yes; yes; yes",
+            look_at="batches(): random numbers that do not come from rng, or a validation split that depends on rng or "
             "batch_size",
         )
     ]
 
 
 def check_disjoint(study: StudySpec) -> list[Check]:
-    """No two splits share what their examples come from, by content: neither in the sweep nor in the promotion."""
-    tiers = {"cheap": study.cheap} if study.cheap == study.full else {"cheap": study.cheap, "full": study.full}
-    shared, counts = [], []
+    """No two splits share what their examples come from, neither at the cheap fidelity nor at the full one."""
+    tiers = {"cheap": study.cheap}
+    if study.full != study.cheap:
+        tiers["full"] = study.full
+    shared: list[str] = []
+    counts: list[str] = []
     for tier, fidelity in tiers.items():
         task, _ = study.configure({}, fidelity)
         origins = {split: task.origins(split, fidelity) for split in ("train", "val", "test")}
-        shared += [
-            f"{tier}: {a} and {b} share {len(origins[a] & origins[b])}"
-            for a, b in (("train", "val"), ("train", "test"), ("val", "test"))
-            if origins[a] & origins[b]
-        ]
-        counts.append(f"{tier}: " + " + ".join(str(len(found)) for found in origins.values()))
+        shared += [f"{tier}: {overlap}" for overlap in _overlaps(origins)]
+        counts.append(f"{tier}: " + " + ".join(str(len(hashes)) for hashes in origins.values()))
     return [
         Check(
-            "splits disjoint",
-            _status(not shared),
-            _first(shared) or f"none shared ({', '.join(counts)})",
-            "none shared",
-            "how the task splits its data",
+            name="splits disjoint",
+            status=_status(not shared),
+            seen=_first(shared) or f"none shared ({', '.join(counts)})",
+            allowed="none shared",
+            look_at="how the task splits its data",
         )
     ]
 
 
+def _overlaps(origins: Mapping[str, set[str]]) -> Iterator[str]:
+    for first, second in itertools.combinations(origins, 2):
+        shared = origins[first] & origins[second]
+        if shared:
+            yield f"{first} and {second} share {len(shared)}"
+
+
 # -- the run ---------------------------------------------------------------------------------------------------------
-def smoke_run(study: StudySpec, device: str) -> dict[str, float]:
-    """All numbers of the default configuration's run at the smoke fidelity, with seed 1. Raises Diverged."""
-    return _numbers(study, {}, _freed(study, study.smoke), 1, device)
+def smoke_run(study: StudySpec, device: str) -> Numbers:
+    """Run the default configuration at the smoke fidelity with seed 1, and return its numbers. Raises Diverged."""
+    return _numbers(study, {}, _searchable(study, study.smoke), 1, device)
 
 
-def check_same_run(study: StudySpec, device: str, run: Mapping[str, float]) -> list[Check]:
-    """The same seed gives the same run, on the CPU bit for bit; another seed another one. `run` is the smoke run."""
-    noise = _distance(run, _run(study, {}, _freed(study, study.smoke), 1, device))
-    change = _distance(run, _run(study, {}, _freed(study, study.smoke), 2, device))
-    same = noise == 0 or (resolve_device(device).type != "cpu" and NOISE * noise < change)
+def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]:
+    """The same seed gives the same run, on the CPU bit for bit, and another seed gives another run.
+
+    `smoke` holds the numbers of the smoke run.
+    """
+    fidelity = _searchable(study, study.smoke)
+    noise = _distance(smoke, _run(study, {}, fidelity, 1, device))
+    change = _distance(smoke, _run(study, {}, fidelity, 2, device))
+    is_same = noise == 0 or (not _is_exact(device) and NOISE * noise < change)
     return [
         Check(
-            "same seed, same run",
-            _status(same and change > 0),
-            f"repeats: {_yes(same)}; seeds differ: {_yes(change > 0)}",
-            "yes; yes",
-            "random numbers that come neither from rng nor from torch",
+            name="same seed, same run",
+            status=_status(is_same and change > 0),
+            seen=f"repeats: {_yes(is_same)}; seeds differ: {_yes(change > 0)}",
+            allowed="yes; yes",
+            look_at="random numbers that come neither from rng nor from torch",
         )
     ]
 
 
 def check_goal(study: StudySpec) -> list[Check]:
-    """The goal is a mean over examples: scored one by one it comes out the same."""
+    """The goal is a mean over examples: the mean of the examples' own scores is the score of all of them."""
     task, _ = study.configure({}, study.smoke)
     model = seeded_model(task)
     goal = evaluate(task, model, list(_batches(study, study.smoke, "val")))[task.goal]
-    one_by_one = [evaluate(task, model, [single])[task.goal] for single in _batches(study, study.smoke, "val", 1, 1)]
-    mean = sum(one_by_one) / len(one_by_one)
-    same = math.isfinite(goal) and _close(mean, goal)
+    goals = [evaluate(task, model, [example])[task.goal] for example in _batches(study, study.smoke, "val", 1, 1)]
+    mean = sum(goals) / len(goals)
     return [
         Check(
-            "goal is a mean",
-            _status(same),
-            f"{goal:.6g} at once, {mean:.6g} one by one",
-            "the same",
-            "score(): batch statistics, medians, or examples that depend on batch_size",
+            name="goal is a mean",
+            status=_status(math.isfinite(goal) and _close(mean, goal)),
+            seen=f"{goal:.6g} at once, {mean:.6g} one by one",
+            allowed="the same",
+            look_at="score(): batch statistics, medians, or examples that depend on batch_size",
         )
     ]
 
 
 # -- what is searched ------------------------------------------------------------------------------------------------
-def check_knob(study: StudySpec, device: str, run: Mapping[str, float], name: str) -> Check:
-    """Changing a searched name changes the run: at the smoke fidelity, or else at the cheap one. `run` is the smoke
-    run."""
-    entry, parents = study.space[name], _parents(study.space, name)
-    values = alternatives(space.distribution_of(entry), space.defaults({name: entry}, study.owners)[name])
-    for fidelity, known in ((_freed(study, study.smoke), None if parents else run), (study.cheap, None)):
-        reference = known or _run(study, parents, fidelity, 1, device)
-        noise = (
-            0.0
-            if resolve_device(device).type == "cpu"
-            else _distance(reference, _run(study, parents, fidelity, 1, device))
-        )
-        for changed in _changes(study, name, values):
-            if _distance(reference, _run(study, {**parents, **changed}, fidelity, 1, device)) > NOISE * noise:
-                return Check(f"reaches: {name}", "go", f"{_listed(changed, name)} changes the run", "changes something")
-    # where smoke stands for cheap the run may be too short for it to matter, which is no reason to stop a rehearsal
-    status: Status = "caution" if study.cheap == study.smoke else "no-go"
+def affects_training(name: str) -> str:
+    """The name of the check on a searched hyperparameter."""
+    return f"{name} affects training"
+
+
+def check_affects_training(study: StudySpec, device: str, smoke: Numbers, name: str) -> Check:
+    """Some value of a searched hyperparameter changes the run, at the smoke fidelity or else at the cheap one.
+
+    `smoke` holds the numbers of the smoke run.
+    """
+    is_conditional = bool(space.conditions(name, study.space))
+    change = _change_that_matters(
+        study, name, _searchable(study, study.smoke), device, reference=None if is_conditional else smoke
+    )
+    if change is None:
+        change = _change_that_matters(study, name, study.cheap, device)
+    if change is not None:
+        return Check(affects_training(name), "go", f"{_listed(change, name)} changes the run", "some value changes it")
+    # where smoke stands for cheap the run may be too short to show it, which is no reason to stop a rehearsal
     return Check(
-        f"reaches: {name}",
-        status,
-        "no value changes anything",
-        "changes something",
-        f"where {name} is read; remove it from the space if it cannot matter",
+        name=affects_training(name),
+        status="caution" if study.cheap == study.smoke else "no-go",
+        seen="no value changes the run",
+        allowed="some value changes it",
+        look_at=f"where {name} is read; remove it from the space if it cannot matter",
     )
 
 
-def _changes(study: StudySpec, name: str, values: list[Any]) -> Iterator[dict[str, Any]]:
-    """The alternatives of a name alone, then each with what it brings into being: a switch may be neutral as long as
-    the weight behind it has its default."""
-    yield from ({name: value} for value in values)
+def _change_that_matters(
+    study: StudySpec, name: str, fidelity: Fidelity, device: str, reference: Numbers | None = None
+) -> dict[str, Any] | None:
+    """The first change of a hyperparameter that changes the run; None where no change does.
+
+    `reference` holds the numbers of the unchanged run, where they are known.
+    """
+    conditions = space.conditions(name, study.space)
+    if reference is None:
+        reference = _run(study, conditions, fidelity, 1, device)
+    noise = 0.0 if _is_exact(device) else _distance(reference, _run(study, conditions, fidelity, 1, device))
+    for change in _changes(study, name):
+        if _distance(reference, _run(study, {**conditions, **change}, fidelity, 1, device)) > NOISE * noise:
+            return change
+    return None
+
+
+def _changes(study: StudySpec, name: str) -> Iterator[dict[str, Any]]:
+    """Other values of a hyperparameter: each alone, and then each with other values of what it switches on.
+
+    A switch may change nothing by itself, as long as the weight behind it has its default.
+    """
+    values = _alternatives(study, name)
+    for value in values:
+        yield {name: value}
     for value in values:
         for child, entry in study.space.items():
             if isinstance(entry, space.When) and (entry.parent, entry.value) == (name, value):
-                default = space.defaults({child: entry}, study.owners)[child]
-                yield from ({name: value, child: other} for other in alternatives(entry.distribution, default))
+                for child_value in _alternatives(study, child):
+                    yield {name: value, child: child_value}
 
 
-def alternatives(distribution: space.Distribution, default: Any) -> list[Any]:
-    """Values at the ends of a range, or the other choices: what differs most from the default."""
-    if isinstance(distribution, CategoricalDistribution):
-        return [choice for choice in distribution.choices if choice != default]
-    return [value for value in (distribution.low, distribution.high) if value != default]
+def _alternatives(study: StudySpec, name: str) -> list[Any]:
+    """Values that differ from the default as far as they can: both ends of a range, or all other choices."""
+    entry = study.space[name]
+    default = space.defaults({name: entry}, study.owners)[name]
+    return [value for value in space.extremes(space.distribution_of(entry)) if value != default]
 
 
 # -- what comes after the last epoch ---------------------------------------------------------------------------------
 def check_promotable(study: StudySpec) -> list[Check]:
-    """What promotion does when all is trained works, with the untrained model on the smoke tier's validation split:
-    a fault there would cost every run before it."""
+    """What promotion does after training works: export, baselines and pictures.
+
+    It is tried with the untrained model on the smoke fidelity's validation split, because a fault in it would cost
+    every run before it.
+    """
     task, _ = study.configure({}, study.smoke)
     model = seeded_model(task)
     batches = list(_batches(study, study.smoke, "val"))
-    scores = evaluate(task, model, batches)
-    card = json.loads(json.dumps(card_of(task), allow_nan=False))
-    rebuilt = rebuild(card, packed(model.state_dict()))
-    again = evaluate(rebuilt.task, rebuilt.model, batches)
-    wrong = [
-        f"{name} is {again[name]:.6g} after export, not {scores[name]:.6g}"
-        for name in scores
-        if not _close(again[name], scores[name])
+    faults = [
+        *_export_faults(task, model, batches),
+        *_baseline_faults(task, batches),
+        *_picture_faults(task.pictures(model.eval(), batches)),
     ]
-    wrong += [] if rebuilt.task == task else ["the exported fields make another task"]
-    wrong += [
-        f"baseline {name!r} has no finite {task.goal}"
-        for name, found in task.baselines(batches).items()
-        if not math.isfinite(found.get(task.goal, math.nan))
-    ]
-    wrong += _undrawable(task.pictures(model.eval(), batches))
     return [
         Check(
-            "can be promoted",
-            _status(not wrong),
-            _first(wrong) or "export, baselines and pictures work",
-            "work",
-            "the task's fields, baselines() and pictures()",
+            name="can be promoted",
+            status=_status(not faults),
+            seen=_first(faults) or "export, baselines and pictures work",
+            allowed="they work",
+            look_at="the task's fields, baselines() and pictures()",
         )
     ]
 
 
-def _undrawable(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
+def _export_faults(task: Task[Any], model: nn.Module, batches: list[NamedTuple]) -> Iterator[str]:
+    before = evaluate(task, model, batches)
+    card = json.loads(json.dumps(card_of(task), allow_nan=False))
+    rebuilt = rebuild(card, packed(model.state_dict()))
+    after = evaluate(rebuilt.task, rebuilt.model, batches)
+    for name, score in before.items():
+        if not _close(after[name], score):
+            yield f"{name} is {after[name]:.6g} after export, not {score:.6g}"
+    if rebuilt.task != task:
+        yield "the exported fields make another task"
+
+
+def _baseline_faults(task: Task[Any], batches: list[NamedTuple]) -> Iterator[str]:
+    for name, scores in task.baselines(batches).items():
+        if not math.isfinite(scores.get(task.goal, math.nan)):
+            yield f"baseline {name!r} has no finite {task.goal}"
+
+
+def _picture_faults(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
     for picture in pictures:
         if isinstance(picture, Chart):
             json.loads(picture.figure_json)
@@ -248,9 +302,12 @@ def _undrawable(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
                 yield f"picture {picture.title!r}, panel {label!r}, is {kind}; it must be uint8 (H, W, 3)"
 
 
-# -- small parts -----------------------------------------------------------------------------------------------------
-def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str) -> dict[str, float]:
-    """The numbers of a run; one that diverges is told apart by how."""
+# -- runs and their numbers ------------------------------------------------------------------------------------------
+def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str) -> Numbers:
+    """The numbers of a run. One that diverges has the message as its only number, so how it diverges tells runs apart.
+
+    Any other exception gets a note of the values.
+    """
     try:
         return _numbers(study, values, fidelity, seed, device)
     except Diverged as diverged:
@@ -260,52 +317,45 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
         raise
 
 
-def _numbers(
-    study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str
-) -> dict[str, float]:
+def _numbers(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str) -> Numbers:
     """Losses, terms and scores of every epoch."""
     task, recipe = study.configure(values, fidelity)
-    seen: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for epoch in fit(task, recipe, fidelity, seed=seed, device=device):
-        numbers = {"loss": epoch.loss, **epoch.terms, **{f"score {name}": s for name, s in epoch.scores.items()}}
-        seen |= {f"{name} of epoch {epoch.epoch}": number for name, number in numbers.items()}
-    return seen
+        scores = {f"score {name}": score for name, score in epoch.scores.items()}
+        for name, number in {"loss": epoch.loss, **epoch.terms, **scores}.items():
+            numbers[f"{name} of epoch {epoch.epoch}"] = number
+    return numbers
 
 
-def _distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Largest relative difference between the numbers of two runs; infinite where they have not the same ones."""
-    if one.keys() != other.keys():
+def _distance(a: Numbers, b: Numbers) -> float:
+    """The largest relative difference between the numbers of two runs; infinite where their names differ."""
+    if a.keys() != b.keys():
         return math.inf
-    return max(_relative(one[name], other[name]) for name in one)
+    return max(_relative(a[name], b[name]) for name in a)
 
 
-def _relative(one: float, other: float) -> float:
-    if one == other or (math.isnan(one) and math.isnan(other)):
+def _relative(a: float, b: float) -> float:
+    """The relative difference of two numbers: 0 for NaN twice, infinite where only one is NaN or infinite."""
+    if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
-    apart = abs(one - other) / max(abs(one), abs(other))
-    return math.inf if math.isnan(apart) else apart
+    difference = abs(a - b) / max(abs(a), abs(b))
+    return math.inf if math.isnan(difference) else difference
 
 
-def _close(one: float, other: float) -> bool:
-    return _relative(one, other) == 0 or abs(one - other) <= SAME * max(1e-6, abs(other))
+def _close(value: float, expected: float) -> bool:
+    return _relative(value, expected) == 0 or abs(value - expected) <= SAME * max(1e-6, abs(expected))
 
 
-def _freed(study: StudySpec, fidelity: Fidelity) -> Fidelity:
-    """The fidelity, without what it pins of the searched names."""
-    return replace(fidelity, fixed={key: value for key, value in fidelity.fixed.items() if key not in study.space})
+def _is_exact(device: str) -> bool:
+    """Whether the same run gives the same numbers, bit for bit, on this device."""
+    return resolve_device(device).type == "cpu"
 
 
-def _listed(changed: Mapping[str, Any], name: str) -> str:
-    others = [f"{key} = {value!r}" for key, value in changed.items() if key != name]
-    return " with ".join([repr(changed[name]), *others])
-
-
-def _parents(entries: space.Space, name: str) -> dict[str, Any]:
-    """The values that bring a conditional parameter into being."""
-    entry = entries[name]
-    if not isinstance(entry, space.When):
-        return {}
-    return {**_parents(entries, entry.parent), entry.parent: entry.value}
+# -- small parts -----------------------------------------------------------------------------------------------------
+def _searchable(study: StudySpec, fidelity: Fidelity) -> Fidelity:
+    """The fidelity without what it pins of the searched hyperparameters."""
+    return replace(fidelity, fixed={name: value for name, value in fidelity.fixed.items() if name not in study.space})
 
 
 def _batches(
@@ -313,6 +363,12 @@ def _batches(
 ) -> Iterator[NamedTuple]:
     task, recipe = study.configure({}, fidelity)
     return task.batches(split, fidelity, batch_size or recipe.batch_size, generator("preflight", seed))
+
+
+def _listed(change: Mapping[str, Any], name: str) -> str:
+    """The changed value of `name`, and what was changed with it."""
+    others = [f"{key} = {value!r}" for key, value in change.items() if key != name]
+    return " with ".join([repr(change[name]), *others])
 
 
 def _status(holds: bool) -> Status:
@@ -323,6 +379,8 @@ def _yes(holds: bool) -> str:
     return "yes" if holds else "no"
 
 
-def _first(wrong: list[str]) -> str:
-    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    return f"{wrong[0]}{more}" if wrong else ""
+def _first(faults: list[str]) -> str:
+    """The first fault and how many more there are; "" where there is none."""
+    if not faults:
+        return ""
+    return faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more)"

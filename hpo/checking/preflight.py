@@ -1,4 +1,4 @@
-"""Preflight: before any money is spent, prove that the task can be learned and that what is searched matters."""
+"""Preflight: show that the task can be learned and that what is searched matters, before money is spent on a sweep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from hpo.checking import checks, overfit
-from hpo.checking.overfit import OverfitRun
+from hpo.checking.overfit import OverfitRun, RunName
 from hpo.engine.training import fit
 from hpo.errors import Refused
 from hpo.files import write_json
@@ -30,17 +30,17 @@ from hpo.workers import coordinator, local
 
 @dataclass(frozen=True)
 class Cost:
-    """What one trial takes, measured, and what the sweep will take from that, with nothing pruned."""
+    """The measured cost of one trial, and the cost of the sweep that follows from it if nothing is pruned."""
 
     trial_seconds: float
     sweep_seconds: float
     workers: int
-    peak_mb: float  # of the process that it was measured in, or of the device
+    peak_mb: float  # of the measuring process, or of the GPU where there is one
 
 
 @dataclass(frozen=True)
 class Overfitting:
-    """Curves of the measure on the fixed set, from the untrained model on."""
+    """The curves of the overfit check: its measure after every epoch, from the untrained model on."""
 
     measure: str
     go: float
@@ -53,25 +53,38 @@ class Overfitting:
 
 @dataclass(frozen=True)
 class Preflight:
-    """The verdict, and what it rests on."""
+    """The verdict of a preflight, and what it rests on."""
 
     status: Status
-    identity: Mapping[str, str]  # of code, data, space, ...: a change makes the verdict stale
+    identity: Mapping[str, str]  # hashes of code, data, space, ...: a change makes the verdict stale
     checks: tuple[Check, ...]
     seconds: float
-    overfit: Overfitting | None = None
+    overfit: Overfitting | None = None  # None where the overfit check could not be run
+    cost: Cost | None = None  # None where a check failed before it was measured
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a preflight measures beside its checks."""
+
+    overfitting: Overfitting | None = None
     cost: Cost | None = None
 
 
 @dataclass
-class _Findings:
-    checks: list[Check] = field(default_factory=list)
-    watch: Callable[[Check], None] = lambda check: None
+class _Checks:
+    """The checks made so far. `watch` is called with each as soon as it is made."""
 
-    def add(self, found: Iterable[Check]) -> None:
-        for check in found:
-            self.checks.append(check)
+    watch: Callable[[Check], None]
+    made: list[Check] = field(default_factory=list)
+
+    def add(self, *new: Check) -> None:
+        for check in new:
+            self.made.append(check)
             self.watch(check)
+
+    def have_failed(self) -> bool:
+        return worst_status(self.made) == "no-go"
 
 
 def preflight(
@@ -81,145 +94,180 @@ def preflight(
     *,
     workers: int = 1,
     device: str = "auto",
-    watch: Callable[[Check], None] = lambda check: None,
+    watch: Callable[[Check], None] = lambda _: None,
 ) -> Preflight:
-    """Check the study's default configuration and each searched name; store the verdict with the hashes it holds for.
+    """Check the default configuration and every searched hyperparameter, and keep the verdict in the study's folder.
 
-    An exception in the task's own code is a no-go of the check that met it, not the end of the preflight.
+    The verdict is kept with the `identity` that it holds for. An exception in the task's own code fails the check that
+    met it; the preflight goes on.
     """
     started = time.perf_counter()
     folder.make()
-    found = _Findings(watch=watch)
-    overfitting, cost = None, None
+    done = _Checks(watch)
+    measured = _Measured()
     pool = coordinator.executor(workers, device=device)
-    local.prepare_worker()  # much of what follows is run here, and must be what a worker would see
+    local.prepare_worker()  # many checks run in this process, and must see what a worker would see
     try:
-        overfitting, cost = _look(study, found, pool, workers, device)
+        measured = _run_checks(study, done, pool, workers, device)
     except BrokenExecutor as error:
-        found.add([failed_check("workers", error)])
+        done.add(failed_check("workers", error))
     except BaseException:
         pool.kill()
         raise
     result = Preflight(
-        worst(found.checks), dict(identity), tuple(found.checks), time.perf_counter() - started, overfitting, cost
+        status=worst_status(done.made),
+        identity=dict(identity),
+        checks=tuple(done.made),
+        seconds=time.perf_counter() - started,
+        overfit=measured.overfitting,
+        cost=measured.cost,
     )
     write_json(folder.preflight, nulled(asdict(result)))
     return result
 
 
-def _look(
-    study: StudySpec, found: _Findings, pool: Executor, workers: int, device: str
-) -> tuple[Overfitting | None, Cost | None]:
-    for name, look in (
-        ("data", checks.check_batches),
-        ("same seed, same batches", checks.check_repeatable),
-        ("splits disjoint", checks.check_disjoint),
-    ):
-        found.add(run_check(name, partial(look, study)))
-    if worst(found.checks) == "no-go":
-        return None, None  # the rest would only repeat what the data did wrong
-    overfitting = _prove(study, found, pool, device)
-    run = attempt("smoke run", partial(checks.smoke_run, study, device))
-    if isinstance(run, Check):
-        found.add([run])
-        return overfitting, None
-    found.add(run_check("same seed, same run", partial(checks.check_same_run, study, device, run)))
-    found.add(run_check("goal is a mean", partial(checks.check_goal, study)))
-    found.add(run_check("can be promoted", partial(checks.check_promotable, study)))
-    for knob in pool.map(partial(_knob, study, device, run), study.space):
-        found.add(knob)
-    if worst(found.checks) == "no-go":
-        return overfitting, None
+def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, device: str) -> _Measured:
+    """Run all checks in order. A fault in the data, or in the smoke run, makes the later ones pointless."""
+    done.add(*run_check("data", partial(checks.check_batches, study)))
+    done.add(*run_check("same seed, same batches", partial(checks.check_repeatable, study)))
+    done.add(*run_check("splits disjoint", partial(checks.check_disjoint, study)))
+    if done.have_failed():
+        return _Measured()
+    overfitting = _run_overfit_check(study, done, pool, device)
+    smoke = attempt("smoke run", partial(checks.smoke_run, study, device))
+    if isinstance(smoke, Check):
+        done.add(smoke)
+        return _Measured(overfitting)
+    done.add(*run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke)))
+    done.add(*run_check("goal is a mean", partial(checks.check_goal, study)))
+    done.add(*run_check("can be promoted", partial(checks.check_promotable, study)))
+    for made in pool.map(partial(_check_affects_training, study, device, smoke), study.space):
+        done.add(*made)
+    if done.have_failed():
+        return _Measured(overfitting)
     cost = attempt("cost", partial(measure_cost, study, workers, device))
-    found.add([cost if isinstance(cost, Check) else _cost_check(study, cost)])
-    return overfitting, None if isinstance(cost, Check) else cost
+    if isinstance(cost, Check):
+        done.add(cost)
+        return _Measured(overfitting)
+    done.add(_cost_check(study, cost))
+    return _Measured(overfitting, cost)
 
 
-def worst(found: Iterable[Check]) -> Status:
+def worst_status(made: Iterable[Check]) -> Status:
     """The worst status among the checks: "no-go", then "caution", then "go"."""
-    statuses = {check.status for check in found}
-    return "no-go" if "no-go" in statuses else "caution" if "caution" in statuses else "go"
+    statuses = {check.status for check in made}
+    if "no-go" in statuses:
+        return "no-go"
+    return "caution" if "caution" in statuses else "go"
 
 
-def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> None:
-    """Raise Refused unless a preflight of this very code, data and space has not said no-go."""
-    if not folder.preflight.exists():
-        raise Refused(f"no preflight has been run for this study in {folder.path}; run: {command}")
-    try:
-        before = json.loads(folder.preflight.read_text())
-    except json.JSONDecodeError as error:
-        raise Refused(f"{folder.preflight} is damaged ({error}); run: {command}") from error
-    stale = sorted(key for key in identity if before["identity"].get(key) != identity[key])
-    if stale:
-        raise Refused(f"the preflight is stale: {', '.join(stale)} changed since; run: {command}")
-    if before["status"] == "no-go":
-        failed = ", ".join(check["name"] for check in before["checks"] if check["status"] == "no-go")
-        raise Refused(f"the preflight said no-go ({failed}); mend that and run: {command}")
+# -- the checks that need more than the study ------------------------------------------------------------------------
+def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: str) -> Overfitting | None:
+    """Train the fixed set as it is and with both controls, and check what came of it.
 
-
-def record_force(folder: RunFolder) -> None:
-    """Note beside the verdict that a sweep went past it."""
-    if folder.preflight.exists():
-        write_json(folder.preflight, {**json.loads(folder.preflight.read_text()), "forced": True})
-
-
-def _prove(study: StudySpec, found: _Findings, pool: Executor, device: str) -> Overfitting | None:
-    """Learn the fixed set by heart, honestly and with both controls."""
-    names: tuple[overfit.Control, ...] = ("honest", "shuffled", "zeroed")
-    runs = list(pool.map(partial(_overfit, study, device), names))
-    honest, *spoiled = runs
-    assert honest is not None  # there is always an honest run
+    Returns the curves; None where an exception ended the honest run.
+    """
+    names: tuple[RunName, ...] = ("honest", "shuffled", "zeroed")
+    honest, shuffled, zeroed = pool.map(partial(_overfit_run, study, device), names)
+    assert honest is not None  # every task has an honest run
     if isinstance(honest, Check):
-        found.add([honest])
+        done.add(honest)
         return None
-    found.add([overfit.check_start(study, honest), overfit.check_overfit(study, honest), overfit.check_finite(honest)])
+    done.add(overfit.check_start(study, honest))
+    done.add(overfit.check_overfit(study, honest))
+    done.add(overfit.check_finite(honest))
     if not honest.failure:
-        found.add([overfit.check_moves(honest)])
-    for name, control in zip(names[1:], spoiled, strict=True):
-        found.add([control if isinstance(control, Check) else overfit.check_control(study, name, honest, control)])
+        done.add(overfit.check_moves(honest))
+    done.add(shuffled if isinstance(shuffled, Check) else overfit.check_control(study, "shuffled", honest, shuffled))
+    done.add(zeroed if isinstance(zeroed, Check) else overfit.check_control(study, "zeroed", honest, zeroed))
     if honest.scores is not None:
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
-        found.add(run_check("the task's checks", partial(_own_checks, study, evidence)))
-    proof = study.task.overfit
-    curves = [run.curve if isinstance(run, OverfitRun) else () for run in runs]
-    return Overfitting(proof.measure, proof.go, proof.caution, proof.epochs, *curves)
+        done.add(*run_check("the task's checks", partial(_task_checks, study, evidence)))
+    bands = study.task.overfit
+    return Overfitting(
+        measure=bands.measure,
+        go=bands.go,
+        caution=bands.caution,
+        epochs=bands.epochs,
+        honest=honest.curve,
+        shuffled=_curve(shuffled),
+        zeroed=_curve(zeroed),
+    )
 
 
-def _own_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
+def _overfit_run(study: StudySpec, device: str, name: RunName) -> OverfitRun | Check | None:
+    """One run of the overfit check; a failed Check where the task's code raised, None where there is nothing to spoil.
+
+    Runs in a worker.
+    """
+    has_fields = {"honest": True, "shuffled": bool(study.task.labels), "zeroed": bool(study.task.inputs)}
+    if not has_fields[name]:
+        return None
+    check_name = "overfit" if name == "honest" else overfit.CONTROL_CHECK[name]
+    return attempt(check_name, partial(overfit.overfit_run, study, name, device))
+
+
+def _curve(run: OverfitRun | Check | None) -> tuple[float, ...]:
+    return run.curve if isinstance(run, OverfitRun) else ()
+
+
+def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
+    """The task's own checks on the overfit run."""
     task, _ = study.configure({}, study.cheap)
     return task.checks(evidence)
 
 
-def _overfit(study: StudySpec, device: str, control: overfit.Control) -> OverfitRun | Check | None:
-    if not {"honest": True, "shuffled": study.task.labels, "zeroed": study.task.inputs}[control]:
-        return None
-    name = {"honest": "overfit", "shuffled": "labels matter", "zeroed": "input matters"}[control]
-    return attempt(name, lambda: overfit.overfit_run(study, control, device))
-
-
-def _knob(study: StudySpec, device: str, run: Mapping[str, float], name: str) -> list[Check]:
-    return run_check(f"reaches: {name}", lambda: [checks.check_knob(study, device, run, name)])
+def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:
+    """Check one searched hyperparameter. Runs in a worker."""
+    return run_check(checks.affects_training(name), lambda: [checks.check_affects_training(study, device, smoke, name)])
 
 
 def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
-    """Time the second epoch of a cheap trial: the first one pays for imports and caches."""
+    """Time the second epoch of a cheap trial: the first one pays for imports and caches.
+
+    Where a cheap trial has a single epoch, that one is timed.
+    """
     task, recipe = study.configure({}, study.cheap)
     epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
-    trial = [progress.seconds for progress in epochs][-1] * study.cheap.epochs
-    return Cost(trial, trial * math.ceil(study.trials / workers), workers, _peak_mb())
+    epoch_seconds = [progress.seconds for progress in epochs][-1]
+    trial_seconds = epoch_seconds * study.cheap.epochs
+    rounds = math.ceil(study.trials / workers)
+    return Cost(trial_seconds, trial_seconds * rounds, workers, _peak_mb())
 
 
 def _cost_check(study: StudySpec, cost: Cost) -> Check:
-    return Check(
-        "cost",
-        "go",
-        f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial; the sweep at most "
-        f"{duration(cost.sweep_seconds)}, {count(study.trials, 'trial')} on {count(cost.workers, 'worker')}",
-        "no limit",
-    )
+    trial = f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial"
+    sweep = f"{count(study.trials, 'trial')} on {count(cost.workers, 'worker')}"
+    return Check("cost", "go", f"{trial}; the sweep at most {duration(cost.sweep_seconds)}, {sweep}", "no limit")
 
 
 def _peak_mb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# -- the verdict that is kept ----------------------------------------------------------------------------------------
+def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> None:
+    """Raise Refused unless the study's folder holds the verdict of a preflight of this identity, and it is not no-go.
+
+    `command` is what the message tells the user to run.
+    """
+    if not folder.preflight.exists():
+        raise Refused(f"no preflight has been run for this study in {folder.path}; run: {command}")
+    try:
+        verdict = json.loads(folder.preflight.read_text())
+    except json.JSONDecodeError as error:
+        raise Refused(f"{folder.preflight} is damaged ({error}); run: {command}") from error
+    changed = sorted(key for key in identity if verdict["identity"].get(key) != identity[key])
+    if changed:
+        raise Refused(f"the preflight is stale: {', '.join(changed)} changed since; run: {command}")
+    if verdict["status"] == "no-go":
+        failed = ", ".join(check["name"] for check in verdict["checks"] if check["status"] == "no-go")
+        raise Refused(f"the preflight said no-go ({failed}); fix that, then run: {command}")
+
+
+def record_force(folder: RunFolder) -> None:
+    """Note in the kept verdict that a sweep was run in spite of it."""
+    if folder.preflight.exists():
+        write_json(folder.preflight, {**json.loads(folder.preflight.read_text()), "forced": True})

@@ -1,4 +1,4 @@
-"""A configuration that is promoted."""
+"""What takes part in a promotion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Candidate:
 
     name: str  # "default" or "trial 17"
     params: Mapping[str, Any]
-    trial: int | None  # of the sweep
-    cheap: float | None  # its value there
+    trial: int | None  # number of its trial in the sweep; None: the default, where the sweep did not complete it
+    cheap: float | None  # the value of that trial
 
     @property
     def key(self) -> str:
-        """The same for equal parameters."""
+        """A fingerprint of the parameters: equal parameters have the same key."""
         return fingerprint(dict(self.params))

@@ -1,4 +1,4 @@
-"""What outlives a study: the winner's weights as safetensors, a JSON card that rebuilds the model, and pictures."""
+"""Export the winner of a promotion: weights as safetensors, a JSON card that rebuilds the model, and pictures."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from hpo.trial.artifact import CARD, WEIGHTS, card_of, load_winner
 
 
 def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, device: str) -> Path:
-    """Copy the weights of the winner's best run beside a card, load them back, and demand the same test scores.
+    """Write the weights and the card of the winner's best run, and return their folder.
 
-    The best run is the one with the best validation score. Raises Unfaithful if the reloaded model scores otherwise.
+    The best run is the one with the best validation score. The model is then loaded from that folder and scored on the
+    test split again; raises Unfaithful where it has other scores than the run had.
     """
     winner = verdict.results[0]
     run = best_run(study, winner)
@@ -55,17 +56,19 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
             "code": provenance.code_hash(task),
         },
     )
-    reloaded = load_winner(folder.export)
-    again = score_test_split(
-        reloaded.task, reloaded.model, study.full, device=device, precision=recipe.precision
-    ).scores
-    for name, value in run.test.items():
-        if not _agree(again[name], value):
-            raise Unfaithful(
-                f"the exported model has another {name} on test than the one that was promoted: "
-                f"{again[name]:.6g}, not {value:.6g}; look for what its state_dict does not hold"
-            )
+    _require_same_scores(run, study, folder.export, device=device, precision=recipe.precision)
     return folder.export
+
+
+def _require_same_scores(run: RunResult, study: StudySpec, winner: Path, *, device: str, precision: str) -> None:
+    exported = load_winner(winner)
+    scores = score_test_split(exported.task, exported.model, study.full, device=device, precision=precision).scores
+    for name, promoted in run.test.items():
+        if not _agree(scores[name], promoted):
+            raise Unfaithful(
+                f"the exported model has another {name} on the test split than the promoted one: "
+                f"{scores[name]:.6g}, not {promoted:.6g}; look for what its state_dict does not hold"
+            )
 
 
 def best_run(study: StudySpec, result: Result) -> RunResult:
@@ -74,7 +77,7 @@ def best_run(study: StudySpec, result: Result) -> RunResult:
 
 
 def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:
-    """Panels as PNG files, charts as their JSON, and an index that names them in order."""
+    """Write panels as PNG files and an index.json of all pictures in order, which holds the charts' own JSON."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     index: list[dict[str, Any]] = []
@@ -92,6 +95,7 @@ def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:
     write_json(folder / "index.json", index)
 
 
-def _agree(one: float, other: float) -> bool:
-    both_odd = math.isnan(one) and math.isnan(other)
-    return one == other or both_odd or abs(one - other) <= 1e-4 * max(1.0, abs(other))
+def _agree(value: float, expected: float) -> bool:
+    if value == expected or (math.isnan(value) and math.isnan(expected)):
+        return True
+    return abs(value - expected) <= 1e-4 * max(1.0, abs(expected))

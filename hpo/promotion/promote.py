@@ -1,7 +1,7 @@
-"""Promotion: the sweep's best configurations and the default, at full fidelity, on fresh seeds, side by side.
+"""Promotion: the sweep's best configurations and the default, trained at full fidelity with fresh seeds, and compared.
 
 It is another Optuna study over the same objective, with parameters enqueued instead of drawn and nothing pruned. The
-winner is chosen by its validation score; the test split, which nothing else reads, then says what that is worth.
+validation score chooses the winner. The test split, which nothing else reads, then shows by how much it leads.
 """
 
 from __future__ import annotations
@@ -42,26 +42,28 @@ def promote(
     on: str = "auto",
     device: str = "auto",
     devices: int = 1,
-    watch: Callable[[PromotionStanding], None] = lambda standing: None,
+    watch: Callable[[PromotionStanding], None] = lambda _: None,
 ) -> Verdict:
     """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
 
     Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
-    promotion goes on with the selection it began with. With `devices` above 1, each run in turn has that many of them.
-    Raises Refused where there is no sweep to promote from.
+    promotion continues with the selection that it began with. With `devices` above 1 there is one run at a time, on
+    that many devices. `watch` is called with the standing of the promotion about twice a second.
+
+    Raises Refused where no trial of the sweep is complete, and SweepFailed where every candidate has a failed run.
     """
     with study_lock(folder) as hold:
         selection = freeze(study, folder)
         source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, device=device))
 
-        def look() -> None:
+        def show_standing() -> None:
             hold()
             watch(retry_storage(source.standing))
 
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
         pool = coordinator.executor(workers, on if devices == 1 else "inline", device=device)
-        coordinator.drive(source, run, pool=pool, watch=look)
-        look()
+        coordinator.drive(source, run, pool=pool, watch=show_standing)
+        show_standing()
         local.prepare_worker()
         runs = source.finished()
         verdict = judge(study, selection, runs, score_baselines(study))
@@ -76,22 +78,23 @@ def promote(
 
 
 def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, runs: Runs) -> list[Check]:
-    """The task's own conditions, on the winner's best run."""
+    """The task's own checks on the winner's best run, and those of the settings that were re-tuned for it."""
     winner = verdict.results[0]
     best = runs[RunKey(winner.candidate.key, best_run(study, winner).seed_index)].outcome
-    noise = float(np.std([run.score for run in winner.runs], ddof=1)) if len(winner.runs) > 1 else 0.0
+    validation = [run.score for run in winner.runs]
+    noise = float(np.std(validation, ddof=1)) if len(validation) > 1 else 0.0
     task, _ = study.configure(winner.candidate.params, study.full)
     evidence = Evidence(
         "promotion",
         scores=winner.scores,
         history=best.history,
-        trials=tuple(_swept(trial) for trial in sweep_trials(study, folder)),
+        trials=tuple(_swept_trial(trial) for trial in sweep_trials(study, folder)),
         baselines={baseline.name: baseline.scores for baseline in verdict.baselines},
     )
     return [*check_retuned(best.tried, noise), *task.checks(evidence)]
 
 
-def _swept(trial: FrozenTrial) -> SweptTrial:
+def _swept_trial(trial: FrozenTrial) -> SweptTrial:
     return SweptTrial(
         number=trial.number,
         state=STATE_NAME[trial.state],
@@ -103,7 +106,7 @@ def _swept(trial: FrozenTrial) -> SweptTrial:
 
 
 def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> list[Check]:
-    """Draw the task's pictures of the winner on the test split. Has no check of its own."""
+    """Draw the task's pictures of the winner on the test split. Returns no check: only an exception makes one."""
     task, model = load_winner(winner)
     write_pictures(folder.pictures, task.pictures(model, load_test_units(task, study.full)))
     return []

@@ -40,8 +40,8 @@ Runs = Mapping[RunKey, FinishedRun]
 class PromotionStanding:
     """How far a promotion has come."""
 
-    done: int
-    runs: int
+    done: int  # runs that have ended
+    runs: int  # runs in all
 
 
 class PromotionRuns(AskTell):
@@ -50,11 +50,12 @@ class PromotionRuns(AskTell):
     def __init__(
         self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], *, device: str
     ) -> None:
-        unpruned, name = replace(study, pruning=None), promotion_name(study.name)
+        unpruned = replace(study, pruning=None)
+        name = promotion_name(study.name)
         super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
         self.wanted = {
             RunKey(candidate.key, index): candidate
-            for index in range(selection.seeds)  # a seed for everybody before the next one: early results compare
+            for index in range(selection.seeds)  # seed by seed: candidates can be compared after the first one
             for candidate in selection.candidates
         }
         known = {run_key(trial) for trial in self.trials() if trial.user_attrs.get("reason") != SUPERSEDED}
@@ -68,7 +69,7 @@ class PromotionRuns(AskTell):
         return self.optuna.ask() if waiting else None
 
     def adopt(self, orphan: FrozenTrial) -> None:
-        """Its parameters were enqueued: there is nothing to draw."""
+        """Do nothing: the parameters of a run were enqueued, so there is nothing to draw again."""
 
     def question(self, trial: optuna.Trial) -> Question:
         key = run_key(trial)
@@ -87,14 +88,14 @@ class PromotionRuns(AskTell):
         return PromotionStanding(done, len(self.wanted))
 
     def finished(self) -> Runs:
-        """Every run that has ended."""
+        """Every run of the selection, with its outcome. Call it when all of them have ended."""
         runs = {}
         for trial in self.trials():
             if run_key(trial) in self.wanted:
                 outcome = read_outcome(self.folder.trial("promotion", trial.number))
-                runs[run_key(trial)] = FinishedRun(
-                    trial.number, outcome or Outcome("failed", reason="its result.json is missing or damaged")
-                )
+                if outcome is None:
+                    outcome = Outcome("failed", reason="result.json is missing or damaged")
+                runs[run_key(trial)] = FinishedRun(trial.number, outcome)
         return runs
 
 
@@ -104,14 +105,16 @@ def run_candidate(job: Job) -> Outcome:
 
 
 def run_on_devices(count: int, job: Job) -> Outcome:
-    """The same, with every batch shared among `count` devices."""
-    from hpo.workers.torchrun import on_devices  # takes a second to import, and is seldom needed
+    """The same as `run_candidate`, with every batch shared among `count` devices."""
+    from hpo.workers.torchrun import on_devices  # takes a second to import, and is rarely needed
 
     return once(job, lambda: on_devices(count, job, _train_and_test))
 
 
 @dataclass(frozen=True)
 class _Tested:
+    """What follows the last epoch of a run."""
+
     retuned: Retuned
     test: TestScores
 
@@ -128,7 +131,7 @@ def _train_and_test(job: Job) -> Outcome:
             write_weights(job.folder, last.best_weights)
             tested.append(_test(job, last.best, last.best_weights))
 
-    outcome = outcome_of(epochs())  # what goes wrong in the test is the run's outcome, as in an epoch
+    outcome = outcome_of(epochs())  # an exception in the test ends the run, just as one in an epoch does
     if outcome.state != "complete":
         return outcome
     retuned, test = tested[0].retuned, tested[0].test
@@ -147,6 +150,7 @@ def _test(job: Job, value: float, weights: Mapping[str, Tensor]) -> _Tested:
     task, recipe = job.study.configure(job.params, job.fidelity)
     model = task.model()
     model.load_state_dict(weights)
-    how = {"device": job.device, "precision": recipe.precision}
-    retuned = retune(task, model, job.fidelity, value, **how)
-    return _Tested(retuned, score_test_split(with_settings(task, retuned.chosen), model, job.fidelity, **how))
+    retuned = retune(task, model, job.fidelity, value, device=job.device, precision=recipe.precision)
+    task = with_settings(task, retuned.chosen)
+    test = score_test_split(task, model, job.fidelity, device=job.device, precision=recipe.precision)
+    return _Tested(retuned, test)

@@ -1,4 +1,4 @@
-"""What is promoted: chosen once from the sweep, and frozen before the first run."""
+"""The selection: which candidates a promotion compares. It is made from the sweep once, before the first run."""
 
 from __future__ import annotations
 
@@ -23,53 +23,70 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is promoted, frozen before the first run: a sweep that goes on does not change it."""
+    """The candidates of a promotion. A sweep that continues does not change a selection that has been made."""
 
     candidates: tuple[Candidate, ...]
     keep: int  # how many were asked for beside the default
-    seeds: int
-    sweep_trials: int  # that had ended when it was made
+    seeds: int  # runs of each candidate
+    sweep_trials: int  # how many trials of the sweep had ended when the selection was made
 
     @property
     def key(self) -> str:
+        """A fingerprint of the selection, which the verdict on it keeps."""
         return fingerprint(self)
 
 
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
-    """The default, and the `keep` best other configurations among the completed trials, which come in order of their
-    numbers; equal ones count once."""
-    complete = study.direction.ranked((trial for trial in trials if trial.state is TrialState.COMPLETE), key=value_of)
+    """The default, and the `keep` best other configurations among the complete trials.
+
+    `trials` are in the order of their numbers: of equal values the earlier one ranks higher. Equal configurations count
+    once.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    ranked = study.direction.ranked(complete, key=value_of)
+    candidates = [_default_candidate(study, ranked)]
+    for trial in ranked:
+        if len(candidates) > study.keep:
+            break
+        if all(trial.params != candidate.params for candidate in candidates):
+            candidates.append(Candidate(f"trial {trial.number}", dict(trial.params), trial.number, trial.value))
+    return tuple(candidates)
+
+
+def _default_candidate(study: StudySpec, ranked: list[optuna.trial.FrozenTrial]) -> Candidate:
+    """The default, with the best trial that had its parameters."""
     defaults = study.defaults()
-    cheap = next((trial for trial in complete if trial.params == defaults), None)
-    chosen = [Candidate(DEFAULT, defaults, cheap.number if cheap else None, cheap.value if cheap else None)]
-    for trial in complete:
-        if len(chosen) <= study.keep and all(trial.params != other.params for other in chosen):
-            chosen.append(Candidate(f"trial {trial.number}", dict(trial.params), trial.number, trial.value))
-    return tuple(chosen)
+    for trial in ranked:
+        if trial.params == defaults:
+            return Candidate(DEFAULT, defaults, trial.number, trial.value)
+    return Candidate(DEFAULT, defaults, trial=None, cheap=None)
 
 
 def freeze(study: StudySpec, folder: RunFolder) -> Selection:
-    """The selection that an interrupted promotion began with, or a new one from the sweep as it stands."""
+    """Return the selection that an interrupted promotion began with, or make and keep a new one from the sweep.
+
+    Raises Refused where no trial of the sweep is complete.
+    """
     require_trials(study, folder, f"hpo sweep {study.name}")
     before = read_selection(folder)
     if before and not is_judged(before, folder) and (before.keep, before.seeds) == (study.keep, study.seeds):
         return before
     trials = sweep_trials(study, folder)
     ended = sum(trial.state.is_finished() for trial in trials)
-    chosen = Selection(select(trials, study), study.keep, study.seeds, ended)
-    if chosen != before:
-        write_json(folder.selection, plain(asdict(chosen)))
-    return chosen
+    selection = Selection(select(trials, study), study.keep, study.seeds, ended)
+    if selection != before:
+        write_json(folder.selection, plain(asdict(selection)))
+    return selection
 
 
 def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
-    """Raise Refused unless the sweep has completed a trial."""
+    """Raise Refused unless a trial of the sweep is complete. `command` is what the message tells the user to run."""
     if not any(trial.state is TrialState.COMPLETE for trial in sweep_trials(study, folder)):
         raise Refused(f"study {study.name!r} has no completed trial to promote in {folder.path}; run: {command}")
 
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
-    """All trials of the study's sweep, in order of their numbers; none where it has not begun."""
+    """All trials of the study's sweep, in the order of their numbers; none where there is no sweep yet."""
 
     def read() -> list[optuna.trial.FrozenTrial]:
         stored = stored_study(folder, study.name)
@@ -79,24 +96,28 @@ def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.Froze
 
 
 def read_selection(folder: RunFolder) -> Selection | None:
-    """The selection that was frozen last, if there is one."""
+    """The selection that was made last; None where there is none."""
     if not folder.selection.exists():
         return None
     record = json.loads(folder.selection.read_text())
-    return Selection(**{**record, "candidates": tuple(Candidate(**one) for one in record["candidates"])})
+    candidates = tuple(Candidate(**fields) for fields in record.pop("candidates"))
+    return Selection(candidates=candidates, **record)
 
 
 def is_judged(selection: Selection, folder: RunFolder) -> bool:
-    """Whether the verdict in the folder is this selection's."""
-    return folder.verdict.exists() and json.loads(folder.verdict.read_text()).get("selection") == selection.key
+    """Whether the folder holds the verdict on this selection."""
+    if not folder.verdict.exists():
+        return False
+    verdict = json.loads(folder.verdict.read_text())
+    return bool(verdict.get("selection") == selection.key)
 
 
 @dataclass(frozen=True)
 class RunKey:
     """Which run of a promotion a trial is."""
 
-    candidate: str  # its key
-    seed_index: int
+    candidate: str  # the candidate's key
+    seed_index: int  # from 0
 
 
 def promotion_name(study: str) -> str:

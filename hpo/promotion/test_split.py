@@ -1,11 +1,11 @@
-"""Scores on the test split, which promotion alone reads: as a whole, and in the units that carry the intervals."""
+"""Scores on the test split, which only promotion reads: of the whole split, and of the units that intervals rest on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -15,7 +15,7 @@ from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import REFERENCE, Fidelity, Task
 
-UNITS = 128  # the test split is scored in at most this many parts, whose spread carries the intervals
+UNITS = 128  # the test split is scored in at most this many parts; the intervals rest on their spread
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,31 @@ class TestScores:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A classical method on the same test units."""
+    """The scores of a classical method on the test split."""
 
     name: str
     scores: Mapping[str, float]
-    units: tuple[float, ...]
+    units: tuple[float, ...]  # the goal of each unit, the same units as a model's
 
     @property
     def is_rival(self) -> bool:
-        """Whether the method could have been used: a reference knows the answer."""
+        """Whether the method competes: a reference knows the answer, and could not be used."""
         return not self.name.endswith(REFERENCE)
 
 
-def load_test_units(task: Task, fidelity: Fidelity) -> list[NamedTuple]:
-    """The test split in at most UNITS batches of equal size, the last one perhaps smaller."""
+def load_test_units(task: Task[Any], fidelity: Fidelity) -> list[NamedTuple]:
+    """The test split in at most UNITS batches of equal size; the last one may be smaller."""
     size = math.ceil(fidelity.examples("test") / UNITS)
     return list(task.batches("test", fidelity, size, generator("test")))
 
 
-def score_test_split(task: Task, model: nn.Module, fidelity: Fidelity, *, device: str, precision: str) -> TestScores:
-    """Score a trained model on the test split. Raises Diverged where the goal is not a number there."""
-    where = resolve_device(device)
-    model = model.to(where).eval()
-    units = [place(unit, where) for unit in load_test_units(task, fidelity)]
+def score_test_split(
+    task: Task[Any], model: nn.Module, fidelity: Fidelity, *, device: str, precision: str
+) -> TestScores:
+    """Score a trained model on the test split. Raises Diverged where the goal is not finite, or not in some unit."""
+    resolved = resolve_device(device)
+    model = model.to(resolved).eval()
+    units = [place(unit, resolved) for unit in load_test_units(task, fidelity)]
     goals = tuple(evaluate(task, model, [unit], precision=precision)[task.goal] for unit in units)
     scores = evaluate(task, model, units, precision=precision)
     for value in (scores[task.goal], *goals):
@@ -60,11 +62,11 @@ def score_test_split(task: Task, model: nn.Module, fidelity: Fidelity, *, device
 
 
 def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
-    """The task's classical methods on the same test units."""
+    """Score the task's classical methods on the test split, in the same units as a model."""
     task, _ = study.configure({}, study.full)
     units = load_test_units(task, study.full)
-    parts = [task.baselines([unit]) for unit in units]
+    unit_baselines = [task.baselines([unit]) for unit in units]
     return tuple(
-        Baseline(name, scores, tuple(part[name][task.goal] for part in parts))
+        Baseline(name, scores, tuple(baselines[name][task.goal] for baselines in unit_baselines))
         for name, scores in task.baselines(units).items()
     )

@@ -1,4 +1,4 @@
-"""Which configuration won, by how much, and how sure that is."""
+"""The verdict of a promotion: which candidate won, by how much, and how certain that is."""
 
 from __future__ import annotations
 
@@ -27,50 +27,53 @@ class RunResult:
     number: int  # of its trial in the promotion
     seed_index: int
     state: State
-    value: float | None  # on validation
-    test: Mapping[str, float]
+    value: float | None  # the goal on validation; None unless the run is complete
+    test: Mapping[str, float]  # scores on the test split
     seconds: float
-    reason: str
-    chosen: Mapping[str, Any]  # settings that were re-tuned after training
+    reason: str  # why it failed
+    chosen: Mapping[str, Any]  # settings that were re-tuned after training, by full name
 
     @property
     def score(self) -> float:
-        """The validation value of a run that is known to have one."""
+        """The validation value of a complete run."""
         assert self.value is not None
         return self.value
 
 
 @dataclass(frozen=True)
 class Result:
-    """One candidate after all of its runs. Differences are positive where the candidate is better."""
+    """One candidate after all of its runs. What a candidate is ahead of is a difference, positive where it is better.
+
+    Where a run failed there is nothing but the runs.
+    """
 
     candidate: Candidate
     runs: tuple[RunResult, ...]
-    full: float | None = None  # mean validation score; None where a run failed
-    test: Interval | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)  # means over the seeds, on test
+    full: float | None = None  # the goal on validation at full fidelity, mean over the seeds
+    test: Interval | None = None  # the goal on test
+    scores: Mapping[str, float] = field(default_factory=dict)  # on test, means over the seeds
     ahead_of_default: Interval | None = None
     ahead_of_baselines: Mapping[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the promotion found."""
+    """The result of a promotion."""
 
     goal: str
     direction: Direction
-    results: tuple[Result, ...]  # best validation score first
+    results: tuple[Result, ...]  # best validation score first; candidates with a failed run last
     baselines: tuple[Baseline, ...]
-    winner: str
-    sentence: str
-    checks: tuple[Check, ...] = ()
+    winner: str  # name of the first candidate
+    sentence: str  # the verdict in words
+    checks: tuple[Check, ...] = ()  # the task's checks on the winner
     selection: str = ""  # key of the selection that was judged
 
 
 def judge(study: StudySpec, selection: Selection, runs: Runs, baselines: tuple[Baseline, ...]) -> Verdict:
-    """Rank the candidates by their mean validation score; compare the winner with the default on the test split.
+    """Rank the candidates by their mean validation score, and compare them with the default on the test split.
 
-    Raises SweepFailed where every candidate has a run that failed.
+    Raises SweepFailed where every candidate has a failed run.
     """
     default_SU = _units(selection.candidates[0], selection, runs)
     results = [
@@ -121,7 +124,7 @@ def _result(
 
 
 def _mean_scores(tests: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The means over the seeds of the scores that every run has."""
+    """The scores that every run has, as means over the seeds."""
     shared = [name for name in tests[0] if all(name in test for test in tests)]
     return {name: float(np.mean([test[name] for test in tests])) for name in shared}
 
@@ -141,7 +144,7 @@ def _run_result(index: int, run: FinishedRun) -> RunResult:
 
 
 def _units(candidate: Candidate, selection: Selection, runs: Runs) -> np.ndarray | None:
-    """[seeds, units] of the goal on test; None unless every run was completed."""
+    """The goal on test, [seeds, units]; None unless every run is complete."""
     outcomes = [runs[RunKey(candidate.key, index)].outcome for index in range(selection.seeds)]
     if any(outcome.state != "complete" for outcome in outcomes):
         return None
@@ -149,29 +152,33 @@ def _units(candidate: Candidate, selection: Selection, runs: Runs) -> np.ndarray
 
 
 def _sentence(ranked: list[Result], study: StudySpec, selection: Selection) -> str:
+    """The verdict in words, which claim no more than the interval of the lead allows."""
     winner = ranked[0]
+    claim = _default_won(ranked[1:]) if winner.candidate.name == DEFAULT else _candidate_won(winner)
     tests = study.full.examples("test")
-    where = f"{study.task.goal}, {selection.seeds} seeds x {tests} test examples, 95 % intervals"
-    if winner.candidate.name == DEFAULT:
-        return f"{_default_won(ranked[1:])} ({where})."
-    ahead = winner.ahead_of_default
+    return f"{claim} ({study.task.goal}, {selection.seeds} seeds x {tests} test examples, 95 % intervals)."
+
+
+def _candidate_won(winner: Result) -> str:
+    name, ahead = winner.candidate.name, winner.ahead_of_default
     if ahead is None:
-        return f"{winner.candidate.name} won; the default could not be trained ({where})."
+        return f"{name} won; the default could not be trained"
     if not ahead.excludes_zero:
-        return f"A tie: {winner.candidate.name} validates best, but its lead on test, {ahead}, includes zero ({where})."
+        return f"A tie: {name} validates best, but its lead on test, {ahead}, includes zero"
     if ahead.mean < 0:
-        return f"The default is better: {winner.candidate.name} validates best, but leads on test by {ahead} ({where})."
-    return f"{winner.candidate.name} beats the default by {ahead} ({where})."
+        return f"The default is better: {name} validates best, but its lead on test is negative, {ahead}"
+    return f"{name} beats the default by {ahead}"
 
 
 def _default_won(others: list[Result]) -> str:
-    compared = [(other.candidate.name, other.ahead_of_default) for other in others if other.ahead_of_default]
-    if not compared:
+    """`others` are the other candidates, best validation score first."""
+    rival = next((result for result in others if result.ahead_of_default), None)
+    if rival is None or rival.ahead_of_default is None:
         return "The default configuration won: nothing else could be promoted"
-    name, ahead = compared[0]
-    lead = Interval(-ahead.mean, -ahead.high, -ahead.low)
+    name, behind = rival.candidate.name, rival.ahead_of_default
+    lead = Interval(-behind.mean, -behind.high, -behind.low)  # of the default
     if not lead.excludes_zero:
         return f"A tie: the default validates best, but its lead over {name} on test, {lead}, includes zero"
     if lead.mean < 0:
-        return f"{name} is better on test by {ahead}, but the default validates best, and validation chooses"
+        return f"{name} is better on test by {behind}, but the default validates best, and validation chooses"
     return f"The default configuration won: {name}, which validates next best, lags by {lead}"
