@@ -35,6 +35,7 @@ from hpo.ledger.folder import Ledger
 from hpo.ledger.lint import promises, surroundings
 from hpo.ledger.markdown import markdown
 from hpo.ledger.page import html, pages
+from hpo.ledger.reading import Column
 from hpo.ledger.record import HEADINGS, MARK, STATUSES, Record, blank, name_of, parse, render, toml, variant_of
 from hpo.ledger.verdicts import NEXT, doubts, moved
 from hpo.storage.database import open_storage
@@ -228,7 +229,7 @@ BROKEN = {
     b"+++\n<<<<<<< ours\ntitle = 1\n=======\n>>>>>>> theirs\n+++\n": "an unresolved merge (<<<<<<< ours)",
     b"+++\nstatus = 'wip'\n+++\n": "has lost its line",
     f"+++\n{MARK}\nstatus = 'done'\n+++\n".encode(): "has the status 'done'; allowed: planned, wip",
-    f"+++\n{MARK}\nsweep = 3\n+++\n".encode(): "sweep is no dict",
+    f"+++\n{MARK}\nsweep = 3\n+++\n".encode(): "sweep must be a table",
     f"+++\n{MARK}\nhistory = [1]\n+++\n".encode(): "a damaged history",
     b"+++\ntitle = '\xff'\n+++\n": "cannot be read: 'utf-8'",
 }
@@ -279,7 +280,7 @@ LEGAL = {
 def test_only_the_legal_transitions_are_made(before: str, after: str) -> None:
     one = record(status=before, prose={"Lesson": "one"}, **PROMOTED)
     if (before, after) not in LEGAL:
-        with pytest.raises(Refused, match=f"v1.0_toy is {before}, which only .* may follow; got {after}"):
+        with pytest.raises(Refused, match=f"v1.0_toy cannot go from {before} to {after}; allowed: "):
             moved(one, after, at=AT, who="me", why="because")
         return
     then = moved(one, after, at=AT, who="me", why="because")
@@ -396,7 +397,9 @@ def test_a_study_that_is_swept_and_promoted_is_in_the_ledger_with_its_true_figur
     assert not Path("experiments").exists()  # nobody has asked for a ledger
     Path("experiments").mkdir()
     assert "ledger: v1.0_toy: planned -> analysis" in hpo("sweep", study, "--force", *INLINE).out
-    assert reading.cells(Ledger(Path("experiments")).read("v1.0_toy"))[4:7] == ("not run", "not run", "not run")
+    shown = reading.cells(Ledger(Path("experiments")).read("v1.0_toy"))
+    columns = (Column.LEAD_OVER_DEFAULT, Column.LEAD_OVER_BASELINE, Column.SEEDS)
+    assert [shown[column] for column in columns] == ["not run"] * 3
     assert hpo("promote", study, *INLINE, "--runs", str(home / "runs")).code == 0
     one = Ledger(Path("experiments")).read("v1.0_toy")
     swept = optuna.load_study(study_name="toy", storage=open_storage(RunFolder(Path("runs/toy")).storage))
@@ -429,12 +432,12 @@ def test_a_sync_keeps_what_a_person_wrote_byte_for_byte_and_again_nothing_change
     fields = b"+++\n# a comment\r\ntitle = 'T'   # of mine\nstudy = \"toy\"\n"
     prose = "Free \u2028 text\r\n\r\n## Lesson  \r\n \t kept\r\n+++\n```\n## Problem".encode()
     path.write_bytes(fields + MARK.encode() + b"\nstatus = 'wip'\n+++\n" + prose)
-    assert [one.said for one in harvest.sync(ledger, Path("runs"))] == ["wip -> analysis"]
+    assert [one.message for one in harvest.sync(ledger, Path("runs"))] == ["wip -> analysis"]
     after = path.read_bytes()
     assert after.startswith(fields + MARK.encode())
     assert after.endswith(b"\n+++\n" + prose)
     before = path.stat().st_mtime_ns
-    assert [one.said for one in harvest.sync(ledger, Path("runs"))] == ["analysis"]
+    assert [one.message for one in harvest.sync(ledger, Path("runs"))] == ["analysis"]
     assert path.stat().st_mtime_ns == before
 
 
@@ -459,11 +462,11 @@ def test_without_its_storage_a_study_keeps_its_record_and_the_pages_their_figure
     harvest.sync(ledger, Path("runs"))
     before, content = pages(ledger.records(), "experiments", "runs"), ledger.file("v1.0_toy").read_bytes()
     folder.database.unlink()
-    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    assert ["its record stays as it was" in one.message for one in harvest.sync(ledger, Path("runs"))] == [True]
     folder.database.write_bytes(b"no database " * 1000)
-    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    assert ["its record stays as it was" in one.message for one in harvest.sync(ledger, Path("runs"))] == [True]
     shutil.rmtree(folder.path / "sweep")
-    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    assert ["its record stays as it was" in one.message for one in harvest.sync(ledger, Path("runs"))] == [True]
     shutil.rmtree("runs")
     assert ledger.file("v1.0_toy").read_bytes() == content
     assert pages(ledger.records(), "experiments", "runs") == before
@@ -555,7 +558,10 @@ def test_what_is_missing_is_told_apart() -> None:
     all_failed = record(
         "v1.4_e", "wip", person={"study": "e"}, study=STUDY, sweep={"best": "not measured", "failed": 3}
     )
-    shown = {one.id: reading.cells(one)[3:5] for one in (by_hand, planned, default_won, default_failed, all_failed)}
+    shown = {}
+    for one in (by_hand, planned, default_won, default_failed, all_failed):
+        row = reading.cells(one)
+        shown[one.id] = (row[Column.RESULT], row[Column.LEAD_OVER_DEFAULT])
     assert shown == {
         "v1.0_a": ("n/a", "n/a"),
         "v1.1_b": ("not run", "not run"),
@@ -625,7 +631,7 @@ def test_nothing_that_is_written_becomes_structure_of_the_markdown_page() -> Non
     ]
     rows = [one for one in tokens if one.type == "tr_open"]
     cells = [one for one in tokens if one.type in ("td_open", "th_open")]
-    assert len(cells) == len(reading.HEADS) * len(rows) == 10 * 4
+    assert len(cells) == len(Column) * len(rows) == 10 * 4
     texts = [tokens[at + 1].content for at, one in enumerate(tokens) if one.type == "td_open"]
     assert texts[6::10] == ["3", "not run"]  # no pipe has made a cell more
     outside = [
@@ -699,16 +705,16 @@ LINT = {
     "confidence must be hypothesis": record(person={"confidence": "sure"}),
     "its parent 'v0.0_gone' is not": record(person={"parent": "v0.0_gone"}),
     "its superseded_by 'v0.0_gone' is not": record(person={"superseded_by": "v0.0_gone"}),
-    "it is superseded, and still is the 'best'": record(person={"superseded_by": "v1.0_toy", "alias": "best"}),
+    "superseded, but still holds the alias 'best'": record(person={"superseded_by": "v1.0_toy", "alias": "best"}),
     "it is its own ancestor": record(person={"parent": "v1.0_toy"}),
-    "wip, and nothing of its study toy": record(status="wip", person={"study": "toy"}),
-    "it says not started, and is wip": record(status="wip", prose={"Results": "Not Started"}),
+    "wip, but nothing of its study toy": record(status="wip", person={"study": "toy"}),
+    "its text says not started, but its status is wip": record(status="wip", prose={"Results": "Not Started"}),
     "a failure needs a problem or a lesson": record(status="failed"),
     "a success needs a verdict": record(status="success", prose={"Lesson": "x"}),
     "a root cause without its confidence": record(prose={"Root cause": "flips"}),
     "a confirmed root cause must name": record(prose={"Root cause": "flips"}, person={"confidence": "confirmed"}),
     "does not lead from planned to wip": replace(record(), kept={**record().kept, "status": "wip"}),
-    "says planned -> success, which": replace(
+    "says planned -> success, which is not allowed": replace(
         record(**PROMOTED),
         kept={
             **record(**PROMOTED).kept,
@@ -725,7 +731,7 @@ LINT = {
 
 @pytest.mark.parametrize("said", LINT)
 def test_lint_says_what_a_record_promises_and_does_not_keep(said: str) -> None:
-    assert [said in one.said for one in promises([LINT[said]])].count(True) == 1
+    assert [said in one.message for one in promises([LINT[said]])].count(True) == 1
 
 
 def test_lint_is_silent_about_sound_records_and_knows_what_lies_between_two() -> None:
@@ -742,7 +748,7 @@ def test_lint_is_silent_about_sound_records_and_knows_what_lies_between_two() ->
         "v1.2_c: planned since 2026-01-02: begin it, or say why not"
     ]
     twins = [record(id, person={"alias": "production"}) for id in ("v1.0_a", "v1.1_b")]
-    assert [one.said for one in promises(twins)] == ["its alias 'production' is another record's too"] * 2
+    assert [one.message for one in promises(twins)] == ["its alias 'production' is another record's too"] * 2
 
 
 def test_lint_compares_the_records_with_the_files_beside_them(home: Path, ledger: Ledger) -> None:
@@ -792,7 +798,7 @@ WRONG = {
     "note v1.0_tow lesson x": "there is no experiment v1.0_tow in experiments; did you mean v1.0_toy?",
     "note v1.0_toy lessons x": "the heading must be one of Hypothesis,",
     "set v1.0_toy status done": "the status must be planned, wip",
-    "set v1.0_toy status success": "v1.0_toy is planned, which only wip may follow; got success",
+    "set v1.0_toy status success": "v1.0_toy cannot go from planned to success; allowed: wip",
     "set v1.0_toy prioriti 1": "there is no field 'prioriti'",
     "set v1.0_toy confidence sure": "confidence: must be hypothesis or tested or confirmed; got 'sure'",
     "list --status done": "--status: must be one of planned,",

@@ -16,6 +16,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from hpo.direction import Direction
 from hpo.page import draw_promotion, palette, report
 from hpo.page.axes import Axis, Scale, axis_of, log_ticks
 from hpo.page.palette import COLOURS
@@ -309,10 +310,10 @@ def test_log_ticks_are_round_few_and_inside(low: float, high: float, ticks: list
 
 def test_a_few_bad_outliers_stay_outside_but_never_good_ones() -> None:
     values = [float(value) for value in range(-10, 10)]
-    assert axis_of([*values, 5000.0], direction="minimize").outside == 1
-    assert axis_of([*values, -5000.0], direction="minimize").outside == 0
-    assert axis_of([*values, -5000.0], direction="maximize").outside == 1
-    assert axis_of([*values, 5000.0], direction="minimize", whole=True).outside == 0
+    assert axis_of([*values, 5000.0], direction=Direction.MINIMIZE).outside == 1
+    assert axis_of([*values, -5000.0], direction=Direction.MINIMIZE).outside == 0
+    assert axis_of([*values, -5000.0], direction=Direction.MAXIMIZE).outside == 1
+    assert axis_of([*values, 5000.0], direction=Direction.MINIMIZE, whole=True).outside == 0
 
 
 def test_decades_make_a_logarithmic_axis() -> None:
@@ -337,9 +338,9 @@ def test_every_kind_of_parameter_has_its_place() -> None:
 
 def test_a_baseline_that_is_far_from_all_others_does_not_squeeze_them() -> None:
     rows = [
-        ("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
-        ("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
-        ("far", Interval(5.0, 4.0, 6.0), palette.BASELINE),
+        draw_promotion.Row("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
+        draw_promotion.Row("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
+        draw_promotion.Row("far", Interval(5.0, 4.0, 6.0), palette.BASELINE),
     ]
     figure = draw_promotion._whiskers(rows, title="")
     assert figure.layout.xaxis.range[0] > 25

@@ -42,8 +42,10 @@ def test_it_says_what_there_is_at_every_stage(runs: Path) -> None:
     assert (swept.preflight, swept.promotion) == ("go", "not run")
     assert code_of(start(lambda: promote(study(), folder, SAME), die_at=60)) == -signal.SIGKILL
     assert only(runs).promotion in ("0/4 runs", "1/4 runs", "2/4 runs", "3/4 runs")
+    assert only(runs).promotion_state == "unfinished"
     verdict = promote(study(), folder, SAME)
     assert only(runs).promotion == f"winner: {verdict.winner}"
+    assert only(runs).promotion_state == "judged"
     promote(study(seeds=3), folder, SAME)
     assert code_of(start(lambda: promote(study(seeds=4), folder, SAME), die_at=25)) == -signal.SIGKILL
     assert only(runs).promotion == "6/8 runs"  # an old verdict is not the new selection's
@@ -94,5 +96,7 @@ def test_a_damaged_storage_does_not_hide_the_other_studies_and_nothing_is_writte
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     found = {one.study: one for one in statuses(runs, None)}
     assert found["toy"].done == 1
+    assert found["broken"].unreadable
+    assert not found["toy"].unreadable
     assert found["broken"].promotion == "storage unreadable: hpo rebuild broken"
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
