@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from hpo.storage.database import open_study
 from hpo.storage.folder import RunFolder
 from tests.faults.processes import code_of, start, until
 from tests.test_promote import SAME, study
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -80,12 +84,30 @@ def test_a_study_is_named_by_its_name_or_its_file_and_the_nearest_is_told(runs: 
     preflight(study(name="photographs"), RunFolder(runs / "photographs"), SAME)
     for name in ("photographs", "photographs.py", "studies/photographs.py"):
         assert only(runs, name).study == "photographs"
-    with pytest.raises(Refused, match="no study 'photograhs' has been run in .*; did you mean 'photographs'?"):
+    with pytest.raises(Refused, match=r"no study 'photograhs' has been run in .*; did you mean 'photographs'\?"):
         statuses(runs, "photograhs")
     with pytest.raises(Refused, match="studies there are: photographs"):
         statuses(runs, "zzz")
     with pytest.raises(Refused, match="nothing has been run in"):
         statuses(runs / "nowhere", None)
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that a command imports, given in the current folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-X", "importtime", "-m", "hpo", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_no_torch_is_needed_for_the_status(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(runs / "runs" / "toy")
+    folder.path.mkdir(parents=True)
+    open_study(folder, "sweep", "toy", "minimize", SAME)
+    monkeypatch.chdir(runs)
+    modules = imported_by("status")
+    assert "hpo.page.status" in modules
+    assert modules.isdisjoint({"torch", "plotly"})
 
 
 def test_a_damaged_storage_does_not_hide_the_other_studies_and_nothing_is_written(runs: Path) -> None:

@@ -25,9 +25,9 @@ class Ledger:
 
     path: Path
 
-    def file(self, id: str) -> Path:
+    def file(self, record_id: str) -> Path:
         """Where the record of an id is, or would be."""
-        return self.path / f"{id}.md"
+        return self.path / f"{record_id}.md"
 
     def make(self) -> None:
         """Begin a ledger where there is none."""
@@ -46,20 +46,20 @@ class Ledger:
 
     def records(self) -> list[Record]:
         """All records, in the order of their ids."""
-        return [self.read(id) for id in self.ids()]
+        return [self.read(record_id) for record_id in self.ids()]
 
     def find(self, text: str) -> Record:
         """The record of an id, or of any name of it. Raises Refused, with the nearest that there is."""
-        id = name_of(text).id
-        if not self.file(id).exists():
-            close = difflib.get_close_matches(id, self.ids(), 1)
+        record_id = name_of(text).id
+        if not self.file(record_id).exists():
+            close = difflib.get_close_matches(record_id, self.ids(), 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise Refused(f"there is no experiment {id} in {self.path}{hint}")
-        return self.read(id)
+            raise Refused(f"there is no experiment {record_id} in {self.path}{hint}")
+        return self.read(record_id)
 
-    def read(self, id: str) -> Record:
+    def read(self, record_id: str) -> Record:
         """The record of an id that there is. Raises Refused where its file is broken."""
-        return parse(id, self.file(id).read_bytes())
+        return parse(record_id, self.file(record_id).read_bytes())
 
     def of_study(self, study: str) -> Record | None:
         """The record that names a study, if there is one. Raises Refused where several do."""
@@ -69,11 +69,11 @@ class Ledger:
             raise Refused(f"{ids} both name the study {study}; leave it to one of them")
         return records[0] if records else None
 
-    def create(self, id: str, fields: Mapping[str, str | int], *, who: str = "", at: str = "") -> Record:
+    def create(self, record_id: str, fields: Mapping[str, str | int], *, who: str = "", at: str = "") -> Record:
         """A new record, planned. Under the lock."""
-        if self.file(id).exists():
-            raise Refused(f"there is an experiment {id} already, in {self.file(id)}")
-        return self.write(blank(id, at or now(), who or person(), fields))
+        if self.file(record_id).exists():
+            raise Refused(f"there is an experiment {record_id} already, in {self.file(record_id)}")
+        return self.write(blank(record_id, at or now(), who or person(), fields))
 
     def change(self, text: str, change: Callable[[Record], Record]) -> Record:
         """Read a record, change it and write it, all under the lock, so that no other process's change is lost."""
@@ -94,20 +94,20 @@ class Ledger:
             write_whole(path, content)
         return record
 
-    def rename(self, record: Record, id: str) -> Record:
+    def rename(self, record: Record, new_id: str) -> Record:
         """Another id for a record; whoever names it as a parent or a successor follows. Under the lock."""
-        if self.file(id).exists():
-            raise Refused(f"there is an experiment {id} already, in {self.file(id)}")
-        os.rename(self.file(record.id), self.file(id))
+        if self.file(new_id).exists():
+            raise Refused(f"there is an experiment {new_id} already, in {self.file(new_id)}")
+        os.rename(self.file(record.id), self.file(new_id))
         for relative in self.records():
             for key in ("parent", "superseded_by"):
                 if relative.named(key) == record.id:
-                    relative = self.write(relative.with_field(key, id))
-        return self.read(id)
+                    relative = self.write(relative.with_field(key, new_id))
+        return self.read(new_id)
 
     def next_id(self, study: str) -> str:
         """The next free minor of the highest major, with the study's name."""
-        numbers = [name_of(id)[:2] for id in self.ids()] or [(1, -1)]
+        numbers = [name_of(record_id)[:2] for record_id in self.ids()] or [(1, -1)]
         major, minor = max(numbers)
         return Name(major, minor + 1, variant_of(study)).id
 

@@ -60,10 +60,9 @@ def sync(ledger: Ledger, runs: Path, study: str | None = None) -> list[Synced]:
     blocks = {name: harvest(RunFolder(runs / name)) for name in names}
     began = {name: (block or {}).get("study", {}).get("began", "") for name, block in blocks.items()}
     ledger.make()
-    results = []
+    in_order = sorted(names, key=lambda name: (began[name], name))
     with ledger.locked():
-        for name in sorted(names, key=lambda name: (began[name], name)):
-            results.append(_enter(ledger, name, blocks[name]))
+        results = [_enter(ledger, name, blocks[name]) for name in in_order]
     return [synced for synced in results if synced]
 
 
@@ -104,8 +103,8 @@ def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | 
     if record is None and (name.endswith(REHEARSAL) or (block and "sweep" not in block)):
         return None
     if block is None:
-        id = record.id if record else "–"
-        return Synced(name, id, "not read: hpo status says why; its record stays as it was")
+        record_id = record.id if record else "–"
+        return Synced(name, record_id, "not read: hpo status says why; its record stays as it was")
     if record is None:
         began = block["study"].get("began", "")
         record = ledger.create(ledger.next_id(name), {"title": "", "study": name}, who=HARNESS, at=began)

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,9 +59,9 @@ def _record_messages(record: Record, known: Mapping[str, Record], today: str) ->
 def _relations(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
     """What is wrong with the records that it names."""
     for key in ("parent", "superseded_by"):
-        id = record.named(key)
-        if id and id not in known:
-            yield f"its {key} {id!r} is not in the ledger"
+        record_id = record.named(key)
+        if record_id and record_id not in known:
+            yield f"its {key} {record_id!r} is not in the ledger"
     if record.person.get("superseded_by") and record.person.get("alias"):
         yield f"superseded, but still holds the alias {record.person['alias']!r}"
     if _is_own_ancestor(record, known):
@@ -110,7 +111,7 @@ def _course(record: Record) -> Iterator[str]:
     steps = [str(event["to"]) for event in record.history]
     if steps[:1] != ["planned"] or steps[-1] != record.status:
         yield f"its history, {' -> '.join(steps) or 'empty'}, does not lead from planned to {record.status}"
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         if after not in NEXT.get(before, ()):
             yield f"its history says {before} -> {after}, which is not allowed"
 

@@ -195,17 +195,17 @@ class Record:
         return changed
 
 
-def parse(id: str, content: bytes) -> Record:
+def parse(record_id: str, content: bytes) -> Record:
     """A record from its file. Raises Refused naming the id and what is wrong."""
     try:
-        return _parse(id, content.decode())
+        return _parse(record_id, content.decode())
     except Refused as error:
-        raise Refused(f"the record {id}.md {error}") from error
+        raise Refused(f"the record {record_id}.md {error}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Refused(f"the record {id}.md cannot be read: {error}") from error
+        raise Refused(f"the record {record_id}.md cannot be read: {error}") from error
 
 
-def _parse(id: str, text: str) -> Record:
+def _parse(record_id: str, text: str) -> Record:
     """Raises Refused with what is wrong, in words that go on from the record's name."""
     match = _FORM.fullmatch(text)
     conflict = MERGE.search(match[1] if match else text)
@@ -217,7 +217,7 @@ def _parse(id: str, text: str) -> Record:
     if not match:
         raise Refused("must begin with a line +++, TOML, and another line +++")
     fields, mark, kept = match[1].partition(MARK)
-    record = Record(id, fields, _kept(tomllib.loads(kept)), match[2])
+    record = Record(record_id, fields, _kept(tomllib.loads(kept)), match[2])
     if record.person.keys() & (_KEPT.keys() - FIELDS.keys()) and not mark:
         raise Refused(f"has lost its line {MARK!r}")
     return record
@@ -229,11 +229,11 @@ def render(record: Record) -> bytes:
     return f"+++\n{above}{MARK}\n{toml(record.kept)}+++\n{record.prose}".encode()
 
 
-def blank(id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
+def blank(record_id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
     """A new record, planned."""
     lines = "".join(f"{key} = {_value(value)}\n" for key, value in fields.items())
     prose = "".join(f"\n## {heading}\n" for heading in HEADINGS)
-    return Record(id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
+    return Record(record_id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
 
 
 def event(at: str, who: str, to: str, why: str = "") -> dict[str, str]:

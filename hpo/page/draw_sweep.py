@@ -299,7 +299,7 @@ def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: st
     return Drawing(
         f"slice-{scale.name}",
         f"{scale.name}{' (log)' if scale.log else ''}",
-        _slice_point(sweep, trials, scale),
+        _slice_point(sweep, scale),
         figure,
     )
 
@@ -315,7 +315,7 @@ def _short(text: str, most: int = 12) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _slice_point(sweep: Sweep, trials: list[Trial], scale: Scale) -> str:
+def _slice_point(sweep: Sweep, scale: Scale) -> str:
     top = [trial for trial in sweep.ranked if scale.name in trial.params][:3]
     if not top:
         return "No completed trial searched it."
