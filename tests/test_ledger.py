@@ -441,6 +441,27 @@ def test_a_sync_keeps_what_a_person_wrote_byte_for_byte_and_again_nothing_change
     assert path.stat().st_mtime_ns == before
 
 
+def test_commands_are_recorded_without_the_places_of_one_machine(home: Path, ledger: Ledger) -> None:
+    logged = [
+        {
+            "argv": ["hpo", "sweep", "my study", "--runs", "my runs", "--data=/d", "--trials", "9"],
+            "versions": {"a": "1"},
+        },
+        {"argv": ["hpo", "sweep", "/home/me/studies/toy.py", "--storage"], "versions": {"a": "1"}},
+        {"command": "hpo promote toy --scheduler tcp://h:1 --seeds 3", "versions": {"a": "2"}},
+    ]
+    folder = toy_run(home)
+    folder.commands.write_text("".join(f"{json.dumps(line)}\n" for line in logged))
+    harvest.sync(ledger, Path("runs"))
+    one = ledger.read("v1.0_toy")
+    assert one.part("study")["commands"] == [
+        "hpo sweep 'my study' --trials 9",
+        "hpo sweep toy.py",
+        "hpo promote toy --seeds 3",
+    ]
+    assert one.part("versions") == {"a": "2"}
+
+
 def test_a_concluded_record_is_frozen_until_it_is_taken_up_again(home: Path, ledger: Ledger) -> None:
     folder = toy_run(home)
     harvest.sync(ledger, Path("runs"))

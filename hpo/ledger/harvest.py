@@ -66,18 +66,22 @@ def sync(ledger: Ledger, runs: Path, study: str | None = None) -> list[Synced]:
     return [synced for synced in results if synced]
 
 
+def _complain(text: str) -> None:
+    print(f"hpo: {text}", file=sys.stderr)
+
+
 @contextmanager
 def entered(
     folder: RunFolder,
     *,
     quiet: bool = False,
     say: Callable[[str], None] = print,
-    complain: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] = _complain,
 ) -> Iterator[None]:
-    """Keep the study's record up to date when this ends, however it ends, if a ledger lies beside the studies' folder.
+    """When this ends, however it ends, the study's record is up to date, if a ledger lies beside the folder of runs.
 
-    A status that has changed is said unless `quiet`. Trouble with the ledger is a complaint, by default a line on
-    standard error, and is no failure of the study's.
+    `say` is called with each change of a status, unless `quiet`. Trouble with the ledger goes to `warn`, by default a
+    line on standard error, and is no failure of the study's.
     """
     runs = folder.path.absolute().parent
     ledger = Ledger(runs.parent / LEDGER)
@@ -90,11 +94,7 @@ def entered(
                     if synced.has_moved and not quiet:
                         say(f"ledger: {synced.id}: {synced.message}")
             except Exception as error:
-                (complain or _complain)(f"the ledger was not brought up to date ({error}); run: hpo ledger sync")
-
-
-def _complain(text: str) -> None:
-    print(f"hpo: {text}", file=sys.stderr)
+                warn(f"the ledger was not brought up to date ({error}); run: hpo ledger sync")
 
 
 def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | None:

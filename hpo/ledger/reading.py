@@ -96,8 +96,8 @@ def rankings(records: Sequence[Record]) -> list[Ranking]:
             others.append(record)
         else:
             groups.setdefault(key, []).append(record)
-    found = [Ranking(_title(groups[key][0], key), tuple(_ranked(groups[key], key))) for key in sorted(groups)]
-    return [*found, Ranking("Without a result", tuple(others))] if others else found
+    compared = [Ranking(_title(groups[key][0], key), tuple(_ranked(groups[key], key))) for key in sorted(groups)]
+    return [*compared, Ranking("Without a result", tuple(others))] if others else compared
 
 
 def _comparable(record: Record) -> Comparable | None:
