@@ -78,11 +78,11 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 class Words(HTMLParser):
-    """What a page says: its text without scripts and styles."""
+    """The text of a page, without scripts and styles."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.said, self.silent = [], 0
+        self.texts, self.silent = [], 0
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
@@ -93,11 +93,11 @@ class Words(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self.silent:
-            self.said.append(data)
+            self.texts.append(data)
 
     @classmethod
     def of(cls, path: Path) -> str:
-        return " ".join(" ".join(cls(path.read_text()).said).split())
+        return " ".join(" ".join(cls(path.read_text()).texts).split())
 
 
 def stored(folder: RunFolder, study: StudySpec, trials: list[optuna.trial.FrozenTrial]) -> RunFolder:
@@ -245,14 +245,14 @@ def test_every_stage_has_a_page(tmp_path: Path, browse, stage: str) -> None:
 
 # -- as text ---------------------------------------------------------------------------------------------------------
 def test_it_says_what_came_out_and_nothing_that_is_no_number(folder: RunFolder) -> None:
-    said = Words.of(write_report(STUDY, folder))
+    text = Words.of(write_report(STUDY, folder))
     verdict = json.loads((folder.path / "verdict.json").read_text())
-    assert verdict["sentence"] in said
+    assert verdict["sentence"] in text
     for word in ("NaN", "nan", "None", "Infinity", "undefined"):
-        assert word not in said.split(), word
-    assert "beats zero" in said  # the task's own check
-    assert "The sweep was forced past this preflight." in said
-    assert str(folder.export) in said
+        assert word not in text.split(), word
+    assert "beats zero" in text  # the task's own check
+    assert "The sweep was forced past this preflight." in text
+    assert str(folder.export) in text
 
 
 def test_what_comes_from_outside_is_text(folder: RunFolder) -> None:
