@@ -67,20 +67,19 @@ PREFLIGHT = {
 def _finished() -> Path:
     path = Path(tempfile.mkdtemp(prefix="hpo-finished-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
-    folder, what = RunFolder(path / "run"), identity(STUDY)
-    write_json(folder.preflight, {**PREFLIGHT, "identity": what})
-    sweep(STUDY, folder, what)
-    promote(STUDY, folder, what)
-    folder.commands.write_text(
-        json.dumps({"at": "2026-01-02T03:04:05+00:00", "command": "hpo run toy --runs there"}) + '\n{"at": "20'
-    )
+    folder, hashes = RunFolder(path / "run"), identity(STUDY)
+    write_json(folder.preflight, {**PREFLIGHT, "identity": hashes})
+    sweep(STUDY, folder, hashes)
+    promote(STUDY, folder, hashes)
+    command = {"at": "2026-01-02T03:04:05+00:00", "argv": ["hpo", "run", "toy", "--runs", "there"]}
+    folder.commands.write_text(json.dumps(command) + '\n{"at": "20')  # the second line is torn
     study = optuna.load_study(study_name=STUDY.name, storage=open_storage(folder.storage))
-    one = study.trials[1]
+    trial = study.trials[1]
     study.add_trial(
         optuna.create_trial(
             state=optuna.trial.TrialState.FAIL,
-            params=one.params,
-            distributions=one.distributions,
+            params=trial.params,
+            distributions=trial.distributions,
             user_attrs={"reason": HOSTILE},
         )
     )

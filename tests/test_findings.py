@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -15,12 +16,14 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from hpo import formatting
-from hpo.errors import Refused
-from hpo.page.collect import collect, command
-from hpo.page.findings import Sweep
+from hpo.direction import Direction
+from hpo.errors import Damaged, Refused
+from hpo.page.collect import collect, improvements, suggest_command, trial_from
+from hpo.page.findings import Improvement, LoggedCommand, Sweep
 from hpo.page.importance import importances
 from hpo.page.report import write_report
 from hpo.promotion.intervals import Interval
+from hpo.promotion.selection import read_selection
 from hpo.space import choose, distribution_of, log, uniform, when
 from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder
@@ -86,8 +89,8 @@ def test_best_so_far_follows_the_running_minimum(folder: RunFolder) -> None:
     values = [math.inf if t.state != "complete" else t.value for t in sweep.trials]
     running = np.minimum.accumulate(values)
     drawn = np.full(len(values), np.inf)
-    for number, value in sweep.ahead:
-        drawn[number:] = value
+    for step in sweep.improvements:
+        drawn[step.number :] = step.value
     np.testing.assert_array_equal(drawn, running)
     assert [trial.value for trial in sweep.ranked] == sorted(value for value in values if value < math.inf)
 
@@ -97,11 +100,10 @@ def test_highest_comes_first_where_more_is_better() -> None:
     optimistic.add_trials(
         [create_trial(value=value, params={"x": 0.5}, distributions={"x": uniform(0, 1)}) for value in (1.0, 3.0, 2.0)]
     )
-    from hpo.page.collect import _ahead, _trial
-
-    trials = tuple(_trial(frozen) for frozen in optimistic.trials)
-    assert _ahead(trials, "maximize") == ((0, 1.0), (1, 3.0))
-    sweep = Sweep(trials, "maximize", 3, 1, {}, None, None, (), 0.0, None, importances(optimistic, ["x"], set()))
+    trials = tuple(trial_from(frozen) for frozen in optimistic.trials)
+    assert improvements(trials, Direction.MAXIMIZE) == (Improvement(0, 1.0), Improvement(1, 3.0))
+    shares = importances(optimistic, ["x"], set())
+    sweep = Sweep(trials, Direction.MAXIMIZE, 3, 1, {}, None, None, (), 0.0, None, shares)
     assert [trial.value for trial in sweep.ranked] == [3.0, 2.0, 1.0]
 
 
@@ -143,8 +145,9 @@ def test_a_reference_is_no_rival(folder: RunFolder) -> None:
 def test_rank_correlation_from_its_definition(folder: RunFolder) -> None:
     """Spearman without ties: 1 - 6 sum d^2 / (n (n^2 - 1))."""
     agreement = collect(STUDY, folder).promotion.agreement
-    cheap, full = (np.argsort(np.argsort([point[axis] for point in agreement.points])) for axis in (1, 2))
-    n = len(agreement.points)
+    cheap = np.argsort(np.argsort([pair.cheap for pair in agreement.pairs]))
+    full = np.argsort(np.argsort([pair.full for pair in agreement.pairs]))
+    n = len(agreement.pairs)
     assert n == STUDY.keep + 1
     assert agreement.spearman == pytest.approx(1 - 6 * float(((cheap - full) ** 2).sum()) / (n * (n * n - 1)))
 
@@ -288,7 +291,7 @@ def test_preflight_of_other_code_is_stale(folder: RunFolder) -> None:
 
 def test_a_torn_command_log_keeps_its_whole_lines(folder: RunFolder) -> None:
     (line,) = collect(STUDY, folder).provenance.commands
-    assert line["command"] == "hpo run toy --runs there"
+    assert line.text == "hpo run toy --runs there"
 
 
 @pytest.mark.parametrize(
@@ -298,10 +301,55 @@ def test_a_torn_command_log_keeps_its_whole_lines(folder: RunFolder) -> None:
         ("hpo sweep studies/toy.py", "hpo promote studies/toy.py"),
         ("hpo sweep --workers 2 studies/toy.py --smoke --trials 9", "hpo promote studies/toy.py --smoke"),
         ("hpo sweep --runs=/data/runs toy --data /d --force", "hpo promote toy --runs=/data/runs --data /d"),
+        ("hpo sweep 'my study.py' --runs 'my runs'", "hpo promote 'my study.py' --runs 'my runs'"),
     ],
 )
 def test_commands_are_given_as_the_last_one_was(logged: str, expected: str) -> None:
-    assert command("promote", STUDY, [{"command": logged}] if logged else []) == expected
+    commands = [LoggedCommand(tuple(shlex.split(logged)))] if logged else []
+    assert suggest_command("promote", STUDY, commands) == expected
+
+
+def test_a_space_in_a_folder_name_survives_the_log(folder: RunFolder) -> None:
+    argv = ["hpo", "sweep", "my study", "--runs", "my runs"]
+    folder.commands.write_text(json.dumps({"at": "2026-01-02T03:04:05+00:00", "argv": argv}) + "\n")
+    (folder.path / "verdict.json").unlink()
+    (line,) = collect(STUDY, folder).provenance.commands
+    assert line.argv == tuple(argv)
+    assert commands(folder) == ["hpo promote 'my study' --runs 'my runs'"]
+    page = write_report(STUDY, folder).read_text()
+    assert "hpo sweep &#39;my study&#39; --runs &#39;my runs&#39;" in page
+
+
+def test_a_log_of_an_older_version_is_split_as_a_shell_does(folder: RunFolder) -> None:
+    lines = ["hpo sweep toy --runs 'my runs'", "hpo sweep toy --data it's"]
+    folder.commands.write_text("".join(json.dumps({"command": line}) + "\n" for line in lines))
+    assert [line.argv[2:] for line in collect(STUDY, folder).provenance.commands] == [
+        ("toy", "--runs", "my runs"),
+        ("toy", "--data", "it's"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("preflight.json", "{"),
+        ("preflight.json", '{"status": "fine", "checks": []}'),
+        ("verdict.json", '{"selection": "KEY", "goal": "mse"}'),
+    ],
+)
+def test_a_damaged_record_is_named(folder: RunFolder, name: str, content: str) -> None:
+    selection = read_selection(folder)
+    assert selection is not None
+    (folder.path / name).write_text(content.replace("KEY", selection.key))
+    with pytest.raises(Damaged, match=f"{name} is damaged"):
+        collect(STUDY, folder)
+
+
+def test_a_number_in_a_check_is_shown_as_text(folder: RunFolder) -> None:
+    record = json.loads(folder.preflight.read_text())
+    record["checks"][0]["seen"] = 3
+    folder.preflight.write_text(json.dumps(record))
+    assert collect(STUDY, folder).preflight.checks[0].seen == "3"
 
 
 # -- importances -----------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from hpo.ledger.folder import Ledger
 from hpo.ledger.lint import promises, surroundings
 from hpo.ledger.markdown import markdown
 from hpo.ledger.page import html, pages
+from hpo.ledger.reading import Column
 from hpo.ledger.record import HEADINGS, MARK, STATUSES, Record, blank, name_of, parse, render, toml, variant_of
 from hpo.ledger.verdicts import NEXT, doubts, moved
 from hpo.storage.database import open_storage
@@ -42,6 +43,7 @@ from hpo.storage.folder import RunFolder
 from tests.faults.processes import code_of, start
 from tests.finished import HOSTILE, finished
 from tests.test_cli import INLINE, ROOT, hpo, refused, write
+from tests.test_status import imported_by
 
 AT = "2026-01-02T03:04:05+00:00"
 
@@ -67,7 +69,7 @@ def toy_run(home: Path) -> RunFolder:
 
 
 def record(
-    id: str = "v1.0_toy",
+    record_id: str = "v1.0_toy",
     status: str = "planned",
     prose: Mapping[str, str] | None = None,
     person: Mapping[str, Any] | None = None,
@@ -81,7 +83,7 @@ def record(
         "failed": ["wip", "failed"],
         "success": ["wip", "analysis", "success"],
     }[status]
-    made = blank(id, AT, "me", {"title": "A title", **(person or {})})
+    made = blank(record_id, AT, "me", {"title": "A title", **(person or {})})
     history = [*made.history, *({"at": AT, "to": to, "who": "me"} for to in way)]
     made = replace(made, kept={"status": status, "history": history, **kept})
     for heading, text in (prose or {}).items():
@@ -146,7 +148,7 @@ BAD = [
     "v1.0_a.b",
     "v1.0_a\n",
     "v1.0_ä",
-    "v١.0_a",
+    "v١.0_a",  # noqa: RUF001
     "v1.0.0_a",
     "v-1.0_a",
     "v1.0_a/b",
@@ -228,7 +230,7 @@ BROKEN = {
     b"+++\n<<<<<<< ours\ntitle = 1\n=======\n>>>>>>> theirs\n+++\n": "an unresolved merge (<<<<<<< ours)",
     b"+++\nstatus = 'wip'\n+++\n": "has lost its line",
     f"+++\n{MARK}\nstatus = 'done'\n+++\n".encode(): "has the status 'done'; allowed: planned, wip",
-    f"+++\n{MARK}\nsweep = 3\n+++\n".encode(): "sweep is no dict",
+    f"+++\n{MARK}\nsweep = 3\n+++\n".encode(): "sweep must be a table",
     f"+++\n{MARK}\nhistory = [1]\n+++\n".encode(): "a damaged history",
     b"+++\ntitle = '\xff'\n+++\n": "cannot be read: 'utf-8'",
 }
@@ -259,7 +261,7 @@ def test_a_field_is_changed_in_its_line_alone() -> None:
     one = replace(record(), fields=fields)
     assert one.with_field("title", 'a "b"\n\\').fields == fields.replace("'old'  # why", '"a \\"b\\"\\n\\\\"')
     assert one.with_field("cost", "1 h").fields == f'{fields}cost = "1 h"\n'
-    with pytest.raises(Refused, match="edit experiments/v1.0_toy.md"):
+    with pytest.raises(Refused, match=r"edit experiments/v1\.0_toy\.md"):
         replace(one, fields="title = '''\nlong'''\n").with_field("title", "short")
 
 
@@ -279,7 +281,7 @@ LEGAL = {
 def test_only_the_legal_transitions_are_made(before: str, after: str) -> None:
     one = record(status=before, prose={"Lesson": "one"}, **PROMOTED)
     if (before, after) not in LEGAL:
-        with pytest.raises(Refused, match=f"v1.0_toy is {before}, which only .* may follow; got {after}"):
+        with pytest.raises(Refused, match=f"v1.0_toy cannot go from {before} to {after}; allowed: "):
             moved(one, after, at=AT, who="me", why="because")
         return
     then = moved(one, after, at=AT, who="me", why="because")
@@ -396,7 +398,9 @@ def test_a_study_that_is_swept_and_promoted_is_in_the_ledger_with_its_true_figur
     assert not Path("experiments").exists()  # nobody has asked for a ledger
     Path("experiments").mkdir()
     assert "ledger: v1.0_toy: planned -> analysis" in hpo("sweep", study, "--force", *INLINE).out
-    assert reading.cells(Ledger(Path("experiments")).read("v1.0_toy"))[4:7] == ("not run", "not run", "not run")
+    shown = reading.cells(Ledger(Path("experiments")).read("v1.0_toy"))
+    columns = (Column.LEAD_OVER_DEFAULT, Column.LEAD_OVER_BASELINE, Column.SEEDS)
+    assert [shown[column] for column in columns] == ["not run"] * 3
     assert hpo("promote", study, *INLINE, "--runs", str(home / "runs")).code == 0
     one = Ledger(Path("experiments")).read("v1.0_toy")
     swept = optuna.load_study(study_name="toy", storage=open_storage(RunFolder(Path("runs/toy")).storage))
@@ -425,17 +429,37 @@ def test_a_sync_keeps_what_a_person_wrote_byte_for_byte_and_again_nothing_change
     toy_run(home)
     harvest.sync(ledger, Path("runs"))
     path = ledger.file("v1.0_toy")
-    head, _, rest = path.read_bytes().partition(MARK.encode())
     fields = b"+++\n# a comment\r\ntitle = 'T'   # of mine\nstudy = \"toy\"\n"
     prose = "Free \u2028 text\r\n\r\n## Lesson  \r\n \t kept\r\n+++\n```\n## Problem".encode()
     path.write_bytes(fields + MARK.encode() + b"\nstatus = 'wip'\n+++\n" + prose)
-    assert [one.said for one in harvest.sync(ledger, Path("runs"))] == ["wip -> analysis"]
+    assert [one.message for one in harvest.sync(ledger, Path("runs"))] == ["wip -> analysis"]
     after = path.read_bytes()
     assert after.startswith(fields + MARK.encode())
     assert after.endswith(b"\n+++\n" + prose)
     before = path.stat().st_mtime_ns
-    assert [one.said for one in harvest.sync(ledger, Path("runs"))] == ["analysis"]
+    assert [one.message for one in harvest.sync(ledger, Path("runs"))] == ["analysis"]
     assert path.stat().st_mtime_ns == before
+
+
+def test_commands_are_recorded_without_the_places_of_one_machine(home: Path, ledger: Ledger) -> None:
+    logged = [
+        {
+            "argv": ["hpo", "sweep", "my study", "--runs", "my runs", "--data=/d", "--trials", "9"],
+            "versions": {"a": "1"},
+        },
+        {"argv": ["hpo", "sweep", "/home/me/studies/toy.py", "--storage"], "versions": {"a": "1"}},
+        {"command": "hpo promote toy --scheduler tcp://h:1 --seeds 3", "versions": {"a": "2"}},
+    ]
+    folder = toy_run(home)
+    folder.commands.write_text("".join(f"{json.dumps(line)}\n" for line in logged))
+    harvest.sync(ledger, Path("runs"))
+    one = ledger.read("v1.0_toy")
+    assert one.part("study")["commands"] == [
+        "hpo sweep 'my study' --trials 9",
+        "hpo sweep toy.py",
+        "hpo promote toy --seeds 3",
+    ]
+    assert one.part("versions") == {"a": "2"}
 
 
 def test_a_concluded_record_is_frozen_until_it_is_taken_up_again(home: Path, ledger: Ledger) -> None:
@@ -459,11 +483,11 @@ def test_without_its_storage_a_study_keeps_its_record_and_the_pages_their_figure
     harvest.sync(ledger, Path("runs"))
     before, content = pages(ledger.records(), "experiments", "runs"), ledger.file("v1.0_toy").read_bytes()
     folder.database.unlink()
-    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    assert ["its record stays as it was" in one.message for one in harvest.sync(ledger, Path("runs"))] == [True]
     folder.database.write_bytes(b"no database " * 1000)
-    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    assert ["its record stays as it was" in one.message for one in harvest.sync(ledger, Path("runs"))] == [True]
     shutil.rmtree(folder.path / "sweep")
-    assert ["its record stays as it was" in one.said for one in harvest.sync(ledger, Path("runs"))] == [True]
+    assert ["its record stays as it was" in one.message for one in harvest.sync(ledger, Path("runs"))] == [True]
     shutil.rmtree("runs")
     assert ledger.file("v1.0_toy").read_bytes() == content
     assert pages(ledger.records(), "experiments", "runs") == before
@@ -496,18 +520,18 @@ def test_two_records_of_one_study_a_rehearsal_and_a_preflight(home: Path, ledger
     shutil.rmtree("runs")
     toy_run(home).path.rename("runs/toy-smoke")
     assert harvest.sync(ledger, Path("runs")) == []  # a rehearsal is no experiment
-    for id in ("v1.0_a", "v1.1_b"):
-        ledger.create(id, {"title": "", "study": "toy-smoke"})
+    for record_id in ("v1.0_a", "v1.1_b"):
+        ledger.create(record_id, {"title": "", "study": "toy-smoke"})
     assert "v1.0_a and v1.1_b both name the study toy-smoke" in refused(home, "ledger", "sync")
 
 
 # -- what is shown ---------------------------------------------------------------------------------------------------
 def test_results_of_other_data_or_fidelity_are_never_ranked_together() -> None:
-    def one(id: str, mean: float, **promotion: str) -> Record:
+    def one(record_id: str, mean: float, **promotion: str) -> Record:
         return record(
-            id,
+            record_id,
             "analysis",
-            person={"study": id},
+            person={"study": record_id},
             study=STUDY,
             promotion={**PROMOTION, "test": [mean, 0, 1], **promotion},
         )
@@ -555,7 +579,10 @@ def test_what_is_missing_is_told_apart() -> None:
     all_failed = record(
         "v1.4_e", "wip", person={"study": "e"}, study=STUDY, sweep={"best": "not measured", "failed": 3}
     )
-    shown = {one.id: reading.cells(one)[3:5] for one in (by_hand, planned, default_won, default_failed, all_failed)}
+    shown = {}
+    for one in (by_hand, planned, default_won, default_failed, all_failed):
+        row = reading.cells(one)
+        shown[one.id] = (row[Column.RESULT], row[Column.LEAD_OVER_DEFAULT])
     assert shown == {
         "v1.0_a": ("n/a", "n/a"),
         "v1.1_b": ("not run", "not run"),
@@ -597,13 +624,13 @@ class Tags(HTMLParser):
 
 def test_nothing_that_is_written_becomes_markup_of_the_html_page() -> None:
     plain = Tags(html([record("v1.0_a")], "experiments", "runs")).found
-    found = Tags(html(hostile(), "experiments", "runs")).found
-    for tag in ("script", "style", "meta", "noscript"):
-        assert [one for one, _ in found].count(tag) == [one for one, _ in plain].count(tag)
-    assert not {"b", "img", "iframe"} & {tag for tag, _ in found}
-    targets = [attrs["href"] for tag, attrs in found if tag == "a"]
+    tags = Tags(html(hostile(), "experiments", "runs")).found
+    for name in ("script", "style", "meta", "noscript"):
+        assert [tag for tag, _ in tags].count(name) == [tag for tag, _ in plain].count(name)
+    assert not {"b", "img", "iframe"} & {tag for tag, _ in tags}
+    targets = [attrs["href"] for tag, attrs in tags if tag == "a"]
     assert not [target for target in targets if "javascript" in target]
-    assert not [attrs for _, attrs in found if any(name.startswith("on") for name in attrs)]
+    assert not [attrs for _, attrs in tags if any(name.startswith("on") for name in attrs)]
 
 
 def test_nothing_that_is_written_becomes_structure_of_the_markdown_page() -> None:
@@ -625,7 +652,7 @@ def test_nothing_that_is_written_becomes_structure_of_the_markdown_page() -> Non
     ]
     rows = [one for one in tokens if one.type == "tr_open"]
     cells = [one for one in tokens if one.type in ("td_open", "th_open")]
-    assert len(cells) == len(reading.HEADS) * len(rows) == 10 * 4
+    assert len(cells) == len(Column) * len(rows) == 10 * 4
     texts = [tokens[at + 1].content for at, one in enumerate(tokens) if one.type == "td_open"]
     assert texts[6::10] == ["3", "not run"]  # no pipe has made a cell more
     outside = [
@@ -690,6 +717,14 @@ def test_the_pages_are_the_same_in_any_place_and_their_drift_is_exit_code_1(home
     assert (said.code, said.out.count("not up to date")) == (1, 2)
 
 
+@pytest.mark.parametrize("verb", ["list", "page"])
+def test_neither_torch_nor_optuna_is_needed_to_read_the_ledger(home: Path, ledger: Ledger, verb: str) -> None:
+    ledger.create("v1.0_toy", {"title": "Toy"})
+    modules = imported_by("ledger", verb)
+    assert "hpo.ledger.reading" in modules
+    assert modules.isdisjoint({"torch", "optuna", "sqlalchemy", "plotly"})
+
+
 # -- lint ------------------------------------------------------------------------------------------------------------
 SOUND = {"prose": {"Lesson": "x"}}
 LINT = {
@@ -699,16 +734,16 @@ LINT = {
     "confidence must be hypothesis": record(person={"confidence": "sure"}),
     "its parent 'v0.0_gone' is not": record(person={"parent": "v0.0_gone"}),
     "its superseded_by 'v0.0_gone' is not": record(person={"superseded_by": "v0.0_gone"}),
-    "it is superseded, and still is the 'best'": record(person={"superseded_by": "v1.0_toy", "alias": "best"}),
+    "superseded, but still holds the alias 'best'": record(person={"superseded_by": "v1.0_toy", "alias": "best"}),
     "it is its own ancestor": record(person={"parent": "v1.0_toy"}),
-    "wip, and nothing of its study toy": record(status="wip", person={"study": "toy"}),
-    "it says not started, and is wip": record(status="wip", prose={"Results": "Not Started"}),
+    "wip, but nothing of its study toy": record(status="wip", person={"study": "toy"}),
+    "its text says not started, but its status is wip": record(status="wip", prose={"Results": "Not Started"}),
     "a failure needs a problem or a lesson": record(status="failed"),
     "a success needs a verdict": record(status="success", prose={"Lesson": "x"}),
     "a root cause without its confidence": record(prose={"Root cause": "flips"}),
     "a confirmed root cause must name": record(prose={"Root cause": "flips"}, person={"confidence": "confirmed"}),
     "does not lead from planned to wip": replace(record(), kept={**record().kept, "status": "wip"}),
-    "says planned -> success, which": replace(
+    "says planned -> success, which is not allowed": replace(
         record(**PROMOTED),
         kept={
             **record(**PROMOTED).kept,
@@ -725,7 +760,7 @@ LINT = {
 
 @pytest.mark.parametrize("said", LINT)
 def test_lint_says_what_a_record_promises_and_does_not_keep(said: str) -> None:
-    assert [said in one.said for one in promises([LINT[said]])].count(True) == 1
+    assert [said in one.message for one in promises([LINT[said]])].count(True) == 1
 
 
 def test_lint_is_silent_about_sound_records_and_knows_what_lies_between_two() -> None:
@@ -741,8 +776,8 @@ def test_lint_is_silent_about_sound_records_and_knows_what_lies_between_two() ->
     assert [str(one) for one in promises([later, sound[1], record("v1.2_c")])] == [
         "v1.2_c: planned since 2026-01-02: begin it, or say why not"
     ]
-    twins = [record(id, person={"alias": "production"}) for id in ("v1.0_a", "v1.1_b")]
-    assert [one.said for one in promises(twins)] == ["its alias 'production' is another record's too"] * 2
+    twins = [record(record_id, person={"alias": "production"}) for record_id in ("v1.0_a", "v1.1_b")]
+    assert [one.message for one in promises(twins)] == ["its alias 'production' is another record's too"] * 2
 
 
 def test_lint_compares_the_records_with_the_files_beside_them(home: Path, ledger: Ledger) -> None:
@@ -792,7 +827,7 @@ WRONG = {
     "note v1.0_tow lesson x": "there is no experiment v1.0_tow in experiments; did you mean v1.0_toy?",
     "note v1.0_toy lessons x": "the heading must be one of Hypothesis,",
     "set v1.0_toy status done": "the status must be planned, wip",
-    "set v1.0_toy status success": "v1.0_toy is planned, which only wip may follow; got success",
+    "set v1.0_toy status success": "v1.0_toy cannot go from planned to success; allowed: wip",
     "set v1.0_toy prioriti 1": "there is no field 'prioriti'",
     "set v1.0_toy confidence sure": "confidence: must be hypothesis or tested or confirmed; got 'sure'",
     "list --status done": "--status: must be one of planned,",

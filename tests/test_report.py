@@ -16,6 +16,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from hpo.direction import Direction
 from hpo.page import draw_promotion, palette, report
 from hpo.page.axes import Axis, Scale, axis_of, log_ticks
 from hpo.page.palette import COLOURS
@@ -77,11 +78,11 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 class Words(HTMLParser):
-    """What a page says: its text without scripts and styles."""
+    """The text of a page, without scripts and styles."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.said, self.silent = [], 0
+        self.texts, self.silent = [], 0
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
@@ -92,11 +93,11 @@ class Words(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self.silent:
-            self.said.append(data)
+            self.texts.append(data)
 
     @classmethod
     def of(cls, path: Path) -> str:
-        return " ".join(" ".join(cls(path.read_text()).said).split())
+        return " ".join(" ".join(cls(path.read_text()).texts).split())
 
 
 def stored(folder: RunFolder, study: StudySpec, trials: list[optuna.trial.FrozenTrial]) -> RunFolder:
@@ -244,14 +245,14 @@ def test_every_stage_has_a_page(tmp_path: Path, browse, stage: str) -> None:
 
 # -- as text ---------------------------------------------------------------------------------------------------------
 def test_it_says_what_came_out_and_nothing_that_is_no_number(folder: RunFolder) -> None:
-    said = Words.of(write_report(STUDY, folder))
+    text = Words.of(write_report(STUDY, folder))
     verdict = json.loads((folder.path / "verdict.json").read_text())
-    assert verdict["sentence"] in said
+    assert verdict["sentence"] in text
     for word in ("NaN", "nan", "None", "Infinity", "undefined"):
-        assert word not in said.split(), word
-    assert "beats zero" in said  # the task's own check
-    assert "The sweep was forced past this preflight." in said
-    assert str(folder.export) in said
+        assert word not in text.split(), word
+    assert "beats zero" in text  # the task's own check
+    assert "The sweep was forced past this preflight." in text
+    assert str(folder.export) in text
 
 
 def test_what_comes_from_outside_is_text(folder: RunFolder) -> None:
@@ -309,10 +310,10 @@ def test_log_ticks_are_round_few_and_inside(low: float, high: float, ticks: list
 
 def test_a_few_bad_outliers_stay_outside_but_never_good_ones() -> None:
     values = [float(value) for value in range(-10, 10)]
-    assert axis_of([*values, 5000.0], direction="minimize").outside == 1
-    assert axis_of([*values, -5000.0], direction="minimize").outside == 0
-    assert axis_of([*values, -5000.0], direction="maximize").outside == 1
-    assert axis_of([*values, 5000.0], direction="minimize", whole=True).outside == 0
+    assert axis_of([*values, 5000.0], direction=Direction.MINIMIZE).outside == 1
+    assert axis_of([*values, -5000.0], direction=Direction.MINIMIZE).outside == 0
+    assert axis_of([*values, -5000.0], direction=Direction.MAXIMIZE).outside == 1
+    assert axis_of([*values, 5000.0], direction=Direction.MINIMIZE, whole=True).outside == 0
 
 
 def test_decades_make_a_logarithmic_axis() -> None:
@@ -337,9 +338,9 @@ def test_every_kind_of_parameter_has_its_place() -> None:
 
 def test_a_baseline_that_is_far_from_all_others_does_not_squeeze_them() -> None:
     rows = [
-        ("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
-        ("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
-        ("far", Interval(5.0, 4.0, 6.0), palette.BASELINE),
+        draw_promotion.Row("trial 1", Interval(30.0, 29.5, 30.5), palette.COMPLETE),
+        draw_promotion.Row("near", Interval(28.5, 28.0, 29.0), palette.BASELINE),
+        draw_promotion.Row("far", Interval(5.0, 4.0, 6.0), palette.BASELINE),
     ]
     figure = draw_promotion._whiskers(rows, title="")
     assert figure.layout.xaxis.range[0] > 25

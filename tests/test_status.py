@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from hpo.storage.database import open_study
 from hpo.storage.folder import RunFolder
 from tests.faults.processes import code_of, start, until
 from tests.test_promote import SAME, study
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -42,8 +46,10 @@ def test_it_says_what_there_is_at_every_stage(runs: Path) -> None:
     assert (swept.preflight, swept.promotion) == ("go", "not run")
     assert code_of(start(lambda: promote(study(), folder, SAME), die_at=60)) == -signal.SIGKILL
     assert only(runs).promotion in ("0/4 runs", "1/4 runs", "2/4 runs", "3/4 runs")
+    assert only(runs).promotion_state == "unfinished"
     verdict = promote(study(), folder, SAME)
     assert only(runs).promotion == f"winner: {verdict.winner}"
+    assert only(runs).promotion_state == "judged"
     promote(study(seeds=3), folder, SAME)
     assert code_of(start(lambda: promote(study(seeds=4), folder, SAME), die_at=25)) == -signal.SIGKILL
     assert only(runs).promotion == "6/8 runs"  # an old verdict is not the new selection's
@@ -78,12 +84,30 @@ def test_a_study_is_named_by_its_name_or_its_file_and_the_nearest_is_told(runs: 
     preflight(study(name="photographs"), RunFolder(runs / "photographs"), SAME)
     for name in ("photographs", "photographs.py", "studies/photographs.py"):
         assert only(runs, name).study == "photographs"
-    with pytest.raises(Refused, match="no study 'photograhs' has been run in .*; did you mean 'photographs'?"):
+    with pytest.raises(Refused, match=r"no study 'photograhs' has been run in .*; did you mean 'photographs'\?"):
         statuses(runs, "photograhs")
     with pytest.raises(Refused, match="studies there are: photographs"):
         statuses(runs, "zzz")
     with pytest.raises(Refused, match="nothing has been run in"):
         statuses(runs / "nowhere", None)
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that a command imports, given in the current folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-X", "importtime", "-m", "hpo", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_no_torch_is_needed_for_the_status(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(runs / "runs" / "toy")
+    folder.path.mkdir(parents=True)
+    open_study(folder, "sweep", "toy", "minimize", SAME)
+    monkeypatch.chdir(runs)
+    modules = imported_by("status")
+    assert "hpo.page.status" in modules
+    assert modules.isdisjoint({"torch", "plotly"})
 
 
 def test_a_damaged_storage_does_not_hide_the_other_studies_and_nothing_is_written(runs: Path) -> None:
@@ -94,5 +118,7 @@ def test_a_damaged_storage_does_not_hide_the_other_studies_and_nothing_is_writte
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     found = {one.study: one for one in statuses(runs, None)}
     assert found["toy"].done == 1
+    assert found["broken"].unreadable
+    assert not found["toy"].unreadable
     assert found["broken"].promotion == "storage unreadable: hpo rebuild broken"
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before

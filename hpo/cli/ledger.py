@@ -164,7 +164,7 @@ def sync(
         from hpo.ledger.harvest import sync as from_runs
 
         for one in from_runs(_ledger(ledger), runs, study):
-            say(f"{one.id}: {one.study}: {one.said}")
+            say(f"{one.id}: {one.study}: {one.message}")
 
 
 @app.command()

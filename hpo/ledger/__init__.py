@@ -33,7 +33,6 @@ gave no number) and "n/a" (there can be none).
     harvest.py   what a study's run folder says; sync
     reading.py   what both pages and the list say of the records
     markdown.py  EXPERIMENTS.md
-    page.py      EXPERIMENTS.html
+    page.py      EXPERIMENTS.html, from templates/
     lint.py      what a record promises and does not keep
-    cli.py       hpo ledger VERB
 """

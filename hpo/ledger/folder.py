@@ -1,4 +1,4 @@
-"""The folder of records, experiments/: read, and changed by one process at a time."""
+"""The folder of records, experiments/: read by anybody, changed by one process at a time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Ledger:
 
     path: Path
 
-    def file(self, id: str) -> Path:
-        return self.path / f"{id}.md"
+    def file(self, record_id: str) -> Path:
+        """Where the record of an id is, or would be."""
+        return self.path / f"{record_id}.md"
 
     def make(self) -> None:
         """Begin a ledger where there is none."""
@@ -37,46 +38,50 @@ class Ledger:
             raise Refused(f"there is no ledger in {self.path}; hpo ledger sync begins one, or hpo ledger new")
 
     def ids(self) -> list[str]:
-        """In the order of their numbers. A file that is not named as an experiment is none."""
+        """All ids, in the order of their numbers. A file that is not named as an experiment is none."""
         self._check()
-        names = [name for path in self.path.glob("v*.md") if (name := _id_of(path.stem))]
-        return [name.id for name in sorted(names, key=lambda name: name[:3])]
+        names = [_name_of_file(path) for path in self.path.glob("v*.md")]
+        known = [name for name in names if name is not None]
+        return [name.id for name in sorted(known, key=lambda name: (name.major, name.minor, name.variant))]
 
     def records(self) -> list[Record]:
-        return [self.read(id) for id in self.ids()]
+        """All records, in the order of their ids."""
+        return [self.read(record_id) for record_id in self.ids()]
 
     def find(self, text: str) -> Record:
         """The record of an id, or of any name of it. Raises Refused, with the nearest that there is."""
-        id = name_of(text).id
-        if not self.file(id).exists():
-            near = difflib.get_close_matches(id, self.ids(), 1)
-            raise Refused(
-                f"there is no experiment {id} in {self.path}" + (f"; did you mean {near[0]}?" if near else "")
-            )
-        return self.read(id)
+        record_id = name_of(text).id
+        if not self.file(record_id).exists():
+            close = difflib.get_close_matches(record_id, self.ids(), 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise Refused(f"there is no experiment {record_id} in {self.path}{hint}")
+        return self.read(record_id)
 
-    def read(self, id: str) -> Record:
-        return parse(id, self.file(id).read_bytes())
+    def read(self, record_id: str) -> Record:
+        """The record of an id that there is. Raises Refused where its file is broken."""
+        return parse(record_id, self.file(record_id).read_bytes())
 
     def of_study(self, study: str) -> Record | None:
-        found = [record for record in self.records() if record.study == study]
-        if len(found) > 1:
-            raise Refused(f"{' and '.join(one.id for one in found)} both name the study {study}; leave it to one")
-        return found[0] if found else None
+        """The record that names a study, if there is one. Raises Refused where several do."""
+        records = [record for record in self.records() if record.study == study]
+        if len(records) > 1:
+            ids = " and ".join(record.id for record in records)
+            raise Refused(f"{ids} both name the study {study}; leave it to one of them")
+        return records[0] if records else None
 
-    def create(self, id: str, fields: Mapping[str, str | int], *, who: str = "", at: str = "") -> Record:
+    def create(self, record_id: str, fields: Mapping[str, str | int], *, who: str = "", at: str = "") -> Record:
         """A new record, planned. Under the lock."""
-        if self.file(id).exists():
-            raise Refused(f"there is an experiment {id} already, in {self.file(id)}")
-        return self.write(blank(id, at or now(), who or person(), fields))
+        if self.file(record_id).exists():
+            raise Refused(f"there is an experiment {record_id} already, in {self.file(record_id)}")
+        return self.write(blank(record_id, at or now(), who or person(), fields))
 
     def change(self, text: str, change: Callable[[Record], Record]) -> Record:
-        """Read a record, change it and write it, all under the lock: of two processes, each sees what the other did."""
+        """Read a record, change it and write it, all under the lock, so that no other process's change is lost."""
         with self.locked():
             return self.write(change(self.find(text)))
 
     def write(self, record: Record) -> Record:
-        """The file whole, or as it was; not touched where nothing differs. Under the lock."""
+        """Write the file whole, or leave it as it was; it is not touched where nothing differs. Under the lock."""
         try:
             content = render(record)
         except UnicodeEncodeError as error:
@@ -89,26 +94,26 @@ class Ledger:
             write_whole(path, content)
         return record
 
-    def rename(self, record: Record, id: str) -> Record:
+    def rename(self, record: Record, new_id: str) -> Record:
         """Another id for a record; whoever names it as a parent or a successor follows. Under the lock."""
-        if self.file(id).exists():
-            raise Refused(f"there is an experiment {id} already, in {self.file(id)}")
-        os.rename(self.file(record.id), self.file(id))
-        for other in self.records():
+        if self.file(new_id).exists():
+            raise Refused(f"there is an experiment {new_id} already, in {self.file(new_id)}")
+        os.rename(self.file(record.id), self.file(new_id))
+        for relative in self.records():
             for key in ("parent", "superseded_by"):
-                if other.named(key) == record.id:
-                    other = self.write(other.with_field(key, id))
-        return self.read(id)
+                if relative.named(key) == record.id:
+                    relative = self.write(relative.with_field(key, new_id))
+        return self.read(new_id)
 
     def next_id(self, study: str) -> str:
         """The next free minor of the highest major, with the study's name."""
-        numbers = [name_of(id)[:2] for id in self.ids()] or [(1, -1)]
+        numbers = [name_of(record_id)[:2] for record_id in self.ids()] or [(1, -1)]
         major, minor = max(numbers)
         return Name(major, minor + 1, variant_of(study)).id
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The only process that writes here. Waits for another; the kernel frees it when that dies."""
+        """Be the only process that writes here. Waits for another one; the kernel frees the lock when that dies."""
         self._check()
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -121,19 +126,22 @@ class Ledger:
 
 
 def now() -> str:
+    """The time as a history has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def person() -> str:
+    """Who gives the command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # nobody, in a container without a name for its user
         return f"user {os.getuid()}"
 
 
-def _id_of(stem: str) -> Name | None:
+def _name_of_file(path: Path) -> Name | None:
+    """The name of a record's file; None where the file is not named as an experiment without its status."""
     try:
-        name = name_of(stem)
+        name = name_of(path.stem)
     except Refused:
         return None
-    return name if name.id == stem else None
+    return name if name.id == path.stem else None

@@ -1,29 +1,32 @@
-"""What a study's run folder says, as the harness's block of its record. Reads runs, and writes records alone."""
+"""What a study's run folder says, as the harness's block of its record. Reads runs, and writes nothing but records."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.cli.terminal import complain, say
 from hpo.ledger.folder import HARNESS, Ledger
 from hpo.ledger.record import CONCLUDED, NOT_APPLICABLE, NOT_MEASURED, Record
 from hpo.ledger.verdicts import moved
-from hpo.page import collect
+from hpo.page.collect import best_rival, read_verdict
+from hpo.page.decoding import decode_commands, decode_preflight
+from hpo.page.findings import LoggedCommand
 from hpo.page.status import Status, statuses
 from hpo.plain import fingerprint
-from hpo.promotion import selection
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
+from hpo.promotion.selection import promotion_name, read_selection
 from hpo.promotion.verdict import Verdict
 from hpo.space import describe
 from hpo.storage.database import stored_study
@@ -33,39 +36,53 @@ from hpo.trial.artifact import CARD, WEIGHTS
 
 LEDGER = "experiments"
 REHEARSAL = "-smoke"  # the end of a rehearsed study's name: like a preflight, no experiment unless a record names it
-_ELSEWHERE = ("--runs", "--data", "--storage", "--scheduler")  # where, on one machine
+_PLACES = ("--runs", "--data", "--storage", "--scheduler")  # options that name a place on one machine
 
 
-class Synced(NamedTuple):
+# -- keeping the records up to date ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Synced:
     """What came of bringing one study's record up to date."""
 
     study: str
     id: str
-    said: str
+    message: str
+    has_moved: bool = False  # the record has another status than before
 
 
 def sync(ledger: Ledger, runs: Path, study: str | None = None) -> list[Synced]:
     """Bring the records of all studies in a folder, or of one, up to date; a study without a record gets one.
 
     Raises Refused where nothing has been run. A study that cannot be read leaves its record as it was, and a concluded
-    one is frozen; both are said.
+    one is frozen; both are said in the messages.
     """
-    names = [study] if study else [one.study for one in statuses(runs, None)]
-    found = {name: harvest(RunFolder(runs / name)) for name in names}
-    began = {name: (block or {}).get("study", {}).get("began", "") for name, block in found.items()}
+    names = [study] if study else [status.study for status in statuses(runs, None)]
+    blocks = {name: harvest(RunFolder(runs / name)) for name in names}
+    began = {name: (block or {}).get("study", {}).get("began", "") for name, block in blocks.items()}
     ledger.make()
+    in_order = sorted(names, key=lambda name: (began[name], name))
     with ledger.locked():
-        return [
-            one
-            for name in sorted(names, key=lambda name: (began[name], name))
-            if (one := _enter(ledger, name, found[name]))
-        ]
+        results = [_enter(ledger, name, blocks[name]) for name in in_order]
+    return [synced for synced in results if synced]
+
+
+def _complain(text: str) -> None:
+    print(f"hpo: {text}", file=sys.stderr)
 
 
 @contextmanager
-def entered(folder: RunFolder, *, quiet: bool = False) -> Iterator[None]:
-    """Where there is a ledger beside the folder of studies, a study is in it when this ends, however it ends. Trouble
-    with the ledger is said, and is no failure of the study's."""
+def entered(
+    folder: RunFolder,
+    *,
+    quiet: bool = False,
+    say: Callable[[str], None] = print,
+    warn: Callable[[str], None] = _complain,
+) -> Iterator[None]:
+    """When this ends, however it ends, the study's record is up to date, if a ledger lies beside the folder of runs.
+
+    `say` is called with each change of a status, unless `quiet`. Trouble with the ledger goes to `warn`, by default a
+    line on standard error, and is no failure of the study's.
+    """
     runs = folder.path.absolute().parent
     ledger = Ledger(runs.parent / LEDGER)
     try:
@@ -73,97 +90,119 @@ def entered(folder: RunFolder, *, quiet: bool = False) -> Iterator[None]:
     finally:
         if ledger.path.is_dir():
             try:
-                for one in sync(ledger, runs, folder.path.name):
-                    if not quiet and "->" in one.said:
-                        say(f"ledger: {one.id}: {one.said}")
+                for synced in sync(ledger, runs, folder.path.name):
+                    if synced.has_moved and not quiet:
+                        say(f"ledger: {synced.id}: {synced.message}")
             except Exception as error:
-                complain(f"the ledger was not brought up to date ({error}); hpo ledger sync")
+                warn(f"the ledger was not brought up to date ({error}); run: hpo ledger sync")
 
 
 def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | None:
+    """Write one study's block into its record. None for a study that is no experiment."""
     record = ledger.of_study(name)
     if record is None and (name.endswith(REHEARSAL) or (block and "sweep" not in block)):
         return None
     if block is None:
-        return Synced(name, record.id if record else "–", "not read: hpo status says why; its record stays as it was")
+        record_id = record.id if record else "–"
+        return Synced(name, record_id, "not read: hpo status says why; its record stays as it was")
     if record is None:
-        record = ledger.create(
-            ledger.next_id(name), {"title": "", "study": name}, who=HARNESS, at=block["study"].get("began", "")
-        )
+        began = block["study"].get("began", "")
+        record = ledger.create(ledger.next_id(name), {"title": "", "study": name}, who=HARNESS, at=began)
     kept = {key: record.kept[key] for key in ("status", "history")} | block
     if record.status in CONCLUDED:
-        changed = record.kept != kept
-        return Synced(
-            name,
-            record.id,
-            record.status + (", and its study has changed since: set it to wip to take that up" if changed else ""),
-        )
-    before, record = record.status, _advanced(replace(record, kept=kept))
-    ledger.write(record)
-    return Synced(name, record.id, record.status if record.status == before else f"{before} -> {record.status}")
+        has_changed = record.kept != kept
+        remark = ", and its study has changed since: set it to wip to take that up" if has_changed else ""
+        return Synced(name, record.id, f"{record.status}{remark}")
+    updated = ledger.write(_advanced(replace(record, kept=kept)))
+    if updated.status == record.status:
+        return Synced(name, record.id, record.status)
+    return Synced(name, record.id, f"{record.status} -> {updated.status}", has_moved=True)
 
 
 def _advanced(record: Record) -> Record:
-    """Work begins with the first trial, and ends when nothing that was asked for is left to do: at the times that the
-    trials have, so that it does not matter when the ledger was told."""
-    study = record.kept["study"]
-    for before, to, when, there in (
-        ("planned", "wip", "began", study["state"] != "none"),
-        ("wip", "analysis", "ended", study["state"] == "complete"),
-    ):
-        if record.status == before and there:
-            at = max(study.get(when, ""), *(str(one["at"]) for one in record.history))
-            record = moved(record, to, at=at, who=HARNESS)
+    """The record with the status that its study has reached.
+
+    Work begins with the first trial, and ends when nothing that was asked for is left to do: at the times that the
+    trials have, so that it does not matter when the ledger was told.
+    """
+    state = record.kept["study"]["state"]
+    if record.status == "planned" and state != "none":
+        record = _moved_at(record, "wip", "began")
+    if record.status == "wip" and state == "complete":
+        record = _moved_at(record, "analysis", "ended")
     return record
 
 
+def _moved_at(record: Record, status: str, time: str) -> Record:
+    """The record with another status, at a time of its study but not before what stands in its history."""
+    at = max(record.kept["study"].get(time, ""), *(str(event["at"]) for event in record.history))
+    return moved(record, status, at=at, who=HARNESS)
+
+
+# -- the block of a study --------------------------------------------------------------------------------------------
 def harvest(folder: RunFolder) -> dict[str, Any] | None:
     """The block of a study; None where its storage is missing beside its trials, or unreadable."""
-    status = statuses(folder.path.parent, folder.path.name)[0]
-    if status.promotion.startswith("storage unreadable") or (status.trials is None and folder.numbers("sweep")):
+    name = folder.path.name
+    status = statuses(folder.path.parent, name)[0]
+    storage_is_missing = status.trials is None and bool(folder.numbers("sweep"))
+    if status.unreadable or storage_is_missing:
         return None
-    swept, promoted = (stored_study(folder, f"{folder.path.name}{end}") for end in ("", ".promotion"))
-    trials = swept.get_trials(deepcopy=False) if swept else []
-    runs = promoted.get_trials(deepcopy=False) if promoted else []
-    chosen = selection.read_selection(folder)
-    verdict = collect.read_verdict(folder, chosen) if chosen else None
-    identity = dict(swept.user_attrs.get("identity", {})) if swept else {}
-    full = dict(promoted.user_attrs.get("identity", {})) if promoted else {}
-    commands = [one for one in collect.logged_commands(folder) if "versions" in one]
+    stored_sweep = stored_study(folder, name)
+    stored_promotion = stored_study(folder, promotion_name(name))
+    trials = stored_sweep.get_trials(deepcopy=False) if stored_sweep else []
+    runs = stored_promotion.get_trials(deepcopy=False) if stored_promotion else []
+    selection = read_selection(folder)
+    verdict = read_verdict(folder, selection) if selection else None
+    identity = _identity(stored_sweep)
+    commands = [command for command in decode_commands(folder) if command.versions]
     block = {
         "study": _study(folder, status, identity, trials + runs, commands),
         "identity": identity,
-        "space": {name: describe(one) for trial in trials for name, one in trial.distributions.items()},
+        "space": _space(trials),
         "sweep": _sweep(status, trials, identity),
-        "promotion": _promotion(status, runs, verdict, full),
+        "promotion": _promotion(status, runs, verdict, _identity(stored_promotion)),
         "winner": _winner(folder) if verdict else {},
-        "baselines": {one.name: digits(one.scores[verdict.goal]) for one in verdict.baselines} if verdict else {},
-        "versions": commands[-1]["versions"] if commands else {},
+        "baselines": _baselines(verdict) if verdict else {},
+        "versions": dict(commands[-1].versions) if commands else {},
         "files": _files(folder),
     }
-    return _without_none(block)
+    cleaned: dict[str, Any] = _without_none(block)
+    return cleaned
+
+
+def _identity(stored: optuna.Study | None) -> dict[str, str]:
+    return dict(stored.user_attrs.get("identity", {})) if stored else {}
+
+
+def _space(trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """What was searched, by the trials' own account."""
+    return {name: describe(entry) for trial in trials for name, entry in trial.distributions.items()}
+
+
+def _baselines(verdict: Verdict) -> dict[str, float | None]:
+    return {baseline.name: digits(baseline.scores[verdict.goal]) for baseline in verdict.baselines}
 
 
 def _study(
     folder: RunFolder,
     status: Status,
-    identity: dict[str, str],
+    identity: Mapping[str, str],
     trials: Sequence[FrozenTrial],
-    commands: Sequence[Any],
+    commands: Sequence[LoggedCommand],
 ) -> dict[str, Any]:
-    starts = [one.datetime_start for one in trials if one.datetime_start]
-    ends = [one.datetime_complete for one in trials if one.datetime_complete]
-    forced = folder.preflight.exists() and json.loads(folder.preflight.read_text()).get("forced")
+    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    preflight = decode_preflight(folder)
     return {
         "name": status.study,
         "state": _state(folder, status),
         "goal": identity.get("goal"),
         "direction": identity.get("direction"),
         "preflight": status.preflight,
-        "forced": forced or None,
+        "forced": True if preflight and preflight.forced else None,
         "began": _utc(min(starts, default=None)),
         "ended": _utc(max(ends, default=None)),
-        "commands": list(dict.fromkeys(_portable(one["command"]) for one in commands)),
+        "commands": list(dict.fromkeys(_portable(command.argv) for command in commands)),
     }
 
 
@@ -172,18 +211,18 @@ def _state(folder: RunFolder, status: Status) -> str:
         return "none"
     if is_held(folder):
         return "running"
-    begun_promotion = status.promotion != "not run" and not status.promotion.startswith("winner")
-    return "interrupted" if status.done < status.trials or begun_promotion else "complete"
+    is_unfinished = status.done < status.trials or status.promotion_state == "unfinished"
+    return "interrupted" if is_unfinished else "complete"
 
 
-def _sweep(status: Status, trials: Sequence[FrozenTrial], identity: dict[str, str]) -> dict[str, Any]:
+def _sweep(status: Status, trials: Sequence[FrozenTrial], identity: Mapping[str, str]) -> dict[str, Any]:
     if status.trials is None:
         return {}
     reasons = dict.fromkeys(
-        str(one.user_attrs.get("reason", "")).partition("\n")[0] for one in trials if one.state is TrialState.FAIL
+        str(trial.user_attrs.get("reason", "")).partition("\n")[0] for trial in trials if trial.state is TrialState.FAIL
     )
-    best = next((one for one in trials if one.number == status.best_trial), None)
-    default = next((one for one in trials if one.number == 0 and one.state is TrialState.COMPLETE), None)
+    best = next((trial for trial in trials if trial.number == status.best_trial), None)
+    default = next((trial for trial in trials if trial.number == 0 and trial.state is TrialState.COMPLETE), None)
     return {
         "trials": status.trials,
         "complete": status.complete,
@@ -194,43 +233,46 @@ def _sweep(status: Status, trials: Sequence[FrozenTrial], identity: dict[str, st
         "default": digits(default.value) if default else NOT_MEASURED,
         "seconds": _seconds(trials),
         "eval": evaluation(identity),
-        "failures": [one for one in reasons if one][:3],
+        "failures": [reason for reason in reasons if reason][:3],
         "settings": dict(best.params) if best else {},
     }
 
 
 def _promotion(
-    status: Status, runs: Sequence[FrozenTrial], verdict: Verdict | None, identity: dict[str, str]
+    status: Status, runs: Sequence[FrozenTrial], verdict: Verdict | None, identity: Mapping[str, str]
 ) -> dict[str, Any]:
     if verdict is None:
-        return {} if status.promotion == "not run" else {"progress": status.promotion}
-    winner, best = verdict.results[0], collect.best_rival(verdict)
-    lead = NOT_APPLICABLE if winner.candidate.name == DEFAULT else _three(winner.ahead_of_default)
-    against = (
-        {"best_baseline": best.name, "lead_over_baseline": _three(winner.ahead_of_baselines.get(best.name))}
-        if best
-        else {"lead_over_baseline": NOT_APPLICABLE}
-    )
+        return {} if status.promotion_state == "not run" else {"progress": status.promotion}
+    winner = verdict.results[0]
+    is_default = winner.candidate.name == DEFAULT
     return {
         "winner": winner.candidate.name,
         "sentence": verdict.sentence,
         "seeds": len(winner.runs),
         "validation": digits(winner.full),
-        "test": _three(winner.test),
-        "lead_over_default": lead,
-        **against,
+        "test": _triple(winner.test),
+        "lead_over_default": NOT_APPLICABLE if is_default else _triple(winner.ahead_of_default),
+        **_against_baseline(verdict),
         "seconds": _seconds(runs),
         "eval": evaluation(identity),
         "data": identity.get("data"),
         "fidelity": identity.get("fidelity"),
         "no_go": [check.name for check in verdict.checks if check.status == "no-go"],
         "settings": dict(winner.candidate.params),
-        "scores": {name: digits(one) for name, one in winner.scores.items()},
-        "others": {one.candidate.name: _three(one.test) for one in verdict.results[1:]},
+        "scores": {name: digits(score) for name, score in winner.scores.items()},
+        "others": {result.candidate.name: _triple(result.test) for result in verdict.results[1:]},
     }
 
 
-def evaluation(identity: dict[str, str]) -> str | None:
+def _against_baseline(verdict: Verdict) -> dict[str, Any]:
+    best = best_rival(verdict)
+    if best is None:
+        return {"lead_over_baseline": NOT_APPLICABLE}
+    lead = verdict.results[0].ahead_of_baselines.get(best.name)
+    return {"best_baseline": best.name, "lead_over_baseline": _triple(lead)}
+
+
+def evaluation(identity: Mapping[str, str]) -> str | None:
     """What two results must have in common to be ranked: goal, direction, data and fidelity."""
     parts = [identity.get(key) for key in ("goal", "direction", "data", "fidelity")]
     return fingerprint(parts) if all(parts) else None
@@ -257,26 +299,31 @@ def _files(folder: RunFolder) -> dict[str, Any]:
     """What there is to read, within the study's folder."""
     named = {
         "report": folder.report,
-        "verdict": folder.path / "verdict.json",
+        "verdict": folder.verdict,
         "commands": folder.commands,
         "events": folder.events,
     }
     return {name: path.name for name, path in named.items() if path.exists()}
 
 
-def _portable(command: str) -> str:
-    """The command without where things lay on the machine that it ran on."""
-    words, kept = iter(command.split()), []
-    for word in words:
-        if word in _ELSEWHERE:
-            next(words, None)
-        elif not word.startswith(tuple(f"{option}=" for option in _ELSEWHERE)):
+def _portable(argv: Sequence[str]) -> str:
+    """The command as a shell reads it, without where things lay on the machine that it ran on."""
+    words, kept = list(argv), []
+    while words:
+        word = words.pop(0)
+        option, equals_sign, _ = word.partition("=")
+        if option not in _PLACES:
             kept.append(Path(word).name if word.startswith("/") else word)
-    return " ".join(kept)
+        elif not equals_sign and words:
+            words.pop(0)  # the place
+    return shlex.join(kept)
 
 
-def _three(one: Interval | None) -> Any:
-    return [digits(one.mean), digits(one.low), digits(one.high)] if one else NOT_MEASURED
+def _triple(interval: Interval | None) -> list[float | None] | str:
+    """Mean, low and high."""
+    if interval is None:
+        return NOT_MEASURED
+    return [digits(interval.mean), digits(interval.low), digits(interval.high)]
 
 
 def digits(value: float | None) -> float | None:
@@ -284,8 +331,8 @@ def digits(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
-def _seconds(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
-    return round(sum(one.user_attrs.get("seconds", 0.0) for one in trials), 1)
+def _seconds(trials: Sequence[FrozenTrial]) -> float:
+    return round(math.fsum(trial.user_attrs.get("seconds", 0.0) for trial in trials), 1)
 
 
 def _utc(moment: datetime | None) -> str | None:
@@ -296,6 +343,8 @@ def _utc(moment: datetime | None) -> str | None:
 def _without_none(value: Any) -> Any:
     """Without what is not there: TOML has no null, and an empty table says nothing."""
     if isinstance(value, dict):
-        kept = {str(key): _without_none(one) for key, one in value.items()}
-        return {key: one for key, one in kept.items() if one is not None and one not in ({}, [])}
-    return [_without_none(one) for one in value if one is not None] if isinstance(value, list | tuple) else value
+        kept = {str(key): _without_none(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item is not None and item not in ({}, [])}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value if item is not None]
+    return value

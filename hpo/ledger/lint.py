@@ -6,7 +6,8 @@ import datetime
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,58 +19,79 @@ from hpo.plain import nearest
 PATIENCE_DAYS = 90  # after which what is planned is forgotten
 
 
-class Finding(NamedTuple):
+class LintWarning(NamedTuple):
+    """What is wrong with a record, or with a file beside it."""
+
     id: str
-    said: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.id}: {self.said}"
+        return f"{self.id}: {self.message}"
 
 
-def promises(records: Sequence[Record]) -> list[Finding]:
+def promises(records: Sequence[Record]) -> list[LintWarning]:
     """What is wrong in the records themselves; of nothing but them, so that a page can show it."""
     known = {record.id: record for record in records}
     today = max((record.date for record in records), default="")[:10]
-    found = [Finding(record.id, said) for record in records for said in _of_one(record, known, today)]
+    warnings = []
+    for record in records:
+        warnings += [LintWarning(record.id, message) for message in _record_messages(record, known, today)]
     for key in ("study", "alias"):
         counts = Counter(record.named(key) for record in records)
-        found += [
-            Finding(record.id, f"its {key} {record.named(key)!r} is another record's too")
+        warnings += [
+            LintWarning(record.id, f"its {key} {record.named(key)!r} is another record's too")
             for record in records
             if record.named(key) and counts[record.named(key)] > 1
         ]
-    return found
+    return warnings
 
 
-def _of_one(record: Record, known: dict[str, Record], today: str) -> Iterator[str]:
+def _record_messages(record: Record, known: Mapping[str, Record], today: str) -> Iterator[str]:
     yield from _fields(record)
     yield from _course(record)
-    yield from (one.partition(":")[0] for one in lacking(record, record.status))
+    yield from (requirement.what for requirement in lacking(record, record.status))
+    yield from _relations(record, known)
+    yield from _progress(record, today)
+    yield from _cause(record, known)
+    yield from _prose(record)
+
+
+def _relations(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
+    """What is wrong with the records that it names."""
     for key in ("parent", "superseded_by"):
-        other = record.named(key)
-        if other and other not in known:
-            yield f"its {key} {other!r} is not in the ledger"
+        record_id = record.named(key)
+        if record_id and record_id not in known:
+            yield f"its {key} {record_id!r} is not in the ledger"
     if record.person.get("superseded_by") and record.person.get("alias"):
-        yield f"it is superseded, and still is the {record.person['alias']!r}"
+        yield f"superseded, but still holds the alias {record.person['alias']!r}"
     if _is_own_ancestor(record, known):
         yield "it is its own ancestor"
+
+
+def _progress(record: Record, today: str) -> Iterator[str]:
+    """Where the status is not what the study, the text or the calendar says."""
     if record.study and record.status == "wip" and record.part("study").get("state", "none") == "none":
-        yield f"wip, and nothing of its study {record.study} has been run"
+        yield f"wip, but nothing of its study {record.study} has been run"
     if re.search(r"(?i)\bnot (yet )?started\b", record.prose) and record.status != "planned":
-        yield f"it says not started, and is {record.status}"
+        yield f"its text says not started, but its status is {record.status}"
     if record.status == "planned" and _days(record.date, today) > PATIENCE_DAYS:
         yield f"planned since {record.date[:10]}: begin it, or say why not"
-    yield from _cause(record, known)
+
+
+def _prose(record: Record) -> Iterator[str]:
+    """What is wrong with the text and its headings."""
     if MERGE.search(record.prose):
         yield "its text has an unresolved merge"
-    names = Counter(headings(record.prose))
-    yield from (f"the heading {one!r} stands twice; the second is not read" for one in names if names[one] > 1)
-    yield from (f"no heading {one!r} (is a ``` left open?)" for one in HEADINGS if one not in names)
-    yield from (
-        f"the heading {one!r} is none of the ledger's{nearest(one, list(HEADINGS))}"
-        for one in names
-        if one not in HEADINGS
-    )
+    counts = Counter(headings(record.prose))
+    for heading, times in counts.items():
+        if times > 1:
+            yield f"the heading {heading!r} stands twice; the second is not read"
+    for heading in HEADINGS:
+        if heading not in counts:
+            yield f"no heading {heading!r} (is a ``` left open?)"
+    for heading in counts:
+        if heading not in HEADINGS:
+            yield f"the heading {heading!r} is none of the ledger's{nearest(heading, list(HEADINGS))}"
 
 
 def _fields(record: Record) -> Iterator[str]:
@@ -86,15 +108,15 @@ def _fields(record: Record) -> Iterator[str]:
 
 def _course(record: Record) -> Iterator[str]:
     """The history must lead to the status, one legal step after the other."""
-    steps = [str(one["to"]) for one in record.history]
+    steps = [str(event["to"]) for event in record.history]
     if steps[:1] != ["planned"] or steps[-1] != record.status:
         yield f"its history, {' -> '.join(steps) or 'empty'}, does not lead from planned to {record.status}"
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         if after not in NEXT.get(before, ()):
-            yield f"its history says {before} -> {after}, which cannot be"
+            yield f"its history says {before} -> {after}, which is not allowed"
 
 
-def _cause(record: Record, known: dict[str, Record]) -> Iterator[str]:
+def _cause(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
     cause, confidence = record.section("Root cause"), record.person.get("confidence")
     if cause and not confidence:
         yield f"a root cause without its confidence: hpo ledger set {record.id} confidence {'|'.join(CONFIDENCE)}"
@@ -103,13 +125,13 @@ def _cause(record: Record, known: dict[str, Record]) -> Iterator[str]:
         yield "a confirmed root cause must name its evidence: an experiment's id, or a trial"
 
 
-def _is_own_ancestor(record: Record, known: dict[str, Record]) -> bool:
-    seen: set[str] = set()
-    at = record.named("parent")
-    while at in known and at not in seen and at != record.id:
-        seen.add(at)
-        at = known[at].named("parent")
-    return at == record.id
+def _is_own_ancestor(record: Record, known: Mapping[str, Record]) -> bool:
+    visited: set[str] = set()
+    ancestor = record.named("parent")
+    while ancestor in known and ancestor not in visited and ancestor != record.id:
+        visited.add(ancestor)
+        ancestor = known[ancestor].named("parent")
+    return ancestor == record.id
 
 
 def _days(before: str, after: str) -> int:
@@ -120,27 +142,27 @@ def _days(before: str, after: str) -> int:
 
 
 # -- beside the records ----------------------------------------------------------------------------------------------
-def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Finding]:
+def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[LintWarning]:
     """What the records say of files that are here, and is not so. Studies that are not on this machine are passed
     over."""
-    found = [
-        Finding(path.name, "is not named as an experiment, and is not read")
+    warnings = [
+        LintWarning(path.name, "is not named as an experiment, and is not read")
         for path in sorted(folder.glob("*.md"))
         if not _is_id(path.stem)
     ]
     for record in records:
-        found += [
-            Finding(record.id, f"links to {link}, which is not there")
+        warnings += [
+            LintWarning(record.id, f"links to {link}, which is not there")
             for link in _links(record.prose)
             if not (folder / link).exists()
         ]
         if record.study and (runs / record.study).is_dir():
-            found += [Finding(record.id, said) for said in _study(record, runs)]
-    return found
+            warnings += [LintWarning(record.id, message) for message in _study(record, runs)]
+    return warnings
 
 
 def _study(record: Record, runs: Path) -> Iterator[str]:
-    from hpo.ledger.harvest import harvest
+    from hpo.ledger.harvest import harvest  # needs torch and Optuna, which the records themselves do not
     from hpo.storage.folder import RunFolder
 
     winner = record.part("winner")
@@ -157,7 +179,7 @@ def _study(record: Record, runs: Path) -> Iterator[str]:
 def _links(prose: str) -> list[str]:
     """Relative targets of Markdown links, without their anchors."""
     targets = re.findall(r"\]\(<?([^)\s>#]+)", prose)
-    return [one for one in targets if not re.match(r"[a-z][a-z0-9+.-]*:|/", one, re.IGNORECASE)]
+    return [target for target in targets if not re.match(r"[a-z][a-z0-9+.-]*:|/", target, re.IGNORECASE)]
 
 
 def _is_id(stem: str) -> bool:

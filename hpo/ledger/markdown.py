@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.reading import (
-    HEADS,
     MARKS,
     MEANING,
     MISSING,
+    Column,
     cells,
     facts,
     files,
@@ -27,6 +27,7 @@ from hpo.ledger.record import STATUSES, Record
 
 
 def markdown(records: Sequence[Record], folder: str, runs: str) -> str:
+    """The ledger's page in Markdown. `folder` and `runs` lead from it to the records and the studies."""
     return "\n".join(_lines(records, folder, runs)) + "\n"
 
 
@@ -36,35 +37,45 @@ def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
     yield from (f"- {MARKS[status]} **{status}**: {MEANING[status]}" for status in STATUSES)
     yield f"\n{MISSING}\n\n## Dashboard\n"
     for ranking in rankings(records):
-        yield f"**{literal(ranking.title)}**\n\n{_row(HEADS)}\n{_row(['---'] * len(HEADS))}"
-        yield from (_row([f"[{one.id}]({folder}/{one.id}.md)", *map(literal, cells(one)[1:])]) for one in ranking.rows)
+        yield f"**{literal(ranking.title)}**\n\n{_row(list(Column))}\n{_row(['---'] * len(Column))}"
+        yield from (_dashboard_row(record, folder) for record in ranking.rows)
         yield ""
     yield "## Records\n"
     for record in newest_first(records):
         yield from _record(record, folder, runs)
     yield "## Open questions\n"
-    yield from (
-        [f"- {literal(text)} ([{one.id}]({folder}/{one.id}.md))" for text, one in questions(records)] or ["None."]
-    )
+    asked = [f"- {literal(text)} ({_link(record, folder)})" for text, record in questions(records)]
+    yield from asked or ["None."]
     yield "\n## Next experiments\n"
-    yield from (
-        [
-            f"{number}. [{one.id}]({folder}/{one.id}.md): {literal(plan(one))}"
-            for number, one in enumerate(planned(records), 1)
-        ]
-        or ["None planned."]
-    )
-    if warnings := promises(records):
+    plans = [
+        f"{number}. {_link(record, folder)}: {literal(plan(record))}"
+        for number, record in enumerate(planned(records), 1)
+    ]
+    yield from plans or ["None planned."]
+    warnings = promises(records)
+    if warnings:
         yield "\n## What the records do not keep\n"
-        yield from (f"- {literal(str(one))}" for one in warnings)
+        yield from (f"- {literal(str(warning))}" for warning in warnings)
+
+
+def _link(record: Record, folder: str) -> str:
+    return f"[{record.id}]({folder}/{record.id}.md)"
+
+
+def _dashboard_row(record: Record, folder: str) -> str:
+    texts = {column: literal(text) for column, text in cells(record).items()}
+    return _row([*(texts | {Column.EXPERIMENT: _link(record, folder)}).values()])
 
 
 def _record(record: Record, folder: str, runs: str) -> Iterator[str]:
-    yield f"### {record.name.replace('_', chr(92) + '_')}\n"
-    yield f"{MARKS[record.status]} **{record.status}**" + (f": {literal(record.title)}" if record.title else "") + "\n"
+    name = record.name.replace("_", r"\_")
+    title = f": {literal(record.title)}" if record.title else ""
+    yield f"### {name}\n"
+    yield f"{MARKS[record.status]} **{record.status}**{title}\n"
     yield from (f"- {literal(key)}: {literal(value)}" for key, value in facts(record))
-    if found := files(record, runs):
-        yield "- files: " + ", ".join(f"[{literal(name)}]({path})" for name, path in found.items())
+    links = [f"[{literal(name)}]({url})" for name, url in files(record, runs).items()]
+    if links:
+        yield f"- files: {', '.join(links)}"
     yield ""
     for heading, text in prose(record, folder):  # quoted: no heading, table or fence of it reaches beyond
         yield f"**{heading}**\n"

@@ -3,20 +3,23 @@ that asks for no other one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from string import Template
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
+from markupsafe import Markup
 
 from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.markdown import markdown
 from hpo.ledger.reading import (
-    HEADS,
     MEANING,
     MISSING,
+    Column,
     Ranking,
     cells,
     facts,
@@ -32,13 +35,22 @@ from hpo.ledger.reading import (
 )
 from hpo.ledger.record import STATUSES, Record
 from hpo.ledger.verdicts import proposed
-from hpo.page import report
-from hpo.page.markup import Cell, Section, badge, block, folded, section, text_of, words
-from hpo.page.markup import table as html_table
-from hpo.page.palette import css
+from hpo.page.palette import COLOURS
+from hpo.page.rendering import render_page
+from hpo.page.views import Anchor, Badge, Cell, Lines, Section, Table, Whisker, table
 from hpo.promotion.intervals import Interval
 
-BADGES = {"planned": "skip", "wip": "open", "analysis": "caution", "success": "go", "failed": "no-go"}
+BADGES = {
+    "planned": "skip",
+    "wip": "open",
+    "analysis": "caution",
+    "success": "go",
+    "failed": "no-go",
+}
+LEADS = {
+    Column.LEAD_OVER_DEFAULT: "lead_over_default",
+    Column.LEAD_OVER_BASELINE: "lead_over_baseline",
+}
 
 
 def pages(records: Sequence[Record], folder: str, runs: str) -> dict[str, str]:
@@ -47,128 +59,234 @@ def pages(records: Sequence[Record], folder: str, runs: str) -> dict[str, str]:
 
 
 def html(records: Sequence[Record], folder: str, runs: str) -> str:
-    """The same as one file that asks for no other one, in the report's style."""
-    parts = list(_sections(records, folder, runs))
-    links = "".join(f'<li><a href="#{one.name}">{text_of(one.title)}</a></li>' for one in parts)
-    tiles = "".join(
-        f'<div class="tile"><dt>{badge(BADGES[status], status)}</dt>'
-        f"<dd>{sum(one.status == status for one in records)}</dd><dd>{text_of(MEANING[status])}</dd></div>"
-        for status in STATUSES
-    )
-    body = f"""<header><div><p class="eyebrow">The experiment ledger</p><h1>Experiments</h1>
-<p class="verdict">{count(len(records), "experiment")}, the last change on {text_of(last_change(records))}.</p>
-<dl class="tiles">{tiles}</dl></div></header><nav aria-label="Sections"><ul>{links}</ul></nav>
-<main id="main">{"".join(one.html for one in parts)}</main>
-<footer><p>Written by hpo ledger page from the records; edit those. This file holds all that it shows.</p></footer>"""
-    return Template(report.PAGE.read_text()).substitute(
-        title="Experiments", palette=css(), body=body, plotly="", template="{}", dark="{}"
+    """The ledger's page in HTML."""
+    return render_page(
+        "hpo.ledger",
+        "experiments.html.j2",
+        title="Experiments",
+        colours=COLOURS,
+        summary=f"{count(len(records), 'experiment')}, the last change on {last_change(records)}.",
+        tiles=[_status_tile(status, records) for status in STATUSES],
+        sections=_sections(records, folder, runs),
+        palette={"dark": {}, "template": {}},  # there are no figures
+        plotly="",
     )
 
 
-def _sections(records: Sequence[Record], folder: str, runs: str) -> Iterator[Section]:
+@dataclass(frozen=True)
+class StatusTile:
+    """How many experiments have a status."""
+
+    badge: Badge
+    experiments: int
+    meaning: str
+
+
+def _status_tile(status: str, records: Sequence[Record]) -> StatusTile:
+    return StatusTile(_badge(status), sum(record.status == status for record in records), MEANING[status])
+
+
+def _badge(status: str) -> Badge:
+    return Badge(BADGES[status], status)
+
+
+def _sections(records: Sequence[Record], folder: str, runs: str) -> list[Section]:
     lead = f"Only results of one goal, on the same data at the same fidelity, stand in one table. {MISSING}"
-    yield section("dashboard", "Dashboard", lead, *map(_dashboard, rankings(records)))
-    yield section(
-        "records", "Records", "The newest first.", *(_article(record, folder, runs) for record in newest_first(records))
-    )
-    asked = "".join(f"<li>{text_of(' '.join(text.split()))} {_link(one)}</li>" for text, one in questions(records))
-    yield section(
-        "questions",
-        "Open questions",
-        "What the experiments have left open.",
-        f"<ul>{asked}</ul>" if asked else "<p>None.</p>",
-    )
-    plans = "".join(f"<li>{_link(one)}: {text_of(plan(one))}</li>" for one in planned(records))
-    yield section(
-        "next",
-        "Next experiments",
-        "What is planned, the most urgent first.",
-        f"<ol>{plans}</ol>" if plans else "<p>None.</p>",
-    )
-    if warnings := promises(records):
-        yield section(
-            "warnings",
-            "Warnings",
-            "What the records promise and do not keep.",
-            "<ul>",
-            *(f"<li>{text_of(one)}</li>" for one in warnings),
-            "</ul>",
-        )
+    sections = [
+        DashboardSection(lead=lead, rankings=tuple(_ranking(ranking) for ranking in rankings(records))),
+        RecordsSection(
+            lead="The newest first.",
+            articles=tuple(_article(record, folder, runs) for record in newest_first(records)),
+        ),
+        QuestionsSection(
+            lead="What the experiments have left open.",
+            questions=tuple(Entry(record.id, " ".join(text.split())) for text, record in questions(records)),
+        ),
+        PlansSection(
+            lead="What is planned, the most urgent first.",
+            plans=tuple(Entry(record.id, plan(record)) for record in planned(records)),
+        ),
+    ]
+    warnings = tuple(str(warning) for warning in promises(records))
+    if warnings:
+        sections.append(WarningsSection(lead="What the records promise and do not keep.", warnings=warnings))
+    return sections
 
 
-def _dashboard(ranking: Ranking) -> str:
+# -- dashboard -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class RankingView:
+    """A table of experiments that may be compared."""
+
+    title: str
+    table: Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardSection(Section):
+    """All experiments, those that may be compared in one table."""
+
+    name: ClassVar[str] = "dashboard"
+    title: ClassVar[str] = "Dashboard"
+    template: ClassVar[str] = "ledger/dashboard.html.j2"
+    rankings: tuple[RankingView, ...]
+
+
+def _ranking(ranking: Ranking) -> RankingView:
     leads = {
-        index: [interval_of(record.part("promotion").get(key)) for record in ranking.rows]
-        for index, key in ((4, "lead_over_default"), (5, "lead_over_baseline"))
+        column: [interval_of(record.part("promotion").get(key)) for record in ranking.rows]
+        for column, key in LEADS.items()
     }
-    reach = {
-        index: max((max(-one.low, one.high) for one in known if one), default=0.0) for index, known in leads.items()
-    }
-    rows: list[list[Cell | str]] = []
+    rows = []
     for number, record in enumerate(ranking.rows):
-        shown: list[Cell | str] = [Cell(_link(record)), Cell(_status(record), "name")]
-        for index, text in list(enumerate(cells(record)))[2:]:
-            drawn = _whisker(leads[index][number], reach[index]) if index in leads else ""
-            figures = text_of(text).replace(" (", "<br>(")  # a baseline's name below its figures
-            figures = figures.replace(", ", ",<br>") if index == 7 else figures
-            shown.append(Cell(figures + drawn, "name" if index in (2, 7, 9) else "num"))
-        rows.append(shown)
-    return block(ranking.title, html_table(HEADS, rows, name=ranking.title, numbers=(*HEADS[3:7], HEADS[8])))
+        whiskers = {column: _whisker(column_leads[number], column_leads) for column, column_leads in leads.items()}
+        rows.append([_dashboard_cell(record, column, text, whiskers) for column, text in cells(record).items()])
+    numbers = [column for column in Column if column.holds_numbers]
+    return RankingView(ranking.title, table(list(Column), rows, name=ranking.title, numbers=numbers))
 
 
-def _whisker(lead: Interval | None, reach: float) -> str:
-    """A lead and its range beside zero, on the scale of its column."""
+def _dashboard_cell(record: Record, column: Column, text: str, whiskers: dict[Column, Whisker | None]) -> Cell:
+    if column is Column.EXPERIMENT:
+        return Cell(Anchor(record.id))
+    if column is Column.STATUS:
+        return Cell(_badge(record.status), "name")
+    lines = re.split(r" (?=\()", text)  # a baseline's name stands below its figures
+    if column is Column.TRIALS:
+        lines = [line for part in lines for line in re.split(r"(?<=,) ", part)]
+    return Cell(Lines(tuple(lines), whiskers.get(column)), "num" if column.holds_numbers else "name")
+
+
+def _whisker(lead: Interval | None, leads: Sequence[Interval | None]) -> Whisker | None:
+    """A lead and its range beside zero, on a scale that all leads of its column fit in."""
+    reach = max((max(-known.low, known.high) for known in leads if known), default=0.0)
     if lead is None or not 0 < reach < float("inf"):
-        return ""
-    low, mean, high = (60 + 55 * one / reach for one in (lead.low, lead.mean, lead.high))
-    colour = f"var(--{'good' if lead.low > 0 else 'bad' if lead.high < 0 else 'soft'})"
-    return (
-        f'<br><svg width="120" height="12" aria-hidden="true"><path d="M60 0v12" stroke="var(--faint)"/>'
-        f'<path d="M{low:.1f} 6H{high:.1f}" stroke="{colour}" stroke-width="2"/>'
-        f'<circle cx="{mean:.1f}" cy="6" r="3.5" fill="{colour}"/></svg>'
+        return None
+    low, mean, high = (60 + 55 * value / reach for value in (lead.low, lead.mean, lead.high))
+    colour = "soft"
+    if lead.low > 0:
+        colour = "good"
+    elif lead.high < 0:
+        colour = "bad"
+    return Whisker(low, mean, high, colour)
+
+
+# -- records ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Passage:
+    """What a person wrote under a heading."""
+
+    heading: str
+    text: Markup
+
+
+@dataclass(frozen=True)
+class FileLink:
+    """A file that there is to read."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Article:
+    """One record."""
+
+    id: str
+    badge: Badge
+    title: str
+    judgement: str  # the verdict; before a person has concluded, also what the harness would say
+    passages: tuple[Passage, ...]
+    files: tuple[FileLink, ...]
+    facts: Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsSection(Section):
+    """What each record says."""
+
+    name: ClassVar[str] = "records"
+    title: ClassVar[str] = "Records"
+    template: ClassVar[str] = "ledger/records.html.j2"
+    articles: tuple[Article, ...]
+
+
+def _article(record: Record, folder: str, runs: str) -> Article:
+    links = {"record": quote(f"{folder}/{record.id}.md"), **files(record, runs)}
+    rows = [[Cell(fact), Cell(text, "words")] for fact, text in facts(record)]
+    return Article(
+        id=record.id,
+        badge=_badge(record.status),
+        title=record.title,
+        judgement=_judgement(record),
+        passages=tuple(Passage(heading, _rendered(text)) for heading, text in prose(record, folder)),
+        files=tuple(FileLink(name, url) for name, url in links.items()),
+        facts=table(("Fact", "Recorded"), rows, name=f"Facts of {record.id}"),
     )
 
 
-def _article(record: Record, folder: str, runs: str) -> str:
-    known = html_table(
-        ("Fact", "Recorded"), [[key, words(value)] for key, value in facts(record)], name=f"Facts of {record.id}"
-    )
-    found = {"record": quote(f"{folder}/{record.id}.md"), **files(record, runs)}
-    links = ", ".join(f'<a href="{text_of(path)}">{text_of(name)}</a>' for name, path in found.items())
-    written = "".join(f"<h4>{heading}</h4>{PROSE.render(text)}" for heading, text in prose(record, folder))
-    return (
-        f'<article class="box exhibit" id="{record.id}"><h3>{record.id} {_status(record)}</h3>'
-        f'<p>{text_of(record.title)}</p>{_judged(record)}{written}<p class="muted">Files: {links}</p>'
-        f"{folded('What the harness knows', known)}</article>"
-    )
-
-
-def _judged(record: Record) -> str:
-    """The verdict, and before a person has concluded, what the harness would say."""
+def _judgement(record: Record) -> str:
     sentence = record.part("promotion").get("sentence")
-    would = f" The harness would say: {proposed(record)}." if record.status == "analysis" else ""
-    return f'<p class="lead">{text_of(f"{sentence}{would}")}</p>' if sentence else ""
+    if not sentence:
+        return ""
+    proposal = f" The harness would say: {proposed(record)}." if record.status == "analysis" else ""
+    return f"{sentence}{proposal}"
 
 
-def _status(record: Record) -> str:
-    return badge(BADGES[record.status], record.status)
+def _rendered(text: str) -> Markup:
+    """A person's Markdown as HTML. The parser escapes HTML in it and refuses links that run scripts."""
+    return Markup(_PARSER.render(text))
 
 
-def _link(record: Record) -> str:
-    return f'<a href="#{record.id}">{record.id}</a>'
-
-
-def _prose() -> MarkdownIt:
+def _parser() -> MarkdownIt:
     """Markdown without HTML and without pictures, whose headings stay below the page's."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    parser.core.ruler.push("headings", _below)
+    parser.core.ruler.push("headings", _lower_headings)
     return parser
 
 
-def _below(state: StateCore) -> None:
+def _lower_headings(state: StateCore) -> None:
     for token in state.tokens:
         if token.type.startswith("heading_"):
             token.tag = "h5"
 
 
-PROSE = _prose()
+_PARSER = _parser()
+
+
+# -- questions, plans, warnings --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Entry:
+    """A line about an experiment."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionsSection(Section):
+    """Open questions of all records."""
+
+    name: ClassVar[str] = "questions"
+    title: ClassVar[str] = "Open questions"
+    template: ClassVar[str] = "ledger/questions.html.j2"
+    questions: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlansSection(Section):
+    """What to run next."""
+
+    name: ClassVar[str] = "next"
+    title: ClassVar[str] = "Next experiments"
+    template: ClassVar[str] = "ledger/plans.html.j2"
+    plans: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarningsSection(Section):
+    """What is wrong in the records."""
+
+    name: ClassVar[str] = "warnings"
+    title: ClassVar[str] = "Warnings"
+    template: ClassVar[str] = "ledger/warnings.html.j2"
+    warnings: tuple[str, ...]

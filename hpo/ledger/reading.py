@@ -1,20 +1,30 @@
-"""What both pages and the list say of the records: rankings, rows, facts, questions, plans. Of the records alone: no
-clock, and nothing of the machine."""
+"""What both pages and the list say of the records: rankings, rows, facts, questions, plans.
+
+Everything follows from the records alone: not from the clock, and not from the machine.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
+from hpo.direction import Direction
 from hpo.formatting import better, duration, finite, interval, label, score, setting
 from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
 from hpo.promotion.intervals import Interval
 
-MARKS = {"planned": "–", "wip": "○", "analysis": "!", "success": "✓", "failed": "✕"}
+MARKS = {
+    "planned": "–",
+    "wip": "○",
+    "analysis": "!",
+    "success": "✓",
+    "failed": "✕",
+}
 MEANING = {
     "planned": "not begun",
     "wip": "under way",
@@ -26,20 +36,38 @@ MISSING = (
     f"{NOT_RUN}: the stage has not been; {NOT_MEASURED}: it has been, and gave no number; "
     f"{NOT_APPLICABLE}: there can be none. Intervals are 95 %."
 )
-HEADS = (
-    "Experiment",
-    "Status",
-    "State",
-    "Result",
-    "Lead over default",
-    "Lead over best baseline",
-    "Seeds",
-    "Trials",
-    "Time",
-    "Code",
-)
 
 
+class Column(StrEnum):
+    """The columns of the dashboard, in their order, by their heads."""
+
+    EXPERIMENT = "Experiment"
+    STATUS = "Status"
+    STATE = "State"
+    RESULT = "Result"
+    LEAD_OVER_DEFAULT = "Lead over default"
+    LEAD_OVER_BASELINE = "Lead over best baseline"
+    SEEDS = "Seeds"
+    TRIALS = "Trials"
+    TIME = "Time"
+    CODE = "Code"
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether the column is aligned to the right."""
+        return self in _NUMBERS
+
+
+_NUMBERS = {
+    Column.RESULT,
+    Column.LEAD_OVER_DEFAULT,
+    Column.LEAD_OVER_BASELINE,
+    Column.SEEDS,
+    Column.TIME,
+}
+
+
+# -- rankings --------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Ranking:
     """Experiments whose results may be compared: same goal, data and fidelity. Best first, without a result last."""
@@ -48,57 +76,72 @@ class Ranking:
     rows: tuple[Record, ...]
 
 
+@dataclass(frozen=True, order=True)
+class Comparable:
+    """What must be equal for two results to be ranked. In this order the tables of the dashboard follow each other."""
+
+    is_sweep: bool  # promoted results come first
+    goal: str
+    direction: str
+    evaluation: str  # fingerprint of goal, direction, data and fidelity
+
+
 def rankings(records: Sequence[Record]) -> list[Ranking]:
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault(_comparable(record), []).append(record)
-    return [Ranking(_title(rows[0], key), tuple(sorted(rows, key=_rank))) for key, rows in sorted(groups.items())]
+    """A ranking for each set of results that may be compared, and a last one of the records without a result."""
+    groups: dict[Comparable, list[Record]] = {}
+    others = []
+    for record in sorted(records, key=lambda record: record.id):
+        key = _comparable(record)
+        if key is None:
+            others.append(record)
+        else:
+            groups.setdefault(key, []).append(record)
+    compared = [Ranking(_title(groups[key][0], key), tuple(_ranked(groups[key], key))) for key in sorted(groups)]
+    return [*compared, Ranking("Without a result", tuple(others))] if others else compared
 
 
-def _comparable(record: Record) -> tuple[str, ...]:
-    """What must be equal for two results to be ranked; promoted results first, hand-made runs last."""
-    study = record.part("study")
-    for order, stage in (("0", "promotion"), ("1", "sweep")):
-        part = record.part(stage)
-        if result(record).stage == stage and part.get("eval"):
-            return order, str(study.get("goal")), str(study.get("direction")), str(part["eval"])
-    return ("2",)
+def _comparable(record: Record) -> Comparable | None:
+    study, stage = record.part("study"), result(record).stage
+    evaluation, direction = record.part(stage).get("eval"), study.get("direction")
+    if not evaluation or direction not in tuple(Direction):
+        return None
+    return Comparable(stage == "sweep", str(study.get("goal")), direction, str(evaluation))
 
 
-def _title(record: Record, key: tuple[str, ...]) -> str:
-    if key == ("2",):
-        return "Without a result"
-    identity = record.part(result(record).stage) if key[0] == "0" else record.part("identity")
-    where = "on test, at full fidelity" if key[0] == "0" else "on validation, at the cheap fidelity; no verdict"
-    return (
-        f"{label(key[1])}, {better(key[2])}, {where} (data {identity.get('data')}, fidelity {identity.get('fidelity')})"
-    )
+def _title(record: Record, key: Comparable) -> str:
+    if key.is_sweep:
+        identity, where = record.part("identity"), "on validation, at the cheap fidelity; no verdict"
+    else:
+        identity, where = record.part("promotion"), "on test, at full fidelity"
+    rests_on = f"data {identity.get('data')}, fidelity {identity.get('fidelity')}"
+    return f"{label(key.goal)}, {better(key.direction)}, {where} ({rests_on})"
 
 
-def _rank(record: Record) -> tuple[float, str]:
-    value = result(record).value
-    sign = 1 if record.part("study").get("direction") == "minimize" else -1
-    return (float("inf") if value is None else sign * value, record.id)
+def _ranked(records: Sequence[Record], key: Comparable) -> list[Record]:
+    direction = Direction(key.direction)
+    return direction.ranked(records, key=lambda record: direction.worst_if_none(result(record).value))
 
 
+# -- a row of the dashboard ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Result:
+class RankedValue:
     """The number that an experiment is ranked by, or why there is none."""
 
-    stage: str
+    stage: str  # promotion, sweep, or nothing for a run made by hand
     value: float | None
     shown: str
 
 
-def result(record: Record) -> Result:
+def result(record: Record) -> RankedValue:
+    """What came of an experiment: the winner's mean on test, or before that the sweep's best."""
     if not record.study and record.status != "planned":
-        return Result("", None, NOT_APPLICABLE)
+        return RankedValue("", None, NOT_APPLICABLE)
     promotion, sweep = record.part("promotion"), record.part("sweep")
     if "winner" in promotion:
         test = interval_of(promotion.get("test"))
-        return Result("promotion", test.mean if test else None, measured(promotion.get("test")))
+        return RankedValue("promotion", test.mean if test else None, measured(promotion.get("test")))
     best = sweep.get("best", NOT_RUN)
-    return Result("sweep", finite(best), measured(best))
+    return RankedValue("sweep", finite(best), measured(best))
 
 
 def measured(value: Any, *, signed: bool = False) -> str:
@@ -112,35 +155,37 @@ def measured(value: Any, *, signed: bool = False) -> str:
 
 def interval_of(value: Any) -> Interval | None:
     """A mean with its range, where the record has one."""
-    whole = isinstance(value, list) and len(value) == 3 and all(finite(one) is not None for one in value)
-    return Interval(*value) if whole else None
+    is_interval = isinstance(value, list) and len(value) == 3 and all(finite(part) is not None for part in value)
+    return Interval(*value) if is_interval else None
 
 
-def cells(record: Record) -> tuple[str, ...]:
-    """A row of the dashboard, as text, in the order of HEADS."""
+def cells(record: Record) -> dict[Column, str]:
+    """A row of the dashboard, as text, in the order of the columns."""
     promotion, sweep = record.part("promotion"), record.part("sweep")
     missing = NOT_RUN if record.study or record.status == "planned" else NOT_APPLICABLE
     trials = ", ".join(f"{sweep[state]} {state}" for state in ("complete", "pruned", "failed") if sweep.get(state))
-    against = measured(promotion.get("lead_over_baseline", missing), signed=True)
-    against += f" ({promotion['best_baseline']})" if "best_baseline" in promotion else ""
+    baseline_lead = measured(promotion.get("lead_over_baseline", missing), signed=True)
+    if "best_baseline" in promotion:
+        baseline_lead += f" ({promotion['best_baseline']})"
     seconds = [finite(part["seconds"]) or 0.0 for part in (sweep, promotion) if "seconds" in part]
-    return (
-        record.id,
-        f"{MARKS[record.status]} {record.status}",
-        str(record.part("study").get("state", missing)),
-        result(record).shown,
-        measured(promotion.get("lead_over_default", missing), signed=True),
-        against,
-        str(promotion.get("seeds", missing)),
-        trials or missing,
-        duration(sum(seconds)) if seconds else missing,
-        str(record.part("identity").get("code", missing))[:7],
-    )
+    return {
+        Column.EXPERIMENT: record.id,
+        Column.STATUS: f"{MARKS[record.status]} {record.status}",
+        Column.STATE: str(record.part("study").get("state", missing)),
+        Column.RESULT: result(record).shown,
+        Column.LEAD_OVER_DEFAULT: measured(promotion.get("lead_over_default", missing), signed=True),
+        Column.LEAD_OVER_BASELINE: baseline_lead,
+        Column.SEEDS: str(promotion.get("seeds", missing)),
+        Column.TRIALS: trials or missing,
+        Column.TIME: duration(sum(seconds)) if seconds else missing,
+        Column.CODE: str(record.part("identity").get("code", missing))[:7],
+    }
 
 
+# -- what else there is to say ---------------------------------------------------------------------------------------
 def facts(record: Record) -> Iterator[tuple[str, str]]:
-    """What the harness knows of one experiment, and who judged it."""
-    study, promotion, winner = record.part("study"), record.part("promotion"), record.part("winner")
+    """What the harness knows of one experiment, and who judged it: names with texts."""
+    study, winner = record.part("study"), record.part("winner")
     for key in ("parent", "superseded_by", "alias", "cost", "priority"):
         if key in record.person:
             yield key.replace("_", " "), str(record.person[key])
@@ -148,27 +193,37 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
         yield "study", f"{study.get('name')}: {study.get('state')}, preflight {study.get('preflight', NOT_RUN)}"
         yield "time", f"{study.get('began', NOT_RUN)} to {study.get('ended', NOT_RUN)}"
     if record.part("space"):
-        yield "searched", "; ".join(f"{name} in {where}" for name, where in record.part("space").items())
-    if "sentence" in promotion:
-        yield "verdict", str(promotion["sentence"])
-    for stage in (promotion, record.part("sweep")):
-        if stage.get("settings"):
-            who = f"winner, {stage['winner']}" if "winner" in stage else f"best, trial {stage.get('best_trial')}"
-            yield who, ", ".join(f"{name} = {setting(value)}" for name, value in stage["settings"].items())
-            break
+        yield "searched", "; ".join(f"{name} in {values}" for name, values in record.part("space").items())
+    yield from _outcome_facts(record)
     if record.part("baselines"):
-        yield "baselines", "; ".join(f"{name}: {measured(one)}" for name, one in record.part("baselines").items())
+        yield "baselines", "; ".join(f"{name}: {measured(value)}" for name, value in record.part("baselines").items())
     if record.part("identity"):
         yield "rests on", ", ".join(f"{key} {value}" for key, value in record.part("identity").items())
     if winner:
         yield "weights", f"{winner.get('weights')}, {winner.get('bytes')} bytes, sha256 {winner.get('sha256')}"
     if record.status == "analysis" and study:
         yield "the harness would say", proposed(record)
-    yield "history", "; ".join(_entry(one) for one in record.history)
+    yield "history", "; ".join(_step(event) for event in record.history)
 
 
-def _entry(one: Mapping[str, str]) -> str:
-    return f"{str(one['at'])[:10]} {one['to']} by {one['who']}" + (f": {one['why']}" if one.get("why") else "")
+def _outcome_facts(record: Record) -> Iterator[tuple[str, str]]:
+    """The verdict, and the settings of the winner or else of the sweep's best trial."""
+    promotion, sweep = record.part("promotion"), record.part("sweep")
+    if "sentence" in promotion:
+        yield "verdict", str(promotion["sentence"])
+    if promotion.get("settings"):
+        yield f"winner, {promotion['winner']}", _settings(promotion["settings"])
+    elif sweep.get("settings"):
+        yield f"best, trial {sweep.get('best_trial')}", _settings(sweep["settings"])
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {setting(value)}" for name, value in settings.items())
+
+
+def _step(event: Mapping[str, str]) -> str:
+    step = f"{str(event['at'])[:10]} {event['to']} by {event['who']}"
+    return f"{step}: {event['why']}" if event.get("why") else step
 
 
 def files(record: Record, runs: str) -> dict[str, str]:
@@ -185,23 +240,27 @@ def prose(record: Record, folder: str) -> Iterator[tuple[str, str]]:
 
 def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
     """The items under `## Open questions` that are not ticked."""
-    found = []
+    open_questions = []
     for record in records:
         text = record.section("Open questions")
         for item in re.split(r"(?m)^(?=[-*+] )|\n{2,}", text):
-            if item.strip() and not re.match(r"[-*+] \[[xX]\]", item.strip()):
-                found.append((re.sub(r"^[-*+] (\[ \] )?", "", item.strip()), record))
-    return found
+            item = item.strip()
+            is_ticked = re.match(r"[-*+] \[[xX]\]", item)
+            if item and not is_ticked:
+                open_questions.append((re.sub(r"^[-*+] (\[ \] )?", "", item), record))
+    return open_questions
 
 
 def planned(records: Sequence[Record]) -> list[Record]:
     """What to run next, the most urgent first."""
     waiting = [record for record in records if record.status == "planned"]
-    return sorted(waiting, key=lambda one: (priority_of(one), one.id))
+    return sorted(waiting, key=lambda record: (priority_of(record), record.id))
 
 
 def newest_first(records: Sequence[Record]) -> list[Record]:
-    return sorted(sorted(records, key=lambda one: one.id), key=lambda one: one.date, reverse=True)
+    """The records by their last change; of two on the same day the first id comes first."""
+    by_id = sorted(records, key=lambda record: record.id)
+    return sorted(by_id, key=lambda record: record.date, reverse=True)
 
 
 def priority_of(record: Record) -> int:
@@ -211,13 +270,15 @@ def priority_of(record: Record) -> int:
 
 
 def plan(record: Record) -> str:
-    about = [
-        record.title,
-        f"priority {priority_of(record)}" if "priority" in record.person else "",
-        f"expected cost {record.person['cost']}" if "cost" in record.person else "",
-    ]
-    return "; ".join(one for one in about if one) or "no title yet"
+    """What a planned experiment is about, in one line."""
+    parts = [record.title]
+    if "priority" in record.person:
+        parts.append(f"priority {priority_of(record)}")
+    if "cost" in record.person:
+        parts.append(f"expected cost {record.person['cost']}")
+    return "; ".join(part for part in parts if part) or "no title yet"
 
 
 def last_change(records: Sequence[Record]) -> str:
+    """The day of the last change to any record."""
     return max((record.date for record in records), default="")[:10] or "no day yet"

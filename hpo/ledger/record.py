@@ -1,4 +1,4 @@
-"""One record: its name, and its file as fields of a person, block of the harness, and prose."""
+"""One record: its name, and its file, which holds a person's fields, the harness's block, and a person's prose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from hpo.plain import nearest
 
 STATUSES = ("planned", "wip", "analysis", "success", "failed")
 CONCLUDED = ("success", "failed")
-HEADINGS = ("Hypothesis", "Approach", "Results", "Problem", "Root cause", "Lesson", "Next steps", "Open questions")
+HEADINGS = (
+    "Hypothesis",
+    "Approach",
+    "Results",
+    "Problem",
+    "Root cause",
+    "Lesson",
+    "Next steps",
+    "Open questions",
+)
 FIELDS: dict[str, type] = {
     "title": str,
     "study": str,
@@ -28,7 +37,9 @@ FIELDS: dict[str, type] = {
     "alias": str,
 }
 CONFIDENCE = ("hypothesis", "tested", "confirmed")  # in the root cause
-NOT_RUN, NOT_MEASURED, NOT_APPLICABLE = "not run", "not measured", "n/a"
+NOT_RUN = "not run"
+NOT_MEASURED = "not measured"
+NOT_APPLICABLE = "n/a"
 
 # -- names -----------------------------------------------------------------------------------------------------------
 _NAME = re.compile(
@@ -48,24 +59,25 @@ class Name(NamedTuple):
 
     @property
     def id(self) -> str:
+        """The name without the status."""
         return f"v{self.major}.{self.minor}_{self.variant}"
 
 
 def name_of(text: str) -> Name:
     """An id, or a name. Raises Refused with what is allowed."""
-    found = _NAME.fullmatch(text)
-    if not found or len(found[3]) > MAX_VARIANT:
+    match = _NAME.fullmatch(text)
+    if not match or len(match[3]) > MAX_VARIANT:
         raise Refused(
             f"an experiment is named vMAJOR.MINOR_VARIANT, as v1.2_wide-net, with a variant of at most "
-            f"{MAX_VARIANT} lower-case letters and digits, parted by single - or _; got {text!r}"
+            f"{MAX_VARIANT} lower-case letters and digits, separated by single - or _; got {text!r}"
         )
-    last = re.split("[-_]", found[3])[-1]
-    if last in STATUSES:
+    last_word = re.split("[-_]", match[3])[-1]
+    if last_word in STATUSES:
         raise Refused(
             f"the variant of an experiment must not end in a status, which the ledger puts behind it: "
-            f"{last!r} in {text!r}"
+            f"{last_word!r} in {text!r}"
         )
-    return Name(int(found[1]), int(found[2]), found[3], found[4])
+    return Name(int(match[1]), int(match[2]), match[3], match[4])
 
 
 def variant_of(study: str) -> str:
@@ -94,6 +106,9 @@ _KEPT = {
 }
 
 
+_TOML_TYPES = {str: "string", list: "list", dict: "table"}
+
+
 @dataclass(frozen=True)
 class Record:
     """An experiment, as its file has it."""
@@ -105,18 +120,23 @@ class Record:
 
     @property
     def status(self) -> str:
-        return self.kept["status"]
+        """One of STATUSES."""
+        return str(self.kept["status"])
 
     @property
     def name(self) -> str:
+        """The id with the status behind it."""
         return f"{self.id}_{self.status}"
 
     @property
     def history(self) -> list[Mapping[str, str]]:
-        return self.kept["history"]
+        """Every status that the record has had: at, to, who, and perhaps why."""
+        history: list[Mapping[str, str]] = self.kept["history"]
+        return history
 
     @cached_property
     def person(self) -> Mapping[str, Any]:
+        """The person's fields."""
         return tomllib.loads(self.fields)
 
     def named(self, key: str) -> str:
@@ -134,61 +154,72 @@ class Record:
     @property
     def date(self) -> str:
         """When it was concluded, else when something last happened to it."""
-        ended = self.kept.get("study", {}).get("ended", "")
-        return max([str(one["at"]) for one in self.history] + [str(ended)], default="")
+        ended = self.part("study").get("ended", "")
+        return max([str(ended), *(str(event["at"]) for event in self.history)])
 
     def part(self, name: str) -> Mapping[str, Any]:
         """A table of the harness's block; empty where that stage has not been."""
-        return self.kept.get(name, {})
+        part: Mapping[str, Any] = self.kept.get(name, {})
+        return part
 
     def section(self, heading: str) -> str:
-        span = _spans(self.prose).get(heading)
-        return self.prose[span.start : span.end].strip() if span else ""
+        """The person's text under a heading; empty where there is none."""
+        place = _places(self.prose).get(heading)
+        return self.prose[place.start : place.end].strip() if place else ""
 
     def with_field(self, key: str, value: str | int) -> Record:
         """The record with one field of the person's changed, and no other line."""
         line = f"{key} = {_value(value)}"
-        lines, found = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, self.fields)
-        changed = replace(self, fields=lines if found else f"{self.fields}{line}\n")
-        return changed if _holds(changed, {**self.person, key: value}) else _by_hand(self.id, key)
+        fields, replaced = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, self.fields)
+        changed = replace(self, fields=fields if replaced else f"{self.fields}{line}\n")
+        if not _holds(changed, {**self.person, key: value}):
+            raise Refused(
+                f"the fields of {self.id} are written so that {key!r} cannot be changed here; "
+                f"edit experiments/{self.id}.md"
+            )
+        return changed
 
     def with_note(self, heading: str, text: str) -> Record:
         """The record with a paragraph more under a heading; what stood there stays."""
         text = re.sub(r"(?m)^( {0,3})(#{1,6}\s)", r"\1\\\2", text.replace("\r\n", "\n").strip())
-        span = _spans(self.prose).get(heading)
-        if span is None:
+        place = _places(self.prose).get(heading)
+        if place is None:
             prose = f"{self.prose.rstrip()}\n\n## {heading}\n\n{text}\n"
         else:
-            before, after = self.prose[: span.end].rstrip(), self.prose[span.end :]
+            before, after = self.prose[: place.end].rstrip(), self.prose[place.end :]
             prose = f"{before}\n\n{text}\n" + (f"\n{after}" if after else "")
         changed = replace(self, prose=prose)
-        if any(changed.section(one) != self.section(one) for one in HEADINGS if one != heading):
+        others = [name for name in HEADINGS if name != heading]
+        if any(changed.section(name) != self.section(name) for name in others):
             raise Refused(f"the note opens a ``` or ~~~ that it does not close; in {heading!r} of {self.id}")
         return changed
 
 
-def parse(id: str, content: bytes) -> Record:
+def parse(record_id: str, content: bytes) -> Record:
     """A record from its file. Raises Refused naming the id and what is wrong."""
     try:
-        text = content.decode()
-        found = _FORM.fullmatch(text)
-        if conflict := MERGE.search(found[1] if found else text):
-            raise Refused(
-                f"has an unresolved merge ({conflict[0].strip()}); take either side of what hpo keeps, and "
-                f"run: hpo ledger sync"
-            )
-        if not found:
-            raise Refused("must begin with a line +++, TOML, and another line +++")
-        fields, marked, kept = found[1].partition(MARK)
-        record = Record(id, fields, _kept(tomllib.loads(kept)), found[2])
-        if record.person.keys() & (_KEPT.keys() - FIELDS.keys()) and not marked:
-            raise Refused(f"has lost its line {MARK!r}")
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, Refused) as error:
+        return _parse(record_id, content.decode())
+    except Refused as error:
+        raise Refused(f"the record {record_id}.md {error}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise Refused(f"the record {record_id}.md cannot be read: {error}") from error
+
+
+def _parse(record_id: str, text: str) -> Record:
+    """Raises Refused with what is wrong, in words that go on from the record's name."""
+    match = _FORM.fullmatch(text)
+    conflict = MERGE.search(match[1] if match else text)
+    if conflict:
         raise Refused(
-            f"the record {id}.md {error}"
-            if isinstance(error, Refused)
-            else f"the record {id}.md cannot be read: {error}"
-        ) from error
+            f"has an unresolved merge ({conflict[0].strip()}); take either side of what hpo keeps, and "
+            f"run: hpo ledger sync"
+        )
+    if not match:
+        raise Refused("must begin with a line +++, TOML, and another line +++")
+    fields, mark, kept = match[1].partition(MARK)
+    record = Record(record_id, fields, _kept(tomllib.loads(kept)), match[2])
+    if record.person.keys() & (_KEPT.keys() - FIELDS.keys()) and not mark:
+        raise Refused(f"has lost its line {MARK!r}")
     return record
 
 
@@ -198,24 +229,26 @@ def render(record: Record) -> bytes:
     return f"+++\n{above}{MARK}\n{toml(record.kept)}+++\n{record.prose}".encode()
 
 
-def blank(id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
+def blank(record_id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
     """A new record, planned."""
     lines = "".join(f"{key} = {_value(value)}\n" for key, value in fields.items())
     prose = "".join(f"\n## {heading}\n" for heading in HEADINGS)
-    return Record(id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
+    return Record(record_id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
 
 
 def event(at: str, who: str, to: str, why: str = "") -> dict[str, str]:
-    return {"at": at, "to": to, "who": who, **({"why": why} if why else {})}
+    """An entry of the history."""
+    entry = {"at": at, "to": to, "who": who}
+    return {**entry, "why": why} if why else entry
 
 
 def heading_of(text: str) -> str:
     """The heading that a person means by its beginning, whatever its case: `root-cause`, `next`."""
     wanted = re.sub("[-_ ]+", " ", text.strip().lower())
-    found = [heading for heading in HEADINGS if wanted and heading.lower().startswith(wanted)]
-    if len(found) != 1:
+    fitting = [heading for heading in HEADINGS if wanted and heading.lower().startswith(wanted)]
+    if len(fitting) != 1:
         raise Refused(f"the heading must be one of {', '.join(HEADINGS)}, or its beginning; got {text!r}")
-    return found[0]
+    return fitting[0]
 
 
 def field_of(key: str, text: str) -> str | int:
@@ -237,11 +270,11 @@ def _kept(block: dict[str, Any]) -> dict[str, Any]:
     block = {"status": "planned", "history": [], **block}
     for key, kind in _KEPT.items():
         if key in block and not isinstance(block[key], kind):
-            raise Refused(f"has a damaged block of hpo's: {key} is no {kind.__name__}")
+            raise Refused(f"has a damaged block of hpo's: {key} must be a {_TOML_TYPES[kind]}")
     if block["status"] not in STATUSES:
         raise Refused(f"has the status {block['status']!r}; allowed: {', '.join(STATUSES)}")
-    if not all(isinstance(one, dict) and {"at", "to", "who"} <= one.keys() for one in block["history"]):
-        raise Refused("has a damaged history: every entry has at, to and who")
+    if not all(isinstance(event, dict) and {"at", "to", "who"} <= event.keys() for event in block["history"]):
+        raise Refused("has a damaged history: every entry must have at, to and who")
     return block
 
 
@@ -252,54 +285,63 @@ def _holds(record: Record, expected: Mapping[str, Any]) -> bool:
         return False
 
 
-def _by_hand(id: str, key: str) -> Record:
-    raise Refused(f"the fields of {id} are written so that {key!r} cannot be changed here; edit experiments/{id}.md")
-
-
 # -- prose -----------------------------------------------------------------------------------------------------------
-class Span(NamedTuple):
+class Place(NamedTuple):
+    """Where the text under a heading stands."""
+
     start: int  # behind the heading's line
     end: int
 
 
-def _spans(prose: str) -> dict[str, Span]:
+class Heading(NamedTuple):
+    """A heading, and where its line stands."""
+
+    name: str
+    start: int
+    end: int
+
+
+def _places(prose: str) -> dict[str, Place]:
     """Where the text under each `##` heading stands. The first one of a name counts; a fence hides what it holds."""
-    marks = [*_headings(prose), ("", len(prose), 0)]
-    spans: dict[str, Span] = {}
-    for (heading, _, start), (_, end, _) in zip(marks, marks[1:], strict=False):
-        spans.setdefault(heading, Span(start, end))
-    return spans
+    lines = list(_headings(prose))
+    ends = [heading.start for heading in lines[1:]] + [len(prose)]
+    places: dict[str, Place] = {}
+    for heading, end in zip(lines, ends, strict=False):
+        places.setdefault(heading.name, Place(heading.end, end))
+    return places
 
 
 def headings(prose: str) -> list[str]:
-    return [heading for heading, _, _ in _headings(prose)]
+    """The names of all `##` headings, in their order."""
+    return [heading.name for heading in _headings(prose)]
 
 
-def _headings(prose: str) -> Iterator[tuple[str, int, int]]:
-    """Each heading, where its line begins, and where that ends."""
+def _headings(prose: str) -> Iterator[Heading]:
     fence = ""
     for line in re.finditer(r"[^\n]*\n|[^\n]+", prose):
         edge = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line[0])
-        found = re.fullmatch(r"## +(.*?)[ \t]*#*\s*", line[0])
+        heading = re.fullmatch(r"## +(.*?)[ \t]*#*\s*", line[0])
         if edge and not fence:
             fence = edge[1]
         elif edge and edge[1].startswith(fence) and not edge[2].strip():
             fence = ""
-        elif found and not fence:
-            yield found[1], line.start(), line.end()
+        elif heading and not fence:
+            yield Heading(heading[1], line.start(), line.end())
 
 
 # -- TOML ------------------------------------------------------------------------------------------------------------
 def toml(table: Mapping[str, Any], path: str = "") -> str:
-    """TOML of strings, numbers, booleans, lists, tables and lists of tables, a line each, in the order given. What is
-    None is left out."""
+    """TOML of strings, numbers, booleans, lists, tables and lists of tables, a line each, in the order given.
+
+    `path` is where the table stands in the document. What is None is left out.
+    """
     lines, tables = [], []
     for key, value in table.items():
-        where = f"{path}.{_key(key)}" if path else _key(key)
+        name = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, Mapping):
-            tables.append(f"\n[{where}]\n{toml(value, where)}")
-        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-            tables += [f"\n[[{where}]]\n{toml(one, where)}" for one in value]
+            tables.append(f"\n[{name}]\n{toml(value, name)}")
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            tables += [f"\n[[{name}]]\n{toml(item, name)}" for item in value]
         elif value is not None:
             lines.append(f"{_key(key)} = {_value(value)}\n")
     return "".join(lines + tables)
@@ -311,9 +353,11 @@ def _key(key: str) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items() if one is not None) + "}"
+        pairs = [f"{_key(key)} = {_value(item)}" for key, item in value.items() if item is not None]
+        return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(one) for one in value if one is not None) + "]"
+        items = [_value(item) for item in value if item is not None]
+        return f"[{', '.join(items)}]"
     if isinstance(value, str):  # as JSON, which leaves DEL as it is
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, datetime | date | time):  # that a person has written

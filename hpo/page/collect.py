@@ -6,6 +6,7 @@ The storage is the index of the trials; verdict, preflight, pictures and command
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,79 +18,87 @@ import optuna
 from optuna.trial import FrozenTrial
 from scipy import stats
 
+from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.formatting import count, finite
+from hpo.page.decoding import decode_commands, decode_preflight, decode_verdict
 from hpo.page.findings import (
     Agreement,
     Exhibit,
+    FidelityPair,
     Findings,
     Headline,
+    Improvement,
+    LoggedCommand,
     Missing,
-    Overfit,
     Panel,
-    Preflight,
+    PreflightFindings,
     Promotion,
+    PromotionRun,
     Provenance,
     Sweep,
     Trial,
 )
 from hpo.page.importance import importances
 from hpo.plain import plain
-from hpo.promotion import selection
-from hpo.promotion.candidate import DEFAULT, Candidate
+from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval, crossed_interval
-from hpo.promotion.selection import Selection
+from hpo.promotion.selection import Selection, is_judged, promotion_name, read_selection
 from hpo.promotion.test_split import Baseline
-from hpo.promotion.verdict import Result, RunResult, Verdict
+from hpo.promotion.verdict import Verdict
 from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.task import Check
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD
 from hpo.trial.lifecycle import STATE_NAME
 
+_FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
+_COMMON_OPTIONS = ("--smoke", "--runs", "--data")  # they mean the same to every verb
+
 
 def collect(study: StudySpec, folder: RunFolder) -> Findings:
-    """Read everything that a study's folder holds. Raises Refused where there is no such folder."""
+    """Read everything that a study's folder holds.
+
+    Raises Refused where there is no such folder, and Damaged where a record in it cannot be read.
+    """
     if not folder.path.is_dir():
         raise Refused(f"nothing to report: {folder.path} does not exist; run: hpo sweep {study.name}")
-    swept, promoted = stored_study(folder, study.name), stored_study(folder, f"{study.name}.promotion")
-    found = _sweep(study, swept) if swept else None
-    logged = tuple(logged_commands(folder))
-    promotion = _promotion(study, folder, promoted, found)
-    identity = swept.user_attrs.get("identity", {}) if swept else {}
+    stored_sweep = stored_study(folder, study.name)
+    identity = stored_sweep.user_attrs.get("identity", {}) if stored_sweep else {}
+    commands = decode_commands(folder)
+    sweep = _sweep(study, stored_sweep) if stored_sweep else None
+    promotion = _promotion(folder, stored_study(folder, promotion_name(study.name)), sweep)
     return Findings(
-        study,
-        datetime.now(UTC),
-        _headline(found, promotion),
-        found,
-        promotion,
-        _preflight(folder, identity),
-        _exhibits(folder, promotion),
-        _provenance(study, folder, identity, logged, promotion),
-        tuple(_missing(study, folder, found, promotion, logged)),
+        study=study,
+        written=datetime.now(UTC),
+        headline=_headline(sweep, promotion),
+        sweep=sweep,
+        promotion=promotion,
+        preflight=_preflight(folder, identity),
+        exhibits=_exhibits(folder, promotion),
+        provenance=_provenance(study, folder, identity, commands, promotion),
+        missing=tuple(_missing(study, folder, sweep, promotion, commands)),
     )
 
 
-def command(verb: str, study: StudySpec, logged: Sequence[Mapping[str, Any]]) -> str:
+# -- what is missing -------------------------------------------------------------------------------------------------
+def suggest_command(verb: str, study: StudySpec, commands: Sequence[LoggedCommand]) -> str:
     """The command for a verb: with the study, the folders and the fidelity that the last logged one was given."""
-    named, kept = study.name, []
-    words = str(logged[-1]["command"]).split()[2:] if logged else []
+    name, options = study.name, []
+    words = list(commands[-1].argv[2:]) if commands else []
     while words:
         word = words.pop(0)
         if not word.startswith("-"):
-            named = word
+            name = word
             continue
-        option, alone, _ = word.partition("=")
-        value = [] if alone or option in _FLAGS or not words else [words.pop(0)]
-        if option in ("--smoke", "--runs", "--data"):  # they mean the same to every verb
-            kept += [word, *value]
-    return " ".join(["hpo", verb, named, *kept])
-
-
-_FLAGS = ("--smoke", "--force", "--json", "--debug")
+        option, equals_sign, _ = word.partition("=")
+        takes_next = not equals_sign and option not in _FLAGS and bool(words)
+        value = [words.pop(0)] if takes_next else []
+        if option in _COMMON_OPTIONS:
+            options += [word, *value]
+    return shlex.join(["hpo", verb, name, *options])
 
 
 def _missing(
@@ -97,199 +106,162 @@ def _missing(
     folder: RunFolder,
     sweep: Sweep | None,
     promotion: Promotion | None,
-    logged: Sequence[Mapping[str, Any]],
+    commands: Sequence[LoggedCommand],
 ) -> list[Missing]:
-    found = []
-    if sweep is None and folder.numbers("sweep"):
-        found.append(
-            Missing(
-                f"The storage is missing, but {count(len(folder.numbers('sweep')), 'trial')} lie in "
-                f"{folder.path / 'sweep'}.",
-                command("rebuild", study, logged),
-            )
-        )
+    missing = []
+
+    def add(what: str, verb: str) -> None:
+        missing.append(Missing(what, suggest_command(verb, study, commands)))
+
+    trials = len(folder.numbers("sweep"))
+    if sweep is None and trials:
+        add(f"The storage is missing, but {count(trials, 'trial')} lie in {folder.path / 'sweep'}.", "rebuild")
     if not folder.preflight.exists():
-        found.append(
-            Missing(
-                "No preflight: nothing has proved that the task can be learned.", command("preflight", study, logged)
-            )
-        )
-    if sweep is None or sweep.ended < sweep.planned:
-        found.append(
-            Missing(
-                f"The sweep has {sweep.ended} of {sweep.planned} trials." if sweep else "No sweep.",
-                command("sweep", study, logged),
-            )
-        )
+        add("No preflight: nothing has proved that the task can be learned.", "preflight")
+    if sweep is None:
+        add("No sweep.", "sweep")
+    elif sweep.ended < sweep.planned:
+        add(f"The sweep has {sweep.ended} of {sweep.planned} trials.", "sweep")
     if promotion is None:
-        found.append(
-            Missing(
-                "No promotion: what a cheap score is worth at full fidelity is not known.",
-                command("promote", study, logged),
-            )
-        )
+        add("No promotion: what a cheap score is worth at full fidelity is not known.", "promote")
     elif promotion.verdict is None:
-        found.append(
-            Missing(
-                f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.",
-                command("promote", study, logged),
-            )
-        )
-    return found
+        add(f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.", "promote")
+    return missing
 
 
 # -- sweep -----------------------------------------------------------------------------------------------------------
 def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
-    trials = tuple(_trial(frozen) for frozen in stored.get_trials(deepcopy=False))
-    first = next((trial for trial in trials if trial.params == study.defaults() and trial.state != "waiting"), None)
-    trials = tuple(replace(trial, default=trial is first) for trial in trials)
-    ahead = _ahead(trials, study.task.direction)
+    trials = _sweep_trials(study, stored)
+    direction = study.direction
+    steps = improvements(trials, direction)
     starts = [trial.began for trial in trials if trial.began]
     ends = [trial.ended for trial in trials if trial.ended]
     conditional = {name for name, entry in study.space.items() if isinstance(entry, When)}
+    best_number = steps[-1].number if steps else None
     return Sweep(
-        trials,
-        study.task.direction,
+        trials=trials,
+        direction=direction,
         planned=stored.user_attrs.get("trials", study.trials),
         epochs_each=study.cheap.epochs,
         counts=Counter(trial.state for trial in trials),
-        best=next((trial for trial in trials if ahead and trial.number == ahead[-1][0]), None),
-        default=next((trial for trial in trials if trial.default), None),
-        ahead=ahead,
+        best=next((trial for trial in trials if trial.number == best_number), None),
+        default=next((trial for trial in trials if trial.is_default), None),
+        improvements=steps,
         seconds=sum(trial.seconds or 0.0 for trial in trials),
         wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
         importances=importances(stored, list(study.space), conditional),
     )
 
 
-def _trial(frozen: FrozenTrial) -> Trial:
+def _sweep_trials(study: StudySpec, stored: optuna.Study) -> tuple[Trial, ...]:
+    """All trials, the first one that has the default configuration marked."""
+    trials = [trial_from(frozen) for frozen in stored.get_trials(deepcopy=False)]
+    defaults = study.defaults()
+    for index, trial in enumerate(trials):
+        if trial.params == defaults and trial.state != "waiting":
+            trials[index] = replace(trial, is_default=True)
+            break
+    return tuple(trials)
+
+
+def trial_from(frozen: FrozenTrial) -> Trial:
+    """A trial of Optuna's with what a reader of the report is shown. Numbers that are not finite are left out."""
     state = STATE_NAME[frozen.state]
     curve = {epoch: value for epoch, value in sorted(frozen.intermediate_values.items()) if finite(value) is not None}
     last = list(curve.values())[-1] if curve else None
-    more = frozen.user_attrs
+    attributes = frozen.user_attrs
     return Trial(
-        frozen.number,
-        state,
-        finite(frozen.value) if state == "complete" else last,
-        dict(frozen.params),
-        curve,
-        epochs=more.get("epochs", len(curve)),
-        best_epoch=more.get("best_epoch"),
-        seconds=finite(more.get("seconds")),
+        number=frozen.number,
+        state=state,
+        value=finite(frozen.value) if state == "complete" else last,
+        params=dict(frozen.params),
+        curve=curve,
+        epochs=attributes.get("epochs", len(curve)),
+        best_epoch=attributes.get("best_epoch"),
+        seconds=finite(attributes.get("seconds")),
         began=frozen.datetime_start,
         ended=frozen.datetime_complete,
-        reason=more.get("reason", ""),
+        reason=attributes.get("reason", ""),
     )
 
 
-def _ahead(trials: tuple[Trial, ...], direction: str) -> tuple[tuple[int, float], ...]:
+def improvements(trials: Sequence[Trial], direction: Direction) -> tuple[Improvement, ...]:
     """The trials that were the best so far when they were completed, in the order of their numbers."""
-    sign = 1 if direction == "minimize" else -1
-    steps: list[tuple[int, float]] = []
+    steps: list[Improvement] = []
     for trial in trials:
-        if (
-            trial.state == "complete"
-            and trial.value is not None
-            and (not steps or sign * trial.value < sign * steps[-1][1])
-        ):
-            steps.append((trial.number, trial.value))
+        if trial.state != "complete" or trial.value is None:
+            continue
+        if not steps or direction.better(trial.value, steps[-1].value):
+            steps.append(Improvement(trial.number, trial.value))
     return tuple(steps)
 
 
 # -- promotion -------------------------------------------------------------------------------------------------------
-def _promotion(
-    study: StudySpec, folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None
-) -> Promotion | None:
-    chosen = selection.read_selection(folder)
+def _promotion(folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None) -> Promotion | None:
+    chosen = read_selection(folder)
     if chosen is None:
         return None
     verdict = read_verdict(folder, chosen)
+    runs = _runs(chosen, stored)
+    return Promotion(
+        selection=chosen,
+        runs=runs,
+        planned=len(chosen.candidates) * chosen.seeds,
+        seeds=chosen.seeds,
+        verdict=verdict,
+        agreement=_agreement(verdict) if verdict else None,
+        baselines=_baselines(verdict) if verdict else {},
+        best_baseline=best_rival(verdict) if verdict else None,
+        seconds=sum(entry.run.seconds or 0.0 for entry in runs),
+        notes=tuple(_notes(chosen, verdict, folder, sweep)),
+    )
+
+
+def _runs(chosen: Selection, stored: optuna.Study | None) -> tuple[PromotionRun, ...]:
+    """The runs of this selection that have ended."""
     names = {candidate.key: candidate.name for candidate in chosen.candidates}
     runs = []
     for frozen in stored.get_trials(deepcopy=False) if stored else ():
-        key, seed = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
-        if key in names and seed < chosen.seeds and frozen.state.is_finished():
-            runs.append((names[key], _trial(frozen)))
-    baselines = (
-        {
-            one.name: crossed_interval(np.array([one.units]))
-            for one in verdict.baselines
-            if len(one.units) > 1 and None not in one.units
-        }
-        if verdict
-        else {}
-    )
-    return Promotion(
-        chosen,
-        tuple(runs),
-        len(chosen.candidates) * chosen.seeds,
-        chosen.seeds,
-        verdict,
-        _agreement(verdict) if verdict else None,
-        baselines,
-        best_rival(verdict) if verdict else None,
-        sum(run.seconds or 0.0 for _, run in runs),
-        tuple(_notes(chosen, verdict, folder, sweep)),
-    )
+        key, seed_index = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
+        if key in names and seed_index < chosen.seeds and frozen.state.is_finished():
+            runs.append(PromotionRun(names[key], trial_from(frozen)))
+    return tuple(runs)
+
+
+def _baselines(verdict: Verdict) -> dict[str, Interval]:
+    """The mean of each baseline with its interval, where its units have one."""
+    return {
+        baseline.name: crossed_interval(np.array([baseline.units]))
+        for baseline in verdict.baselines
+        if len(baseline.units) > 1 and np.isfinite(baseline.units).all()
+    }
 
 
 def read_verdict(folder: RunFolder, chosen: Selection) -> Verdict | None:
-    """The verdict on this selection, if there is one."""
-    if not selection.is_judged(chosen, folder):
-        return None
-    record = json.loads((folder.path / "verdict.json").read_text())
-    return Verdict(
-        record["goal"],
-        record["direction"],
-        tuple(_result(one) for one in record["results"]),
-        tuple(Baseline(one["name"], one["scores"], tuple(one["units"])) for one in record["baselines"]),
-        record["winner"],
-        record["sentence"],
-        tuple(_check(one) for one in record["checks"]),
-        record["selection"],
-    )
-
-
-def _result(record: Mapping[str, Any]) -> Result:
-    against = {name: _interval(one) for name, one in record["ahead_of_baselines"].items()}
-    return Result(
-        Candidate(**record["candidate"]),
-        tuple(RunResult(**run) for run in record["runs"]),
-        record["full"],
-        _interval(record["test"]),
-        record["scores"],
-        _interval(record["ahead_of_default"]),
-        {name: one for name, one in against.items() if one},
-    )
-
-
-def _interval(record: Mapping[str, Any] | None) -> Interval | None:
-    """None as well where it is not finite."""
-    return Interval(**record) if record and all(finite(part) is not None for part in record.values()) else None
-
-
-def _check(record: Mapping[str, Any]) -> Check:
-    return Check(
-        record["name"], record["status"], str(record["seen"]), str(record["allowed"]), record.get("look_at", "")
-    )
+    """The verdict on this selection, if there is one. Raises Damaged where it cannot be read."""
+    return decode_verdict(folder) if is_judged(chosen, folder) else None
 
 
 def best_rival(verdict: Verdict) -> Baseline | None:
     """The best of the classical methods that could have been used."""
-    sign = 1 if verdict.direction == "minimize" else -1
-    rivals = [one for one in verdict.baselines if one.is_rival and finite(one.scores.get(verdict.goal)) is not None]
-    return min(rivals, key=lambda one: sign * one.scores[verdict.goal], default=None)
+    rivals = [
+        baseline
+        for baseline in verdict.baselines
+        if baseline.is_rival and finite(baseline.scores.get(verdict.goal)) is not None
+    ]
+    return verdict.direction.best(rivals, key=lambda baseline: baseline.scores[verdict.goal]) if rivals else None
 
 
 def _agreement(verdict: Verdict) -> Agreement:
-    points = tuple(
-        (result.candidate.name, result.candidate.cheap, result.full)
+    pairs = tuple(
+        FidelityPair(result.candidate.name, result.candidate.cheap, result.full)
         for result in verdict.results
         if result.candidate.cheap is not None and result.full is not None
     )
-    cheap, full = [point[1] for point in points], [point[2] for point in points]
-    ranks = len(points) >= 3 and len(set(cheap)) > 1 and len(set(full)) > 1
-    return Agreement(points, float(stats.spearmanr(cheap, full).statistic) if ranks else None)
+    cheap = [pair.cheap for pair in pairs]
+    full = [pair.full for pair in pairs]
+    can_be_ranked = len(pairs) >= 3 and len(set(cheap)) > 1 and len(set(full)) > 1
+    return Agreement(pairs, float(stats.spearmanr(cheap, full).statistic) if can_be_ranked else None)
 
 
 def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:
@@ -300,7 +272,7 @@ def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep:
             f"The sweep has gone on: {chosen.sweep_trials} trials had ended when these configurations were "
             f"chosen, {ended} have now. A new promotion would choose among all of them."
         )
-    if verdict is None and (folder.path / "verdict.json").exists():
+    if verdict is None and folder.verdict.exists():
         notes.append("An earlier promotion came to a verdict; this one has not yet, and replaces it.")
     return notes
 
@@ -310,18 +282,12 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
     if promotion and promotion.verdict:
         return _verdict_headline(promotion.verdict)
     if promotion:
-        return Headline(
-            "open",
-            "promotion unfinished",
-            f"{len(promotion.runs)} of {promotion.planned} runs of the "
-            "promotion have ended; its verdict is still open.",
-        )
+        progress = f"{len(promotion.runs)} of {promotion.planned} runs of the promotion have ended"
+        return Headline("open", "promotion unfinished", f"{progress}; its verdict is still open.")
     if sweep and sweep.best:
+        cheap = f"Trial {sweep.best.number} scored best at the cheap fidelity"
         return Headline(
-            "open",
-            "not promoted",
-            f"Trial {sweep.best.number} scored best at the cheap fidelity; nothing "
-            "has been promoted, so nothing is known about the full one.",
+            "open", "not promoted", f"{cheap}; nothing has been promoted, so nothing is known about the full one."
         )
     if sweep and sweep.trials:
         return Headline("no-go" if sweep.counts.get("failed") else "open", "no result", "No trial has been completed.")
@@ -330,104 +296,78 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
 
 def _verdict_headline(verdict: Verdict) -> Headline:
     winner = verdict.results[0]
-    ahead = winner.ahead_of_default
+    lead = winner.ahead_of_default
     if winner.candidate.name == DEFAULT:
-        next_best = next((one.ahead_of_default for one in verdict.results if one.ahead_of_default), None)
-        tie = next_best is not None and not next_best.excludes_zero
-        return Headline("caution", "a tie" if tie else "the default won", verdict.sentence)
-    if ahead is None:
+        next_best = next((result.ahead_of_default for result in verdict.results if result.ahead_of_default), None)
+        is_tie = next_best is not None and not next_best.excludes_zero
+        return Headline("caution", "a tie" if is_tie else "the default won", verdict.sentence)
+    if lead is None:
         return Headline("caution", "default failed", verdict.sentence)
-    if not ahead.excludes_zero:
+    if not lead.excludes_zero:
         return Headline("caution", "a tie", verdict.sentence)
-    return (
-        Headline("go", "beats the default", verdict.sentence)
-        if ahead.mean > 0
-        else Headline("no-go", "default is better", verdict.sentence)
-    )
+    if lead.mean > 0:
+        return Headline("go", "beats the default", verdict.sentence)
+    return Headline("no-go", "default is better", verdict.sentence)
 
 
 # -- the rest of the folder ------------------------------------------------------------------------------------------
-def _preflight(folder: RunFolder, identity: Mapping[str, str]) -> Preflight | None:
-    if not folder.preflight.exists():
+def _preflight(folder: RunFolder, identity: Mapping[str, str]) -> PreflightFindings | None:
+    preflight = decode_preflight(folder)
+    if preflight is None:
         return None
-    record = json.loads(folder.preflight.read_text())
-    before = record.get("identity") or {}
-    curves = record.get("overfit")
-    return Preflight(
-        record["status"],
-        tuple(_check(one) for one in record["checks"]),
-        bool(record.get("forced")),
-        finite(record.get("seconds")),
-        _overfit(curves) if curves else None,
-        {key: value for key, value in (record.get("cost") or {}).items() if finite(value) is not None},
-        tuple(sorted(key for key in identity if before.get(key) != identity[key])),
-    )
-
-
-def _overfit(record: Mapping[str, Any]) -> Overfit:
-    curves = {
-        name: tuple(finite(value) for value in record.get(name) or ()) for name in ("honest", "shuffled", "zeroed")
-    }
-    return Overfit(record["measure"], record["go"], record["caution"], curves)
+    before = preflight.identity or {}
+    stale = sorted(part for part in identity if before.get(part) != identity[part])
+    return replace(preflight, stale=tuple(stale))
 
 
 def _exhibits(folder: RunFolder, promotion: Promotion | None) -> tuple[Exhibit, ...]:
     index = folder.pictures / "index.json"
-    if not index.exists() or (promotion and not promotion.verdict):  # an earlier winner's
+    is_of_earlier_winner = promotion is not None and promotion.verdict is None
+    if not index.exists() or is_of_earlier_winner:
         return ()
-    return tuple(
-        Exhibit(
-            one["title"],
-            one.get("caption", ""),
-            tuple(
-                Panel(panel["label"], (folder.pictures / panel["file"]).read_bytes())
-                for panel in one.get("panels", ())
-                if (folder.pictures / panel["file"]).exists()
-            ),
-            one.get("figure"),
-        )
-        for one in json.loads(index.read_text())
-    )
+    return tuple(_exhibit(folder, entry) for entry in json.loads(index.read_text()))
+
+
+def _exhibit(folder: RunFolder, entry: Mapping[str, Any]) -> Exhibit:
+    files = [(panel["label"], folder.pictures / panel["file"]) for panel in entry.get("panels", ())]
+    panels = tuple(Panel(label, path.read_bytes()) for label, path in files if path.exists())
+    return Exhibit(entry["title"], entry.get("caption", ""), panels, entry.get("figure"))
 
 
 def _provenance(
     study: StudySpec,
     folder: RunFolder,
     identity: Mapping[str, str],
-    commands: tuple[Mapping[str, Any], ...],
+    commands: tuple[LoggedCommand, ...],
     promotion: Promotion | None,
 ) -> Provenance:
     card_path = folder.export / CARD
-    judged = promotion is not None and promotion.verdict is not None
-    card = json.loads(card_path.read_text()) if judged and card_path.exists() else {}
-    versions, whose = (
-        (card["versions"], "when the winner was exported")
-        if card.get("versions")
-        else (commands[-1]["versions"], "of the last command")
-        if commands and commands[-1].get("versions")
-        else (provenance.versions(), "when this report was written")
+    has_verdict = promotion is not None and promotion.verdict is not None
+    card = json.loads(card_path.read_text()) if has_verdict and card_path.exists() else {}
+    if card.get("versions"):
+        versions, versions_of = card["versions"], "when the winner was exported"
+    elif commands and commands[-1].versions:
+        versions, versions_of = commands[-1].versions, "of the last command"
+    else:
+        versions, versions_of = provenance.versions(), "when this report was written"
+    return Provenance(
+        identity=identity,
+        versions=versions,
+        versions_of=versions_of,
+        commands=commands,
+        card=card,
+        winner=folder.export,
+        pruning=_pruning(study),
+        conditions={
+            name: f"where {entry.parent} = {entry.value}"
+            for name, entry in study.space.items()
+            if isinstance(entry, When)
+        },
     )
-    conditions = {
-        name: f"where {entry.parent} = {entry.value}" for name, entry in study.space.items() if isinstance(entry, When)
-    }
-    pruning = (
-        "nothing"
-        if study.pruning is None
-        else ", ".join(f"{key} = {value}" for key, value in plain(study.pruning).items() if key != "class")
-    )
-    return Provenance(identity, versions, whose, commands, card, folder.export, pruning, conditions)
 
 
-def logged_commands(folder: RunFolder) -> list[Mapping[str, Any]]:
-    """The log's lines; a last one that a crash cut short is passed over."""
-    if not folder.commands.exists():
-        return []
-    found: list[Mapping[str, Any]] = []
-    for line in folder.commands.read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(record, dict) and "command" in record:
-            found.append(record)
-    return found
+def _pruning(study: StudySpec) -> str:
+    """The pruner's settings in one line."""
+    if study.pruning is None:
+        return "nothing"
+    return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning).items() if key != "class")

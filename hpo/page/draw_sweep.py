@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import plotly.graph_objects as go
 
+from hpo.direction import Direction
 from hpo.formatting import amount, count, label, listed, number, score, setting
 from hpo.page import axes
 from hpo.page.axes import Axis, Scale, axis_of
 from hpo.page.drawing import (
     STATE_COLOUR,
     STATE_SYMBOL,
+    Curve,
     Drawing,
-    Key,
     blank,
     brief,
     dots,
@@ -25,31 +26,35 @@ from hpo.page.drawing import (
     note,
     safe,
 )
-from hpo.page.findings import State, Sweep, Trial
-from hpo.page.importance import Importances
+from hpo.page.findings import Sweep, Trial
+from hpo.page.importance import Importance, Importances
 from hpo.page.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT, SURFACE
+from hpo.page.views import Key
+from hpo.task import StateName
 
 DEFAULT_KEY = Key("default", "diamond", "the default")
 BEST_KEY = Key("ink", "ring", "the best")
-ENDED: tuple[State, ...] = ("pruned", "failed", "running", "complete")  # in the order in which they are drawn
+DRAWN_STATES: tuple[StateName, ...] = (
+    "pruned",
+    "failed",
+    "running",
+    "complete",
+)  # in the order in which they are drawn
 
 
 def history(sweep: Sweep, goal: str) -> Drawing:
     """Every trial's score in the order of their numbers, and the best so far."""
     shown = [trial for trial in sweep.trials if trial.value is not None]
-    unscored = [trial for trial in sweep.trials if trial.state == "failed" and trial.value is None]
+    unscored = _failed_without_score(sweep)
     axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
     figure = blank(
         340,
         x={"title": {"text": "trial"}, "range": [-0.8, max(4, len(sweep.trials)) - 0.2]},
         y=axis.plotly(title={"text": safe(label(goal))}),
     )
-    if sweep.ahead:
-        steps = [*sweep.ahead, (max(trial.number for trial in sweep.trials), sweep.ahead[-1][1])]
-        figure.add_trace(
-            line([([n for n, _ in steps], [v for _, v in steps], "best so far")], COMPLETE, 2, line={"shape": "hv"})
-        )
-    worst = axis.high if sweep.direction == "minimize" else axis.low
+    if sweep.improvements:
+        figure.add_trace(line([_best_so_far(sweep)], COMPLETE, 2, line={"shape": "hv"}))
+    worst = sweep.direction.ranked((axis.low, axis.high))[-1]
     _add_states(
         figure,
         [*shown, *unscored],
@@ -58,45 +63,52 @@ def history(sweep: Sweep, goal: str) -> Drawing:
     )
     if sweep.best:
         _name_best(figure, sweep.best, axis, len(sweep.trials), sweep.direction)
-    more = [Key("complete", "line", "best so far")] if sweep.ahead else []
-    keys = keys_for([*shown, *unscored], *more, *([DEFAULT_KEY] if sweep.default else []))
+    more = [Key("complete", "line", "best so far")] if sweep.improvements else []
+    if sweep.default:
+        more.append(DEFAULT_KEY)
+    keys = keys_for([*shown, *unscored], *more)
     return Drawing("history", "Every trial, and the best so far", _history_point(sweep, goal, axis), figure, keys)
+
+
+def _failed_without_score(sweep: Sweep) -> list[Trial]:
+    return [trial for trial in sweep.trials if trial.state == "failed" and trial.value is None]
+
+
+def _best_so_far(sweep: Sweep) -> Curve:
+    """The improvements, and the last of them up to the last trial."""
+    numbers = [step.number for step in sweep.improvements]
+    values = [step.value for step in sweep.improvements]
+    last = max(trial.number for trial in sweep.trials)
+    return Curve([*numbers, last], [*values, values[-1]], "best so far")
 
 
 def _add_states(
     figure: go.Figure, trials: list[Trial], x: Callable[[Trial], float], y: Callable[[Trial], float | None]
 ) -> None:
     """One trace a state, the completed ones on top; the default as a diamond."""
-    for state in ENDED:
-        group = [trial for trial in trials if trial.state == state and not trial.default]
+
+    def add(group: list[Trial], colour: str, symbol: str, size: float) -> None:
         if group:
-            size = 6 if STATE_SYMBOL[state].endswith("thin") else 8
-            figure.add_trace(
-                dots(
-                    [x(t) for t in group],
-                    [y(t) for t in group],
-                    [hover(t) for t in group],
-                    STATE_COLOUR[state],
-                    STATE_SYMBOL[state],
-                    size,
-                )
-            )
-    first = [trial for trial in trials if trial.default]
-    if first:
-        figure.add_trace(
-            dots([x(t) for t in first], [y(t) for t in first], [hover(t) for t in first], DEFAULT, "diamond", 11)
-        )
+            xs, ys, texts = map(x, group), map(y, group), map(hover, group)
+            figure.add_trace(dots(list(xs), list(ys), list(texts), colour, symbol, size))
+
+    for state in DRAWN_STATES:
+        symbol = STATE_SYMBOL[state]
+        size = 6 if symbol.endswith("thin") else 8
+        group = [trial for trial in trials if trial.state == state and not trial.is_default]
+        add(group, STATE_COLOUR[state], symbol, size)
+    add([trial for trial in trials if trial.is_default], DEFAULT, "diamond", 11)
 
 
-def _name_best(figure: go.Figure, best: Trial, axis: Axis, trials: int, direction: str) -> None:
+def _name_best(figure: go.Figure, best: Trial, axis: Axis, trials: int, direction: Direction) -> None:
     right = best.number > trials / 2
     note(
         figure,
         f"trial {best.number}: {score(best.value)}",
         x=best.number,
-        y=math.log10(best.score) if axis.log else best.score,
+        y=axis.coordinate(best.score),
         xanchor="right" if right else "left",
-        yshift=-15 if direction == "minimize" else 15,
+        yshift=15 * direction.sign,
     )
 
 
@@ -104,19 +116,23 @@ def _history_point(sweep: Sweep, goal: str, axis: Axis) -> str:
     if not sweep.best:
         return "No trial has been completed, so there is no best one."
     later = sum(trial.number > sweep.best.number for trial in sweep.trials)
-    said = [
+    sentences = [
         f"Trial {sweep.best.number} is the best, at {amount(sweep.best.value, goal)}.",
         f"{count(later, 'later trial')} did not improve on it." if later else "It is the last so far.",
     ]
     if sweep.default and sweep.default.value is not None and sweep.default is not sweep.best:
-        said.append(f"The default scored {amount(sweep.default.value, goal)}.")
+        sentences.append(f"The default scored {amount(sweep.default.value, goal)}.")
     if axis.outside:
-        said.append(f"{count(axis.outside, 'far worse trial')} lie{'s' if axis.outside == 1 else ''} outside.")
+        sentences.append(_outside(axis.outside, "trial"))
     if sweep.counts.get("pruned"):
-        said.append("A pruned trial stands at its best score before it was stopped.")
-    if any(trial.state == "failed" and trial.value is None for trial in sweep.trials):
-        said.append("A failed one without a score stands at the edge.")
-    return " ".join(said)
+        sentences.append("A pruned trial stands at its best score before it was stopped.")
+    if _failed_without_score(sweep):
+        sentences.append("A failed one without a score stands at the edge.")
+    return " ".join(sentences)
+
+
+def _outside(amount_outside: int, noun: str) -> str:
+    return f"{count(amount_outside, f'far worse {noun}')} lie{'s' if amount_outside == 1 else ''} outside."
 
 
 def curves(sweep: Sweep, goal: str) -> Drawing:
@@ -129,52 +145,51 @@ def curves(sweep: Sweep, goal: str) -> Drawing:
         x={"title": {"text": "epoch"}, "range": [1 - edge, sweep.epochs_each + edge], "tickformat": "d"},
         y=axis.plotly(title={"text": f"best {safe(label(goal))} so far"}),
     )
-    for state in ENDED:
-        group = [trial for trial in shown if trial.state == state and not trial.default]
-        if not group:
-            continue
-        dashed = state in ("pruned", "failed")
-        figure.add_trace(
-            line(
-                [_curve(trial) for trial in group],
-                STATE_COLOUR[state],
-                1 if dashed else 1.4,
-                line={"dash": "dot"} if dashed else {},
-                opacity=0.6 if dashed else 0.55,
-            )
-        )
-        if state != "complete":
-            figure.add_trace(
-                dots(
-                    [max(t.curve) + 1 for t in group],
-                    [t.value for t in group],
-                    [hover(t) for t in group],
-                    STATE_COLOUR[state],
-                    STATE_SYMBOL[state],
-                    7,
-                )
-            )
+    for state in DRAWN_STATES:
+        group = [trial for trial in shown if trial.state == state and not trial.is_default]
+        if group:
+            _add_curves(figure, group, state)
     for trial, colour in ((sweep.best, COMPLETE), (sweep.default, DEFAULT)):
         if trial and trial.curve:
             figure.add_trace(line([_curve(trial)], colour, 3))
             symbol = "circle" if trial.state == "complete" else "x"
             figure.add_trace(dots([max(trial.curve) + 1], [trial.value], [hover(trial)], colour, symbol, 8))
     more = [Key("complete", "line", f"the best, trial {sweep.best.number}")] if sweep.best else []
-    more += [Key("default", "line", "the default")] if sweep.default and sweep.default.curve else []
+    if sweep.default and sweep.default.curve:
+        more.append(Key("default", "line", "the default"))
     point = _curves_point(sweep)
     if axis.outside:
-        point += f" {count(axis.outside, 'far worse value')} lie{'s' if axis.outside == 1 else ''} outside."
+        point += f" {_outside(axis.outside, 'value')}"
     return Drawing("curves", "Learning curves", point, figure, keys_for(shown, *more))
 
 
-def _curve(trial: Trial) -> tuple[list[int], list[float], str]:
-    return [epoch + 1 for epoch in trial.curve], list(trial.curve.values()), brief(trial)
+def _add_curves(figure: go.Figure, group: list[Trial], state: StateName) -> None:
+    """The curves of the trials of one state, each with a mark at its end unless it is complete."""
+    colour, ended_early = STATE_COLOUR[state], state in ("pruned", "failed")
+    figure.add_trace(
+        line(
+            [_curve(trial) for trial in group],
+            colour,
+            1 if ended_early else 1.4,
+            line={"dash": "dot"} if ended_early else {},
+            opacity=0.6 if ended_early else 0.55,
+        )
+    )
+    if state == "complete":
+        return
+    last_epochs = [max(trial.curve) + 1 for trial in group]
+    values = [trial.value for trial in group]
+    figure.add_trace(dots(last_epochs, values, [hover(trial) for trial in group], colour, STATE_SYMBOL[state], 7))
+
+
+def _curve(trial: Trial) -> Curve:
+    return Curve([epoch + 1 for epoch in trial.curve], list(trial.curve.values()), brief(trial))
 
 
 def _curves_point(sweep: Sweep) -> str:
-    ends: dict[State, str] = {"complete": "ran to the end", "pruned": "stopped early", "failed": "failed"}
+    ends: dict[StateName, str] = {"complete": "ran to the end", "pruned": "stopped early", "failed": "failed"}
     counted = [
-        f"{count(sweep.counts[state], 'trial')} {said}" for state, said in ends.items() if sweep.counts.get(state)
+        f"{count(sweep.counts[state], 'trial')} {ending}" for state, ending in ends.items() if sweep.counts.get(state)
     ]
     text = (listed(counted) or "No trial has ended") + "."
     if sweep.counts.get("pruned") and sweep.saved:
@@ -182,22 +197,17 @@ def _curves_point(sweep: Sweep) -> str:
     return text
 
 
-def importance_bars(found: Importances) -> list[Drawing]:
+def importance_bars(importances: Importances) -> list[Drawing]:
     """One figure for each measure that could be computed, with the same rows and the same axis."""
-    order = list(next((one.shares for one in found.measures if one.shares), {}))
-    order += [name for one in found.measures for name in one.shares if name not in order]
-    most = max((share for one in found.measures for share in one.shares.values()), default=1.0)
-    return [
-        _bars(measure.measure, measure.question, dict(measure.shares), order, found.complete, most)
-        for measure in found.measures
-        if measure.shares
-    ]
+    measures = [measure for measure in importances.measures if measure.shares]
+    names = list(dict.fromkeys(name for measure in measures for name in measure.shares))
+    most = max((share for measure in measures for share in measure.shares.values()), default=1.0)
+    return [_bars(measure, names[::-1], importances.complete, most) for measure in measures]
 
 
-def _bars(
-    measure: str, question: str, shares: dict[str, float], order: list[str], complete: int, most: float
-) -> Drawing:
-    names = order[::-1]
+def _bars(measure: Importance, names: list[str], complete: int, most: float) -> Drawing:
+    """A bar a parameter, the last name on top, on an axis up to the largest share of all measures."""
+    shares = measure.shares
     figure = blank(
         70 + 34 * len(names),
         x={"range": [0, 1.15 * most], "tickformat": ".0%"},
@@ -228,18 +238,19 @@ def _bars(
     )
     first = max(shares, key=lambda name: shares[name])
     point = f"{first} takes {shares[first]:.0%}, over {count(complete, 'completed trial')}."
-    return Drawing(f"importance-{measure.lower()}", f"{measure}: {question}", point, figure)
+    title = f"{measure.measure}: {measure.question}"
+    return Drawing(f"importance-{measure.measure.lower()}", title, point, figure)
 
 
-def agreement_of(found: Importances) -> str:
+def compare_measures(importances: Importances) -> str:
     """What the two measures say together."""
-    firsts = [next(iter(one.shares)) for one in found.measures if one.shares]
+    firsts = [next(iter(measure.shares)) for measure in importances.measures if measure.shares]
     if len(firsts) < 2:
         return ""
     if len(set(firsts)) == 1:
         return f"Both put {firsts[0]} first."
     return (
-        f"They put different ones first ({listed(list(firsts))}), which is no error: PED-ANOVA asks what makes the "
+        f"They put different ones first ({listed(firsts)}), which is no error: PED-ANOVA asks what makes the "
         f"best trials different, fANOVA what spreads all of them."
     )
 
@@ -248,7 +259,11 @@ def slices(sweep: Sweep, scales: list[Scale], goal: str) -> list[Drawing]:
     """The score against one parameter at a time."""
     shown = [trial for trial in sweep.trials if trial.value is not None]
     axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
-    return [_slice(sweep, [t for t in shown if scale.name in t.params], scale, axis, goal) for scale in scales]
+    drawings = []
+    for scale in scales:
+        trials = [trial for trial in shown if scale.name in trial.params]
+        drawings.append(_slice(sweep, trials, scale, axis, goal))
+    return drawings
 
 
 def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: str) -> Drawing:
@@ -284,7 +299,7 @@ def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: st
     return Drawing(
         f"slice-{scale.name}",
         f"{scale.name}{' (log)' if scale.log else ''}",
-        _slice_point(sweep, trials, scale),
+        _slice_point(sweep, scale),
         figure,
     )
 
@@ -300,7 +315,7 @@ def _short(text: str, most: int = 12) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _slice_point(sweep: Sweep, trials: list[Trial], scale: Scale) -> str:
+def _slice_point(sweep: Sweep, scale: Scale) -> str:
     top = [trial for trial in sweep.ranked if scale.name in trial.params][:3]
     if not top:
         return "No completed trial searched it."
@@ -333,17 +348,8 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
         y={"range": [(axes.OFF if conditional else 0.0) - 0.05, 1.03], "visible": False},
         margin={"l": 4, "r": 4, "t": 62, "b": 4},
     )
-    rest = [trial for trial in shown if trial.state == "complete" and trial not in top and not trial.default]
-    pruned = [trial for trial in shown if trial.state != "complete" and not trial.default]
-    for group, colour, width, opacity in ((pruned, PRUNED, 1, 0.35), (rest, PALE, 1.2, 0.8), (top, COMPLETE, 2.6, 1)):
-        if group:
-            figure.add_trace(
-                line([_path(trial, scales, axis, sweep.direction) for trial in group], colour, width, opacity=opacity)
-            )
-    if sweep.default and sweep.default.value is not None:
-        figure.add_trace(
-            line([_path(sweep.default, scales, axis, sweep.direction)], DEFAULT, 2.6, line={"dash": "dash"})
-        )
+    pruned = [trial for trial in shown if trial.state != "complete" and not trial.is_default]
+    _add_paths(figure, sweep, scales, axis, top)
     for column, scale in enumerate(scales):
         absent = {axes.OFF: "not searched"} if scale.name in conditional else {}
         _column(figure, column, scale.name, scale.ticks() | absent)
@@ -357,18 +363,39 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
     return Drawing("parallel", "All parameters at once", _parallel_point(top, scales), figure, keys, 92 * columns)
 
 
-def _height(value: float, axis: Axis, direction: str) -> float:
+def _add_paths(figure: go.Figure, sweep: Sweep, scales: list[Scale], axis: Axis, top: tuple[Trial, ...]) -> None:
+    """The lines of all trials that have a score, the best ones and the default on top."""
+    pruned: list[Trial] = []
+    rest: list[Trial] = []
+    for trial in sweep.trials:
+        if trial.value is None or trial.is_default or trial in top:
+            continue
+        (rest if trial.state == "complete" else pruned).append(trial)
+
+    def paths(trials: Iterable[Trial]) -> list[Curve]:
+        return [_path(trial, scales, axis, sweep.direction) for trial in trials]
+
+    if pruned:
+        figure.add_trace(line(paths(pruned), PRUNED, 1, opacity=0.35))
+    if rest:
+        figure.add_trace(line(paths(rest), PALE, 1.2, opacity=0.8))
+    figure.add_trace(line(paths(top), COMPLETE, 2.6, opacity=1))
+    if sweep.default and sweep.default.value is not None:
+        figure.add_trace(line(paths([sweep.default]), DEFAULT, 2.6, line={"dash": "dash"}))
+
+
+def _height(value: float, axis: Axis, direction: Direction) -> float:
     """Where a score lies on the last column, from 0 to 1, the better the higher."""
-    return 1 - axis.share(value) if direction == "minimize" else axis.share(value)
+    share = axis.share(value)
+    return share if direction.better(axis.high, axis.low) else 1 - share
 
 
-def _path(trial: Trial, scales: list[Scale], axis: Axis, direction: str) -> tuple[list[float], list[float], str]:
+def _path(trial: Trial, scales: list[Scale], axis: Axis, direction: Direction) -> Curve:
     heights = [scale.position(trial.params[scale.name]) if scale.name in trial.params else axes.OFF for scale in scales]
-    assert trial.value is not None
-    return list(range(len(scales) + 1)), [*heights, _height(trial.value, axis, direction)], brief(trial)
+    return Curve(list(range(len(scales) + 1)), [*heights, _height(trial.score, axis, direction)], brief(trial))
 
 
-def _score_ticks(axis: Axis, direction: str) -> dict[float, str]:
+def _score_ticks(axis: Axis, direction: Direction) -> dict[float, str]:
     ticks = axes.log_ticks(axis.low, axis.high) if axis.log else axes.round_ticks(float(axis.low), float(axis.high))
     return {_height(tick, axis, direction): number(tick, 3) for tick in ticks}
 
@@ -407,10 +434,7 @@ def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:
         values = [trial.params[scale.name] for trial in top if scale.name in trial.params]
         places = [scale.position(value) for value in values]
         if len(values) == len(top) and np.ptp(places) <= 0.34:
-            narrow.append(
-                f"{scale.name} ({setting(values[0])})"
-                if len(set(values)) == 1
-                else f"{scale.name} ({number(min(values), 3)} to {number(max(values), 3)})"
-            )
-    few = f"The best {len(top)} completed trials"
-    return f"{few} agree on {listed(narrow)}." if narrow else f"{few} agree on no parameter."
+            is_single = len(set(values)) == 1
+            span = setting(values[0]) if is_single else f"{number(min(values), 3)} to {number(max(values), 3)}"
+            narrow.append(f"{scale.name} ({span})")
+    return f"The best {len(top)} completed trials agree on {listed(narrow) or 'no parameter'}."

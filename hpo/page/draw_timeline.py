@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from hpo.formatting import count, duration
-from hpo.page.draw_sweep import ENDED
-from hpo.page.drawing import STATE_COLOUR, Drawing, Key, blank, hover, keys_for
-from hpo.page.findings import State, Sweep, Trial
+from hpo.page.draw_sweep import DRAWN_STATES
+from hpo.page.drawing import STATE_COLOUR, Drawing, blank, hover, keys_for
+from hpo.page.findings import Sweep, Trial
 from hpo.page.palette import SURFACE
+from hpo.page.views import Key
+from hpo.task import StateName
 
 UNITS = (("h", 3600), ("min", 60), ("s", 1))
 
@@ -45,7 +47,7 @@ def timeline(sweep: Sweep) -> Drawing | None:
         barmode="overlay",
         bargap=0.25,
     )
-    for state in ENDED:
+    for state in DRAWN_STATES:
         group = [span for span in spans if span.trial.state == state]
         if group:
             figure.add_trace(_bars(group, state, size))
@@ -70,7 +72,7 @@ def _spans(sweep: Sweep) -> list[Span]:
     return spans
 
 
-def _bars(group: list[Span], state: State, size: int) -> go.Bar:
+def _bars(group: list[Span], state: StateName, size: int) -> go.Bar:
     pattern = {"shape": "/" if state == "failed" else "", "fgcolor": SURFACE, "bgcolor": STATE_COLOUR[state], "size": 5}
     return go.Bar(
         base=[span.began / size for span in group],
@@ -91,4 +93,4 @@ def _point(spans: list[Span], whole: float, lanes: int) -> str:
         seconds, number = max(timed)
         text += f" The longest trained for {duration(seconds)} (trial {number})."
     unended = sum(span.trial.state == "running" for span in spans)
-    return text if not unended else f"{text} {count(unended, 'trial')} not ended: running, or interrupted."
+    return f"{text} {count(unended, 'trial')} not ended: running, or interrupted." if unended else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,16 @@ import plotly.graph_objects as go
 from hpo.formatting import number, setting
 from hpo.page.findings import Trial
 from hpo.page.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
+from hpo.page.views import Key, Plot
+from hpo.task import StateName
 
-STATE_COLOUR = {"complete": COMPLETE, "pruned": PRUNED, "failed": FAILED, "running": INK, "waiting": PRUNED}
+STATE_COLOUR = {
+    "complete": COMPLETE,
+    "pruned": PRUNED,
+    "failed": FAILED,
+    "running": INK,
+    "waiting": PRUNED,
+}
 STATE_SYMBOL = {
     "complete": "circle",
     "pruned": "x-thin",
@@ -22,15 +31,6 @@ STATE_SYMBOL = {
     "running": "circle-open",
     "waiting": "circle-open",
 }
-
-
-@dataclass(frozen=True)
-class Key:
-    """One entry of a figure's legend: a role of the palette, the mark it is drawn with, and its name."""
-
-    role: str
-    mark: str  # dot | cross | thin-cross | diamond | square | ring | star | line | dashed | dotted
-    text: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ class Drawing:
     figure: go.Figure
     keys: tuple[Key, ...] = ()
     least_px: int = 0  # narrower than this it scrolls sideways in its own box
+
+
+def plot(drawing: Drawing) -> Plot:
+    """The drawing as the page's templates take it."""
+    data = json.loads(drawing.figure.to_json())
+    return Plot(
+        title=drawing.title,
+        point=drawing.point,
+        data=data,
+        keys=drawing.keys,
+        least_px=drawing.least_px,
+        height_px=data.get("layout", {}).get("height") or Plot.height_px,
+    )
 
 
 def blank(
@@ -66,8 +79,10 @@ def wrapped(text: str, width: int = 18) -> str:
 
 def hover(trial: Trial, name: str = "") -> str:
     """What a trial says when it is pointed at."""
+    title = safe(name) or f"trial {trial.number}"
+    default = ", the default" if trial.is_default else ""
     lines = [
-        f"<b>{safe(name) or f'trial {trial.number}'}</b>, {trial.state}{', the default' if trial.default else ''}",
+        f"<b>{title}</b>, {trial.state}{default}",
         f"score {number(trial.value)}",
         *(f"{safe(key)} = {safe(setting(value))}" for key, value in trial.params.items()),
     ]
@@ -81,23 +96,26 @@ def brief(trial: Trial) -> str:
     return f"trial {trial.number}, {trial.state}: {number(trial.value)}"
 
 
-def broken(lines: Iterable[tuple[Sequence[Any], Sequence[Any], str]]) -> dict[str, list[Any]]:
-    """Many lines as one trace: a gap stands between two of them."""
+@dataclass(frozen=True)
+class Curve:
+    """A line through points, and what it says when it is pointed at."""
+
+    x: Sequence[float]
+    y: Sequence[float | None]
+    text: str
+
+
+def line(curves: Iterable[Curve], colour: str, width: float = 1.5, **more: Any) -> go.Scatter:
+    """The curves as one trace, with a gap between two of them."""
+    style = {"color": colour, "width": width, **more.pop("line", {})}
     x: list[Any] = []
     y: list[Any] = []
     text: list[str | None] = []
-    for xs, ys, said in lines:
-        x += [*xs, None]
-        y += [*ys, None]
-        text += [*[said] * len(xs), None]
-    return {"x": x, "y": y, "text": text}
-
-
-def line(
-    lines: Iterable[tuple[Sequence[Any], Sequence[Any], str]], colour: str, width: float = 1.5, **more: Any
-) -> go.Scatter:
-    style = {"color": colour, "width": width, **more.pop("line", {})}
-    return go.Scatter(**broken(lines), mode="lines", line=style, hoverinfo="text", connectgaps=False, **more)
+    for curve in curves:
+        x += [*curve.x, None]
+        y += [*curve.y, None]
+        text += [*[curve.text] * len(curve.x), None]
+    return go.Scatter(x=x, y=y, text=text, mode="lines", line=style, hoverinfo="text", connectgaps=False, **more)
 
 
 def dots(
@@ -128,16 +146,15 @@ def note(figure: go.Figure, text: str, *, x: Any, y: Any, **more: Any) -> None:
     figure.add_annotation(text=safe(text), x=x, y=y, **{**style, **more})
 
 
-SWEEP_KEYS = (
-    Key("complete", "dot", "complete"),
-    Key("pruned", "thin-cross", "pruned"),
-    Key("failed", "cross", "failed"),
-    Key("ink", "ring", "running or interrupted"),
-)
+STATE_KEYS: dict[StateName, Key] = {
+    "complete": Key("complete", "dot", "complete"),
+    "pruned": Key("pruned", "thin-cross", "pruned"),
+    "failed": Key("failed", "cross", "failed"),
+    "running": Key("ink", "ring", "running or interrupted"),
+}
 
 
 def keys_for(trials: Iterable[Trial], *more: Key) -> tuple[Key, ...]:
     """The legend of the states that occur, and more."""
     states = {trial.state for trial in trials}
-    shown = {"complete": "complete", "pruned": "pruned", "failed": "failed", "running": "running or interrupted"}
-    return (*(key for key in SWEEP_KEYS if any(shown[state] == key.text for state in states if state in shown)), *more)
+    return (*(key for state, key in STATE_KEYS.items() if state in states), *more)

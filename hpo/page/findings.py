@@ -1,16 +1,19 @@
-"""Every number that a reader of the report is shown, as records: nouns only. gather.py fills them, report/ draws them.
+"""Every number that a reader of the report is shown, as records: nouns only. collect.py fills them; the other modules
+of this room draw and write them.
 
 What has not been run yet, or was interrupted, is None or empty: a report can be asked for at any stage.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from hpo.direction import Direction
 from hpo.page.importance import Importances
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
@@ -18,9 +21,7 @@ from hpo.promotion.selection import Selection
 from hpo.promotion.test_split import Baseline
 from hpo.promotion.verdict import Result, Verdict
 from hpo.study import StudySpec
-from hpo.task import Check
-
-State = Literal["complete", "pruned", "failed", "running", "waiting"]
+from hpo.task import Check, StateName, Status
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Trial:
     """One trial of the sweep or one run of the promotion."""
 
     number: int
-    state: State
+    state: StateName
     value: float | None  # the final score of a completed one; else the best before it ended
     params: Mapping[str, Any]
     curve: Mapping[int, float]  # epoch -> best score so far, as the pruner saw it
@@ -46,7 +47,7 @@ class Trial:
     began: datetime | None
     ended: datetime | None
     reason: str
-    default: bool = False
+    is_default: bool = False
 
     @property
     def score(self) -> float:
@@ -56,17 +57,25 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Improvement:
+    """A trial that was the best so far when it was completed."""
+
+    number: int
+    value: float
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What the search tried, and what came of it."""
 
     trials: tuple[Trial, ...]
-    direction: str
+    direction: Direction
     planned: int
     epochs_each: int  # of a trial that runs to its end
-    counts: Mapping[State, int]
+    counts: Mapping[StateName, int]
     best: Trial | None
     default: Trial | None
-    ahead: tuple[tuple[int, float], ...]  # (trial number, value) of each trial that was the best so far
+    improvements: tuple[Improvement, ...]  # in the order of the trials' numbers
     seconds: float  # in the epochs of all trials
     wall_seconds: float | None  # from the first start to the last end
     importances: Importances
@@ -74,16 +83,12 @@ class Sweep:
     @property
     def ranked(self) -> tuple[Trial, ...]:
         """The completed trials, best first."""
-        sign = 1 if self.direction == "minimize" else -1
-        return tuple(
-            sorted(
-                (trial for trial in self.trials if trial.state == "complete" and trial.value is not None),
-                key=lambda trial: (sign * trial.score, trial.number),
-            )
-        )
+        complete = [trial for trial in self.trials if trial.state == "complete" and trial.value is not None]
+        return tuple(self.direction.ranked(complete, key=lambda trial: trial.score))
 
     @property
     def ended(self) -> int:
+        """How many trials have ended."""
         return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))
 
     @property
@@ -94,11 +99,28 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class FidelityPair:
+    """A promoted configuration's value at both fidelities."""
+
+    name: str
+    cheap: float
+    full: float  # mean validation value
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Whether the cheap fidelity ranks the promoted configurations like the full one."""
 
-    points: tuple[tuple[str, float, float], ...]  # name, cheap value, mean validation value at full fidelity
-    spearman: float | None  # None below 3 points, or where one side does not vary
+    pairs: tuple[FidelityPair, ...]
+    spearman: float | None  # None below 3 pairs, or where one side does not vary
+
+
+@dataclass(frozen=True)
+class PromotionRun:
+    """One run of the promotion, and the name of the candidate that it trained."""
+
+    candidate: str
+    run: Trial
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,7 @@ class Promotion:
     """What full fidelity said. Without a verdict it is still under way, or was interrupted."""
 
     selection: Selection
-    runs: tuple[tuple[str, Trial], ...]  # candidate name, run
+    runs: tuple[PromotionRun, ...]
     planned: int
     seeds: int
     verdict: Verdict | None
@@ -118,39 +140,69 @@ class Promotion:
 
     @property
     def winner(self) -> Result | None:
+        """The candidate with the best validation score."""
         return self.verdict.results[0] if self.verdict else None
 
     @property
     def default(self) -> Result | None:
-        found = self.verdict.results if self.verdict else ()
-        return next((result for result in found if result.candidate.name == DEFAULT), None)
+        """The default configuration's result."""
+        results = self.verdict.results if self.verdict else ()
+        return next((result for result in results if result.candidate.name == DEFAULT), None)
 
 
 @dataclass(frozen=True)
-class Overfit:
-    """Learning a small fixed set by heart: honestly, with labels shuffled, with inputs zeroed."""
+class OverfitCurves:
+    """The overfit check: a small fixed set learned as it is, with labels shuffled, and with inputs zeroed.
+
+    Curves start with the untrained model; None stands where the measure was not finite.
+    """
 
     measure: str
     go: float
     caution: float
-    curves: Mapping[str, tuple[float | None, ...]]  # from the untrained model on
+    honest: tuple[float | None, ...] = ()
+    shuffled: tuple[float | None, ...] = ()
+    zeroed: tuple[float | None, ...] = ()
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the measure improves."""
+        return Direction.MINIMIZE if self.go <= self.caution else Direction.MAXIMIZE
+
+    @property
+    def curves(self) -> dict[str, tuple[float | None, ...]]:
+        """The curves by the names of their fields; empty ones where a control was not run."""
+        return {"honest": self.honest, "shuffled": self.shuffled, "zeroed": self.zeroed}
 
 
 @dataclass(frozen=True)
-class Preflight:
-    """What was proved before the sweep."""
+class ExpectedCost:
+    """What preflight measured of one trial, and expected of the sweep. None where that was not finite."""
 
-    status: str
+    trial_seconds: float | None = None
+    sweep_seconds: float | None = None
+    workers: int = 1
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class PreflightFindings:
+    """What was proved before the sweep. The fields but the last are those of preflight.json."""
+
+    status: Status
     checks: tuple[Check, ...]
-    forced: bool
-    seconds: float | None
-    overfit: Overfit | None
-    cost: Mapping[str, float]
-    stale: tuple[str, ...]  # parts of the identity that were others when the sweep ran
+    forced: bool = False
+    seconds: float | None = None
+    overfit: OverfitCurves | None = None
+    cost: ExpectedCost | None = None
+    identity: Mapping[str, str] | None = None
+    stale: tuple[str, ...] = ()  # parts of the identity that were others when the sweep ran
 
 
 @dataclass(frozen=True)
 class Panel:
+    """An image of an exhibit."""
+
     label: str
     png: bytes
 
@@ -166,13 +218,27 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
+class LoggedCommand:
+    """A command that was given for the study, and the versions that it ran under."""
+
+    argv: tuple[str, ...]
+    at: str = ""  # ISO 8601, UTC
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The command as a shell reads it."""
+        return shlex.join(self.argv)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What the result rests on, and how to have it again."""
 
     identity: Mapping[str, str]
     versions: Mapping[str, str]
     versions_of: str
-    commands: tuple[Mapping[str, Any], ...]  # at, command, versions
+    commands: tuple[LoggedCommand, ...]
     card: Mapping[str, Any]  # of the exported winner
     winner: Path
     pruning: str
@@ -181,9 +247,9 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict in one sentence. `status` is "go", "caution", "no-go" or "open"."""
+    """The verdict in one sentence."""
 
-    status: str
+    status: Literal["go", "caution", "no-go", "open"]
     badge: str
     sentence: str
 
@@ -197,7 +263,7 @@ class Findings:
     headline: Headline
     sweep: Sweep | None
     promotion: Promotion | None
-    preflight: Preflight | None
+    preflight: PreflightFindings | None
     exhibits: tuple[Exhibit, ...]
     provenance: Provenance
     missing: tuple[Missing, ...]

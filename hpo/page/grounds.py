@@ -3,180 +3,214 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from hpo.formatting import NOTHING, count, duration, listed, sentence, setting
 from hpo.page import draw_promotion
-from hpo.page.findings import Findings, Preflight
-from hpo.page.markup import (
-    Cell,
-    Rows,
-    Section,
-    badge,
-    block,
-    caveats,
-    chart,
-    code,
-    numeric,
-    section,
-    table,
-    text_of,
-    words,
-)
+from hpo.page.drawing import plot
+from hpo.page.findings import Findings, LoggedCommand, PreflightFindings, Provenance
+from hpo.page.views import Badge, Cell, Code, Plot, Section, Table, number_cell, table
 from hpo.space import describe, distribution_of
 from hpo.study import StudySpec
 from hpo.task import Check, Fidelity
 
 VERBS = ("preflight", "sweep", "promote", "report")
+NOT_PASSED = ("no-go", "caution")
 
 
-def preflight(found: Findings) -> Section | None:
-    one = found.preflight
-    if one is None:
+# -- checks ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class PreflightSection(Section):
+    """What was proved before the sweep."""
+
+    name: ClassVar[str] = "preflight"
+    title: ClassVar[str] = "Preflight"
+    template: ClassVar[str] = "report/preflight.html.j2"
+    caveats: tuple[str, ...]
+    overfit: Plot | None
+    checks: Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChecksSection(Section):
+    """What the task's own checks found."""
+
+    name: ClassVar[str] = "checks"
+    title: ClassVar[str] = "Task checks"
+    template: ClassVar[str] = "report/checks.html.j2"
+    checks: Table
+
+
+def preflight_section(findings: Findings) -> PreflightSection | None:
+    """None where no preflight has been run."""
+    preflight = findings.preflight
+    if preflight is None:
         return None
-    doubts = ["The sweep was forced past this preflight."] if one.forced else []
-    if one.stale:
-        doubts.append(f"It does not speak for this sweep: {listed(list(one.stale))} differed.")
-    return section(
-        "preflight",
-        "Preflight",
-        f"{badge(one.status)} {text_of(_cost(one))}",
-        caveats(doubts),
-        chart(draw_promotion.overfit(one.overfit)) if one.overfit else "",
-        checks(one.checks, "Preflight checks"),
+    caveats = ["The sweep was forced past this preflight."] if preflight.forced else []
+    if preflight.stale:
+        caveats.append(f"It does not speak for this sweep: {listed(preflight.stale)} differed.")
+    overfit = draw_promotion.overfit(preflight.overfit) if preflight.overfit else None
+    return PreflightSection(
+        lead=_cost(preflight),
+        badge=Badge(preflight.status),
+        caveats=tuple(caveats),
+        overfit=plot(overfit) if overfit else None,
+        checks=_checks(preflight.checks, "Preflight checks"),
     )
 
 
-def _cost(one: Preflight) -> str:
-    said, cost = [f"Took {duration(one.seconds)}."], one.cost
-    if "trial_seconds" in cost:
-        workers = count(int(cost.get("workers", 1)), "worker")
-        said.append(
-            f"It expected {duration(cost['trial_seconds'])} a trial, and at most "
-            f"{duration(cost.get('sweep_seconds'))} for the sweep on {workers}."
+def _cost(preflight: PreflightFindings) -> str:
+    sentences, cost = [f"Took {duration(preflight.seconds)}."], preflight.cost
+    if cost and cost.trial_seconds is not None:
+        sentences.append(
+            f"It expected {duration(cost.trial_seconds)} a trial, and at most {duration(cost.sweep_seconds)} for the "
+            f"sweep on {count(cost.workers, 'worker')}."
         )
-    if "peak_mb" in cost:
-        said.append(f"Peak memory: {cost['peak_mb']:,.0f} MB.")
-    return " ".join(said)
+    if cost and cost.peak_mb is not None:
+        sentences.append(f"Peak memory: {cost.peak_mb:,.0f} MB.")
+    return " ".join(sentences)
 
 
-def checks(found: Sequence[Check], name: str) -> str:
-    """Conditions as a table; where to look stands only beside those that did not pass."""
-    wrong = any(check.look_at for check in found if check.status in ("no-go", "caution"))
-    rows: Rows = [
-        [
-            check.name,
-            Cell(badge(check.status)),
-            words(check.seen),
-            words(check.allowed),
-            *([words(check.look_at if check.status in ("no-go", "caution") else "")] if wrong else []),
-        ]
-        for check in found
-    ]
-    return table(["Check", "Status", "Seen", "Allowed", *(["Look at"] if wrong else [])], rows, name=name)
-
-
-def task_checks(found: Findings) -> Section | None:
-    verdict = found.promotion.verdict if found.promotion else None
+def checks_section(findings: Findings) -> ChecksSection | None:
+    """None where the task has no checks of its own, or there is no winner yet."""
+    verdict = findings.promotion.verdict if findings.promotion else None
     if verdict is None or not verdict.checks:
         return None
-    return section(
-        "checks", "Task checks", "What the task itself demands of the winner.", checks(verdict.checks, "Task checks")
+    return ChecksSection(
+        lead="What the task itself demands of the winner.", checks=_checks(verdict.checks, "Task checks")
     )
 
 
-def provenance(found: Findings) -> Section:
-    one, study = found.provenance, found.study
-    hashes = table(
-        ["Part", "Identity"],
-        [[name, Cell(f"<code>{text_of(value)}</code>")] for name, value in one.identity.items()],
-        name="Hashes",
-    )
-    versions = table(
-        ["Package", "Version"], [[name, str(value)] for name, value in one.versions.items()], name="Versions"
-    )
-    search = (
-        f"TPE, {count(study.startup_trials, 'random trial')} first; trial 0 is the default. Pruning: "
-        f"{one.pruning}. Study seed {study.seed}: the seeds of every trial derive from it and from the trial's "
-        f"number, those of the promotion from it and the run's."
-    )
-    return section(
-        "provenance",
-        "Provenance",
-        "What the result rests on, and how to have it again.",
-        _winner(found),
-        block("Commands", _commands(found)),
-        block("Searched space", _space(found)),
-        block("Fidelities", _fidelities(study)),
-        block("Search", f"<p>{text_of(search)}</p>"),
-        f'<div class="pair">{block("Hashes", hashes) if one.identity else ""}'
-        f"{block(f'Versions {one.versions_of}', versions)}</div>",
-    )
+def _checks(checks: Sequence[Check], name: str) -> Table:
+    """Conditions as a table; where to look stands only beside those that did not pass."""
+    shows_look_at = any(check.look_at for check in checks if check.status in NOT_PASSED)
+    heads = ["Check", "Status", "Seen", "Allowed", "Look at"]
+    rows = [_check_row(check) for check in checks]
+    columns = len(heads) if shows_look_at else len(heads) - 1
+    return table(heads[:columns], [row[:columns] for row in rows], name=name)
 
 
-def _winner(found: Findings) -> str:
-    card, where = found.provenance.card, found.provenance.winner
-    if not card:
-        return ""
-    load = (
-        "from pathlib import Path\nfrom hpo.trial.artifact import load_winner\n\n"
-        f"task, model = load_winner(Path({str(where)!r}))"
-    )
-    exact = "\n".join(f"{name} = {value!r}" for name, value in card.get("params", {}).items())
-    return block(
-        f"The winner: {card.get('winner', '')}",
-        f"<p>Weights and card of its best run lie in "
-        f"<code>{text_of(where)}</code>, sha256 <code>{text_of(card.get('sha256', ''))[:16]}</code>.</p>"
-        f"{code(load)}<p>Its values in full:</p>{code(exact)}",
-    )
-
-
-def _commands(found: Findings) -> str:
-    logged = found.provenance.commands
-    if not logged:
-        again = "\n".join(f"hpo {verb} {found.study.name}" for verb in VERBS)
-        return f"<p>None was logged. These make it again:</p>{code(again)}"
-    rows: Rows = [
-        [str(line.get("at", ""))[:19].replace("T", " "), Cell(f"<code>{text_of(line['command'])}</code>", "words")]
-        for line in logged
+def _check_row(check: Check) -> list[Cell]:
+    return [
+        Cell(check.name),
+        Cell(Badge(check.status)),
+        Cell(check.seen, "words"),
+        Cell(check.allowed, "words"),
+        Cell(check.look_at if check.status in NOT_PASSED else "", "words"),
     ]
+
+
+# -- provenance ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class WinnerView:
+    """Where the exported winner lies, and how to load it."""
+
+    title: str
+    folder: str
+    sha256: str  # its beginning
+    loading: str  # Python
+    values: str  # of the hyperparameters, in full
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvenanceSection(Section):
+    """What the result rests on, and how to have it again."""
+
+    name: ClassVar[str] = "provenance"
+    title: ClassVar[str] = "Provenance"
+    template: ClassVar[str] = "report/provenance.html.j2"
+    winner: WinnerView | None
+    commands: Table | None  # None where none was logged
+    commands_again: str  # those that make it all again
+    space: Table
+    fidelities: Table
+    search: str
+    hashes: Table | None
+    versions_title: str
+    versions: Table
+
+
+def provenance_section(findings: Findings) -> ProvenanceSection:
+    """There is always one."""
+    provenance, study = findings.provenance, findings.study
+    return ProvenanceSection(
+        lead="What the result rests on, and how to have it again.",
+        winner=_winner(provenance),
+        commands=_commands(provenance.commands) if provenance.commands else None,
+        commands_again="\n".join(f"hpo {verb} {study.name}" for verb in VERBS),
+        space=_space(findings),
+        fidelities=_fidelities(study),
+        search=(
+            f"TPE, {count(study.startup_trials, 'random trial')} first; trial 0 is the default. Pruning: "
+            f"{provenance.pruning}. Study seed {study.seed}: the seeds of every trial derive from it and from the "
+            f"trial's number, those of the promotion from it and the run's."
+        ),
+        hashes=_hashes(provenance.identity) if provenance.identity else None,
+        versions_title=f"Versions {provenance.versions_of}",
+        versions=table(
+            ["Package", "Version"],
+            [[name, str(version)] for name, version in provenance.versions.items()],
+            name="Versions",
+        ),
+    )
+
+
+def _winner(provenance: Provenance) -> WinnerView | None:
+    card, folder = provenance.card, provenance.winner
+    if not card:
+        return None
+    return WinnerView(
+        title=f"The winner: {card.get('winner', '')}",
+        folder=str(folder),
+        sha256=card.get("sha256", "")[:16],
+        loading=(
+            "from pathlib import Path\nfrom hpo.trial.artifact import load_winner\n\n"
+            f"task, model = load_winner(Path({str(folder)!r}))"
+        ),
+        values="\n".join(f"{name} = {value!r}" for name, value in card.get("params", {}).items()),
+    )
+
+
+def _commands(commands: Sequence[LoggedCommand]) -> Table:
+    rows = [[Cell(command.at[:19].replace("T", " ")), Cell(Code(command.text), "words")] for command in commands]
     return table(["At (UTC)", "Command"], rows, name="Commands")
 
 
-def _space(found: Findings) -> str:
-    defaults, conditions = found.study.defaults(), found.provenance.conditions
-    winner = found.promotion.winner if found.promotion else None
-    best = winner.candidate if winner else found.sweep.best if found.sweep else None
-    chosen = best.params if best else {}
+def _hashes(identity: Mapping[str, str]) -> Table:
+    rows = [[Cell(name), Cell(Code(str(value)))] for name, value in identity.items()]
+    return table(["Part", "Identity"], rows, name="Hashes")
 
-    def value(params: Mapping[str, Any], name: str) -> Cell:
-        return words(setting(params[name]) if name in params else NOTHING, "num")
 
-    rows: Rows = [
-        [
-            name,
-            Cell(
-                f"<code>{text_of(describe(distribution_of(entry)))}</code> {text_of(conditions.get(name, ''))}", "words"
-            ),
-            value(defaults, name),
-            value(chosen, name),
-        ]
-        for name, entry in found.study.space.items()
-    ]
+def _space(findings: Findings) -> Table:
+    """A row a searched parameter, with its default and what came out best."""
+    defaults, conditions = findings.study.defaults(), findings.provenance.conditions
+    winner = findings.promotion.winner if findings.promotion else None
+    best_trial = findings.sweep.best if findings.sweep else None
+    if winner:
+        best: Mapping[str, Any] = winner.candidate.params
+    else:
+        best = best_trial.params if best_trial else {}
+    rows = []
+    for name, entry in findings.study.space.items():
+        searched = Code(describe(distribution_of(entry)), conditions.get(name, ""))
+        rows.append([Cell(name), Cell(searched, "words"), _value_cell(defaults, name), _value_cell(best, name)])
     heads = ["Default", "Winner" if winner else "Best cheap"]
     return table(["Parameter", "Searched", *heads], rows, name="Searched space", numbers=heads)
 
 
-def _fidelities(study: StudySpec) -> str:
+def _value_cell(params: Mapping[str, Any], name: str) -> Cell:
+    return Cell(setting(params[name]) if name in params else NOTHING, "num")
+
+
+def _fidelities(study: StudySpec) -> Table:
     heads = ["Fidelity", sentence(study.task.size_unit), "Train", "Validation", "Test", "Epochs", "Pinned"]
-    rows = [_fidelity(name, getattr(study, name)) for name in ("smoke", "cheap", "full")]
+    tiers = {"smoke": study.smoke, "cheap": study.cheap, "full": study.full}
+    rows = [_fidelity_row(name, fidelity) for name, fidelity in tiers.items()]
     return table(heads, rows, name="Fidelities", numbers=heads[1:6])
 
 
-def _fidelity(name: str, one: Fidelity) -> list[Cell | str]:
-    fixed = ", ".join(f"{key} = {setting(value)}" for key, value in one.fixed.items())
-    return [
-        name,
-        *(numeric(count) for count in (one.size, one.train, one.val, one.examples("test"), one.epochs)),
-        words(fixed or NOTHING),
-    ]
+def _fidelity_row(name: str, fidelity: Fidelity) -> list[Cell]:
+    pinned = ", ".join(f"{key} = {setting(value)}" for key, value in fidelity.fixed.items())
+    numbers = (fidelity.size, fidelity.train, fidelity.val, fidelity.examples("test"), fidelity.epochs)
+    return [Cell(name), *(number_cell(number) for number in numbers), Cell(pinned or NOTHING, "words")]

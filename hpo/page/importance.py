@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -18,6 +18,10 @@ from optuna.trial import TrialState
 
 QUANTILE = 0.1  # PED-ANOVA compares the best tenth of the trials with all of them
 ENOUGH_TOP = 5  # ... and is stable from about five trials in it (Watanabe et al. 2023, as Optuna documents it)
+QUESTIONS = {
+    "PED-ANOVA": "What brings a trial into the best tenth?",
+    "fANOVA": "What moves the score over the whole space?",
+}
 
 
 @dataclass(frozen=True)
@@ -45,53 +49,43 @@ def importances(study: optuna.Study, names: list[str], conditional: set[str]) ->
     """PED-ANOVA and fANOVA shares of the searched parameters. Never raises: what cannot be computed says why."""
     values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
     complete, top = len(values), math.ceil(QUANTILE * len(values))
-    heard: list[str] = []
-    why_not = (
-        "it needs 2 completed trials"
-        if complete < 2
-        else "all completed trials scored alike"
-        if len(set(values)) == 1
-        else ""
-    )
+    why_not = _why_not(values)
     if why_not:
-        none = tuple(Importance(name, "", skipped=tuple(names), why_not=why_not) for name in ("PED-ANOVA", "fANOVA"))
-        return Importances(none, complete, top, ())
-    measures = (
-        _measured(
-            study,
-            names,
-            "PED-ANOVA",
-            "What brings a trial into the best tenth?",
-            PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
-            heard,
-        ),
-        _measured(
-            study,
-            names,
-            "fANOVA",
-            "What moves the score over the whole space?",
-            FanovaImportanceEvaluator(seed=0),
-            heard,
-        ),
-    )
-    return Importances(measures, complete, top, tuple(_caveats(complete, top, conditional & set(names), heard)))
+        skipped = tuple(Importance(measure, "", skipped=tuple(names), why_not=why_not) for measure in QUESTIONS)
+        return Importances(skipped, complete, top, ())
+    evaluators = {
+        "PED-ANOVA": PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
+        "fANOVA": FanovaImportanceEvaluator(seed=0),
+    }
+    messages: list[str] = []
+    measures = tuple(_measure(study, names, name, evaluators[name], messages) for name in QUESTIONS)
+    caveats = _caveats(complete, top, conditional & set(names))
+    return Importances(measures, complete, top, (*caveats, *dict.fromkeys(messages)))
 
 
-def _measured(
+def _why_not(values: Sequence[float | None]) -> str:
+    """Why nothing can be measured from the values of the completed trials; empty where it can."""
+    if len(values) < 2:
+        return "it needs 2 completed trials"
+    return "all completed trials scored alike" if len(set(values)) == 1 else ""
+
+
+def _measure(
     study: optuna.Study,
     names: list[str],
     measure: str,
-    question: str,
     evaluator: BaseImportanceEvaluator,
-    heard: list[str],
+    messages: list[str],
 ) -> Importance:
+    """The shares by one measure. What it warns of is added to `messages`."""
+    question = QUESTIONS[measure]
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             shares = {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}
     except (ValueError, RuntimeError) as error:  # no parameter in all trials, or no variance to share out
         return Importance(measure, question, skipped=tuple(names), why_not=str(error).rstrip("."))
-    heard += [
+    messages += [
         f"{measure}: {warning.message}"
         for warning in caught
         if not issubclass(warning.category, optuna.exceptions.ExperimentalWarning)
@@ -103,13 +97,13 @@ def _measured(
     return Importance(measure, question, ordered, skipped)
 
 
-def _caveats(complete: int, top: int, conditional: set[str], heard: list[str]) -> list[str]:
-    found = []
+def _caveats(complete: int, top: int, conditional: set[str]) -> list[str]:
+    caveats = []
     if top < ENOUGH_TOP:
-        found.append(
+        caveats.append(
             f"Take it as a hint: PED-ANOVA compares the best tenth of the completed trials with all of them, which is "
             f"{top} of {complete} here; from {ENOUGH_TOP} of {round(ENOUGH_TOP / QUANTILE)} its order can be relied on."
         )
     if conditional:
-        found.append(f"fANOVA skips parameters that not every trial has: {', '.join(sorted(conditional))}.")
-    return [*found, *dict.fromkeys(heard)]
+        caveats.append(f"fANOVA skips parameters that not every trial has: {', '.join(sorted(conditional))}.")
+    return caveats

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 
 class Colour(NamedTuple):
+    """One role's colour in both schemes."""
+
     light: str
     dark: str
 
@@ -36,10 +38,17 @@ COLOURS = {
     "bad-wash": Colour("rgba(208,59,59,0.10)", "rgba(208,59,59,0.20)"),
     "open-wash": Colour("rgba(42,120,214,0.10)", "rgba(57,135,229,0.20)"),
 }
-INK, SOFT, GRID, AXIS, SURFACE = (COLOURS[role].light for role in ("ink", "soft", "grid", "axis", "surface"))
-COMPLETE, PALE, PRUNED, FAILED, DEFAULT, BASELINE = (
-    COLOURS[role].light for role in ("complete", "pale", "pruned", "failed", "default", "baseline")
-)
+INK = COLOURS["ink"].light
+SOFT = COLOURS["soft"].light
+GRID = COLOURS["grid"].light
+AXIS = COLOURS["axis"].light
+SURFACE = COLOURS["surface"].light
+COMPLETE = COLOURS["complete"].light
+PALE = COLOURS["pale"].light
+PRUNED = COLOURS["pruned"].light
+FAILED = COLOURS["failed"].light
+DEFAULT = COLOURS["default"].light
+BASELINE = COLOURS["baseline"].light
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
@@ -78,9 +87,3 @@ TEMPLATE: dict[str, Any] = {
         "annotationdefaults": {"font": {"size": 12, "color": INK}, "showarrow": False},
     },
 }
-
-
-def css() -> str:
-    """The colours as custom properties: light, dark where the reader's system asks for it, light again on paper."""
-    light, dark = (";".join(f"--{role}:{colour[side]}" for role, colour in COLOURS.items()) for side in (0, 1))
-    return f":root{{color-scheme:light dark;{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"

@@ -5,158 +5,236 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from hpo.formatting import NOTHING, count, duration, interval, label, score, setting
+from hpo.formatting import count, duration, interval, label, score, setting
 from hpo.page import draw_promotion
+from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import Exhibit, Findings, Promotion, Trial
-from hpo.page.markup import Cell, Rows, Section, charts, folded, numeric, plot, scored, section, table, text_of, words
+from hpo.page.views import Cell, Content, Marked, Plot, Remark, Section, Table, number_cell, score_cell, table
 from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.test_split import Baseline
 from hpo.promotion.verdict import Result, Verdict
 
 COARSE_PX = 160  # narrower pictures are enlarged without smoothing
-STATE_MARKS = {"complete": "●", "pruned": "×", "failed": "✕", "running": "○", "waiting": "○"}
+STATE_SIGNS = {
+    "complete": "●",
+    "pruned": "×",
+    "failed": "✕",
+    "running": "○",
+    "waiting": "○",
+}
 
 
-def promotion(found: Findings) -> Section | None:
-    one, goal = found.promotion, found.study.task.goal
-    if one is None:
+# -- promotion -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class PromotionSection(Section):
+    """The promotion with its verdict, or the runs that have ended so far."""
+
+    name: ClassVar[str] = "promotion"
+    title: ClassVar[str] = "Promotion"
+    template: ClassVar[str] = "report/promotion.html.j2"
+    runs: Table | None
+    comparisons: tuple[Plot, ...] = ()
+    configurations: Table | None = None
+    scores: Table | None = None
+    training: tuple[Plot, ...] = ()
+
+
+def promotion_section(findings: Findings) -> PromotionSection | None:
+    """None where nothing has been promoted."""
+    promotion, goal = findings.promotion, findings.study.task.goal
+    if promotion is None:
         return None
-    if one.verdict is None:
-        lead = f"{len(one.runs)} of {one.planned} runs at full fidelity have ended; the last one brings the intervals."
-        return section("promotion", "Promotion", lead, _runs_so_far(one, goal))
-    verdict = one.verdict
-    lead = (
-        f"{count(len(verdict.results), 'configuration')} at full fidelity, {count(one.seeds, 'fresh seed')} each, "
-        f"the best validation score first. The test split was read here alone. Intervals are 95 %, over seeds and "
-        f"test examples."
-    )
-    rank = draw_promotion.agreement(one.agreement, one, goal) if one.agreement else None
-    return section(
-        "promotion",
-        "Promotion",
-        lead,
-        charts([draw_promotion.scores(one, verdict), draw_promotion.leads(verdict)]),
-        _table(one, verdict),
-        folded("Promoted configurations", _configurations(verdict)),
-        folded("All scores on the test split", _scores(verdict)),
-        charts([rank, draw_promotion.training(one, verdict)]),
+    if promotion.verdict is None:
+        progress = f"{len(promotion.runs)} of {promotion.planned} runs at full fidelity have ended"
+        return PromotionSection(
+            lead=f"{progress}; the last one brings the intervals.", runs=_runs_so_far(promotion, goal)
+        )
+    verdict = promotion.verdict
+    agreement = None
+    if promotion.agreement:
+        agreement = draw_promotion.fidelity_agreement(promotion.agreement, promotion, goal)
+    return PromotionSection(
+        lead=(
+            f"{count(len(verdict.results), 'configuration')} at full fidelity, "
+            f"{count(promotion.seeds, 'fresh seed')} each, the best validation score first. The test split was read "
+            f"here alone. Intervals are 95 %, over seeds and test examples."
+        ),
+        comparisons=_plots(draw_promotion.scores(promotion, verdict), draw_promotion.leads(verdict)),
+        runs=_results(promotion, verdict),
+        configurations=_configurations(verdict),
+        scores=_scores(verdict),
+        training=_plots(agreement, draw_promotion.training(promotion, verdict)),
     )
 
 
-def _table(one: Promotion, verdict: Verdict) -> str:
-    best = one.best_baseline
-    against = [f"Lead over {best.name}"] if best else []
+def _plots(*drawings: Drawing | None) -> tuple[Plot, ...]:
+    return tuple(plot(drawing) for drawing in drawings if drawing)
+
+
+def _results(promotion: Promotion, verdict: Verdict) -> Table:
+    """A row a candidate, the winner first, and a row a baseline."""
+    best = promotion.best_baseline
     heads = [
         "Configuration",
         f"Test {label(verdict.goal)}",
         "Lead over default",
-        *against,
+        *([f"Lead over {best.name}"] if best else []),
         "Full, on validation",
         "Cheap, on validation",
         "Runs",
     ]
-    rows = [_result_row(result, best.name if best else "") for result in verdict.results]
+    rows = [_result_row(result, best) for result in verdict.results]
     for baseline in verdict.baselines:
-        known = one.baselines.get(baseline.name)
-        shown = interval(known) if known else score(baseline.scores[verdict.goal])
-        kind = ' <span class="muted">baseline</span>' if baseline.is_rival else ""
-        rows.append(
-            [Cell(f"{text_of(baseline.name)}{kind}"), numeric(None, shown), *[numeric(None)] * (len(heads) - 2)]
-        )
-    return table(heads, rows, name="Promotion", numbers=heads[1:], first=True)
+        empty = [number_cell(None)] * (len(heads) - 2)
+        rows.append([*_baseline_cells(baseline, promotion, verdict), *empty])
+    return table(heads, rows, name="Promotion", numbers=heads[1:], marks_first=True)
 
 
-def _result_row(result: Result, best: str) -> list[Cell | str]:
+def _baseline_cells(baseline: Baseline, promotion: Promotion, verdict: Verdict) -> list[Cell]:
+    known = promotion.baselines.get(baseline.name)
+    name: Content = Remark(baseline.name, "baseline") if baseline.is_rival else baseline.name
+    shown = interval(known) if known else score(baseline.scores[verdict.goal])
+    return [Cell(name), number_cell(None, shown)]
+
+
+def _result_row(result: Result, best: Baseline | None) -> list[Cell]:
     lead = None if result.candidate.name == DEFAULT else result.ahead_of_default
-    against = [numeric(None, interval(result.ahead_of_baselines.get(best), signed=True))] if best else []
+    against = [_interval_cell(result.ahead_of_baselines.get(best.name))] if best else []
     return [
-        result.candidate.name,
-        numeric(None, interval(result.test)),
-        numeric(None, interval(lead, signed=True)),
+        Cell(result.candidate.name),
+        number_cell(None, interval(result.test)),
+        _interval_cell(lead),
         *against,
-        scored(result.full),
-        scored(result.candidate.cheap),
-        _runs(result),
+        score_cell(result.full),
+        score_cell(result.candidate.cheap),
+        _runs_cell(result),
     ]
 
 
-def _runs(result: Result) -> Cell:
-    done = [run.seconds for run in result.runs if run.state == "complete"]
-    reasons = "; ".join(sorted({run.reason for run in result.runs if run.reason}))
-    if len(done) < len(result.runs):
-        return words(f"{len(done)} of {len(result.runs)}: {reasons}")
-    return numeric(None, f"{len(done)} × {duration(sum(done) / len(done))}")
+def _interval_cell(lead: Any) -> Cell:
+    return number_cell(None, interval(lead, signed=True))
 
 
-def _configurations(verdict: Verdict) -> str:
+def _runs_cell(result: Result) -> Cell:
+    seconds = [run.seconds for run in result.runs if run.state == "complete"]
+    if len(seconds) < len(result.runs):
+        reasons = "; ".join(sorted({run.reason for run in result.runs if run.reason}))
+        return Cell(f"{len(seconds)} of {len(result.runs)}: {reasons}", "words")
+    return number_cell(None, f"{len(seconds)} × {duration(sum(seconds) / len(seconds))}")
+
+
+def _configurations(verdict: Verdict) -> Table:
     """A row a parameter, a column a candidate; what differs from the default stands out."""
-    defaults = next((one.candidate.params for one in verdict.results if one.candidate.name == DEFAULT), {})
-    names = list(dict.fromkeys(name for one in verdict.results for name in one.candidate.params))
-    heads = [one.candidate.name for one in verdict.results]
-    rows: Rows = [[name, *(_value(one.candidate.params, name, defaults) for one in verdict.results)] for name in names]
+    candidates = [result.candidate for result in verdict.results]
+    defaults = next((candidate.params for candidate in candidates if candidate.name == DEFAULT), {})
+    names = dict.fromkeys(name for candidate in candidates for name in candidate.params)
+    heads = [candidate.name for candidate in candidates]
+    rows = [[Cell(name), *(_parameter(candidate.params, name, defaults) for candidate in candidates)] for name in names]
     return table(["Parameter", *heads], rows, name="Promoted configurations", numbers=heads)
 
 
-def _value(params: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> Cell:
+def _parameter(params: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> Cell:
     if name not in params:
-        return Cell('<span class="muted">not searched</span>', "num")
-    same = name in defaults and params[name] == defaults[name]
-    return Cell(text_of(setting(params[name])), "num" if same else "num differs")
+        return Cell(Remark("", "not searched"), "num")
+    is_default = name in defaults and params[name] == defaults[name]
+    return Cell(setting(params[name]), "num" if is_default else "num differs")
 
 
-def _scores(verdict: Verdict) -> str:
+def _scores(verdict: Verdict) -> Table:
     """A row a score, means over the seeds; a column a candidate or baseline."""
-    named = [(one.candidate.name, one.scores) for one in verdict.results]
-    named += [(one.name, one.scores) for one in verdict.baselines]
-    names = dict.fromkeys(name for _, scores in named for name in scores)
-    rows: Rows = [
-        [
-            f"{label(name)}{', the goal' if name == verdict.goal else ''}",
-            *(scored(values.get(name)) for _, values in named),
-        ]
-        for name in names
-    ]
-    heads = [name for name, _ in named]
+    columns = [(result.candidate.name, result.scores) for result in verdict.results]
+    columns += [(baseline.name, baseline.scores) for baseline in verdict.baselines]
+    rows: list[list[Cell]] = []
+    for name in dict.fromkeys(name for _, scores in columns for name in scores):
+        title = f"{label(name)}{', the goal' if name == verdict.goal else ''}"
+        rows.append([Cell(title), *(score_cell(scores.get(name)) for _, scores in columns)])
+    heads = [name for name, _ in columns]
     return table(["Score", *heads], rows, name="All scores on the test split", numbers=heads)
 
 
-def _runs_so_far(one: Promotion, goal: str) -> str:
-    rows: Rows = [
-        [name, state(run), scored(run.value), numeric(run.seconds, duration(run.seconds)), words(run.reason)]
-        for name, run in one.runs
-    ]
-    heads = ["Configuration", "State", f"Full {label(goal)}, on validation", "Time", "Reason"]
-    return table(heads, rows, name="Runs of the promotion", numbers=heads[2:4]) if rows else ""
-
-
-def state(trial: Trial) -> Cell:
-    return Cell(f'<span aria-hidden="true">{STATE_MARKS[trial.state]}</span> {trial.state}', "name", trial.state)
-
-
-def pictures(found: Findings) -> Section | None:
-    if not found.exhibits:
+def _runs_so_far(promotion: Promotion, goal: str) -> Table | None:
+    if not promotion.runs:
         return None
-    return section("pictures", "Pictures", "The winner on the test split.", *map(_exhibit, found.exhibits))
+    heads = ["Configuration", "State", f"Full {label(goal)}, on validation", "Time", "Reason"]
+    rows = [
+        [
+            Cell(entry.candidate),
+            state_cell(entry.run),
+            score_cell(entry.run.value),
+            number_cell(entry.run.seconds, duration(entry.run.seconds)),
+            Cell(entry.run.reason, "words"),
+        ]
+        for entry in promotion.runs
+    ]
+    return table(heads, rows, name="Runs of the promotion", numbers=heads[2:4])
 
 
-def _exhibit(one: Exhibit) -> str:
-    if one.figure is not None:
-        layout = {key: value for key, value in one.figure.get("layout", {}).items() if key not in ("title", "template")}
-        return plot(one.title, one.caption, {"data": one.figure.get("data", []), "layout": layout})
-    panels = "".join(
-        f'<figure><img class="{"coarse" if _width(panel.png) < COARSE_PX else "fine"}" alt="{text_of(one.title)}: '
-        f'{text_of(panel.label)}" src="data:image/png;base64,{base64.b64encode(panel.png).decode()}">'
-        f"<figcaption>{text_of(panel.label)}</figcaption></figure>"
-        for panel in one.panels
+def state_cell(trial: Trial) -> Cell:
+    """The state of a trial as a sign and a word."""
+    return Cell(Marked(STATE_SIGNS[trial.state], trial.state), "name", trial.state)
+
+
+# -- pictures --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ImageView:
+    """An image inside the page."""
+
+    label: str
+    base64: str  # of the PNG
+    style: str  # the CSS class: coarse images are enlarged without smoothing
+
+
+@dataclass(frozen=True)
+class ExhibitView:
+    """A row of images, or the plot of a chart."""
+
+    title: str
+    caption: str
+    images: tuple[ImageView, ...] = ()
+    plot: Plot | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesSection(Section):
+    """What the task drew of the winner."""
+
+    name: ClassVar[str] = "pictures"
+    title: ClassVar[str] = "Pictures"
+    template: ClassVar[str] = "report/pictures.html.j2"
+    exhibits: tuple[ExhibitView, ...]
+
+
+def pictures_section(findings: Findings) -> PicturesSection | None:
+    """None where the task drew nothing."""
+    if not findings.exhibits:
+        return None
+    return PicturesSection(lead="The winner on the test split.", exhibits=tuple(map(_exhibit, findings.exhibits)))
+
+
+def _exhibit(exhibit: Exhibit) -> ExhibitView:
+    if exhibit.figure is not None:
+        return ExhibitView(exhibit.title, exhibit.caption, plot=_chart(exhibit, exhibit.figure))
+    images = tuple(
+        ImageView(
+            label=panel.label,
+            base64=base64.b64encode(panel.png).decode(),
+            style="coarse" if _width(panel.png) < COARSE_PX else "fine",
+        )
+        for panel in exhibit.panels
     )
-    caption = f'<p class="muted">{text_of(one.caption)}</p>' if one.caption else ""
-    gone = f'<p class="muted">{NOTHING} its images are missing.</p>' if not one.panels else ""
-    return (
-        f'<div class="box exhibit"><h3>{text_of(one.title)}</h3>{caption}{gone}<div class="panels">{panels}</div></div>'
-    )
+    return ExhibitView(exhibit.title, exhibit.caption, images)
+
+
+def _chart(exhibit: Exhibit, figure: Mapping[str, Any]) -> Plot:
+    """The task's figure under the page's own title and template."""
+    layout = {key: value for key, value in figure.get("layout", {}).items() if key not in ("title", "template")}
+    data = {"data": figure.get("data", []), "layout": layout}
+    return Plot(exhibit.title, exhibit.caption, data, height_px=layout.get("height") or Plot.height_px)
 
 
 def _width(png: bytes) -> int:
     """Pixels, from the header of the PNG."""
-    return struct.unpack(">I", png[16:20])[0] if len(png) >= 24 else 0
+    return int(struct.unpack(">I", png[16:20])[0]) if len(png) >= 24 else 0

@@ -3,106 +3,137 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from hpo import study as studies
 from hpo.formatting import NOTHING, better, count, duration, label, setting
 from hpo.page import draw_sweep
 from hpo.page.axes import scales
 from hpo.page.draw_timeline import timeline
-from hpo.page.drawing import keys_for
+from hpo.page.drawing import keys_for, plot
 from hpo.page.findings import Findings, Sweep, Trial
-from hpo.page.markup import (
-    Cell,
-    Section,
-    block,
-    caveats,
-    chart,
-    charts,
-    legend,
-    numeric,
-    scored,
-    section,
-    table,
-    text_of,
-    words,
-)
-from hpo.page.results import state
+from hpo.page.importance import Importances
+from hpo.page.results import state_cell
+from hpo.page.views import Cell, Key, Plot, Section, Table, Tagged, number_cell, score_cell, table
 
 
-def sweep(found: Findings) -> Section | None:
-    one, study = found.sweep, found.study
-    if one is None or not one.trials:
+# -- sweep -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ImportancesView:
+    """Which parameters mattered."""
+
+    lead: str
+    caveats: tuple[str, ...]
+    bars: tuple[Plot, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSection(Section):
+    """The figures of the sweep."""
+
+    name: ClassVar[str] = "sweep"
+    title: ClassVar[str] = "Sweep"
+    template: ClassVar[str] = "report/sweep.html.j2"
+    overview: tuple[Plot, ...] = ()
+    importances: ImportancesView | None = None
+    slice_keys: tuple[Key, ...] = ()
+    slices: tuple[Plot, ...] = ()
+    details: tuple[Plot, ...] = ()
+
+
+def sweep_section(findings: Findings) -> SweepSection | None:
+    """None where no trial has begun."""
+    sweep, study = findings.sweep, findings.study
+    if sweep is None or not sweep.trials:
         return None
     goal = study.task.goal
     lead = (
-        f"{count(len(study.space), 'parameter')} searched at the cheap fidelity, {one.epochs_each} epochs a trial, "
-        f"scored by {text_of(label(goal))} on validation; {better(study.task.direction)}."
+        f"{count(len(study.space), 'parameter')} searched at the cheap fidelity, {sweep.epochs_each} epochs a trial, "
+        f"scored by {label(goal)} on validation; {better(study.direction)}."
     )
-    if all(trial.value is None for trial in one.trials):
-        return section("sweep", "Sweep", f"{lead} No trial has a score yet.", chart(timeline(one)))
+    timelines = [plot(drawing) for drawing in [timeline(sweep)] if drawing]
+    if all(trial.value is None for trial in sweep.trials):
+        return SweepSection(lead=f"{lead} No trial has a score yet.", overview=tuple(timelines))
     searched = scales(studies.distributions(study.space))
-    marks = legend((*keys_for(one.trials, *([draw_sweep.DEFAULT_KEY] if one.default else [])), draw_sweep.BEST_KEY))
-    return section(
-        "sweep",
-        "Sweep",
-        lead,
-        chart(draw_sweep.history(one, goal)),
-        chart(draw_sweep.curves(one, goal)),
-        block("What mattered", _importances(one)),
-        block("One parameter at a time", marks + charts(draw_sweep.slices(one, searched, goal), "small")),
-        chart(draw_sweep.parallel(one, searched, goal)),
-        chart(timeline(one)),
+    parallel = draw_sweep.parallel(sweep, searched, goal)
+    default_keys = [draw_sweep.DEFAULT_KEY] if sweep.default else []
+    return SweepSection(
+        lead=lead,
+        overview=(plot(draw_sweep.history(sweep, goal)), plot(draw_sweep.curves(sweep, goal))),
+        importances=_importances(sweep.importances),
+        slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
+        slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
+        details=(*([plot(parallel)] if parallel else []), *timelines),
     )
 
 
-def _importances(one: Sweep) -> str:
-    found = one.importances
-    said = (
-        f"From {count(found.complete, 'completed trial')}; pruned ones do not count. {draw_sweep.agreement_of(found)}"
-    )
-    none = [
-        f"{measure.measure} could not be computed: {measure.why_not}." for measure in found.measures if measure.why_not
+def _importances(importances: Importances) -> ImportancesView:
+    complete = count(importances.complete, "completed trial")
+    failed = [
+        f"{measure.measure} could not be computed: {measure.why_not}."
+        for measure in importances.measures
+        if measure.why_not
     ]
-    return (
-        f'<p class="lead">{text_of(said)}</p>{caveats([*none, *found.caveats])}'
-        f"{charts(draw_sweep.importance_bars(found))}"
+    return ImportancesView(
+        lead=f"From {complete}; pruned ones do not count. {draw_sweep.compare_measures(importances)}",
+        caveats=(*failed, *importances.caveats),
+        bars=tuple(plot(drawing) for drawing in draw_sweep.importance_bars(importances)),
     )
 
 
-def trials(found: Findings) -> Section | None:
-    one, names = found.sweep, list(found.study.space)
-    if one is None or not one.trials:
+# -- trials ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class TrialsSection(Section):
+    """Every trial of the sweep."""
+
+    name: ClassVar[str] = "trials"
+    title: ClassVar[str] = "Trials"
+    template: ClassVar[str] = "report/trials.html.j2"
+    trials: Table
+
+
+def trials_section(findings: Findings) -> TrialsSection | None:
+    """None where no trial has begun."""
+    sweep, names = findings.sweep, list(findings.study.space)
+    if sweep is None or not sweep.trials:
         return None
-    goal, defaults = label(found.study.task.goal), found.study.defaults()
-    plain = {name for name in names if isinstance(defaults.get(name), str | bool)}
+    goal, defaults = label(findings.study.task.goal), findings.study.defaults()
     heads = ["Trial", goal, "State", *names, "Epochs", "Best epoch", "Time", "Reason"]
-    numbers = [head for head in heads if head not in {"State", "Reason"} | plain]
-    return section(
-        "trials",
-        "Trials",
-        "Sort by any column. A trial that did not end shows its best score before it stopped.",
-        table(heads, (_row(trial, names, one) for trial in one.trials), name="Trials", numbers=numbers, sortable=True),
+    words = {"State", "Reason", *(name for name in names if isinstance(defaults.get(name), str | bool))}
+    return TrialsSection(
+        lead="Sort by any column. A trial that did not end shows its best score before it stopped.",
+        trials=table(
+            heads,
+            [_trial_row(trial, names, sweep) for trial in sweep.trials],
+            name="Trials",
+            numbers=set(heads) - words,
+            is_sortable=True,
+        ),
     )
 
 
-def _row(trial: Trial, names: list[str], one: Sweep) -> list[Cell | str]:
-    tags = [tag for tag, holds in (("best", one.best is trial), ("default", trial.default)) if holds]
+def _trial_row(trial: Trial, names: list[str], sweep: Sweep) -> list[Cell]:
+    tags = []
+    if trial is sweep.best:
+        tags.append("best")
+    if trial.is_default:
+        tags.append("default")
     best_epoch = trial.best_epoch + 1 if trial.epochs and trial.best_epoch is not None else None
     return [
-        Cell(" ".join([str(trial.number), *(f"<b>{tag}</b>" for tag in tags)]), "num", trial.number),
-        scored(trial.value),
-        state(trial),
-        *(_parameter(trial.params, name) for name in names),
-        numeric(trial.epochs),
-        numeric(best_epoch),
-        numeric(trial.seconds, duration(trial.seconds)),
-        words(trial.reason, "reason"),
+        Cell(Tagged(str(trial.number), tuple(tags)), "num", trial.number),
+        score_cell(trial.value),
+        state_cell(trial),
+        *(_parameter_cell(trial.params, name) for name in names),
+        number_cell(trial.epochs),
+        number_cell(best_epoch),
+        number_cell(trial.seconds, duration(trial.seconds)),
+        Cell(trial.reason, "reason"),
     ]
 
 
-def _parameter(params: Mapping[str, Any], name: str) -> Cell:
+def _parameter_cell(params: Mapping[str, Any], name: str) -> Cell:
     if name not in params:
         return Cell(NOTHING, "num", "")
     value = params[name]
-    return Cell(text_of(setting(value)), "" if isinstance(value, str | bool) else "num", value)
+    return Cell(setting(value), "" if isinstance(value, str | bool) else "num", value)

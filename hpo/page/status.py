@@ -7,18 +7,20 @@ import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import Refused
-from hpo.promotion import selection
-from hpo.promotion.selection import RunKey, promotion_name, run_key
+from hpo.promotion.selection import RunKey, is_judged, promotion_name, read_selection, run_key
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import is_held
 from hpo.trial.lifecycle import SUPERSEDED, standing
+
+PromotionState = Literal["not run", "unfinished", "judged"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,21 @@ class Status:
     best_trial: int | None = None
     seconds_left: float | None = None  # of the sweep; None before the first trial has ended
     preflight: str = "not run"  # or "go", "caution", "no-go"
-    promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7"
+    promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7": for people
+    promotion_state: PromotionState = "not run"
+    unreadable: bool = False  # the storage cannot be read: of the sweep and the promotion nothing is known
 
 
 def statuses(runs: Path, name: str | None) -> list[Status]:
     """The studies in a folder, or the one of that name or of that study file. Raises Refused where there is none."""
     patterns = ("*/study.db", "*/storage", "*/preflight.json")
     folders = {path.parent.name: RunFolder(path.parent) for pattern in patterns for path in runs.glob(pattern)}
-    wanted = sorted(folders) if name is None else [one for one in (name, Path(name).stem) if one in folders][:1]
+    wanted = sorted(folders)
+    if name is not None:
+        wanted = [study for study in (name, Path(name).stem) if study in folders][:1]
     if not wanted:
         raise Refused(_nothing(runs, name, sorted(folders)))
-    return [_status(folders[one]) for one in wanted]
+    return [_status(folders[study]) for study in wanted]
 
 
 def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
@@ -59,33 +65,42 @@ def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
 
 
 def _status(folder: RunFolder) -> Status:
-    before = json.loads(folder.preflight.read_text())["status"] if folder.preflight.exists() else "not run"
-    name = folder.path.name
+    name, preflight = folder.path.name, _preflight(folder)
     try:
-        swept = stored_study(folder, name)
-        if swept is None:
-            return Status(name, preflight=before)
-        trials = swept.get_trials(deepcopy=False)
-        asked = swept.user_attrs.get("trials", len(trials))
-        now = standing(swept, asked)
+        stored = stored_study(folder, name)
+        if stored is None:
+            return Status(name, preflight=preflight)
+        trials = stored.get_trials(deepcopy=False)
+        asked = stored.user_attrs.get("trials", len(trials))
+        now = standing(stored, asked)
         begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), is_held(folder)
+        promotion = _promotion(folder)
         return Status(
-            name,
-            now.done,
-            asked,
-            begun if held else 0,
-            0 if held else begun,
-            now.complete,
-            now.pruned,
-            now.failed,
-            now.best,
-            now.best_number,
-            _seconds_left(trials, asked - now.done, begun),
-            before,
-            _promotion(folder),
+            study=name,
+            done=now.done,
+            trials=asked,
+            running=begun if held else 0,
+            interrupted=0 if held else begun,
+            complete=now.complete,
+            pruned=now.pruned,
+            failed=now.failed,
+            best=now.best,
+            best_trial=now.best_number,
+            seconds_left=_seconds_left(trials, asked - now.done, begun),
+            preflight=preflight,
+            promotion=promotion.text,
+            promotion_state=promotion.state,
         )
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
-        return Status(name, preflight=before, promotion=f"storage unreadable: hpo rebuild {name}")
+        advice = f"storage unreadable: hpo rebuild {name}"
+        return Status(name, preflight=preflight, promotion=advice, unreadable=True)
+
+
+def _preflight(folder: RunFolder) -> str:
+    """What the preflight said, or that there was none."""
+    if not folder.preflight.exists():
+        return "not run"
+    return str(json.loads(folder.preflight.read_text())["status"])
 
 
 def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> float | None:
@@ -93,14 +108,22 @@ def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> floa
     return statistics.fmean(spent) * max(0, missing) / max(1, workers) if spent else None
 
 
-def _promotion(folder: RunFolder) -> str:
-    chosen = selection.read_selection(folder)
-    if chosen is None:
-        return "not run"
-    if selection.is_judged(chosen, folder):
-        return f"winner: {json.loads(folder.verdict.read_text())['winner']}"
-    wanted = {RunKey(candidate.key, seed) for candidate in chosen.candidates for seed in range(chosen.seeds)}
+@dataclass(frozen=True)
+class _Promotion:
+    """How far a promotion has come."""
+
+    state: PromotionState
+    text: str
+
+
+def _promotion(folder: RunFolder) -> _Promotion:
+    selection = read_selection(folder)
+    if selection is None:
+        return _Promotion("not run", "not run")
+    if is_judged(selection, folder):
+        return _Promotion("judged", f"winner: {json.loads(folder.verdict.read_text())['winner']}")
+    wanted = {RunKey(candidate.key, seed) for candidate in selection.candidates for seed in range(selection.seeds)}
     stored = stored_study(folder, promotion_name(folder.path.name))
     runs = stored.get_trials(deepcopy=False) if stored else []
     done = {run_key(run) for run in runs if run.state.is_finished() and run.user_attrs.get("reason") != SUPERSEDED}
-    return f"{len(done & wanted)}/{len(wanted)} runs"
+    return _Promotion("unfinished", f"{len(done & wanted)}/{len(wanted)} runs")
