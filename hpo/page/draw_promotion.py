@@ -282,7 +282,7 @@ def overfit(check: OverfitCurves) -> Drawing | None:
         drawn = Curve(list(range(len(curve))), list(curve), name)
         figure.add_trace(line([drawn], style.colour, style.width, line={"dash": style.dash}))
     keys = tuple(_OVERFIT[name].key for name in curves)
-    return Drawing("overfit", "Learning a small set by heart", _overfit_point(check, curves), figure, keys)
+    return Drawing("overfit", "Overfitting a small set", _overfit_point(check, curves), figure, keys)
 
 
 def _add_bands(figure: go.Figure, check: OverfitCurves, axis: Axis) -> None:

@@ -165,7 +165,7 @@ def _winner(provenance: Provenance) -> WinnerView | None:
         folder=str(folder),
         sha256=card.get("sha256", "")[:16],
         loading=(
-            "from pathlib import Path\nfrom hpo.trial.artifact import load_winner\n\n"
+            "from pathlib import Path\n\nfrom hpo import load_winner\n\n"
             f"task, model = load_winner(Path({str(folder)!r}))"
         ),
         values="\n".join(f"{name} = {value!r}" for name, value in card.get("params", {}).items()),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import BaseTrial, TrialState
+from pydantic import TypeAdapter, ValidationError
 
-from hpo.errors import Refused
+from hpo.errors import Damaged, Refused
 from hpo.files import write_json
 from hpo.plain import fingerprint, plain
 from hpo.promotion.candidate import DEFAULT, Candidate
@@ -96,19 +97,25 @@ def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.Froze
 
 
 def read_selection(folder: RunFolder) -> Selection | None:
-    """The selection that was made last; None where there is none."""
+    """The selection that was made last; None where there is none. Raises Damaged where it cannot be read."""
     if not folder.selection.exists():
         return None
-    record = json.loads(folder.selection.read_text())
-    candidates = tuple(Candidate(**fields) for fields in record.pop("candidates"))
-    return Selection(candidates=candidates, **record)
+    try:
+        return TypeAdapter(Selection).validate_json(folder.selection.read_text())
+    except ValidationError as error:
+        raise Damaged(
+            f"{folder.selection} is damaged: {error.errors()[0]['msg']}; remove it and promote again"
+        ) from error
 
 
 def is_judged(selection: Selection, folder: RunFolder) -> bool:
     """Whether the folder holds the verdict on this selection."""
     if not folder.verdict.exists():
         return False
-    verdict = json.loads(folder.verdict.read_text())
+    try:
+        verdict = json.loads(folder.verdict.read_text())
+    except json.JSONDecodeError as error:
+        raise Damaged(f"{folder.verdict} is damaged ({error}); remove it and promote again") from error
     return bool(verdict.get("selection") == selection.key)
 
 
