@@ -69,7 +69,7 @@ def read_look(path: Path) -> Look:
 def render(light_3HW: Tensor, gain_3: Tensor, look: Look, *, bright: bool = True) -> Tensor:
     """Sensor light as srgb_3HW in [0, 1].
 
-    Light above the sensor's white is white. `bright` scales the light so that the picture's brightest hundredth is white.
+    Light above the sensor's white is white. `bright` scales the light so that the brightest hundredth is white too.
     """
     balanced = (light_3HW / per_channel(gain_3)).clamp(0, 1)
     linear = torch.einsum("oc,chw->ohw", look.srgb_of_sensor_33, balanced)

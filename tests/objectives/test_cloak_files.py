@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hpo.seeds import generator
+from hpo import Evidence, generator
 from objectives.cloak import Cloaking, data, encoders, protect, tier
 from objectives.cloak.__main__ import main
 from objectives.common import photographs
@@ -63,7 +63,7 @@ def _protected(folder, out, settings=SETTINGS) -> list[protect.Protected]:
 def test_what_is_written_is_what_was_judged(tmp_path) -> None:
     """Judge: Pillow reads the file that was written."""
     image = torch.rand(3, 20, 31, generator=generator("image"))
-    returned = protect.write(image, tmp_path / "x.png")
+    returned = protect.write_png(image, tmp_path / "x.png")
     pixels = np.asarray(Image.open(tmp_path / "x.png"))
     assert np.array_equal(pixels, as_uint8(image).permute(1, 2, 0).numpy())
     assert torch.equal(as_uint8(returned), as_uint8(image))
@@ -106,11 +106,11 @@ def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_pa
 
 
 def test_what_else_lies_in_the_folder_changes_nothing_about_a_photograph(folder, tmp_path) -> None:
-    together = protect.changed(folder / "cat.png", SETTINGS, device="cpu")
+    together = protect.protected_image(folder / "cat.png", SETTINGS, device="cpu")
     lone = tmp_path / "lone"
     lone.mkdir()
     (folder / "cat.png").rename(lone / "renamed.png")
-    assert torch.equal(protect.changed(lone / "renamed.png", SETTINGS, device="cpu"), together)
+    assert torch.equal(protect.protected_image(lone / "renamed.png", SETTINGS, device="cpu"), together)
 
 
 def test_a_limit_means_the_same_at_another_working_size(folder, monkeypatch) -> None:
@@ -131,7 +131,7 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     assert code == 0
     shown = capsys.readouterr().out
     assert "coffee.jpg" in shown
-    assert "says nothing of any other encoder" in shown
+    assert "says nothing about any other encoder" in shown
     report = json.loads((out / "report.json").read_text())
     assert report["perceptual_backend"] == "pged"
     assert (report["steps"], report["size"]) == (3, 48)
@@ -184,22 +184,20 @@ def test_one_photograph_cannot_be_split(folder) -> None:
 
 
 def test_too_few_photographs_stand_in_turn_and_the_checks_say_so(folder) -> None:
-    from hpo.task import Evidence
-
     task = replace(Cloaking(size=48, val_photos=4), data=str(folder))
     fidelity = tier(size=48, val=4, steps=2, epochs=1)
     batches = list(task.batches("val", fidelity, 4, generator("any")))
     assert sum(len(batch.number_B) for batch in batches) == 4
     assert not task.origins("val", fidelity) & task.origins("test", fidelity)
     checks = {check.name: check for check in task.checks(Evidence("preflight"))}
-    assert checks["the user's photographs"].status == "caution"
+    assert checks["enough of the user's own photographs"].status == "caution"
 
 
 def test_more_photographs_than_ship_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 20 photographs ship for val; asked for 21"):
-        data.shipped("val", 48, 21)
+        data.load_shipped("val", 48, 21)
     with pytest.raises(ValueError, match="size must be at least 32"):
-        data.shipped("val", 16, 2)
+        data.load_shipped("val", 16, 2)
 
 
 def test_the_faces_are_the_file_that_is_pinned(monkeypatch) -> None:
