@@ -143,14 +143,14 @@ def make_calibration(name: str, identity: str) -> dict[str, float]:
     encoder = critic(name, "cuda" if torch.cuda.is_available() else "cpu")
     known_NE = _embed_faces(encoder, known_N1SS)
     cosines = torch.cat([_embed_faces(encoder, tinyface.vary(known_N1SS, rng)) @ known_NE.T for _ in range(VIEWS)])
-    own = torch.arange(count).repeat(VIEWS)
-    same = cosines[torch.arange(len(own)), own]
-    others = cosines[F.one_hot(own, count) == 0]
-    threshold = float(others.quantile(1 - FALSE_ACCEPTS))
+    faces = torch.arange(count).repeat(VIEWS)  # which face each row is a picture of
+    own_cosines = cosines[torch.arange(len(faces)), faces]
+    other_cosines = cosines[F.one_hot(faces, count) == 0]
+    threshold = float(other_cosines.quantile(1 - FALSE_ACCEPTS))
     return {
         "match_threshold": threshold,
-        "first": float((cosines.argmax(1) == own).float().mean()),
-        "accepted": float((same >= threshold).float().mean()),
+        "first": float((cosines.argmax(1) == faces).float().mean()),
+        "accepted": float((own_cosines >= threshold).float().mean()),
     }
 
 

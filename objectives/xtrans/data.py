@@ -213,15 +213,16 @@ def make_own(files_and_hashes: Sequence[tuple[Path, str]], down: int) -> dict[st
 
     The content hashes are there for the cache: a file that was changed is read again.
     """
-    made: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for path, _ in files_and_hashes:
         if path.suffix.lower() in raf.SUFFIXES:
             rgb_3HW, gain_3 = raf.develop(path, max(down, raf.DOWN))
-            made[path.name] = rgb_3HW.numpy()
-            made[f"gain of {path.name}"] = gain_3.numpy()
+            arrays[path.name] = rgb_3HW.numpy()
+            arrays[f"gain of {path.name}"] = gain_3.numpy()
         else:
-            made[path.name] = area_mean(linear_from_srgb(files.read_image(path).double()), down).float().numpy()
-    return made
+            light_3HW = linear_from_srgb(files.read_image(path).double())
+            arrays[path.name] = area_mean(light_3HW, down).float().numpy()
+    return arrays
 
 
 @lru_cache(maxsize=4)

@@ -63,10 +63,10 @@ def measure_gains(task: FineTune, steps: int, lr: float, seed: int, tiles: int) 
 def scores_by_tile(model: nn.Module, batch: data.Batch) -> dict[str, Tensor]:
     """Scores of each tile and each pattern, and the grid of all tiles together."""
     model = model.eval()
-    patterns = loss.pattern_scores(lambda given: model(*model_inputs(given)), batch)
+    patterns = loss.pattern_scores(lambda tiles: model(*model_inputs(tiles)), batch)
     rgb = model(*model_inputs(batch))
     # Only the grid is needed: the model is not run again on the tiles, and its patterns are not looked at.
-    scores = loss.score_method(lambda given: rgb if given is batch else given.target_B3SS, [batch], probes=False)
+    scores = loss.score_method(lambda tiles: rgb if tiles is batch else tiles.target_B3SS, [batch], probes=False)
     return {**loss.tile_scores(rgb, batch), "patterns": patterns, "grid": torch.tensor([scores["grid_even_db"]])}
 
 

@@ -44,12 +44,12 @@ class Weights(NamedTuple):
 def terms(rgb: Tensor, target: Tensor, weights: Weights) -> dict[str, Tensor]:
     """The weighted terms by name, of the middle of each crop. A term with weight 0 is 0 and is not computed."""
     output = in_space(inner(rgb.float(), CUT), weights.space)
-    wanted = in_space(inner(target, CUT), weights.space)
+    truth = in_space(inner(target, CUT), weights.space)
     compute: dict[str, tuple[float, Callable[[], Tensor]]] = {
-        "l1": (1.0, lambda: (output - wanted).abs().mean()),
-        "gradient": (weights.gradient, lambda: gradients(output - wanted).abs().mean()),
-        "chroma": (weights.chroma, lambda: high_chroma(output - wanted).abs().mean()),
-        "ssim": (weights.ssim, lambda: (1 - ssim(output, wanted)).mean()),
+        "l1": (1.0, lambda: (output - truth).abs().mean()),
+        "gradient": (weights.gradient, lambda: gradients(output - truth).abs().mean()),
+        "chroma": (weights.chroma, lambda: high_chroma(output - truth).abs().mean()),
+        "ssim": (weights.ssim, lambda: (1 - ssim(output, truth)).mean()),
     }
     zero = target.new_zeros(())
     return {name: weight * term() if weight else zero for name, (weight, term) in compute.items()}
@@ -115,14 +115,15 @@ def score_method(demosaic: Demosaic, batches: Iterable[Batch], *, probes: bool) 
 def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
     """The scores of each tile, [B]."""
     rgb, target = inner(output.float(), BORDER), inner(batch.target_B3SS, BORDER)
-    shown, wanted = to_display(rgb, batch.gain_B3), to_display(target, batch.gain_B3)
+    displayed = to_display(rgb, batch.gain_B3)
+    displayed_target = to_display(target, batch.gain_B3)
     plain = inner(interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
     linear = psnr_db(rgb, target)
     return {
         "psnr_lin": linear,
         "lead_db": linear - psnr_db(plain, target),
-        "psnr_srgb": psnr_db(shown, wanted),
-        "ssim_srgb": ssim(shown, wanted),
+        "psnr_srgb": psnr_db(displayed, displayed_target),
+        "ssim_srgb": ssim(displayed, displayed_target),
     }
 
 

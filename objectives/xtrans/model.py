@@ -6,7 +6,8 @@
 The network works in units of mu, so the output is exactly proportional to the light, and no highlight is lost.
 
 Sources: Kaiming initialisation (He et al. 2015), sub-pixel convolution (Shi et al. 2016), U-Net (Ronneberger et al.
-2015). Shapes: B batch, 3 RGB, A channels, H, W pixels; mosaic_B1HW linear light, cfa_B3HW 1 where a colour was seen.
+2015). Shapes: B batch, 3 RGB, A channels, H, W pixels; mosaic_B1HW linear light, cfa_B3HW 1 where a colour was
+measured.
 """
 
 from __future__ import annotations

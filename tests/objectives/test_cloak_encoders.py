@@ -6,6 +6,11 @@ Expected values come from closed forms, from transformers' own model, and from p
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +21,7 @@ from hpo import generator
 from objectives.cloak import data, encoders, tinyface
 from objectives.common.colour import as_float
 
+REPOSITORY = Path(__file__).parents[2]
 SHAPES = [(96, 96), (512, 512), (480, 640), (384, 384)]
 
 
@@ -110,6 +116,39 @@ def test_loading_a_critic_leaves_the_callers_random_numbers_alone(monkeypatch) -
     torch.manual_seed(7)
     encoders.critic("fresh")
     assert torch.rand(1) == expected
+
+
+def _critic_hash(root: Path, cache: Path) -> str:
+    """Hash of the weights of a tiny critic, made by the code in a folder, or by the cache."""
+    script = (
+        "import hashlib\n"
+        "from hpo import made_once\n"
+        "from objectives.cloak import encoders\n"
+        "weights = made_once(encoders.make_tinyface, 4, 1, 1)\n"
+        "print(hashlib.sha256(b''.join(weights[name].tobytes() for name in sorted(weights))).hexdigest())\n"
+    )
+    path = os.pathsep.join([str(root), str(REPOSITORY)])
+    environment = {**os.environ, "PYTHONPATH": path, "HPO_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    return ran.stdout.strip()
+
+
+def test_an_edited_constant_in_another_file_trains_the_critic_anew_and_a_comment_does_not(tmp_path: Path) -> None:
+    """Pitfall: a cache that knows the encoder's own file alone goes on with a critic that learned from other faces."""
+    root, cache = tmp_path / "code", tmp_path / "cache"
+    shutil.copytree(REPOSITORY / "objectives", root / "objectives", ignore=shutil.ignore_patterns("__pycache__"))
+    edited = root / "objectives" / "cloak" / "data.py"
+    source = edited.read_text()
+    before = _critic_hash(root, cache)
+    made = {path for path in cache.rglob("*.pkl")}
+    edited.write_text(f"# a comment\n{source}")
+    assert _critic_hash(root, cache) == before
+    assert {path for path in cache.rglob("*.pkl")} == made
+    assert source.count("CRITICS_LEARN_FROM = range(60)") == 1
+    edited.write_text(source.replace("CRITICS_LEARN_FROM = range(60)", "CRITICS_LEARN_FROM = range(30)"))
+    assert _critic_hash(root, cache) != before
 
 
 def test_it_learns_to_tell_its_faces_apart_and_strangers_too(monkeypatch) -> None:
