@@ -127,7 +127,7 @@ def _julia(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
     return (steps_inside / 48) ** 0.5
 
 
-def _noise(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+def _noise(x: Plane, _y: Plane, rng: np.random.Generator) -> Plane:
     """Fractional Brownian motion: amplitudes that fall as 1 / f^1.2 and random phases, independent in each channel."""
     side = len(x)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))

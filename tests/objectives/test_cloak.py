@@ -471,7 +471,7 @@ def test_an_epoch_gives_every_photograph_as_many_steps_and_none_twice_in_a_batch
     batches = [b.number_B.tolist() for b in task.batches("train", fidelity, size, generator("epoch"))]
     assert len(batches) == math.ceil(fidelity.train / size)
     assert all(len(set(batch)) == len(batch) for batch in batches)
-    counts = torch.bincount(torch.tensor(sum(batches, [])))
+    counts = torch.bincount(torch.tensor([number for batch in batches for number in batch]))
     assert counts.min() == counts.max()
 
 

@@ -187,7 +187,7 @@ def test_two_names_of_one_encoder_are_one_encoder() -> None:
 
 # -- SigLIP --------------------------------------------------------------------------------------------------------
 def test_a_folder_without_a_model_and_a_name_of_the_hub_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="there is no config.json in it"):
+    with pytest.raises(ValueError, match=r"there is no config.json in it"):
         encoders.critic(f"siglip:{tmp_path}")
     with pytest.raises(ValueError, match="it is not a folder"):
         encoders.critic("siglip:google/siglip-so400m-patch14-384")

@@ -200,7 +200,7 @@ def test_methods_come_in_the_order_that_others_have_measured() -> None:
 def test_the_published_network_has_the_parameters_that_it_was_published_with() -> None:
     """409,923: counted in its weight file; it is a reference, and no rival."""
     assert sum(parameter.numel() for parameter in gharbi.network().parameters()) == 409_923
-    assert [name for name in XTrans().methods() if name.startswith("Gharbi")][0].endswith(REFERENCE)
+    assert next(name for name in XTrans().methods() if name.startswith("Gharbi")).endswith(REFERENCE)
 
 
 @needs_gharbi
@@ -302,7 +302,7 @@ def test_a_folder_that_cannot_be_split_is_an_error(tmp_path: Path, make, message
 
 
 def test_a_folder_that_is_none_and_pictures_that_are_too_small_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--data .*none must be a folder"):
+    with pytest.raises(ValueError, match=r"--data .*none must be a folder"):
         XTrans(data=str(tmp_path / "none")).origins("val", CHEAP)
     for index in range(3):
         Image.fromarray(np.full((90, 90, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
@@ -389,7 +389,7 @@ def test_own_raw_files_are_developed_and_what_is_none_is_told_first(tmp_path: Pa
     raws.mkdir()
     _dng(raws / "own.dng", cfa.mosaic(frame * per_channel(torch.tensor(RAW)))[0], black=1024, white=16383, gain=RAW)
     (raws / "torn.raf").write_bytes(b"not a raw file")
-    with pytest.raises(SystemExit, match="torn.raf"):
+    with pytest.raises(SystemExit, match=r"torn.raf"):
         main()
     assert not out.exists()
     (raws / "torn.raf").unlink()
@@ -399,5 +399,5 @@ def test_own_raw_files_are_developed_and_what_is_none_is_told_first(tmp_path: Pa
         pixels_HW3 = np.asarray(made)
     assert pixels_HW3.shape == (SIDE, SIDE, 3)
     assert 0.005 < (pixels_HW3.max(2) == 255).mean() < 0.05  # about a hundredth is white
-    with pytest.raises(SystemExit, match="own.png is there already"):
+    with pytest.raises(SystemExit, match=r"own.png is there already"):
         main()
