@@ -250,19 +250,19 @@ def _still(count: int = 2) -> Cloaked:
 def test_a_photograph_below_the_margin_is_left_alone() -> None:
     """Closed form: relu has no slope below 0; above it the slope is the weight."""
     matched = torch.tensor([0.34, 0.5], requires_grad=True)
-    found = loss.terms(_still(), matched, torch.zeros(2), WEIGHTS)
-    found["identity"].backward()
+    terms = loss.terms(_still(), matched, torch.zeros(2), WEIGHTS)
+    terms["identity"].backward()
     assert matched.grad.tolist() == [0, 5]
-    assert found["identity"].item() == pytest.approx(5 * 0.15)
+    assert terms["identity"].item() == pytest.approx(5 * 0.15)
 
 
 def test_a_visible_change_below_the_limit_costs_nothing() -> None:
     """Closed form, as above."""
     seen = torch.tensor([0.049, 0.07], requires_grad=True)
-    found = loss.terms(_still(), torch.zeros(2), seen, WEIGHTS)
-    found["visible"].backward()
+    terms = loss.terms(_still(), torch.zeros(2), seen, WEIGHTS)
+    terms["visible"].backward()
     assert seen.grad.tolist() == [0, 40]
-    assert found["visible"].item() == pytest.approx(40 * 0.02)
+    assert terms["visible"].item() == pytest.approx(40 * 0.02)
 
 
 def test_roughness_and_vertical_warps_are_measured_in_units_of_their_bounds() -> None:
@@ -270,9 +270,9 @@ def test_roughness_and_vertical_warps_are_measured_in_units_of_their_bounds() ->
     made = _still(1)
     made.change_B3SS[..., 0::2], made.change_B3SS[..., 1::2] = 0.05, -0.05
     made.flow_B2SS[:, 1] = -0.03
-    found = loss.terms(made, torch.zeros(1), torch.zeros(1), WEIGHTS)
-    assert found["rough"].item() == pytest.approx(0.02 * 0.1 / 0.05)
-    assert found["vertical"].item() == pytest.approx(0.5)
+    terms = loss.terms(made, torch.zeros(1), torch.zeros(1), WEIGHTS)
+    assert terms["rough"].item() == pytest.approx(0.02 * 0.1 / 0.05)
+    assert terms["vertical"].item() == pytest.approx(0.5)
     made.flow_B2SS[:] = 0
     made.flow_B2SS[:, 0] = 0.03  # across is free
     assert loss.terms(made, torch.zeros(1), torch.zeros(1), WEIGHTS)["vertical"].item() == 0
@@ -457,8 +457,8 @@ def test_no_critic_has_learned_a_face_that_is_protected() -> None:
 
 def test_splits_share_no_photograph_with_its_critic_and_preflight_would_see_a_judge_that_was_attacked() -> None:
     def shared(task: Cloaking) -> set[str]:
-        found = [task.origins(split, FULL) for split in ("train", "val", "test")]
-        return (found[0] & found[1]) | (found[0] & found[2]) | (found[1] & found[2])
+        origins = [task.origins(split, FULL) for split in ("train", "val", "test")]
+        return (origins[0] & origins[1]) | (origins[0] & origins[2]) | (origins[1] & origins[2])
 
     honest = _configured(FULL)
     assert not shared(honest)
@@ -528,10 +528,17 @@ def _status(task: Cloaking, evidence: Evidence) -> dict[str, str]:
 
 def test_baselines_keep_the_bounds_and_protect_nobody() -> None:
     """Spec of a method that knows no encoder: cosines stay near 1."""
-    found = TASK.baselines([_batch()])
-    assert set(found) >= {"identity", "uniform noise", "sign noise", "smooth sign noise", "random warp", "blur 3 x 3"}
-    assert all(scores["protected"] == 0 for scores in found.values())
-    assert found["noise, as visible"]["visible_pged"] == pytest.approx(0.05, abs=0.003)
+    baselines = TASK.baselines([_batch()])
+    assert set(baselines) >= {
+        "identity",
+        "uniform noise",
+        "sign noise",
+        "smooth sign noise",
+        "random warp",
+        "blur 3 x 3",
+    }
+    assert all(scores["protected"] == 0 for scores in baselines.values())
+    assert baselines["noise, as visible"]["visible_pged"] == pytest.approx(0.05, abs=0.003)
     photo = _batch().photo_B3SS[0]
     for name in ("uniform noise", "sign noise", "smooth sign noise"):
         assert (TASK.methods()[name](photo) - photo).abs().max() <= 0.05 + 1e-6

@@ -101,10 +101,10 @@ def test_training_is_repeatable_and_leaves_the_callers_random_numbers_alone() ->
     expected = torch.rand(1)
     torch.manual_seed(7)
     with torch.no_grad():  # as inside a score
-        one, again, other = _small(1, 5), _small(1, 5), _small(2, 5)
+        first, repeated, other = _small(1, 5), _small(1, 5), _small(2, 5)
     assert torch.rand(1) == expected
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
-    assert not torch.equal(one.last.weight, other.last.weight)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), repeated.parameters(), strict=True))
+    assert not torch.equal(first.last.weight, other.last.weight)
 
 
 def test_loading_a_critic_leaves_the_callers_random_numbers_alone(monkeypatch) -> None:
@@ -171,13 +171,13 @@ def test_the_threshold_lets_one_pair_in_a_hundred_pass(monkeypatch) -> None:
     torch.manual_seed(0)
     planted = encoders.Critic("planted", nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5)), 8)
     monkeypatch.setattr(encoders, "critic", lambda name, device: planted)
-    found = encoders.make_calibration("planted", "")
+    calibration = encoders.make_calibration("planted", "")
     rng = generator("cloak", "calibration")
     faces = torch.nn.functional.interpolate(data.faces()[:60], (96, 96), mode="bicubic").clamp(0, 1)
     embed = lambda x: planted.embed(x.expand(-1, 3, -1, -1)).detach()  # noqa: E731
     views = [embed(tinyface.vary(faces, rng)) @ embed(faces).T for _ in range(encoders.VIEWS)]
     strangers = torch.cat([view[~torch.eye(60, dtype=torch.bool)] for view in views])
-    assert (strangers >= found["match_threshold"]).float().mean().item() == pytest.approx(0.01, abs=1e-3)
+    assert (strangers >= calibration["match_threshold"]).float().mean().item() == pytest.approx(0.01, abs=1e-3)
 
 
 def test_two_names_of_one_encoder_are_one_encoder() -> None:

@@ -82,14 +82,14 @@ def test_a_protected_photograph_tells_nothing_but_its_pixels(folder, tmp_path) -
 
 def test_a_photograph_keeps_its_size_its_rotation_and_nearly_its_pixels(folder, tmp_path) -> None:
     """Closed form for the size: the camera's quarter turn makes 120 x 80 into 80 x 120."""
-    found = {one.source: one for one in _protected(folder, tmp_path / "out")}
-    assert found["coffee.jpg"].pixels == (80, 120)
-    assert found["cat.png"].pixels == (90, 60)
-    assert found["cat.bmp"].written == "cat.bmp.png"  # beside cat.png
-    for one in found.values():
-        before, after = read_image(folder / one.source), read_image(tmp_path / "out" / one.written)
+    results = {result.source: result for result in _protected(folder, tmp_path / "out")}
+    assert results["coffee.jpg"].pixels == (80, 120)
+    assert results["cat.png"].pixels == (90, 60)
+    assert results["cat.bmp"].written == "cat.bmp.png"  # beside cat.png
+    for result in results.values():
+        before, after = read_image(folder / result.source), read_image(tmp_path / "out" / result.written)
         assert 0 < (before - after).abs().mean() < 0.05
-        assert one.largest_change == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
+        assert result.largest_change == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
 
 
 def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_path) -> None:
@@ -135,7 +135,11 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     report = json.loads((out / "report.json").read_text())
     assert report["perceptual_backend"] == "pged"
     assert (report["steps"], report["size"]) == (3, 48)
-    assert {one["written"] for one in report["photographs"]} == {"coffee.png", "cat.png.png", "cat.bmp.png"}
+    assert {photograph["written"] for photograph in report["photographs"]} == {
+        "coffee.png",
+        "cat.png.png",
+        "cat.bmp.png",
+    }
 
 
 @pytest.mark.parametrize(

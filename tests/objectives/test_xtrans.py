@@ -338,9 +338,9 @@ def test_the_linear_filter_keeps_flat_colour_and_beats_interpolation_on_what_it_
 def test_gradient_and_chroma_terms_see_what_they_are_named_after() -> None:
     """Closed forms: a ramp of slope 0.1 has gradient 0.1; grey detail has no chroma; flat colour no fine chroma."""
     ramp = 0.1 * torch.arange(20.0).expand(1, 3, 20, 20)
-    found = loss.gradients(ramp)
-    assert torch.allclose(found[:, 0], torch.tensor(0.1), atol=1e-6)
-    assert torch.allclose(found[:, 1], torch.tensor(0.0), atol=1e-6)
+    slopes = loss.gradients(ramp)
+    assert torch.allclose(slopes[:, 0], torch.tensor(0.1), atol=1e-6)
+    assert torch.allclose(slopes[:, 1], torch.tensor(0.0), atol=1e-6)
     grey = torch.rand(1, 1, 20, 20).expand(1, 3, 20, 20)
     assert float(loss.high_chroma(grey).abs().max()) < 2e-3  # the weights of BT.601 sum to 0 within 0.001
     flat = torch.tensor([0.9, 0.1, 0.2]).view(1, 3, 1, 1).expand(1, 3, 20, 20)
@@ -376,17 +376,17 @@ def test_the_seen_score_divides_the_sensors_gains_out_before_it_encodes() -> Non
     rgb = 0.1 + 0.8 * _light(TILE, TILE)
     batch = _seen(rgb, RAW)
     noise = 0.05 * torch.randn(rgb.shape, generator=_rng(3))
-    found = _judged(batch.target_B3SS + noise * torch.tensor(RAW).view(3, 1, 1), batch)
+    scores = _judged(batch.target_B3SS + noise * torch.tensor(RAW).view(3, 1, 1), batch)
     shown, wanted = (srgb_from_linear(loss.inner(x, BORDER).clamp(0, 1)).numpy() for x in (rgb + noise, rgb))
-    assert found["psnr_srgb"] == pytest.approx(peak_signal_noise_ratio(wanted, shown, data_range=1.0), abs=1e-3)
+    assert scores["psnr_srgb"] == pytest.approx(peak_signal_noise_ratio(wanted, shown, data_range=1.0), abs=1e-3)
 
 
 def test_an_error_above_white_counts_in_the_linear_score() -> None:
     """Closed form: 2 instead of 3 is an error of 1, 0 dB; clipped first it would be none."""
     batch = _seen(torch.full((1, 3, TILE, TILE), 3.0))
-    found = _judged(torch.full_like(batch.target_B3SS, 2.0), batch)
-    assert found["psnr_lin"] == pytest.approx(0.0, abs=1e-4)
-    assert found["psnr_srgb"] == pytest.approx(100.0)
+    scores = _judged(torch.full_like(batch.target_B3SS, 2.0), batch)
+    assert scores["psnr_lin"] == pytest.approx(0.0, abs=1e-4)
+    assert scores["psnr_srgb"] == pytest.approx(100.0)
 
 
 def test_similarity_is_that_of_values_up_to_one_and_not_up_to_what_a_tile_holds() -> None:
@@ -447,9 +447,9 @@ def test_a_network_is_judged_through_the_other_sensor_too() -> None:
         noise = 1e-3 * torch.randn(given.target_B3SS.shape, generator=_rng())
         return given.target_B3SS + noise + (0.02 * given.cfa_B3SS if foreign else 0)
 
-    found = loss.score_method(demosaic, [batch], probes=True)
-    assert found["grid_even_db"] < 3
-    assert found["offdomain_grid_db"] > 10
+    scores = loss.score_method(demosaic, [batch], probes=True)
+    assert scores["grid_even_db"] < 3
+    assert scores["offdomain_grid_db"] > 10
 
 
 def test_a_method_that_clips_loses_its_headroom_and_one_that_does_not_keeps_it() -> None:

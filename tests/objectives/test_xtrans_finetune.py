@@ -58,8 +58,8 @@ def test_the_control_learns_from_what_the_parent_learned_from() -> None:
 def test_a_mixture_holds_as_many_patterns_as_it_says(mixture: str, low: float, high: float) -> None:
     task = _task(mixture=mixture, gain=BALANCED)
     batch = next(task.batches("train", replace(TINY, train=400), 400, _rng()))
-    found = _is_pattern(batch, 24)
-    assert low <= sum(found) / len(found) <= high
+    patterns = _is_pattern(batch, 24)
+    assert low <= sum(patterns) / len(patterns) <= high
 
 
 def test_the_sharpest_crops_are_sharper_than_crops() -> None:
@@ -151,10 +151,10 @@ def test_an_unknown_mixture_is_refused_with_the_known_ones() -> None:
 # -- forgetting ------------------------------------------------------------------------------------------------------
 def test_the_parent_has_forgotten_nothing() -> None:
     batch = _tiles()
-    found = _task().baselines([batch])["parent"]
-    assert found["forgetting_db"] == 0.0
-    assert found["grid_rise_db"] == 0.0
-    assert found["score"] == pytest.approx((found["psnr_srgb"] + found["torture_psnr"]) / 2)
+    scores = _task().baselines([batch])["parent"]
+    assert scores["forgetting_db"] == 0.0
+    assert scores["grid_rise_db"] == 0.0
+    assert scores["score"] == pytest.approx((scores["psnr_srgb"] + scores["torture_psnr"]) / 2)
 
 
 def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgiven() -> None:
@@ -167,15 +167,15 @@ def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgive
             made = task.parent_model()(*model_inputs(given))
         return made + noise[: len(made)] if given is batch else made
 
-    found = task.fine_tuning_scores(method, [batch], probes=False)
+    scores = task.fine_tuning_scores(method, [batch], probes=False)
     before, after = (
         loss.tile_scores(rgb, batch)["psnr_srgb"] for rgb in (task.parent_model()(*model_inputs(batch)), method(batch))
     )
     lost = before - after
     assert float(lost.min()) > 0.3
-    assert found["forgetting_db"] == pytest.approx(float(lost.mean()), abs=1e-4)
-    expected = (after + found["torture_psnr"]) / 2 - 2 * (lost - 0.3)
-    assert found["score"] == pytest.approx(float(expected.mean()), abs=1e-3)
+    assert scores["forgetting_db"] == pytest.approx(float(lost.mean()), abs=1e-4)
+    expected = (after + scores["torture_psnr"]) / 2 - 2 * (lost - 0.3)
+    assert scores["score"] == pytest.approx(float(expected.mean()), abs=1e-3)
 
 
 def test_a_winner_that_forgot_or_got_a_grid_is_a_no_go() -> None:

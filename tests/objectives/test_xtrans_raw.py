@@ -131,9 +131,11 @@ def test_libraws_names_for_other_filters_all_run_markesteijn_here(frame: Tensor,
     """Pitfall: "DHT" is recorded, and never runs. AHD and DHT give the same bits; PPG is one pass instead of three."""
     monkeypatch.setitem(raf.ALGORITHMS, "as AHD", "AHD")
     mosaic = cfa.mosaic(frame)[0]
-    three, ahd, one = (raf.run_libraw(mosaic, name) for name in ("markesteijn 3", "as AHD", "markesteijn 1"))
-    assert torch.equal(three, ahd)
-    assert not torch.equal(three, one)
+    three_passes, ahd, one_pass = (
+        raf.run_libraw(mosaic, name) for name in ("markesteijn 3", "as AHD", "markesteijn 1")
+    )
+    assert torch.equal(three_passes, ahd)
+    assert not torch.equal(three_passes, one_pass)
 
 
 @needs_raw
@@ -176,8 +178,8 @@ def test_one_tile_has_the_same_score_alone_and_among_others() -> None:
     method = task.methods()["markesteijn 3"]
     together = loss.tile_scores(method(batch), batch)["psnr_lin"]
     alone = [
-        loss.tile_scores(method(one), one)["psnr_lin"]
-        for one in (data.Batch(*(field[row : row + 1] for field in batch)) for row in range(4))
+        loss.tile_scores(method(tile), tile)["psnr_lin"]
+        for tile in (data.Batch(*(field[row : row + 1] for field in batch)) for row in range(4))
     ]
     assert torch.allclose(torch.cat(alone), together, atol=1e-4)
 
@@ -188,11 +190,11 @@ def test_methods_come_in_the_order_that_others_have_measured() -> None:
     task = XTrans()
     batch = next(task.batches("val", CHEAP, 24, torch.Generator()))
     methods = task.methods()
-    found = {
+    decibels = {
         name: float(loss.tile_scores(methods[name](batch), batch)["psnr_lin"].mean())
         for name in ("libraw linear", "libraw vng", "markesteijn 3")
     }
-    assert found["libraw linear"] < found["libraw vng"] < found["markesteijn 3"]
+    assert decibels["libraw linear"] < decibels["libraw vng"] < decibels["markesteijn 3"]
 
 
 # -- the published network -------------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def test_a_folder_of_pictures_is_split_and_learned_from(tmp_path: Path) -> None:
     tiny = replace(CHEAP, train=4, val=2, test=2)
     splits = {split: task.origins(split, tiny) for split in ("train", "val", "test")}
     assert all(splits.values())
-    assert sum(len(found) for found in splits.values()) == len(set.union(*splits.values())) == 6
+    assert sum(len(origins) for origins in splits.values()) == len(set.union(*splits.values())) == 6
     for split in splits:
         batch = next(task.batches(split, tiny, 4, torch.Generator().manual_seed(0)))
         assert torch.isfinite(batch.target_B3SS).all()
@@ -275,13 +277,13 @@ def test_a_folder_of_raw_files_is_learned_from_with_each_ones_own_gains(tmp_path
         _dng(tmp_path / f"{index}.dng", cfa.mosaic(rgb)[0], black=512, white=16383, gain=gain)
     task = XTrans(data=str(tmp_path))
     tiny = replace(CHEAP, train=2, val=2, test=2)
-    found = torch.cat(
+    gain_B3 = torch.cat(
         [
             next(task.batches(split, tiny, 2, torch.Generator().manual_seed(0))).gain_B3[:1]
             for split in ("train", "val", "test")
         ]
     )
-    assert sorted(np.round(found[:, 0].tolist(), 2)) == [0.4, 0.5, 0.6]
+    assert sorted(np.round(gain_B3[:, 0].tolist(), 2)) == [0.4, 0.5, 0.6]
     batch = next(task.batches("val", tiny, 2, torch.Generator()))
     with torch.no_grad():
         assert task.score(task.model(), [batch])["psnr_lin"] > 20
@@ -376,8 +378,8 @@ def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, o
     middles = [slice(86 + 172 * patch - 10, 86 + 172 * patch + 10) for patch in range(3)]
     for down in middles:
         for across in middles:
-            one, other = (colours[:, down, across].mean((1, 2)) for colours in (ours, theirs))
-            assert torch.allclose(one, other, atol=2 / 255)
+            our_mean, their_mean = (colours[:, down, across].mean((1, 2)) for colours in (ours, theirs))
+            assert torch.allclose(our_mean, their_mean, atol=2 / 255)
 
 
 @needs_raw
