@@ -72,10 +72,8 @@ def load_settings(card: Path) -> Settings:
     """The settings of an exported winner (runs/cloak/winner). Raises ValueError where the card is another task's."""
     if not (card / CARD).is_file():
         raise ValueError(f"--card {card} must be the winner's folder that `hpo promote cloak` writes; no {CARD} in it")
-    task = load_winner(card).task
+    task = load_winner(card, Cloaking).task
     described: dict[str, Any] = json.loads((card / CARD).read_text())
-    if not isinstance(task, Cloaking):
-        raise ValueError(f"--card {card} must hold a card of cloak; it is a card of {described['task']}")
     recipe: dict[str, Any] = {name: value for name, value in described["recipe"].items() if name != "class"}
     for name, value in recipe.items():
         if isinstance(value, list):  # JSON has no tuples

@@ -6,7 +6,7 @@ Expected values come from closed forms, from Pillow's own reading of what was wr
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ from objectives.cloak.__main__ import main
 from objectives.common import photographs
 from objectives.common.colour import as_uint8
 from objectives.common.files import read_image
+from tests.objectives.exported import exported
+from tests.toy import Toy
 
 SETTINGS = protect.Settings(Cloaking(size=48), steps=4)
 
@@ -165,6 +167,23 @@ def test_the_encoder_that_was_attacked_is_no_judge(folder, tmp_path, capsys) -> 
 def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> None:
     assert main([str(folder), str(tmp_path / "out"), "--card", str(tmp_path)]) == 2
     assert "no card.json in it" in capsys.readouterr().err
+    other = exported(tmp_path / "other", Toy())
+    assert main([str(folder), str(tmp_path / "out"), "--card", str(other)]) == 2
+    assert "holds a Toy; an exported Cloaking is needed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_card_gives_its_settings_and_its_number_of_steps(tmp_path) -> None:
+    """Closed form: 3 epochs of 16 steps for 2 + 2 photographs are 12 steps for each."""
+    card = exported(tmp_path / "winner", Cloaking(size=48, val_photos=2, test_photos=2, noise_lr=0.2))
+    described = json.loads((card / "card.json").read_text())
+    recipe = {"class": "Recipe", **asdict(protect.RECIPE)}
+    fidelity = {"epochs": 3, "train": 16}
+    (card / "card.json").write_text(json.dumps({**described, "recipe": recipe, "fidelity": fidelity}))
+    settings = protect.load_settings(card)
+    assert settings.task == Cloaking(size=48, val_photos=2, test_photos=2, noise_lr=0.2)
+    assert settings.recipe == protect.RECIPE
+    assert settings.steps == 12
 
 
 # -- the user's folder as a study's data ---------------------------------------------------------------------------
