@@ -10,7 +10,7 @@ from objectives.common.perceptual import installed
 study = StudySpec(
     name="cloak",
     task=Cloaking(perceptual="stlpips" if installed("stlpips") else "pged"),  # recorded with every score
-    # lr: the task's rates are the rates. clip: one gradient norm over all photographs would couple them.
+    # lr 1: the task has its own learning rates. clip: one gradient norm over all photographs would couple them.
     recipe=Recipe(lr=1.0, batch_size=8, weight_decay=0.0, warmup=0.0, final_lr=1.0, clip=1e9),
     space={
         "task.noise_lr": log(0.01, 0.5),

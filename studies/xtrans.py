@@ -1,6 +1,6 @@
 """Which small network, interpolation and loss demosaic an X-Trans sensor best, in a minute's training on one core?
 
-Judged by linear PSNR of 24 fixed tiles of two photographs that are never trained on.
+Scored by the linear PSNR of 24 fixed tiles of two photographs that are not in the training set.
 """
 
 from hpo import Median, Recipe, StudySpec, choose, integer, log, uniform

@@ -1,7 +1,8 @@
 """How far can an X-Trans network learn patterns that demosaicers get wrong without forgetting photographs?
 
-A parent is trained once by the same engine (or is an exported winner: task.parent), and every trial goes on from it.
-The mixtures hold both ends: photographs alone, the control of equal steps, and patterns alone, known to forget.
+A parent is trained once by the same engine (or is an exported winner: task.parent), and every trial starts from it.
+The mixtures include both ends: photographs alone, a control with the same number of steps, and patterns alone, which
+are known to make a network forget.
 """
 
 from dataclasses import replace

@@ -1,9 +1,9 @@
 """Cloak: protect one's own photographs from face matching before posting them.
 
-What is found   for each photograph by itself: noise of at most 0.05 and a warp of at most 1.5 % of the side, both
-                bounded by tanh, that an encoder no longer matches with the original and that hardly shows
-Batch           photo_B3SS, reference_B3SS (the same), in [0, 1]; number_B: whose parameters in the model
-Encoders        `tinyface` is attacked, `tinyface-wide` judges; or siglip:DIR. No network is trained here
+What is learned for each photograph by itself: noise of at most 0.05 and a warp of at most 1.5 % of the side, both
+                bounded by tanh, that hardly show, and after which an encoder no longer matches it with the original
+Batch           photo_B3SS, reference_B3SS (the same), in [0, 1]; number_B: its number in the model
+Encoders        the critic `tinyface` is attacked, the judge `tinyface-wide` scores; or siglip:DIR
 Goal            exposure, lower is better: 1 for an unchanged photograph, 0 for one that matches nobody
 Purpose         defence only, and only of one's own photographs: away from oneself, never towards another person
 

@@ -1,4 +1,4 @@
-"""python -m objectives.cloak FOLDER OUT: protect the photographs in a folder of one's own before posting them."""
+"""python -m objectives.cloak FOLDER OUT: protect the photographs in a folder of your own before you post them."""
 
 from __future__ import annotations
 
@@ -7,63 +7,72 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from objectives.cloak.encoders import identity_of
-from objectives.cloak.protect import Protected, Settings, protect, settings_of, write_report
+from objectives.cloak.encoders import encoder_identity
+from objectives.cloak.protect import Protected, Settings, load_settings, protect, write_report
 from objectives.cloak.task import Cloaking
 from objectives.common.perceptual import BACKENDS
 
-SIZE = 256  # stretched from much less, noise becomes blotches
-NOTE = "Measured against {judge}, which the photographs were not fitted to. It says nothing of any other encoder."
+SIZE = 256  # from a much smaller working size, stretched noise shows as blotches
+SUMMARY = "Protect the photographs in a folder of your own before you post them."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0: written; 2: bad input."""
-    given = _parser().parse_args(arguments)
+    """Exit code 0: the photographs are written; 2: bad input."""
+    options = _parser().parse_args(arguments)
     try:
-        return _run(given)
+        _run(options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def _run(given: argparse.Namespace) -> int:
-    settings = settings_of(given.card) if given.card else Settings(Cloaking(size=SIZE))
-    changes = {name: value for name in ("critic", "judge", "perceptual") if (value := getattr(given, name))}
-    settings = replace(
-        settings, task=replace(settings.task, **changes), size=given.size, steps=given.steps or settings.steps
-    )
-    if identity_of(settings.task.critic) == identity_of(settings.task.judge):
-        raise ValueError(
-            f"--judge must be another encoder than the one protected from, {settings.task.critic}: scores "
-            "by the encoder that was attacked flatter"
-        )
-    found: list[Protected] = []
-    for one in protect(given.folder, given.out, settings, device=given.device):
-        if not found:
-            print(f"{'photograph':30} {'match':>7} {'as JPEG':>8} {'visible':>8} {'limit':>7}")
-        found.append(one)
-        print(_line(one), flush=True)
-    report = write_report(given.out, settings, found)
-    protected = sum(one.protected for one in found)
-    print(f"{protected} of {len(found)} no longer match. {NOTE.format(judge=settings.task.judge)}\n{report}")
     return 0
 
 
-def _line(one: Protected) -> str:
-    verdict = "protected" if one.protected else "STILL MATCHES"
-    figures = f"{one.match:7.2f} {one.match_jpeg:8.2f} {one.visible:8.3f} {one.visible_limit:7.3f}"
-    return f"{one.source[:30]:30} {figures}  {verdict}"
+def _run(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    results: list[Protected] = []
+    for result in protect(options.folder, options.out, settings, device=options.device):
+        if not results:
+            print(f"{'photograph':30} {'match':>7} {'as JPEG':>8} {'visible':>8} {'limit':>7}")
+        results.append(result)
+        print(_line(result), flush=True)
+    report = write_report(options.out, settings, results)
+    protected = sum(result.protected for result in results)
+    print(f"{protected} of {len(results)} no longer match the original.")
+    print(
+        f"The match was measured by {settings.task.judge}, which was not attacked. This says nothing about any other "
+        "encoder."
+    )
+    print(report)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings of the card or the defaults, with the options that were given. Raises ValueError for bad ones."""
+    settings = load_settings(options.card) if options.card else Settings(Cloaking(size=SIZE))
+    given = {name: getattr(options, name) for name in ("critic", "judge", "perceptual")}
+    task = replace(settings.task, **{name: value for name, value in given.items() if value})
+    if encoder_identity(task.critic) == encoder_identity(task.judge):
+        raise ValueError(
+            f"--judge must be another encoder than the critic, {task.critic}: scores by the encoder that was attacked "
+            "are too good"
+        )
+    return replace(settings, task=task, size=options.size, steps=options.steps or settings.steps)
+
+
+def _line(result: Protected) -> str:
+    verdict = "protected" if result.protected else "STILL MATCHES"
+    figures = f"{result.match:7.2f} {result.match_jpeg:8.2f} {result.visible:8.3f} {result.visible_limit:7.3f}"
+    return f"{result.source[:30]:30} {figures}  {verdict}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m objectives.cloak", description=__doc__)
+    parser = argparse.ArgumentParser("python -m objectives.cloak", description=SUMMARY)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="your own photographs")
-    parser.add_argument("out", type=Path, metavar="OUT", help="where the protected ones go, as PNG; never overwrites")
-    parser.add_argument("--card", type=Path, metavar="DIR", help="settings that a promotion found: runs/cloak/winner")
+    parser.add_argument("out", type=Path, metavar="OUT", help="where the PNG files go; no file is ever overwritten")
+    parser.add_argument("--card", type=Path, metavar="DIR", help="take the settings of a winner: runs/cloak/winner")
     parser.add_argument("--size", type=int, help=f"working size in pixels a side  [the card's, or {SIZE}]")
     parser.add_argument("--steps", type=int, help="steps for each photograph  [the card's, or 60]")
-    parser.add_argument("--critic", help="encoder to protect from: tinyface or siglip:DIR")
-    parser.add_argument("--judge", help="encoder to judge by: tinyface-wide or siglip:DIR")
+    parser.add_argument("--critic", help="the encoder to protect from: tinyface or siglip:DIR")
+    parser.add_argument("--judge", help="the encoder that measures the match: tinyface-wide or siglip:DIR")
     parser.add_argument("--perceptual", choices=BACKENDS, help="what measures the visible change")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     return parser

@@ -1,153 +1,174 @@
-"""The task's own go/no-go conditions: that the bounds hold, that somebody can judge, and that it was worth it."""
+"""The task's own go/no-go checks: the bounds hold, the encoders can judge, and the change is worth it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-import torch
-
-from hpo.task import Check, Evidence, Moment
-from objectives.cloak import data
-from objectives.cloak.encoders import calibration, critic, identity_of
+from hpo import Check, Epoch, Evidence, Status
+from objectives.cloak.encoders import Calibration
 from objectives.cloak.loss import TOLERANCE
 from objectives.cloak.model import RAW_LIMIT
 
-if TYPE_CHECKING:
-    from objectives.cloak.task import Cloaking
-
 ROUNDING = 1e-6
-GATE = 0.95  # share of varied pictures that a critic must find, and accept
-MIN_GRADIENT = 1e-9  # at the first step; at zero change it would be 1e-9, from a random start it is some 1e-4
+MIN_RECOGNISED = 0.95  # share of varied pictures that an encoder must recognise, and accept
+MIN_GRADIENT = 1e-9  # at the first step; with no change at all it is 1e-9, from a random start about 1e-4
 
 
-def checks(task: Cloaking, evidence: Evidence) -> list[Check]:
-    """Every condition that the evidence can tell about."""
-    found = [*_critics(task), _apart(task), _gradients(task), *_within(task, evidence), *_photographs(task)]
+@dataclass(frozen=True)
+class EncoderState:
+    """An encoder, and the role that it has in the task."""
+
+    role: str  # "critic" or "judge"
+    name: str
+    identity: str  # encoders with one identity are the same encoder
+    calibration: Calibration
+    untouched: bool  # its parameters are as they were loaded
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The visibility budget."""
+
+    noise: float
+    warp: float
+    visible: float
+    perceptual: str  # what measures the visible change
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the checks look at besides the evidence."""
+
+    critic: EncoderState
+    judge: EncoderState
+    bounds: Bounds
+    first_gradients: Mapping[str, float]  # norm at the first step, by parameter group
+    own_photographs: Sequence[str] | None  # content hash of each photograph held; None where shipped ones are used
+
+
+def checks(setup: Setup, evidence: Evidence) -> list[Check]:
+    """Every check that the evidence allows."""
+    results: list[Check] = []
+    for encoder in (setup.critic, setup.judge):
+        results.append(_check_recognises(encoder))
+        results.append(_check_frozen(encoder))
+    results.append(_check_different(setup.critic, setup.judge))
+    results.append(_check_gradients(setup.first_gradients))
+    results.extend(_check_bounds(setup.bounds, evidence))
+    if setup.own_photographs is not None:
+        results.append(_check_photographs(setup.own_photographs))
     if len(evidence.history) > 1:
-        found.append(_falls(evidence.history))
+        results.append(_check_match_falls(evidence.history))
     if evidence.baselines:
-        found += [_identity(evidence.baselines["identity"]), _ahead(evidence)]
-    return found
+        results.append(_check_identity(evidence.baselines["identity"]))
+        results.append(_check_beats_baselines(evidence))
+    return results
 
 
-def _within(task: Cloaking, evidence: Evidence) -> Iterator[Check]:
-    bounds = {
-        "change_max": (task.noise_limit + ROUNDING, "noise beyond its bound"),
-        "warp_max": (task.warp_limit + ROUNDING, "a warp beyond its bound"),
-        "raw_max": (RAW_LIMIT, "raw parameters where tanh dies: Task.project"),
-        "folded": (0.0, "a warp that turns pixels over: task.warp_limit, task.grid"),
+def _check_recognises(encoder: EncoderState) -> Check:
+    known = encoder.calibration
+    shares = f"nearest {known.first:.2f}, accepted {known.accepted:.2f}"
+    return Check(
+        f"{encoder.role} recognises faces",
+        _go_if(min(known.first, known.accepted) >= MIN_RECOGNISED),
+        f"{encoder.name}: {shares} at cosine {known.match_threshold:.2f}",
+        f"both at least {MIN_RECOGNISED}, with 1 % false accepts",
+        "encoders.py: protection from an encoder that recognises nobody means nothing",
+    )
+
+
+def _check_frozen(encoder: EncoderState) -> Check:
+    return Check(
+        f"{encoder.role} is not trained",
+        _go_if(encoder.untouched),
+        "as loaded" if encoder.untouched else "changed",
+        "as loaded, no gradient",
+        "optimizer groups, requires_grad of the encoder",
+    )
+
+
+def _check_different(critic: EncoderState, judge: EncoderState) -> Check:
+    return Check(
+        "critic and judge are different encoders",
+        _go_if(critic.identity != judge.identity),
+        f"{critic.name} and {judge.name}",
+        "two encoders",
+        "task.judge: scores by the encoder that was attacked are too good",
+    )
+
+
+def _check_gradients(norms: Mapping[str, float]) -> Check:
+    return Check(
+        "gradients at the first step",
+        _go_if(min(norms.values()) > MIN_GRADIENT),
+        ", ".join(f"{name} {norm:.1e}" for name, norm in norms.items()),
+        f"above {MIN_GRADIENT:.0e}",
+        "task.start: without any change the gradient vanishes",
+    )
+
+
+def _check_bounds(bounds: Bounds, evidence: Evidence) -> Iterator[Check]:
+    limits = {
+        "change_max": (bounds.noise + ROUNDING, "noise beyond its bound"),
+        "warp_max": (bounds.warp + ROUNDING, "a warp beyond its bound"),
+        "raw_max": (RAW_LIMIT, "raw parameters where the slope of tanh vanishes: Task.project"),
+        "folded": (0.0, "a warp that folds the picture over: task.warp_limit, task.grid"),
     }
-    if evidence.stage == "promotion":  # the proof of learning lifts this limit
-        bounds[f"visible_{task.perceptual}"] = (task.visible_limit + TOLERANCE, "a change that shows: visible_weight")
-        bounds["visible_max"] = (1.5 * task.visible_limit, "a photograph on which the change shows: visible_weight")
-    for name, (most, meaning) in bounds.items():
+    if evidence.stage == "promotion":  # the overfit check lifts the limit on the visible change
+        limits[f"visible_{bounds.perceptual}"] = (bounds.visible + TOLERANCE, "a visible change: task.visible_weight")
+        limits["visible_max"] = (1.5 * bounds.visible, "one photograph's visible change: task.visible_weight")
+    for name, (limit, look_at) in limits.items():
         if name in evidence.scores:
-            seen = evidence.scores[name]
+            value = evidence.scores[name]
             yield Check(
-                f"health: {name}", "go" if seen <= most else "no-go", f"{seen:.4g}", f"at most {most:.4g}", meaning
+                f"{name} is within its limit", _go_if(value <= limit), f"{value:.4g}", f"at most {limit:.4g}", look_at
             )
 
 
-def _critics(task: Cloaking) -> Iterator[Check]:
-    for role, name in (("critic", task.critic), ("judge", task.judge)):
-        known = calibration(name)
-        status = "go" if min(known.first, known.accepted) >= GATE else "no-go"
-        yield Check(
-            f"{role} recognises faces",
-            status,
-            f"{name}: nearest {known.first:.2f}, accepted {known.accepted:.2f} at cosine {known.match_threshold:.2f}",
-            f"both at least {GATE}, with 1 % false accepts",
-            "an encoder that recognises nobody protects nobody: encoders.py",
-        )
-        untouched = critic(name).untouched()
-        yield Check(
-            f"{role} does not learn",
-            "go" if untouched else "no-go",
-            "as loaded" if untouched else "changed",
-            "as loaded, no gradient",
-            "optimizer groups, requires_grad of the encoder",
-        )
-
-
-def _apart(task: Cloaking) -> Check:
-    same = identity_of(task.critic) == identity_of(task.judge)
+def _check_photographs(origins: Sequence[str]) -> Check:
+    different = len(set(origins))
     return Check(
-        "judge is not the critic",
-        "no-go" if same else "go",
-        f"{task.critic} and {task.judge}",
-        "two encoders",
-        "task.judge: scores by the critic that was attacked flatter",
+        "enough of the user's own photographs",
+        "go" if different == len(origins) else "caution",
+        f"{different} different photographs in {len(origins)} places",
+        "a different photograph in each place; intervals need many",
+        "--data",
     )
 
 
-def _gradients(task: Cloaking) -> Check:
-    """Of both groups at the first step, on two small photographs."""
-    small = replace(task, size=48, val_photos=2, test_photos=0)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)
-        model = small.model()
-        batch = data.batch_of(small.photographs("val", 2), torch.arange(2), 0)
-        sum(small.loss(model, batch, Moment(0, 1, 0, 1)).values()).backward()
-    norms = {
-        name: float(torch.stack([p.grad.norm() for p in parameters]).norm())
-        for name, parameters in small.groups(model).items()
-    }
-    alive = min(norms.values()) > MIN_GRADIENT
+def _check_match_falls(history: tuple[Epoch, ...]) -> Check:
+    first, last = history[0].scores["match_critic"], history[-1].scores["match_critic"]
     return Check(
-        "gradients at the start",
-        "go" if alive else "no-go",
-        ", ".join(f"{name} {norm:.1e}" for name, norm in norms.items()),
-        f"above {MIN_GRADIENT:.0e}",
-        "task.start: at zero change there is no slope",
-    )
-
-
-def _falls(history: tuple[Mapping[str, Any], ...]) -> Check:
-    first, last = (epoch.get("scores", epoch)["match_critic"] for epoch in (history[0], history[-1]))
-    return Check(
-        "the match falls",
-        "go" if last < first else "no-go",
+        "the match with the original falls",
+        _go_if(last < first),
         f"{first:.3f} -> {last:.3f}",
         "falls",
         "task.noise_lr, task.grid_lr, task.identity_weight",
     )
 
 
-def _identity(scores: Mapping[str, float]) -> Check:
-    exact = abs(scores["match"] - 1) < 1e-4
+def _check_identity(scores: Mapping[str, float]) -> Check:
     return Check(
         "an unchanged photograph matches itself",
-        "go" if exact else "no-go",
+        _go_if(abs(scores["match"] - 1) < 1e-4),
         f"{scores['match']:.5f}",
         "1",
         "Critic.embed",
     )
 
 
-def _ahead(evidence: Evidence) -> Check:
+def _check_beats_baselines(evidence: Evidence) -> Check:
     best = min(evidence.baselines, key=lambda name: evidence.baselines[name]["exposure"])
-    ours, theirs = evidence.scores["exposure"], evidence.baselines[best]["exposure"]
+    exposure, rival = evidence.scores["exposure"], evidence.baselines[best]["exposure"]
     return Check(
-        "beats every change that knows no encoder",
-        "go" if ours < theirs else "no-go",
-        f"{ours:.3f}",
-        f"below {theirs:.3f} ({best})",
+        "beats every change that uses no encoder",
+        _go_if(exposure < rival),
+        f"{exposure:.3f}",
+        f"below {rival:.3f} ({best})",
         "more steps, task.noise_lr, task.grid",
     )
 
 
-def _photographs(task: Cloaking) -> Iterator[Check]:
-    if task.data is None:
-        return
-    held = task.held()
-    different = len(set(held.origins))
-    enough = different == len(held.names)
-    yield Check(
-        "the user's photographs",
-        "go" if enough else "caution",
-        f"{different} different ones stand for {len(held.names)}",
-        "one each; more of them make intervals that mean something",
-        "--data",
-    )
+def _go_if(passed: bool) -> Status:
+    return "go" if passed else "no-go"

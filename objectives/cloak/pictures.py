@@ -1,91 +1,110 @@
-"""What a reader would rather look at: photographs before and after, what was changed, and what it bought."""
+"""Pictures for the report: photographs before and after, what was changed, and what that achieved.
+
+Shapes: B photographs, 3 RGB, S pixels a side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Chart, Picture
+from hpo import Chart, Picture
 from objectives.cloak.baseline import Method
 from objectives.cloak.data import Batch
-from objectives.cloak.encoders import calibration
-from objectives.cloak.model import Cloaked, applied
+from objectives.cloak.model import Cloaked, apply_change
 from objectives.common.colour import as_uint8, round8
 
-if TYPE_CHECKING:
-    from objectives.cloak.task import Cloaking
-
-ROWS = 4
-NOISE_SHOWN, WARP_SHOWN = 4.0, 2.0  # how many times too large changes are drawn
-MIN_SIDE = 192  # small photographs are shown enlarged, pixel by pixel
+ROWS = 4  # photographs that are shown
+NOISE_SHOWN, WARP_SHOWN = 4.0, 2.0  # changes are drawn this many times too large
+MIN_SIDE = 192  # smaller photographs are enlarged, pixel by pixel
 RIVAL = "noise, as visible"
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """How images are scored, and the limits that the chart shows."""
+
+    scores: Callable[[Tensor, Batch], Mapping[str, Tensor]]  # of each image, [B]
+    judge: str
+    match_threshold: float
+    perceptual: str
+    visible_limit: float
+
+
+class Version(NamedTuple):
+    """The photographs as one method changed them, and their scores."""
+
+    image_B3SS: Tensor
+    scores: Mapping[str, Tensor]
+
+
+@torch.no_grad()
 def pictures(
-    task: Cloaking, model: nn.Module, batches: list[Batch], methods: dict[str, Method]
+    model: nn.Module, batches: Sequence[Batch], rival: Method, judgement: Judgement
 ) -> Iterator[Picture | Chart]:
-    """A row for each of the first photographs, and one chart of them all."""
+    """A row for each of the first photographs, and one chart of all of them."""
     device = next(model.parameters()).device
-    whole = Batch(*(torch.cat([batch[field] for batch in batches]).to(device) for field in range(3)))
-    with torch.no_grad():
-        made = model(whole.photo_B3SS, whole.number_B)
-        rival = torch.stack([methods[RIVAL](photo) for photo in whole.photo_B3SS])
-        scores, rival_scores = task.image_scores(made.image_B3SS, whole), task.image_scores(rival, whole)
+    whole = Batch(*(torch.cat(fields).to(device) for fields in zip(*batches, strict=True)))
+    cloaked: Cloaked = model(whole.photo_B3SS, whole.number_B)
+    rival_B3SS = torch.stack([rival(photo) for photo in whole.photo_B3SS])
+    protected = Version(cloaked.image_B3SS, judgement.scores(cloaked.image_B3SS, whole))
+    noisy = Version(rival_B3SS, judgement.scores(rival_B3SS, whole))
     for row in range(min(ROWS, len(whole.photo_B3SS))):
-        yield _row(row, whole, made, rival, scores, rival_scores)
-    yield Chart(
-        "Match and visible change",
-        _scatter(task, scores, rival_scores).to_json(),
-        f"Each point is a photograph. Below the line the judge no longer matches it; left of the other line "
-        f"the change is within the limit. Judge: {task.judge}, after JPEG; visible change: {task.perceptual}.",
-    )
+        yield _row(row, whole.photo_B3SS[row], cloaked.flow_B2SS[row], protected, noisy)
+    yield _chart(judgement, protected, noisy)
 
 
-def _row(
-    row: int, whole: Batch, made: Cloaked, rival: Tensor, scores: dict[str, Tensor], rival_scores: dict[str, Tensor]
-) -> Picture:
-    photo, image = whole.photo_B3SS[row], made.image_B3SS[row]
+def _row(row: int, photo_3SS: Tensor, flow_2SS: Tensor, protected: Version, noisy: Version) -> Picture:
+    image_3SS = protected.image_B3SS[row]
     panels = {
-        "original": photo,
-        "protected": image,
-        f"change x {NOISE_SHOWN:g}": 0.5 + NOISE_SHOWN * (round8(image) - photo),
-        f"warp x {WARP_SHOWN:g}": _warped_lines(made.flow_B2SS[row]),
-        RIVAL: rival[row],
+        "original": photo_3SS,
+        "protected": image_3SS,
+        f"change x {NOISE_SHOWN:g}": 0.5 + NOISE_SHOWN * (round8(image_3SS) - photo_3SS),
+        f"warp x {WARP_SHOWN:g}": _warped_lattice(flow_2SS),
+        RIVAL: noisy.image_B3SS[row],
     }
-    matched, seen = (
-        [float(found[name][row]) for found in (scores, rival_scores)] for name in ("match_jpeg", "visible_max")
-    )
+    match, rival_match = (float(version.scores["match_jpeg"][row]) for version in (protected, noisy))
+    visible, rival_visible = (float(version.scores["visible_max"][row]) for version in (protected, noisy))
     caption = (
-        f"match with the original, by the judge after JPEG: protected {matched[0]:.2f}, {RIVAL} "
-        f"{matched[1]:.2f}; visible change {seen[0]:.3f} and {seen[1]:.3f}"
+        f"Match with the original, by the judge after JPEG: protected {match:.2f}, {RIVAL} {rival_match:.2f}. "
+        f"Visible change: {visible:.3f} and {rival_visible:.3f}."
     )
     return Picture(f"Photograph {row}", {name: _pixels(panel) for name, panel in panels.items()}, caption)
 
 
-def _warped_lines(flow_2SS: Tensor) -> Tensor:
-    """A lattice as the exaggerated warp bends it."""
+def _warped_lattice(flow_2SS: Tensor) -> Tensor:
+    """A lattice, bent by the exaggerated warp."""
     side = flow_2SS.shape[-1]
-    every, at = max(6, side // 16), torch.arange(side, device=flow_2SS.device)
-    lines = (at % every == 0).float()
+    spacing = max(6, side // 16)
+    lines = (torch.arange(side, device=flow_2SS.device) % spacing == 0).float()
     lattice = (1 - 0.8 * torch.maximum(lines[:, None], lines[None])).expand(1, 3, -1, -1)
-    return applied(lattice, torch.zeros_like(lattice), WARP_SHOWN * flow_2SS[None])[0]
+    return apply_change(lattice, torch.zeros_like(lattice), WARP_SHOWN * flow_2SS[None])[0]
 
 
-def _scatter(task: Cloaking, scores: dict[str, Tensor], rival_scores: dict[str, Tensor]) -> go.Figure:
-    figure = go.Figure(layout={"xaxis_title": f"visible change ({task.perceptual})", "yaxis_title": "match after JPEG"})
-    for name, found in (("protected", scores), (RIVAL, rival_scores)):
-        figure.add_scatter(x=found["visible_max"].tolist(), y=found["match_jpeg"].tolist(), mode="markers", name=name)
-    figure.add_hline(calibration(task.judge).match_threshold, line_dash="dot")
-    figure.add_vline(task.visible_limit, line_dash="dot")
-    return figure
+def _chart(judgement: Judgement, protected: Version, noisy: Version) -> Chart:
+    axes = {"xaxis_title": f"visible change ({judgement.perceptual})", "yaxis_title": "match after JPEG"}
+    figure = go.Figure(layout=axes)
+    for name, version in (("protected", protected), (RIVAL, noisy)):
+        visible, match = version.scores["visible_max"], version.scores["match_jpeg"]
+        figure.add_scatter(x=visible.tolist(), y=match.tolist(), mode="markers", name=name)
+    figure.add_hline(judgement.match_threshold, line_dash="dot")
+    figure.add_vline(judgement.visible_limit, line_dash="dot")
+    return Chart(
+        "Match and visible change",
+        figure.to_json(),
+        "Each point is a photograph. Below the horizontal line the judge no longer matches it; left of the vertical "
+        f"line the change is within the limit. Judge: {judgement.judge}, after JPEG. Visible change: "
+        f"{judgement.perceptual}.",
+    )
 
 
 def _pixels(rgb_3SS: Tensor) -> np.ndarray:
     pixels_SS3 = as_uint8(rgb_3SS.float().cpu()).permute(1, 2, 0).numpy()
-    times = -(-MIN_SIDE // pixels_SS3.shape[0])
-    return pixels_SS3.repeat(times, 0).repeat(times, 1)
+    factor = -(-MIN_SIDE // pixels_SS3.shape[0])
+    return pixels_SS3.repeat(factor, 0).repeat(factor, 1)

@@ -1,8 +1,8 @@
-"""Protect the photographs in a folder of one's own, and say how well that went.
+"""Protect the photographs in a folder of one's own, and measure how well that worked.
 
-Each is changed at the working size, on its own, and the change is stretched to the photograph's full size. What is
-written is PNG, so that the file holds exactly the pixels that were judged, and nothing of the original file but them:
-no EXIF, no place, no date, no thumbnail.
+Each photograph is changed on its own at the working size, and the change is stretched to the photograph's full size.
+The output is PNG, so the file holds exactly the pixels that were scored, and nothing else of the original file: no
+EXIF, no place, no date, no thumbnail.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from hpo.engine.training import fit
-from hpo.files import write_json
-from hpo.recipe import Recipe
-from hpo.seeds import derive
-from hpo.trial.artifact import CARD, load_winner
+from hpo import CARD, Recipe, derive, fit, load_winner, write_json
 from objectives.cloak import data, loss
 from objectives.cloak.data import Part, Photographs
 from objectives.cloak.encoders import calibration, critic
-from objectives.cloak.model import applied
+from objectives.cloak.model import apply_change
 from objectives.cloak.task import Cloaking, tier
 from objectives.common import files
 from objectives.common.colour import as_uint8
@@ -37,27 +34,27 @@ RECIPE = Recipe(lr=1.0, batch_size=8, weight_decay=0.0, warmup=0.0, final_lr=1.0
 
 @dataclass(frozen=True)
 class OwnFiles(Cloaking):
-    """The task on named files, all of which are held."""
+    """The task on given files, without a split."""
 
     files: tuple[str, ...] = ()
 
     def photographs(self, split: Part, count: int) -> Photographs:
-        return data.read(self.files[:count], self.size)
+        return data.read_photographs(self.files[:count], self.size)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to protect: a task's settings, a recipe, how many steps, and at which working size."""
+    """How to protect a photograph."""
 
     task: Cloaking
     recipe: Recipe = RECIPE
-    steps: int = STEPS
-    size: int | None = None  # None: the task's
+    steps: int = STEPS  # for each photograph
+    size: int | None = None  # working size in pixels a side; None: the task's
 
 
 @dataclass(frozen=True)
 class Protected:
-    """One written photograph. Cosines are with the original; the judge's are measured on the file that was written."""
+    """A photograph that was written. Matches are cosines with the original, measured on the written file."""
 
     source: str
     written: str
@@ -66,67 +63,65 @@ class Protected:
     match: float  # by the judge
     match_jpeg: float  # by the judge, after JPEG
     protected: bool  # match_jpeg is below the judge's matching threshold
-    visible: float  # at the working size
-    visible_limit: float  # there
-    largest_change: float  # in levels of 255, anywhere, the warp included
+    visible: float  # visible change at the working size
+    visible_limit: float  # at the working size
+    largest_change: float  # of any pixel, in levels of 255, the warp included
 
 
-def settings_of(card: Path) -> Settings:
-    """The settings of an exported winner (runs/cloak/winner). Raises ValueError where it is of another task."""
+def load_settings(card: Path) -> Settings:
+    """The settings of an exported winner (runs/cloak/winner). Raises ValueError where the card is another task's."""
     if not (card / CARD).is_file():
         raise ValueError(f"--card {card} must be the winner's folder that `hpo promote cloak` writes; no {CARD} in it")
-    task, described = load_winner(card).task, json.loads((card / CARD).read_text())
-    if not isinstance(task, Cloaking):
-        raise ValueError(f"--card {card} must be a card of cloak; it is of {described['task']}")
-    given = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in described["recipe"].items()
-        if key != "class"
-    }
+    task = load_winner(card, Cloaking).task
+    described: dict[str, Any] = json.loads((card / CARD).read_text())
+    recipe: dict[str, Any] = {name: value for name, value in described["recipe"].items() if name != "class"}
+    for name, value in recipe.items():
+        if isinstance(value, list):  # JSON has no tuples
+            recipe[name] = tuple(value)
     fidelity = described["fidelity"]
     steps = fidelity["epochs"] * fidelity["train"] // (task.val_photos + task.test_photos)
-    return Settings(task, Recipe(**given), steps)
+    return Settings(task, Recipe(**recipe), steps)
 
 
 def protect(folder: Path, out: Path, settings: Settings, *, device: str = "auto") -> Iterator[Protected]:
     """Protect every photograph directly in `folder` and write it to `out`, one at a time.
 
-    Raises ValueError where a file cannot be read, one that would be written is there already, or both folders are one.
+    Raises ValueError where a file cannot be read, an output file exists, or the two folders are the same.
     """
-    names = written_names(files.image_files(folder))
+    names = output_names(files.image_files(folder))
     if out.resolve() == folder.resolve():
-        raise ValueError(f"OUT must be another folder than {folder}: originals and protected ones would lie together")
-    there = [name for name in (*names.values(), REPORT) if (out / name).exists()]
-    if there:
-        raise ValueError(f"{out} must not hold {there[0]}: nothing is ever overwritten")
+        raise ValueError(f"OUT must be another folder than {folder}: originals and protected copies would be mixed")
+    existing = [name for name in (*names.values(), REPORT) if (out / name).exists()]
+    if existing:
+        raise ValueError(f"{out} must not hold {existing[0]}: nothing is ever overwritten")
     for path in names:
-        files.read_image(path)  # what cannot be read is told before anything is written
+        files.read_image(path)  # a file that cannot be read is reported before anything is written
     out.mkdir(parents=True, exist_ok=True)
     for path, name in names.items():
         yield _protect(path, out / name, settings, device)
 
 
-def written_names(paths: list[Path]) -> dict[Path, str]:
-    """NAME.png for each file; where two would be called the same, their suffixes tell them apart."""
+def output_names(paths: list[Path]) -> dict[Path, str]:
+    """NAME.png for each file; NAME.SUFFIX.png where two files have the same NAME."""
     stems = [path.stem for path in paths]
     return {path: f"{path.stem if stems.count(path.stem) == 1 else path.name}.png" for path in paths}
 
 
-def changed(path: Path, settings: Settings, *, device: str = "auto") -> Tensor:
+def protected_image(path: Path, settings: Settings, *, device: str = "auto") -> Tensor:
     """The protected photograph at full size, [3, H, W]."""
     task = working_task(path, settings)
     fidelity = tier(size=task.size, val=1, steps=settings.steps, epochs=1)
-    seed = derive("protect", files.content_hash([path]))  # other photographs beside it change nothing
+    seed = derive("protect", files.content_hash([path]))  # independent of the other photographs
     last = list(fit(task, replace(settings.recipe, batch_size=1), fidelity, seed=seed, device=device))[-1]
-    working = data.batch_of(task.photographs("val", 1), torch.arange(1), 0)
+    working = data.make_batch(task.photographs("val", 1), torch.arange(1), 0)
     model = last.model.cpu()
     with torch.no_grad():
-        made = model(working.photo_B3SS, working.number_B)
-        return applied(files.read_image(path)[None], made.change_B3SS, made.flow_B2SS)[0]
+        cloaked = model(working.photo_B3SS, working.number_B)
+        return apply_change(files.read_image(path)[None], cloaked.change_B3SS, cloaked.flow_B2SS)[0]
 
 
-def write(image_3HW: Tensor, path: Path) -> Tensor:
-    """Write a PNG of the pixels alone, and return what a reader of the file gets."""
+def write_png(image_3HW: Tensor, path: Path) -> Tensor:
+    """Write a PNG of the pixels alone, and return the image that is read from it."""
     temporary = path.with_suffix(".part")
     Image.fromarray(as_uint8(image_3HW).permute(1, 2, 0).numpy()).save(temporary, "PNG")
     temporary.rename(path)
@@ -134,14 +129,16 @@ def write(image_3HW: Tensor, path: Path) -> Tensor:
 
 
 def working_task(path: Path, settings: Settings) -> OwnFiles:
-    """The task on this one file at the working size. A limit on ST-LPIPS is carried to another size than the one that
-    it was set for by what the same noise measures at both."""
+    """The task on this one file at the working size.
+
+    A limit on ST-LPIPS is converted from the task's size to the working size, by what the same noise measures at both.
+    """
     given = {field.name: getattr(settings.task, field.name) for field in fields(Cloaking)}
     task = OwnFiles(**(given | {"val_photos": 1, "test_photos": 0, "data": None}), files=(str(path),))
     if settings.size in (None, task.size):
         return task
     sized = replace(task, size=settings.size)
-    if task.perceptual != "stlpips":  # `pged` is measured in that noise already
+    if task.perceptual != "stlpips":  # `pged` is scaled by that noise already
         return sized
     ratio = _noise_distance(sized) / _noise_distance(task)
     return replace(sized, visible_limit=task.visible_limit * ratio)
@@ -149,35 +146,41 @@ def working_task(path: Path, settings: Settings) -> OwnFiles:
 
 def _noise_distance(task: OwnFiles) -> float:
     with torch.no_grad():
-        photo = data.batch_of(task.photographs("val", 1), torch.arange(1), 0).photo_B3SS
+        photo = data.make_batch(task.photographs("val", 1), torch.arange(1), 0).photo_B3SS
         return float(loss.noise_distance(task.perceptual, photo))
 
 
 def _protect(path: Path, target: Path, settings: Settings, device: str) -> Protected:
-    original, written = files.read_image(path), write(changed(path, settings, device=device), target)
+    original = files.read_image(path)
+    written = write_png(protected_image(path, settings, device=device), target)
     task = working_task(path, settings)
     attacked, judge = critic(task.critic), critic(task.judge)
     with torch.no_grad():
-        own, theirs = judge.embed(original[None]), attacked.embed(original[None])
-        jpeg = float(loss.match(judge, loss.as_jpeg(written[None]), own))
-        after, before = (resized(image, task.size)[None] for image in (written, original))
-        seen = loss.visible_change(task.perceptual, after, before, loss.unit_distance(task.perceptual, before))
+        identity = judge.embed(original[None])
+        match_jpeg = float(loss.match(judge, loss.as_jpeg(written[None]), identity))
         return Protected(
-            path.name,
-            target.name,
-            (written.shape[2], written.shape[1]),
-            float(loss.match(attacked, written[None], theirs)),
-            float(loss.match(judge, written[None], own)),
-            jpeg,
-            jpeg < calibration(task.judge).match_threshold,
-            float(seen),
-            task.visible_limit,
-            float((written - original).abs().max() * 255),
+            source=path.name,
+            written=target.name,
+            pixels=(written.shape[2], written.shape[1]),
+            match_critic=float(loss.match(attacked, written[None], attacked.embed(original[None]))),
+            match=float(loss.match(judge, written[None], identity)),
+            match_jpeg=match_jpeg,
+            protected=match_jpeg < calibration(task.judge).match_threshold,
+            visible=_visible_change(task, written, original),
+            visible_limit=task.visible_limit,
+            largest_change=float((written - original).abs().max() * 255),
         )
 
 
-def write_report(out: Path, settings: Settings, found: list[Protected]) -> Path:
-    """The settings and every photograph's figures beside the photographs, as JSON."""
+def _visible_change(task: Cloaking, written: Tensor, original: Tensor) -> float:
+    """At the working size."""
+    after, before = (resized(image, task.size)[None] for image in (written, original))
+    unit = loss.unit_distance(task.perceptual, before)
+    return float(loss.visible_change(task.perceptual, after, before, unit))
+
+
+def write_report(out: Path, settings: Settings, results: list[Protected]) -> Path:
+    """Write the settings and every photograph's figures beside the photographs, as JSON, and return the path."""
     write_json(
         out / REPORT,
         {
@@ -188,7 +191,7 @@ def write_report(out: Path, settings: Settings, found: list[Protected]) -> Path:
             "settings": asdict(settings.task),
             "steps": settings.steps,
             "size": settings.size or settings.task.size,
-            "photographs": [asdict(one) for one in found],
+            "photographs": [asdict(result) for result in results],
         },
     )
     return out / REPORT

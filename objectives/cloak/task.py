@@ -1,26 +1,25 @@
-"""The task: what is searched, how photographs, critics and splits fit together, and what is looked at afterwards.
+"""The task: its hyperparameters, and how photographs, encoders, splits, loss, checks and pictures fit together.
 
-No network is trained: the "weights" are raw noise and warps, a set for each photograph, and an epoch is a few steps of
-them all. So a run's train split *is* its photographs, seen through the critic that is attacked; val and test are those
-photographs seen through the judge, a critic that no step has ever looked at. What a sweep learns is settings: it holds
-the photographs of val alone, and a promotion those of test besides.
+No network is trained: the "weights" are raw noise and warps, a set for each photograph, and an epoch is a few steps on
+each of them. The train split *is* the photographs of the run, and its loss uses the critic, the encoder that is
+attacked. Val and test are the same photographs, scored by the judge, an encoder that no step uses. A sweep holds the
+photographs of val alone; a promotion also holds those of test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from hpo.direction import Direction
-from hpo.task import Chart, Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
+from hpo import Chart, Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
 from objectives.cloak import baseline, data, loss
-from objectives.cloak.checks import checks
+from objectives.cloak.checks import Bounds, EncoderState, Setup, checks
 from objectives.cloak.data import Batch, Part, Photographs
-from objectives.cloak.encoders import calibration, check_name, critic, identity_of
+from objectives.cloak.encoders import calibration, check_name, critic, encoder_identity
 from objectives.cloak.loss import Weights
 from objectives.cloak.model import GRID, NOISE, Cloak
 from objectives.common.fields import require
@@ -29,44 +28,45 @@ from objectives.common.perceptual import BACKENDS, Backend
 
 @dataclass(frozen=True)
 class Cloaking(Task[Batch]):
-    """Change one's own photograph, hardly visibly, so that encoders no longer match it with the original."""
+    """Change one's own photograph hardly visibly, so that encoders no longer match it with the original."""
 
-    # how to descend: recipe.lr is 1, and these are the rates of Adam on the raw parameters
+    # learning rates of Adam on the raw parameters; recipe.lr is 1
     noise_lr: float = 0.1
     grid_lr: float = 0.05
-    # weights
+    # weights of the loss
     identity_weight: float = 5.0
     visible_weight: float = 40.0
     rough_weight: float = 0.02
-    vertical_weight: float = 0.5  # of the warp across lines of the face; 0: none
-    margin: float = 0.0  # cosine below which a photograph is left alone; 0.35 is about the matching threshold
-    # form
-    grid: int = 12  # points a side of the warp
+    vertical_weight: float = 0.5  # of the vertical part of the warp
+    margin: float = 0.0  # cosine below which the identity term is 0; 0.35 is about the matching threshold
+    # form of the change
+    grid: int = 12  # grid points a side of the warp
     start: float = 0.2  # raw noise begins uniform in +- this
-    textured: bool = False  # noise mostly where the photograph is rough
+    textured: bool = False  # noise mostly where the photograph has texture
     centred: bool = False  # warp only around the middle
-    anchoring: float = 0.8  # how closely, in [0, 1]
-    handled: bool = False  # descend on photographs that were shrunk and made noisy at random
+    anchoring: float = 0.8  # how narrow that region is, in [0, 1]
+    handled: bool = False  # the loss sees photographs that were shrunk and made noisy at random
     # the visibility budget: policy, not searched
     noise_limit: float = 0.05
     warp_limit: float = 0.03  # of half a side: 1.5 % of the side
     visible_limit: float = 0.05
-    # who looks
-    critic: str = "tinyface"  # attacked; or siglip:DIR
-    judge: str = "tinyface-wide"  # judges, and is never attacked
-    perceptual: Backend = "pged"  # "stlpips" where its weights are installed; never swapped for one another
-    # how many photographs a run holds: pinned by each fidelity, see `tier`
+    # encoders and perceptual distance
+    critic: str = "tinyface"  # the encoder that is attacked; or siglip:DIR
+    judge: str = "tinyface-wide"  # the encoder that scores; never attacked
+    perceptual: Backend = "pged"  # or "stlpips" where its weights are installed; neither replaces the other
+    # size and number of the photographs that a run holds: each fidelity pins them, see `tier`
     size: int = 96
     val_photos: int = 8
     test_photos: int = 0
     data: str | None = None  # a folder of the user's own photographs
 
     goal: ClassVar[str] = "exposure"
-    direction: ClassVar[Direction] = "minimize"
+    direction: ClassVar[Literal["minimize", "maximize"]] = "minimize"
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("photo_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("reference_B3SS",)
-    overfit: ClassVar[Overfit] = Overfit(  # with the visible change let loose; another's photograph is still too far
+    # A visible change up to 0.8 leaves room to learn, but not to become another photograph.
+    overfit: ClassVar[Overfit] = Overfit(
         measure="match_in_limit",
         go=0.45,
         caution=0.65,
@@ -103,37 +103,45 @@ class Cloaking(Task[Batch]):
         self._check_tier(fidelity)
         if split != "train":
             first = 0 if split == "val" else self.val_photos
-            found = self.photographs(split, fidelity.examples(split))
-            yield from (data.batch_of(found, rows, first) for rows in torch.arange(len(found.names)).split(batch_size))
+            photographs = self.photographs(split, fidelity.examples(split))
+            for rows in torch.arange(len(photographs.names)).split(batch_size):
+                yield data.make_batch(photographs, rows, first)
             return
         held = self.held()
-        order = torch.randperm(len(held.names), generator=rng)  # one order an epoch, so that none comes twice in a row
+        order = torch.randperm(len(held.names), generator=rng)  # one order an epoch, so no batch has a photograph twice
         rounds = -(-fidelity.train // len(order))
-        yield from (data.batch_of(held, rows, 0) for rows in order.repeat(rounds)[: fidelity.train].split(batch_size))
+        for rows in order.repeat(rounds)[: fidelity.train].split(batch_size):
+            yield data.make_batch(held, rows, 0)
 
     def photographs(self, split: Part, count: int) -> Photographs:
         """`count` photographs of val or test."""
         if self.data is None:
-            return data.shipped(split, self.size, count)
-        return data.own(self.data, split, self.size, count)
+            return data.load_shipped(split, self.size, count)
+        return data.load_own(self.data, split, self.size, count)
 
     def held(self) -> Photographs:
-        """All photographs that the model holds, by their numbers in it: those of val, then those of test."""
+        """All photographs that the model holds, in the order of their numbers: those of val, then those of test."""
         parts = [self.photographs("val", self.val_photos)]
         if self.test_photos:
             parts.append(self.photographs("test", self.test_photos))
         return Photographs(
             torch.cat([part.rgb_N3SS for part in parts]),
-            sum((part.names for part in parts), ()),
-            sum((part.origins for part in parts), ()),
+            tuple(name for part in parts for name in part.names),
+            tuple(origin for part in parts for origin in part.origins),
         )
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
-        """Photograph and critic together. A photograph is changed for itself alone, so what must not be shared is the
-        critic, between descending and judging; and, between val and test, the photograph."""
-        found = self.held() if split == "train" else self.photographs(split, fidelity.examples(split))
-        looks = identity_of(self.critic if split == "train" else self.judge)
-        return {f"{origin} {looks}" for origin in found.origins}
+        """Photograph and encoder together.
+
+        Each photograph is changed on its own. So training and scoring must not share the encoder, and val and test must
+        not share a photograph.
+        """
+        if split == "train":
+            photographs, encoder = self.held(), encoder_identity(self.critic)
+        else:
+            photographs = self.photographs(split, fidelity.examples(split))
+            encoder = encoder_identity(self.judge)
+        return {f"{origin} {encoder}" for origin in photographs.origins}
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
@@ -150,7 +158,8 @@ class Cloaking(Task[Batch]):
         )
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
-        return {NOISE: list(model.noise), GRID: list(model.grid)}
+        cloak = cast(Cloak, model)
+        return {NOISE: list(cloak.noise), GRID: list(cloak.grid)}
 
     def rates(self, at: Moment) -> dict[str, float | Held]:
         return {NOISE: self.noise_lr, GRID: self.grid_lr}
@@ -160,11 +169,11 @@ class Cloaking(Task[Batch]):
         with torch.no_grad():
             identity = attacked.embed(batch.reference_B3SS)
             unit = loss.unit_distance(self.perceptual, batch.reference_B3SS)
-        made = model(batch.photo_B3SS, batch.number_B)
-        image = loss.roughly_handled(made.image_B3SS) if self.handled else made.image_B3SS
-        matched = loss.match(attacked, image, identity)
-        seen = loss.visible_change(self.perceptual, made.image_B3SS, batch.reference_B3SS, unit)
-        return loss.terms(made, matched, seen, self.weights)
+        cloaked = model(batch.photo_B3SS, batch.number_B)
+        image = loss.degrade(cloaked.image_B3SS) if self.handled else cloaked.image_B3SS
+        match_B = loss.match(attacked, image, identity)
+        visible_B = loss.visible_change(self.perceptual, cloaked.image_B3SS, batch.reference_B3SS, unit)
+        return loss.terms(cloaked, match_B, visible_B, self.weights)
 
     @property
     def weights(self) -> Weights:
@@ -180,27 +189,27 @@ class Cloaking(Task[Batch]):
         )
 
     def project(self, model: nn.Module) -> None:
-        model.project()
+        cast(Cloak, model).project()
 
     # -- judgement -----------------------------------------------------------------------------------------------
     def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        cloak = cast(Cloak, model)
         parts = []
         for batch in batches:
-            made = model(batch.photo_B3SS, batch.number_B)
-            parts.append(
-                self.image_scores(made.image_B3SS, batch)
-                | loss.change_scores(made, self.noise_limit, model.raw_max(batch.number_B))
-            )
+            cloaked = cloak(batch.photo_B3SS, batch.number_B)
+            of_image = self.image_scores(cloaked.image_B3SS, batch)
+            of_change = loss.change_scores(cloaked, self.noise_limit, cloak.raw_max(batch.number_B))
+            parts.append(of_image | of_change)
         return loss.mean_scores(parts)
 
     def image_scores(self, image: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Scores of each photograph, [B], whoever made it."""
-        where = batch.photo_B3SS.device
+        """Scores of each photograph, [B], by whatever method it was changed."""
+        device = batch.photo_B3SS.device
         return loss.image_scores(
             image,
             batch,
-            critic=critic(self.critic, where),
-            judge=critic(self.judge, where),
+            critic=critic(self.critic, device),
+            judge=critic(self.judge, device),
             backend=self.perceptual,
             threshold=calibration(self.judge).match_threshold,
             visible_limit=self.visible_limit,
@@ -210,18 +219,43 @@ class Cloaking(Task[Batch]):
         batches = list(batches)
         return {
             name: loss.mean_scores([self._scored(method, batch) for batch in batches])
-            for name, method in self._methods().items()
+            for name, method in self.methods().items()
         }
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
-        from objectives.cloak.pictures import pictures  # brings plotly, which no trial needs
+        from objectives.cloak.pictures import RIVAL, Judgement, pictures  # imports plotly, which no trial needs
 
-        return pictures(self, model, list(batches), self._methods())
+        judgement = Judgement(
+            self.image_scores,
+            self.judge,
+            calibration(self.judge).match_threshold,
+            self.perceptual,
+            self.visible_limit,
+        )
+        return pictures(model, list(batches), self.methods()[RIVAL], judgement)
 
     def checks(self, evidence: Evidence) -> list[Check]:
-        return checks(self, evidence)
+        setup = Setup(
+            critic=_encoder_state("critic", self.critic),
+            judge=_encoder_state("judge", self.judge),
+            bounds=Bounds(self.noise_limit, self.warp_limit, self.visible_limit, self.perceptual),
+            first_gradients=replace(self, size=48, val_photos=2, test_photos=0).first_gradients(),
+            own_photographs=None if self.data is None else self.held().origins,
+        )
+        return checks(setup, evidence)
 
-    def _methods(self) -> dict[str, baseline.Method]:
+    def first_gradients(self) -> dict[str, float]:
+        """The gradient's norm at the first step on the photographs of val, by parameter group."""
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(0)
+            model = self.model()
+            batch = data.make_batch(self.photographs("val", self.val_photos), torch.arange(self.val_photos), 0)
+            torch.stack(list(self.loss(model, batch, Moment(0, 1, 0, 1)).values())).sum().backward()
+        return {name: _gradient_norm(parameters) for name, parameters in self.groups(model).items()}
+
+    def methods(self) -> dict[str, baseline.Method]:
+        """Changes that use no encoder, by name."""
+
         def visible(image_3SS: Tensor, photo_3SS: Tensor) -> float:
             unit = loss.unit_distance(self.perceptual, photo_3SS[None])
             return float(loss.visible_change(self.perceptual, image_3SS[None], photo_3SS[None], unit))
@@ -240,6 +274,15 @@ class Cloaking(Task[Batch]):
             )
 
 
+def _encoder_state(role: str, name: str) -> EncoderState:
+    return EncoderState(role, name, encoder_identity(name), calibration(name), critic(name).untouched())
+
+
+def _gradient_norm(parameters: Sequence[nn.Parameter]) -> float:
+    norms = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
+
+
 def tier(
     *,
     size: int,
@@ -250,10 +293,10 @@ def tier(
     batch: int = 8,
     pinned: Mapping[str, Any] | None = None,
 ) -> Fidelity:
-    """A fidelity of `steps` steps for each photograph, scored after each of `epochs` equal parts of them.
+    """A fidelity of `steps` steps for each photograph in `epochs` epochs.
 
-    A run holds the `val` photographs, and with `test` those too; `batch` of them at a time, which changes how much
-    memory it takes and nothing else. Raises ValueError where epochs does not divide steps.
+    A run holds `val` photographs of val and `test` of test. It steps on `batch` of them at a time, which changes only
+    how much memory it takes. Raises ValueError where epochs does not divide steps.
     """
     if steps % epochs:
         raise ValueError(f"cloak: steps must be a multiple of epochs; got {steps} and {epochs}")

@@ -1,97 +1,113 @@
-"""What a network must beat: interpolation, the best linear filter, LibRaw's demosaicers; and a published network that
-is forty times larger, for reference.
+"""Methods to compare with: interpolation, the best linear filter and LibRaw's demosaicers; and, as a reference, a
+published network that is forty times larger.
 
-LibRaw runs on the very tiles, as DNG files (dng.py), sixty-four side by side in one frame, for it refuses small ones.
-Without the extra `raw` its rows are missing, and the task says so. Every method is given the white balance.
+LibRaw runs on the same tiles, written as DNG files (dng.py). It refuses small frames, so sixty-four tiles lie side by
+side in one. Without the optional dependency `raw` its rows are missing, and a check says so. Every method is given the
+white balance.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hpo.seeds import generator
-from hpo.task import REFERENCE
+from hpo import REFERENCE, Split, generator
 from objectives.xtrans import cfa, data, gharbi, lmmse, loss, model, raf
 from objectives.xtrans.data import TILE, Batch
-from objectives.xtrans.light import spread
+from objectives.xtrans.light import per_channel
 from objectives.xtrans.loss import Demosaic
 
-FITTED = (320, 60)  # crops and their side, that the linear filter is fitted on
-AHEAD = 128  # tiles of a split that LibRaw is shown at once
+FIT_CROPS, FIT_SIZE = 320, 60  # number and side of the crops that the linear filter is fitted to
+AHEAD = 128  # tiles of a split that LibRaw demosaics together, before they are asked for
 SIDE_BY_SIDE = 8
 PLAIN = "normalised convolution"
 
 
 def methods(down: int, folder: str | None, gain: tuple[float, float, float]) -> dict[str, Demosaic]:
-    """Every method that can run here, by name; `missing` names the others."""
+    """Every method that can run here, by name; `missing_methods` names the others."""
     kernel = linear_filter(down, folder, gain)
-    found: dict[str, Demosaic] = {
-        PLAIN: lambda batch: model.interpolated(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"),
-        "colour differences": lambda batch: model.interpolated(batch.mosaic_B1SS, batch.cfa_B3SS, "nc_diff"),
-        "best linear filter 7x7": lambda batch: lmmse.filtered(batch.mosaic_B1SS, kernel),
+    available: dict[str, Demosaic] = {
+        PLAIN: lambda batch: model.interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"),
+        "colour differences": lambda batch: model.interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc_diff"),
+        "best linear filter 7x7": lambda batch: lmmse.apply_filter(batch.mosaic_B1SS, kernel),
     }
     if raf.installed():
-        ahead = (down, folder, gain)
-        found |= {name: partial(_balanced, partial(libraw_tiles, method=name, ahead=ahead)) for name in raf.ALGORITHMS}
+        source = TileSource(down, folder, gain)
+        for name in raf.ALGORITHMS:
+            available[name] = partial(_apply_balanced, partial(libraw_tiles, method=name, source=source))
     if gharbi.installed():
-        found["Gharbi 2016, pretrained" + REFERENCE] = partial(_balanced, gharbi.demosaiced)
-    return found
+        available["Gharbi 2016, pretrained" + REFERENCE] = partial(_apply_balanced, gharbi.demosaic)
+    return available
 
 
-def missing() -> str:
-    """What cannot be compared with here, and why; empty where all can."""
-    lacking = [] if raf.installed() else [f"LibRaw ({', '.join(raf.ALGORITHMS)})"]
-    lacking += [] if gharbi.installed() else ["the published network"]
-    return f"{' and '.join(lacking)}: not installed; {raf.INSTALL}" if lacking else ""
+def missing_methods() -> str:
+    """The methods that are not installed, and how to install them; empty where all are."""
+    missing = []
+    if not raf.installed():
+        missing.append(f"LibRaw ({', '.join(raf.ALGORITHMS)})")
+    if not gharbi.installed():
+        missing.append("the published network")
+    return f"{' and '.join(missing)}: not installed; {raf.INSTALL}" if missing else ""
 
 
 @lru_cache(maxsize=4)
 def linear_filter(down: int, folder: str | None, gain: tuple[float, float, float]) -> Tensor:
-    """The linear filter for what the network learns from: crops of the training photographs."""
-    count, size = FITTED
-    of = data.photos("train", down=down, folder=folder)
-    batch = data.crops(of, count, size, generator("xtrans", "linear filter"), gain=gain, augment=data.Augment())
-    return lmmse.fitted(list(batch.target_B3SS))
+    """The best linear filter on what the network learns from: crops of the training photographs."""
+    photographs = data.load_photographs("train", down=down, folder=folder)
+    rng = generator("xtrans", "linear filter")
+    batch = data.random_crops(photographs, FIT_CROPS, FIT_SIZE, rng, gain=gain, augment=data.Augment())
+    return lmmse.fit_to_pictures(list(batch.target_B3SS))
 
 
-def _balanced(method, batch: Batch) -> Tensor:
-    """A method that wants the white balanced, on what a sensor saw."""
-    return method(_balance(batch).cpu()).to(batch.gain_B3.device) * spread(batch.gain_B3)
+def _apply_balanced(method: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+    """Apply a method that needs white-balanced mosaics, and undo the balance."""
+    return method(_balance(batch).cpu()).to(batch.gain_B3.device) * per_channel(batch.gain_B3)
 
 
 def _balance(batch: Batch) -> Tensor:
-    return batch.mosaic_B1SS / (batch.cfa_B3SS * spread(batch.gain_B3)).sum(1, keepdim=True)
+    return batch.mosaic_B1SS / (batch.cfa_B3SS * per_channel(batch.gain_B3)).sum(1, keepdim=True)
 
 
 # -- LibRaw ----------------------------------------------------------------------------------------------------------
-def libraw_tiles(tiles_B1SS: Tensor, method: str, ahead: tuple) -> Tensor:
-    """rgb_B3SS of white-balanced tiles. Tiles of the splits are demosaiced once, all together."""
-    known = _known(method, *ahead) if tiles_B1SS.shape[-1] == TILE else {}
-    made: list[Tensor | None] = [known.get(_key(tile)) for tile in tiles_B1SS]
-    new = [index for index, rgb in enumerate(made) if rgb is None]
-    for index, rgb in zip(new, _run(tiles_B1SS[new], method), strict=True):
-        made[index] = rgb
-    return torch.stack(made)
+class TileSource(NamedTuple):
+    """Where the tiles of val and test come from."""
+
+    down: int
+    folder: str | None
+    gain: tuple[float, float, float]
+
+    def first_tiles(self, split: Split) -> Batch:
+        count = min(AHEAD, data.count_tiles(split, self.down, self.folder))
+        return data.tiles(split, count, self.down, self.folder, self.gain)
+
+
+def libraw_tiles(tiles_B1SS: Tensor, method: str, source: TileSource) -> Tensor:
+    """rgb_B3SS of white-balanced tiles. The tiles of val and test are demosaiced once, all together."""
+    known = _demosaic_ahead(method, source) if tiles_B1SS.shape[-1] == TILE else {}
+    new = [index for index, tile in enumerate(tiles_B1SS) if _key(tile) not in known]
+    rgb_by_index = dict(zip(new, _run(tiles_B1SS[new], method), strict=True))
+    outputs = [
+        rgb_by_index[index] if index in rgb_by_index else known[_key(tile)] for index, tile in enumerate(tiles_B1SS)
+    ]
+    return torch.stack(outputs)
 
 
 @lru_cache(maxsize=8)
-def _known(method: str, down: int, folder: str | None, gain: tuple[float, float, float]) -> dict[bytes, Tensor]:
-    """What a method makes of the first tiles of val and test and of the patterns, by their content."""
-    batches = [
-        data.tiles(split, min(AHEAD, data.room(split, down, folder)), down, folder, gain) for split in ("val", "test")
-    ]
-    batches += [loss.torture_batch(batch) for batch in batches]
+def _demosaic_ahead(method: str, source: TileSource) -> dict[bytes, Tensor]:
+    """The output of a method for the first tiles of val and test and for the patterns, by the tiles' content."""
+    batches = [source.first_tiles("val"), source.first_tiles("test")]
+    batches += [loss.pattern_batch(batch) for batch in batches]
     tiles = torch.cat([_balance(batch) for batch in batches])
     return dict(zip(map(_key, tiles), _run(tiles, method), strict=True))
 
 
 def _run(tiles_B1SS: Tensor, method: str) -> Iterator[Tensor]:
-    """Frames of 8 x 8 tiles or more, so large that LibRaw takes them; a tile's side must be a multiple of 6."""
+    """Demosaic the tiles in frames of at least 8 x 8, which LibRaw accepts; a tile's side must be a multiple of 6."""
     if not len(tiles_B1SS):
         return
     size = tiles_B1SS.shape[-1]

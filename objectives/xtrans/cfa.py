@@ -1,7 +1,7 @@
-"""The X-Trans colour filter: which colour each pixel of the sensor sees, and what happens to that when pictures move.
+"""The X-Trans colour filter: which colour each pixel of the sensor measures, also after a picture is flipped or turned.
 
-A 6 x 6 tile of 20 green, 8 red and 8 blue pixels. A phase (down, across) says where in the tile the first pixel lies.
-The tile maps onto itself when shifted by (3, 3), so every phase has a twin, and the smaller of the two is its name.
+A 6 x 6 tile of 20 green, 8 red and 8 blue pixels. A phase (down, across) is the place in the tile of the first pixel.
+The tile equals itself shifted by (3, 3), so two phases describe every map; the smaller one is used.
 
 Source: the filter of US patent 8,531,563 as LibRaw reports it. Shapes: B batch, 3 RGB, H, W pixels.
 """
@@ -21,7 +21,7 @@ TILE = torch.tensor(
 SIDE = 6
 Phase = tuple[int, int]
 
-MOVES: dict[str, Callable[[Tensor], Tensor]] = {  # of the last two dimensions: the eight moves of a square
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {  # of the last two dimensions: the eight symmetries of a square
     "identity": lambda x: x,
     "flip across": lambda x: x.flip(-1),
     "flip down": lambda x: x.flip(-2),
@@ -34,25 +34,27 @@ MOVES: dict[str, Callable[[Tensor], Tensor]] = {  # of the last two dimensions: 
 
 
 def colours(height: int, width: int, phase: Phase = (0, 0)) -> Tensor:
-    """[H, W]: 0 red, 1 green, 2 blue."""
+    """The colour of each pixel, [H, W]: 0 red, 1 green, 2 blue."""
     down, across = (torch.arange(side) + start for side, start in zip((height, width), phase, strict=True))
     return TILE[(down % SIDE)[:, None], across % SIDE]
 
 
 @lru_cache(maxsize=64)
 def masks(height: int, width: int, phase: Phase = (0, 0)) -> Tensor:
-    """[3, H, W]: 1 where a colour is seen, else 0. Shared: do not change it in place."""
+    """1 where a colour is measured, else 0, [3, H, W]. Shared: do not change it in place."""
     return torch.nn.functional.one_hot(colours(height, width, phase), 3).permute(2, 0, 1).float().contiguous()
 
 
 def mosaic(rgb_B3HW: Tensor, phase: Phase = (0, 0)) -> Tensor:
-    """[B, 1, H, W]: what the sensor sees of each pixel."""
+    """What the sensor measures at each pixel, [B, 1, H, W]."""
     return (rgb_B3HW * masks(*rgb_B3HW.shape[-2:], phase).to(rgb_B3HW)).sum(-3, keepdim=True)
 
 
-def phase_of(colours_HW: Tensor) -> Phase:
-    """Where in the tile a map of colours begins, the smaller of the two answers. Raises ValueError where the map is no
-    X-Trans filter at any phase, or too small to tell (less than 6 x 6)."""
+def find_phase(colours_HW: Tensor) -> Phase:
+    """The phase of a map of colours, the smaller of the two.
+
+    Raises ValueError where the map is not an X-Trans filter, or smaller than 6 x 6.
+    """
     height, width = colours_HW.shape
     if min(height, width) >= SIDE:
         for down in range(SIDE):
@@ -63,13 +65,15 @@ def phase_of(colours_HW: Tensor) -> Phase:
 
 
 def moved_phase(move: str, height: int, width: int, phase: Phase = (0, 0)) -> Phase:
-    """The phase of a mosaic of this size after it has been flipped or turned."""
-    return phase_of(MOVES[move](colours(height, width, phase)))
+    """The phase of a mosaic of this size after a move."""
+    return find_phase(MOVES[move](colours(height, width, phase)))
 
 
-def extended(mosaic_B1HW: Tensor, top: int, left: int, bottom: int, right: int) -> Tensor:
-    """The mosaic with pixels added around it, each a copy of the nearest one that sees the same colour by a shift of
-    whole tiles. Reflection would put red where blue belongs."""
+def extend(mosaic_B1HW: Tensor, top: int, left: int, bottom: int, right: int) -> Tensor:
+    """The mosaic with pixels added around it, each copied from a whole number of tiles away.
+
+    So each added pixel has the right colour; reflection would put red where blue belongs.
+    """
     height, width = mosaic_B1HW.shape[-2:]
     rows, columns = _shifted(height, top, bottom), _shifted(width, left, right)
     return mosaic_B1HW[..., rows[:, None], columns]

@@ -1,20 +1,22 @@
-"""What is learned from: linear photographs, seen through the colour filter.
+"""Data: linear photographs, mosaiced by the colour filter.
 
-A photograph is made linear and shrunk by area mean, which removes the traces that its own camera's demosaicing and JPEG
-left: at full size and at the same phase a network would only learn that demosaicer. By default photographs that ship
-inside installed packages; with a user's own folder its raw files, which a classical demosaicer opens, or pictures.
+A photograph is converted to linear light and shrunk by area mean. This removes the traces of its own camera's
+demosaicing and of JPEG: at full size and at the same phase a network would only learn that demosaicer. The default
+photographs ship inside installed packages. A user's own folder holds raw files, which a classical demosaicer converts,
+or pictures.
 
 Training crops begin anywhere, are flipped and turned, and only then mosaiced, always at phase (0, 0). Validation and
-test are fixed tiles that do not overlap where they are judged. A photograph belongs to one split only.
+test tiles are fixed, and do not overlap where they are scored. A photograph belongs to one split only.
 
-Shapes: B batch, 3 RGB, S pixels a side, H, W pixels. Light is linear, 1 is the sensor's white; more than 1 is kept.
+Shapes: B batch, 3 RGB, S pixels a side, H, W pixels. Light is linear; 1 is the sensor's white, and larger values are
+kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,19 +26,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpo.cache import made_once
-from hpo.seeds import generator
-from hpo.task import Split
+from hpo import Split, generator, made_once
 from objectives.common import files, photographs
 from objectives.common.colour import linear_from_srgb
 from objectives.xtrans import cfa, raf
-from objectives.xtrans.light import area_mean, spread
-from objectives.xtrans.model import interpolated
+from objectives.xtrans.light import area_mean, per_channel
+from objectives.xtrans.model import interpolate
 
 PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "train": ("china", "chelsea", "astronaut", "rocket", "ihc", "hubble", "retina"),
     "val": ("coffee", "flower"),
-    "test": ("motorcycle",),  # the left view alone: the right one shows the same scene
+    "test": ("motorcycle",),  # the left view alone: the right view shows the same scene
 }
 WEIGHTS = {
     "china": 0.22,
@@ -47,34 +47,39 @@ WEIGHTS = {
     "hubble": 0.05,
     "retina": 0.05,
 }  # how often a crop is taken from each
-JUDGED, BORDER = 48, 12  # pixels: a tile is judged in its middle; no method sees past the border
+JUDGED, BORDER = 48, 12  # pixels: only the middle of a tile is scored; no method sees beyond the border
 TILE = JUDGED + 2 * BORDER
-FLAT_DB = 45.0  # a tile where plain interpolation of balanced light is better than this is not judged
+FLAT_DB = 45.0  # tiles on which plain interpolation of balanced light is better than this are left out
 MIN_SIZE = 24
-HELD_OUT = 0.2  # of a user's files, about, for val and again for test
+HELD_OUT = 0.2  # approximate share of a user's files for val, and again for test
 
 
 class Batch(NamedTuple):
     """Examples side by side."""
 
-    mosaic_B1SS: Tensor  # what the sensor saw; noise, if any, is in it alone
-    cfa_B3SS: Tensor  # 1 where a colour was seen, else 0
+    mosaic_B1SS: Tensor  # what the sensor measured; only this field has noise, if any
+    cfa_B3SS: Tensor  # 1 where a colour was measured, else 0
     target_B3SS: Tensor  # in the sensor's own scale
-    gain_B3: Tensor  # divides the target into white-balanced light
+    gain_B3: Tensor  # target / gain is white-balanced light
 
 
-class Photograph(NamedTuple):
-    """One picture in white-balanced light."""
+def model_inputs(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The fields that a model may see: mosaic and colour filter."""
+    return batch.mosaic_B1SS, batch.cfa_B3SS
+
+
+class LinearPhotograph(NamedTuple):
+    """One picture in white-balanced linear light."""
 
     name: str
     rgb_3HW: Tensor
-    gain_3: Tensor | None  # how its own sensor saw it; None: unknown, and the task's is taken
+    gain_3: Tensor | None  # of its own sensor; None where unknown: the task's gain is used
     weight: float  # how often a crop is taken from it
 
 
 @dataclass(frozen=True)
 class Augment:
-    """What is drawn for each training crop before it is mosaiced, and its noise after that."""
+    """How widely gains and exposure are drawn for a training crop before it is mosaiced, and the noise added after."""
 
     gain: float = 0.0  # exp(U(-gain, gain)) on each channel
     stops: float = 0.0  # 2^U(-stops, stops) of exposure
@@ -82,56 +87,65 @@ class Augment:
     shot_noise: float = 0.0  # variance at light 1
 
 
-def photos(split: Split, *, down: int, folder: str | None) -> tuple[Photograph, ...]:
-    """The photographs of a split, resident. Raises ValueError naming what is wrong with a user's folder."""
+def load_photographs(split: Split, *, down: int, folder: str | None) -> tuple[LinearPhotograph, ...]:
+    """The photographs of a split, in memory. Raises ValueError with what is wrong with a user's folder."""
     if folder is None:
-        return _resident(make_bundled, PHOTOGRAPHS[split], down)
-    return _resident(make_own, own_files(folder)[split], down)
+        return _load_bundled(PHOTOGRAPHS[split], down)
+    return _load_own(split_own_files(folder)[split], down)
 
 
 def origins(split: Split, *, folder: str | None) -> set[str]:
     """Content hashes of the photographs of a split."""
     if folder is None:
         return {photographs.origin(name) for name in PHOTOGRAPHS[split]}
-    return {sha256 for _, sha256 in own_files(folder)[split]}
+    return {sha256 for _, sha256 in split_own_files(folder)[split]}
 
 
 # -- training --------------------------------------------------------------------------------------------------------
-def crops(
-    of: Sequence[Photograph], count: int, size: int, rng: torch.Generator, *, gain: Sequence[float], augment: Augment
+def random_crops(
+    photographs: Sequence[LinearPhotograph],
+    count: int,
+    size: int,
+    rng: torch.Generator,
+    *,
+    gain: Sequence[float],
+    augment: Augment,
 ) -> Batch:
-    """`count` random crops, moved, exposed and mosaiced: the samples of the mosaic are the target's, but for noise."""
-    made = [balanced_crop(of, size, rng) for _ in range(count)]
-    gain_B3 = torch.stack([torch.tensor(gain) if own is None else own for _, own in made])
-    return seen_through(torch.stack([rgb for rgb, _ in made]), gain_B3, rng, augment)
+    """`count` random crops, flipped or turned, exposed and mosaiced. Without noise the mosaic's samples are exactly the
+    target's. `gain` is for photographs whose own gain is unknown."""
+    crops = [random_balanced_crop(photographs, size, rng) for _ in range(count)]
+    gain_B3 = torch.stack([torch.tensor(gain) if own_gain is None else own_gain for _, own_gain in crops])
+    return simulate_sensor(torch.stack([rgb for rgb, _ in crops]), gain_B3, rng, augment)
 
 
-def balanced_crop(of: Sequence[Photograph], size: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """A random crop in balanced light, and the gains of its own sensor, if they are known."""
-    weights = torch.tensor([photo.weight for photo in of])
-    photo = of[int(torch.multinomial(weights, 1, generator=rng))]
-    return crop(photo.rgb_3HW, size, rng), photo.gain_3
+def random_balanced_crop(
+    photographs: Sequence[LinearPhotograph], size: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """A random crop in balanced light, and the gains of its own sensor where they are known."""
+    weights = torch.tensor([photo.weight for photo in photographs])
+    photo = photographs[int(torch.multinomial(weights, 1, generator=rng))]
+    return random_square(photo.rgb_3HW, size, rng), photo.gain_3
 
 
-def crop(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """A square that begins anywhere, in one of the eight positions of a square."""
+def random_square(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """A square that begins anywhere, flipped or turned by one of the eight symmetries of a square."""
     down, across, move = torch.rand(3, generator=rng, dtype=torch.float64).tolist()
     top, left = (int(share * (side - size + 1)) for share, side in zip((down, across), rgb_3HW.shape[1:], strict=True))
     square = rgb_3HW[:, top : top + size, left : left + size]
     return list(cfa.MOVES.values())[int(move * len(cfa.MOVES))](square)
 
 
-def seen_through(
+def simulate_sensor(
     rgb_B3SS: Tensor, gain_B3: Tensor, rng: torch.Generator | None = None, augment: Augment | None = None
 ) -> Batch:
-    """Balanced light as a sensor of these gains sees it. The augmentation changes the light before it is mosaiced."""
+    """Balanced light as a sensor with these gains measures it. The augmentation changes the light before the mosaic."""
     augment = augment or Augment()
     count = len(rgb_B3SS)
     if augment.gain:
         gain_B3 = gain_B3 * torch.exp(_symmetric((count, 3), augment.gain, rng))
     if augment.stops:
         rgb_B3SS = rgb_B3SS * 2 ** _symmetric((count, 1, 1, 1), augment.stops, rng)
-    target = rgb_B3SS * spread(gain_B3)
+    target = rgb_B3SS * per_channel(gain_B3)
     samples = cfa.mosaic(target)
     if augment.read_noise or augment.shot_noise:
         variance = augment.shot_noise * samples.clamp(min=0) + augment.read_noise**2
@@ -143,38 +157,43 @@ def seen_through(
 # -- judgement -------------------------------------------------------------------------------------------------------
 @lru_cache(maxsize=8)
 def tiles(split: Split, count: int, down: int, folder: str | None, gain: tuple[float, float, float]) -> Batch:
-    """`count` tiles of the split's photographs, the same at every call, without noise. Raises ValueError where the
-    photographs hold fewer that do not overlap."""
+    """`count` tiles of the split's photographs, the same at every call, without noise.
+
+    Raises ValueError where the photographs hold fewer tiles that do not overlap.
+    """
     places = _places(split, down, folder)
     if len(places) < count:
         raise ValueError(
             f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap "
-            f"and are not flat; {count} were asked for: more or larger photographs, or a smaller "
-            "task.down"
+            f"and are not flat; {count} were asked for: use more or larger photographs, or a smaller task.down"
         )
     order = torch.randperm(len(places), generator=generator("xtrans", split))[:count].tolist()
     chosen = [places[index] for index in order]
     rgb = torch.stack([photo.rgb_3HW[:, top : top + TILE, left : left + TILE] for photo, top, left in chosen])
-    return seen_through(rgb, torch.stack([_gain(photo, gain) for photo, _, _ in chosen]))
+    return simulate_sensor(rgb, torch.stack([_gain(photo, gain) for photo, _, _ in chosen]))
 
 
-def room(split: Split, down: int, folder: str | None) -> int:
+def count_tiles(split: Split, down: int, folder: str | None) -> int:
     """How many tiles a split holds."""
     return len(_places(split, down, folder))
 
 
 @lru_cache(maxsize=4)
-def _places(split: Split, down: int, folder: str | None) -> tuple[tuple[Photograph, int, int], ...]:
+def _places(split: Split, down: int, folder: str | None) -> tuple[tuple[LinearPhotograph, int, int], ...]:
     return tuple(
-        (photo, top, left) for photo in photos(split, down=down, folder=folder) for top, left in busy(photo.rgb_3HW)
+        (photo, top, left)
+        for photo in load_photographs(split, down=down, folder=folder)
+        for top, left in textured_tiles(photo.rgb_3HW)
     )
 
 
-def busy(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
-    """Where tiles begin that say something: in flat light plain interpolation is right to FLAT_DB and more already,
-    and a mean of decibels would be made of the noise there."""
+def textured_tiles(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
+    """Top and left of the tiles that are not flat.
+
+    In flat light plain interpolation reaches FLAT_DB and more, and a mean of decibels would measure noise.
+    """
     whole = rgb_3HW[None]
-    plain = interpolated(cfa.mosaic(whole), cfa.masks(*rgb_3HW.shape[1:])[None], "nc")
+    plain = interpolate(cfa.mosaic(whole), cfa.masks(*rgb_3HW.shape[1:])[None], "nc")
     error_HW = (plain - whole)[0].square().mean(0)
     for top in range(0, rgb_3HW.shape[1] - TILE + 1, JUDGED):
         for left in range(0, rgb_3HW.shape[2] - TILE + 1, JUDGED):
@@ -184,65 +203,83 @@ def busy(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
 
 
 # -- photographs -----------------------------------------------------------------------------------------------------
-def make_bundled(names: Sequence[str], down: int, source: str) -> dict[str, np.ndarray]:
+def make_bundled(names: Sequence[str], down: int) -> dict[str, np.ndarray]:
     """The named photographs in linear light, shrunk."""
-    del source  # part of the cache's key: other code, other data
     return {name: area_mean(linear_from_srgb(photographs.srgb(name).double()), down).float().numpy() for name in names}
 
 
-def make_own(of: Sequence[tuple[Path, str]], down: int, source: str) -> dict[str, np.ndarray]:
-    """A user's files in linear light, shrunk, and the gains of raw files, as "gain of NAME"."""
-    del source
-    made: dict[str, np.ndarray] = {}
-    for path, _ in of:
+def make_own(files_and_hashes: Sequence[tuple[Path, str]], down: int) -> dict[str, np.ndarray]:
+    """A user's files in linear light, shrunk, and the gains of raw files, as "gain of NAME".
+
+    The content hashes are there for the cache: a file that was changed is read again.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for path, _ in files_and_hashes:
         if path.suffix.lower() in raf.SUFFIXES:
-            rgb_3HW, gain_3 = raf.developed(path, max(down, raf.DOWN))
-            made[path.name], made[f"gain of {path.name}"] = rgb_3HW.numpy(), gain_3.numpy()
+            rgb_3HW, gain_3 = raf.develop(path, max(down, raf.DOWN))
+            arrays[path.name] = rgb_3HW.numpy()
+            arrays[f"gain of {path.name}"] = gain_3.numpy()
         else:
-            made[path.name] = area_mean(linear_from_srgb(files.read_image(path).double()), down).float().numpy()
-    return made
+            light_3HW = linear_from_srgb(files.read_image(path).double())
+            arrays[path.name] = area_mean(light_3HW, down).float().numpy()
+    return arrays
 
 
 @lru_cache(maxsize=4)
-def own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
-    """A user's raw files and pictures by split, with the hashes of their content, which decide: a new file moves no
-    other, unless there are so few that a split would be empty. Raises ValueError where fewer than three differ."""
+def split_own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
+    """A user's raw files and pictures by split, each with the hash of its content.
+
+    The hash decides the split, so a new file moves no other file, unless there are so few files that a split would be
+    empty. Raises ValueError where there are fewer than three different files.
+    """
     root = Path(folder)
     if not root.is_dir():
-        raise ValueError(f"--data {folder} must be a folder; it is not")
+        raise ValueError(f"--data {folder} must be a folder")
     suffixes = raf.SUFFIXES | files.SUFFIXES
-    found = {
+    path_by_hash = {
         hashlib.sha256(path.read_bytes()).hexdigest(): path
         for path in sorted(root.iterdir())
         if path.suffix.lower() in suffixes and path.is_file()
     }
-    if len(found) < 3:
+    if len(path_by_hash) < 3:
         raise ValueError(
             f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
-            f"{', '.join(sorted(suffixes))}; got {len(found)}"
+            f"{', '.join(sorted(suffixes))}; got {len(path_by_hash)}"
         )
-    order = [(found[sha256], sha256) for sha256 in sorted(found)]
-    val, test = (sum(int(sha256[:8], 16) < share * 16**8 for sha256 in found) for share in (HELD_OUT, 2 * HELD_OUT))
-    if not 0 < val < test < len(order):
-        val = max(1, round(HELD_OUT * len(order)))
-        test = 2 * val
-    return {"val": tuple(order[:val]), "test": tuple(order[val:test]), "train": tuple(order[test:])}
+    order = [(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
+    val_end, test_end = (_count_below(share, path_by_hash) for share in (HELD_OUT, 2 * HELD_OUT))
+    if not 0 < val_end < test_end < len(order):
+        val_end = max(1, round(HELD_OUT * len(order)))
+        test_end = 2 * val_end
+    return {"val": tuple(order[:val_end]), "test": tuple(order[val_end:test_end]), "train": tuple(order[test_end:])}
 
 
-def _gain(photo: Photograph, gain: Sequence[float]) -> Tensor:
+def _count_below(share: float, hashes: Iterable[str]) -> int:
+    """How many of the hashes lie in the lowest `share` of all possible hashes."""
+    return sum(int(sha256[:8], 16) < share * 16**8 for sha256 in hashes)
+
+
+def _gain(photo: LinearPhotograph, gain: Sequence[float]) -> Tensor:
     return torch.tensor(gain) if photo.gain_3 is None else photo.gain_3
 
 
 @lru_cache(maxsize=6)
-def _resident(make, of: Sequence, down: int) -> tuple[Photograph, ...]:
-    code = content_hash_of("data", "light", "raf", "dng")
-    made = {name: torch.from_numpy(np.array(value)) for name, value in made_once(make, of, down, code).items()}
-    if make is make_bundled:
-        return tuple(Photograph(name, made[name], None, WEIGHTS.get(name, 1.0)) for name in of)
+def _load_bundled(names: tuple[str, ...], down: int) -> tuple[LinearPhotograph, ...]:
+    tensors = _load_once(make_bundled, names, down)
+    return tuple(LinearPhotograph(name, tensors[name], None, WEIGHTS.get(name, 1.0)) for name in names)
+
+
+@lru_cache(maxsize=6)
+def _load_own(files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> tuple[LinearPhotograph, ...]:
+    tensors = _load_once(make_own, files_and_hashes, down)
     return tuple(
-        Photograph(path.name, _large_enough(path, made[path.name]), made.get(f"gain of {path.name}"), 1.0)
-        for path, _ in of
+        LinearPhotograph(path.name, _large_enough(path, tensors[path.name]), tensors.get(f"gain of {path.name}"), 1.0)
+        for path, _ in files_and_hashes
     )
+
+
+def _load_once(make: Callable[..., dict[str, np.ndarray]], *arguments: object) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(values)) for name, values in made_once(make, *arguments).items()}
 
 
 def _large_enough(path: Path, rgb_3HW: Tensor) -> Tensor:
@@ -255,12 +292,5 @@ def _large_enough(path: Path, rgb_3HW: Tensor) -> Tensor:
 
 
 def _symmetric(shape: tuple[int, ...], reach: float, rng: torch.Generator | None) -> Tensor:
+    """Uniform on [-reach, reach]."""
     return reach * (2 * torch.rand(shape, generator=rng) - 1)
-
-
-@lru_cache(maxsize=4)
-def content_hash_of(*names: str) -> str:
-    """Hash of code that makes data: changing it makes the data anew."""
-    here = Path(__file__).parent
-    common = (here.parent / "common" / f"{name}.py" for name in ("colour", "files"))
-    return files.content_hash([*(here / f"{name}.py" for name in names), *common])

@@ -1,6 +1,7 @@
-"""A raw file of one's own: an uncompressed 16-bit DNG with the X-Trans filter, that LibRaw opens.
+"""Writes raw files: an uncompressed 16-bit DNG with the X-Trans filter, which LibRaw reads.
 
-So classical demosaicers run on pictures whose truth is known. Needs tifffile. Source: DNG Specification 1.4, Adobe.
+With them, LibRaw's demosaicers run on mosaics whose true picture is known. Needs tifffile. Source: DNG Specification
+1.4, Adobe.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tifffile
 
 from objectives.xtrans import cfa
 
-LEAST_SIDE = 512  # pixels: LibRaw's tiled demosaicers refuse smaller frames
+MIN_SIDE = 512  # pixels: LibRaw's tiled demosaicers refuse smaller frames
 _CFA = 32803  # PhotometricInterpretation
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SIGNED_RATIONAL = 1, 2, 3, 4, 5, 10
 
@@ -26,12 +27,14 @@ def write(
     neutral: tuple[float, float, float] = (1.0, 1.0, 1.0),
     orientation: int = 1,
 ) -> None:
-    """The codes of a mosaic at phase (0, 0), uint16. `neutral` is what the sensor makes of white: its gains, and
-    `orientation` how the camera was held, as TIFF numbers it. Raises ValueError for a frame that is too small to be
-    opened again."""
-    if min(codes_HW.shape) < LEAST_SIDE:
+    """Write the uint16 codes of a mosaic at phase (0, 0).
+
+    `neutral` is the sensor's response to white, and `orientation` how the camera was held, by the numbers of TIFF.
+    Raises ValueError for a frame that is too small for LibRaw to read.
+    """
+    if min(codes_HW.shape) < MIN_SIDE:
         raise ValueError(
-            f"a DNG must have at least {LEAST_SIDE} pixels a side, or LibRaw refuses it; got "
+            f"a DNG must have at least {MIN_SIDE} pixels a side, or LibRaw refuses it; got "
             f"{codes_HW.shape[1]} x {codes_HW.shape[0]}"
         )
     rational = [part for value in neutral for part in (round(value * 10**6), 10**6)]

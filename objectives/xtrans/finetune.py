@@ -1,10 +1,11 @@
 """Fine-tuning on patterns that demosaicers get wrong, without forgetting photographs.
 
-A parent goes on learning from a mixture of crops, the sharpest crops, and patterns. Patterns alone make it forget; how
-much a mixture forgets is measured against the parent on the same tiles, and costs 2 dB a dB beyond the first 0.3.
+A parent network goes on learning from a mixture of crops, the sharpest crops, and patterns. Patterns alone make it
+forget photographs. How much a mixture forgets is measured against the parent on the same tiles, and costs 2 dB for each
+dB beyond the first 0.3.
 
-Goal: the mean of psnr_srgb on photographs and torture_psnr, less that. Of psnr_srgb alone the run that never saw a
-pattern would be the best by definition.
+Goal: the mean of psnr_srgb on photographs and torture_psnr, less that penalty. By psnr_srgb alone the best run would be
+one that never saw a pattern.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo.cache import made_once
-from hpo.task import Check, Evidence, Fidelity, Moment, Overfit, Split
+from hpo import Check, Evidence, Fidelity, Held, Moment, Overfit, Split, made_once
 from objectives.xtrans import cfa, data, loss, parent, torture
-from objectives.xtrans.data import Batch
+from objectives.xtrans.data import Batch, LinearPhotograph, model_inputs
 from objectives.xtrans.loss import Demosaic
-from objectives.xtrans.task import XTrans, seen_by
+from objectives.xtrans.task import XTrans
 
 MIXTURES = ("100/0/0", "90/0/10", "80/15/5", "0/0/100")  # percent of crops, sharpest crops, patterns
-CANDIDATES = 4  # a sharp crop is the sharpest of so many
-PATTERNS = 260  # that are drawn from: twenty of each kind
+CANDIDATES = 4  # crops of which the sharpest is taken
+PATTERNS = 260  # to draw from: twenty of each kind
 FORGIVEN_DB, PENALTY = 0.3, 2.0
 MAX_GRID_RISE_DB = 2.0
 PARENT = "parent"
@@ -36,13 +36,13 @@ PARENT = "parent"
 
 @dataclass(frozen=True)
 class FineTune(XTrans):
-    """A network that goes on learning: patterns gained, photographs kept."""
+    """Train an existing network further: gain on patterns, keep photographs."""
 
     mixture: str = "90/0/10"
-    l2sp: float = 0.0  # times the squared distance from the parent's weights (Li et al. 2018)
+    l2sp: float = 0.0  # weight of the squared distance from the parent's weights (Li et al. 2018)
     rest: int = 0  # how many of the first convolutions keep the parent's weights
-    parent: str | None = None  # an exported winner's folder; None: one is trained here, once
-    parent_train: int = 1600  # crops an epoch of that one's training
+    parent: str | None = None  # an exported winner's folder; None: a parent is trained here, once
+    parent_train: int = 1600  # crops an epoch of the parent's training
     parent_seed: int = 0
 
     goal: ClassVar[str] = "score"
@@ -67,26 +67,19 @@ class FineTune(XTrans):
             yield self._mixed(min(batch_size, fidelity.train - start), fidelity.size, rng)
 
     def _mixed(self, count: int, size: int, rng: torch.Generator) -> Batch:
-        """Each example's kind is drawn by itself; all go through the same augmentation."""
+        """Each example's kind is drawn independently; all kinds get the same augmentation."""
         shares = torch.tensor([float(part) for part in self.mixture.split("/")])
         kinds = torch.multinomial(shares, count, replacement=True, generator=rng).tolist()
-        of = data.photos("train", down=self.down, folder=self.data)
-        made = [
-            data.balanced_crop(of, size, rng)
-            if kind == 0
-            else sharpest(of, size, rng)
-            if kind == 1
-            else (drawn_pattern(size, rng), None)
-            for kind in kinds
-        ]
-        gain_B3 = torch.stack([torch.tensor(self.gain) if gain is None else gain for _, gain in made])
-        return data.seen_through(torch.stack([rgb for rgb, _ in made]), gain_B3, rng, self.augment)
+        photographs = data.load_photographs("train", down=self.down, folder=self.data)
+        examples = [_draw_example(kind, photographs, size, rng) for kind in kinds]
+        gain_B3 = torch.stack([torch.tensor(self.gain) if gain is None else gain for _, gain in examples])
+        return data.simulate_sensor(torch.stack([rgb for rgb, _ in examples]), gain_B3, rng, self.augment)
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def parent_model(self) -> nn.Module:
-        """The network that this one begins as. Shared: do not change it in place."""
+        """The network that this one starts from. Shared: do not change it in place."""
         if self.parent is not None:
-            return parent.winner(self.parent)
+            return parent.load_parent(self.parent)
         plain = XTrans(
             arch=self.arch,
             width=self.width,
@@ -97,17 +90,18 @@ class FineTune(XTrans):
             gain=self.gain,
             data=self.data,
         )
-        return parent.trained(plain, self.parent_train, self.parent_seed)
+        return parent.trained_parent(plain, self.parent_train, self.parent_seed)
 
     def model(self) -> nn.Module:
         return copy.deepcopy(self.parent_model()).requires_grad_(True)
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
-        found = list(model.parameters())  # a weight and a bias of each convolution, in order
-        resting = {"rest": found[: 2 * self.rest]} if self.rest else {}
-        return {"learn": found[2 * self.rest :], **resting}
+        parameters = list(model.parameters())  # a weight and a bias of each convolution, in order
+        resting = parameters[: 2 * self.rest]
+        learning = parameters[2 * self.rest :]
+        return {"learn": learning, "rest": resting} if resting else {"learn": learning}
 
-    def rates(self, at: Moment) -> dict[str, float]:
+    def rates(self, at: Moment) -> dict[str, float | Held]:
         return {"rest": 0.0} if self.rest else {}
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
@@ -115,80 +109,106 @@ class FineTune(XTrans):
         if not self.l2sp:
             return {**terms, "l2sp": batch.target_B3SS.new_zeros(())}
         start = self.parent_model().state_dict()
-        far = sum((weight - start[name].to(weight)).square().sum() for name, weight in model.named_parameters())
-        return {**terms, "l2sp": self.l2sp * far}
+        distances = [(weight - start[name].to(weight)).square().sum() for name, weight in model.named_parameters()]
+        return {**terms, "l2sp": self.l2sp * sum(distances, start=batch.target_B3SS.new_zeros(()))}
 
     # -- judgement -----------------------------------------------------------------------------------------------
     def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return self.tuned_scores(lambda batch: model(*seen_by(batch)), list(batches), probes=True)
+        return self.fine_tuning_scores(lambda batch: model(*model_inputs(batch)), list(batches), probes=True)
 
     def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
         batches = list(batches)
-        return {name: self.tuned_scores(method, batches, probes=False) for name, method in self.methods().items()}
+        return {name: self.fine_tuning_scores(method, batches, probes=False) for name, method in self.methods().items()}
 
     def methods(self) -> dict[str, Demosaic]:
         return {PARENT: self._by_parent, **super().methods()}
 
-    def tuned_scores(self, method: Demosaic, batches: list[Batch], *, probes: bool) -> dict[str, float]:
-        """Those of `loss.judged`; forgetting_db, how much less psnr_srgb than the parent's; grid_rise_db; score."""
-        found = loss.judged(method, batches, probes=probes)
-        if "torture_psnr" not in found:
-            return found  # crops that are learned by heart
-        seen = [loss.tile_scores(method(batch), batch)["psnr_srgb"] for batch in batches]
-        before = [loss.tile_scores(self._by_parent(batch), batch)["psnr_srgb"] for batch in batches]
-        seen, forgotten = torch.cat(seen), torch.cat(before) - torch.cat(seen)
+    def fine_tuning_scores(self, method: Demosaic, batches: list[Batch], *, probes: bool) -> dict[str, float]:
+        """The scores of `loss.score_method`, and on full tiles
+
+        forgetting_db   how much lower psnr_srgb is than the parent's
+        grid_rise_db    how much higher grid_even_db is than the parent's
+        score           the goal
+        """
+        scores = loss.score_method(method, batches, probes=probes)
+        if "torture_psnr" not in scores:
+            return scores  # crops of the overfit check
+        kept = torch.cat([loss.tile_scores(method(batch), batch)["psnr_srgb"] for batch in batches])
+        before = torch.cat([loss.tile_scores(self._by_parent(batch), batch)["psnr_srgb"] for batch in batches])
+        forgotten = before - kept
         penalty = PENALTY * (forgotten - FORGIVEN_DB).clamp(min=0)
-        of_parent = loss.judged(self._by_parent, batches, probes=False)
-        return found | {
+        parent_scores = loss.score_method(self._by_parent, batches, probes=False)
+        return scores | {
             "forgetting_db": float(forgotten.double().mean()),
-            "grid_rise_db": found["grid_even_db"] - of_parent["grid_even_db"],
-            "score": float(((seen + found["torture_psnr"]) / 2 - penalty).double().mean()),
+            "grid_rise_db": scores["grid_even_db"] - parent_scores["grid_even_db"],
+            "score": float(((kept + scores["torture_psnr"]) / 2 - penalty).double().mean()),
         }
 
     def _by_parent(self, batch: Batch) -> Tensor:
         with torch.no_grad():
-            return _on(self.parent_model(), batch.mosaic_B1SS.device)(*seen_by(batch))
+            rgb: Tensor = _on_device(self.parent_model(), batch.mosaic_B1SS.device)(*model_inputs(batch))
+        return rgb
 
     def checks(self, evidence: Evidence) -> list[Check]:
-        found, scores = super().checks(evidence), evidence.scores
+        results = super().checks(evidence)
+        scores = evidence.scores
         if evidence.stage == "promotion" and "forgetting_db" in scores:
-            found.append(_at_most("photographs are not forgotten", scores["forgetting_db"], FORGIVEN_DB))
-            found.append(_at_most("no grid that the parent had not", scores["grid_rise_db"], MAX_GRID_RISE_DB))
-        return found
+            results.append(_check_at_most("photographs are not forgotten", scores["forgetting_db"], FORGIVEN_DB))
+            results.append(_check_at_most("no new 6 x 6 grid", scores["grid_rise_db"], MAX_GRID_RISE_DB))
+        return results
 
 
-def sharpest(of: tuple[data.Photograph, ...], size: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """Of CANDIDATES crops the one with the largest Laplacian variance, and its gains."""
-    tried = [data.balanced_crop(of, size, rng) for _ in range(CANDIDATES)]
-    return max(tried, key=lambda one: float(loss.laplacian(one[0].mean(0, keepdim=True)[None]).var()))
+def _draw_example(
+    kind: int, photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Balanced light, and its sensor's gains where known: a crop (kind 0), a sharp crop (1) or a pattern (2)."""
+    if kind == 0:
+        return data.random_balanced_crop(photographs, size, rng)
+    if kind == 1:
+        return sharpest_crop(photographs, size, rng)
+    return draw_pattern(size, rng), None
 
 
-def drawn_pattern(size: int, rng: torch.Generator) -> Tensor:
-    """A pattern that never judges, in one of the eight positions of a square."""
-    which, move = torch.rand(2, generator=rng, dtype=torch.float64).tolist()
-    patterns = pool(size)
-    return list(cfa.MOVES.values())[int(move * len(cfa.MOVES))](patterns[int(which * len(patterns))])
+def sharpest_crop(
+    photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Of CANDIDATES random crops the one with the largest Laplacian variance, and its gains."""
+    crops = [data.random_balanced_crop(photographs, size, rng) for _ in range(CANDIDATES)]
+    return max(crops, key=lambda crop: _sharpness(crop[0]))
+
+
+def _sharpness(rgb_3SS: Tensor) -> float:
+    return float(loss.laplacian(rgb_3SS.mean(0, keepdim=True)[None]).var())
+
+
+def draw_pattern(size: int, rng: torch.Generator) -> Tensor:
+    """A pattern of the training pool, flipped or turned by one of the eight symmetries of a square."""
+    patterns = pattern_pool(size)
+    moves = list(cfa.MOVES.values())
+    pattern_share, move_share = torch.rand(2, generator=rng, dtype=torch.float64).tolist()
+    move = moves[int(move_share * len(moves))]
+    return move(patterns[int(pattern_share * len(patterns))])
 
 
 @lru_cache(maxsize=4)
-def pool(size: int) -> Tensor:
-    """[PATTERNS, 3, S, S]. Shared: do not change it in place."""
-    made = made_once(make_patterns, size, PATTERNS, data.content_hash_of("torture", "light"))
-    return torch.from_numpy(np.array(made))
+def pattern_pool(size: int) -> Tensor:
+    """The patterns to learn from, [PATTERNS, 3, S, S]. Shared: do not change it in place."""
+    return torch.from_numpy(np.array(made_once(make_patterns, size, PATTERNS)))
 
 
-def make_patterns(size: int, count: int, source: str) -> np.ndarray:
-    del source
-    first = -(-torture.TRAIN_FROM // len(torture.KINDS)) * len(torture.KINDS)
+def make_patterns(size: int, count: int) -> np.ndarray:
+    """`count` training patterns, [count, 3, S, S], beginning with the first kind."""
+    kinds = len(torture.KINDS)
+    first = -(-torture.TRAIN_FROM // kinds) * kinds
     return torch.stack([torture.pattern(first + number, size) for number in range(count)]).numpy()
 
 
 @lru_cache(maxsize=2)
-def _on(model: nn.Module, device: torch.device) -> nn.Module:
+def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
     return model if device.type == "cpu" else copy.deepcopy(model).to(device)
 
 
-def _at_most(name: str, value: float, limit: float) -> Check:
+def _check_at_most(name: str, value: float, limit: float) -> Check:
     return Check(
         name,
         "go" if value <= limit else "no-go",

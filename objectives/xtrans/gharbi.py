@@ -1,9 +1,10 @@
 """The published network for X-Trans of Gharbi et al. 2016 (Deep joint demosaicking and denoising), rebuilt.
 
-Only the weight file of the package demosaicnet is read; the package itself, which wants what setuptools no longer has,
-is not imported. 409,923 parameters, forty times ours, learned from far more pictures: a reference, and no rival.
+Only the weight file of the package demosaicnet is read. The package itself needs a part of setuptools that no longer
+exists, so it is not imported. 409,923 parameters, forty times ours, trained on far more pictures: it is a reference and
+not a rival.
 
-It wants sRGB-encoded, white-balanced values. It is all convolutions, so at which phase the picture begins is the same.
+Its input is sRGB-encoded and white-balanced. It consists of convolutions alone, so the phase makes no difference.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from objectives.xtrans import cfa
 
 VERSION = "0.0.14"
 SHA256 = "3759a13296fecebae83a36a8f0c3890d8a2f7d33e5f8149ed9b76a70f8285bc7"
-BORDER = 12  # pixels that its twelve convolutions take on each side
+BORDER = 12  # pixels that its twelve convolutions cut off at each side
 _WEIGHTS = "xtrans.pth"
 
 
 class XTransNet(nn.Module):
-    """Eleven convolutions, then the mosaic again beside their features: encoded rgb, 12 pixels less on each side."""
+    """Eleven convolutions, then one on their features and the mosaic: encoded rgb, 12 pixels less at each side."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers = OrderedDict()
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
         for index in range(11):
             layers[f"conv{index + 1}"] = nn.Conv2d(64 if index else 3, 64, 3)
             layers[f"relu{index + 1}"] = nn.ReLU()
@@ -45,21 +46,22 @@ class XTransNet(nn.Module):
 
 
 @torch.no_grad()
-def demosaiced(balanced_B1HW: Tensor) -> Tensor:
-    """Linear rgb_B3HW of white-balanced mosaics at phase (0, 0), the samples kept."""
+def demosaic(balanced_B1HW: Tensor) -> Tensor:
+    """Linear rgb_B3HW of white-balanced mosaics at phase (0, 0); measured samples are kept."""
     height, width = balanced_B1HW.shape[-2:]
-    padded = cfa.extended(balanced_B1HW, BORDER, BORDER, BORDER, BORDER)  # twelve is two tiles: still phase (0, 0)
+    padded = cfa.extend(balanced_B1HW, BORDER, BORDER, BORDER, BORDER)  # 12 is two tiles: still phase (0, 0)
     rgb = linear_from_srgb(network()(cfa.masks(*padded.shape[-2:]) * srgb_from_linear(padded.cpu())))
     return torch.where(cfa.masks(height, width) > 0.5, balanced_B1HW.cpu(), rgb)
 
 
 def installed() -> bool:
+    """Whether the network's weights are installed."""
     return _weight_file() is not None
 
 
 @lru_cache(maxsize=1)
 def network() -> XTransNet:
-    """The network with its weights. Raises ValueError where they are missing or differ."""
+    """The network with its weights. Raises ValueError where they are missing, or not the published ones."""
     path = _weight_file()
     if path is None:
         raise ValueError(

@@ -1,7 +1,7 @@
 """The best linear filter: for each of the 36 places of the tile, ridge regression from the 7 x 7 samples around it.
 
-A window's mean is taken off before and put back after, so that the filter keeps flat colours' light. As one convolution
-of stride 6 with 108 outputs it is quick. Source: the linear minimum mean-square-error estimator, with ridge.
+A window's mean is subtracted before and added after, so that the filter keeps the light of flat areas. It runs as one
+convolution of stride 6 with 108 outputs. Source: the linear minimum mean-square-error estimator, with ridge.
 Shapes: B batch, 3 RGB, H, W pixels.
 """
 
@@ -20,13 +20,13 @@ WINDOW = 7
 RIDGE = 1e-4  # times the mean variance of a sample
 
 
-def fitted(pictures: Sequence[Tensor]) -> Tensor:
-    """[108, 1, 12, 12]: the filter that is best on these rgb_3HW, each mosaiced at phase (0, 0)."""
-    return filter_of([(cfa.mosaic(rgb), rgb) for rgb in pictures])
+def fit_to_pictures(pictures: Sequence[Tensor]) -> Tensor:
+    """The best filter for these rgb_3HW, each mosaiced at phase (0, 0): a kernel [108, 1, 12, 12]."""
+    return fit_to_pairs([(cfa.mosaic(rgb), rgb) for rgb in pictures])
 
 
-def filter_of(pairs: Sequence[tuple[Tensor, Tensor]], *, ridge: float = RIDGE) -> Tensor:
-    """The same from mosaics_1HW and what they are to become, rgb_3HW."""
+def fit_to_pairs(pairs: Sequence[tuple[Tensor, Tensor]], *, ridge: float = RIDGE) -> Tensor:
+    """The best filter from mosaics_1HW to rgb_3HW: a kernel [108, 1, 12, 12]."""
     inputs, targets = (np.concatenate(parts) for parts in zip(*(_samples(*pair) for pair in pairs), strict=True))
     weights = torch.zeros(cfa.SIDE, cfa.SIDE, 3, WINDOW, WINDOW, dtype=torch.float64)
     for place in range(cfa.SIDE**2):
@@ -44,11 +44,11 @@ def filter_of(pairs: Sequence[tuple[Tensor, Tensor]], *, ridge: float = RIDGE) -
     return kernel.view(108, 1, 12, 12)
 
 
-def filtered(mosaic_B1HW: Tensor, kernel: Tensor) -> Tensor:
-    """rgb_B3HW of mosaics at phase (0, 0), their samples kept."""
+def apply_filter(mosaic_B1HW: Tensor, kernel: Tensor) -> Tensor:
+    """rgb_B3HW of mosaics at phase (0, 0); measured samples are kept."""
     height, width = mosaic_B1HW.shape[-2:]
     reach = WINDOW // 2
-    padded = cfa.extended(mosaic_B1HW, reach, reach, reach - height % -6, reach - width % -6)
+    padded = cfa.extend(mosaic_B1HW, reach, reach, reach - height % -6, reach - width % -6)
     rgb = F.pixel_shuffle(F.conv2d(padded, kernel.to(mosaic_B1HW), stride=cfa.SIDE), cfa.SIDE)[..., :height, :width]
     return torch.where(cfa.masks(height, width).to(rgb) > 0.5, mosaic_B1HW, rgb)
 

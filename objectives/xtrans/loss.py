@@ -6,8 +6,8 @@ light is linear.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -17,22 +17,22 @@ from torch.nn import functional as F
 from objectives.common.colour import luma
 from objectives.common.image_scores import psnr_db, ssim
 from objectives.xtrans import spectrum, torture
-from objectives.xtrans.data import BORDER, TILE, Batch, seen_through
-from objectives.xtrans.light import other_gain, seen, spread
-from objectives.xtrans.model import interpolated
+from objectives.xtrans.data import BORDER, TILE, Batch, simulate_sensor
+from objectives.xtrans.light import other_gain, per_channel, to_display
+from objectives.xtrans.model import interpolate
 
-CUT = 6  # pixels at each side of a training crop that are not learned from
+CUT = 6  # pixels at each side of a training crop that the loss leaves out
 SPACES = ("lin", "sqrt")
-EACH_TORTURE = 2  # patterns of each kind
-TORTURE_DB = 60.0  # at most: some methods are exact on straight lines, and a mean would be made of that
-HIGHLIGHT = 4.0  # times the light, to see what becomes of highlights: two stops
-WELL_ABOVE = 1.25  # white: just above it an error alone may fall below
+PATTERNS_EACH = 2  # scored patterns of each kind
+MAX_PATTERN_DB = 60.0  # some methods are exact on straight lines, and would dominate a mean without this limit
+HIGHLIGHT = 4.0  # factor on the light for the test of highlights: two stops
+WELL_ABOVE = 1.25  # times white: just above white, an error alone may fall below it
 CHROMA = ((-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # Rec. ITU-R BT.601
-Demosaic = Callable[[Batch], Tensor]  # to rgb_B3SS in the sensor's scale; it looks at the target only to be scored
+Demosaic = Callable[[Batch], Tensor]  # to rgb_B3SS in the sensor's scale; a method does not read the target
 
 
 class Weights(NamedTuple):
-    """Of the loss terms, and the space that they compare in."""
+    """Weights of the loss terms, and the space in which they compare."""
 
     gradient: float = 0.1
     chroma: float = 0.05
@@ -42,31 +42,34 @@ class Weights(NamedTuple):
 
 # -- terms -----------------------------------------------------------------------------------------------------------
 def terms(rgb: Tensor, target: Tensor, weights: Weights) -> dict[str, Tensor]:
-    """The weighted terms by name, of the middle of each crop. One whose weight is 0 is a zero that was not computed."""
-    made, wanted = (compared(inner(x, CUT), weights.space) for x in (rgb.float(), target))
+    """The weighted terms by name, of the middle of each crop. A term with weight 0 is 0 and is not computed."""
+    output = in_space(inner(rgb.float(), CUT), weights.space)
+    truth = in_space(inner(target, CUT), weights.space)
     compute: dict[str, tuple[float, Callable[[], Tensor]]] = {
-        "l1": (1.0, lambda: (made - wanted).abs().mean()),
-        "gradient": (weights.gradient, lambda: gradients(made - wanted).abs().mean()),
-        "chroma": (weights.chroma, lambda: high_chroma(made - wanted).abs().mean()),
-        "ssim": (weights.ssim, lambda: (1 - ssim(made, wanted)).mean()),
+        "l1": (1.0, lambda: (output - truth).abs().mean()),
+        "gradient": (weights.gradient, lambda: gradients(output - truth).abs().mean()),
+        "chroma": (weights.chroma, lambda: high_chroma(output - truth).abs().mean()),
+        "ssim": (weights.ssim, lambda: (1 - ssim(output, truth)).mean()),
     }
-    return {name: weight * of() if weight else target.new_zeros(()) for name, (weight, of) in compute.items()}
+    zero = target.new_zeros(())
+    return {name: weight * term() if weight else zero for name, (weight, term) in compute.items()}
 
 
-def compared(light: Tensor, space: str) -> Tensor:
-    """Light as the loss sees it: as it is, or its root, where shadows count for more."""
+def in_space(light: Tensor, space: str) -> Tensor:
+    """Light as the loss compares it: as it is ("lin"), or its square root, which gives shadows more weight."""
     return light if space == "lin" else torch.sqrt(light.clamp(min=0) + 1e-3)
 
 
 def gradients(x_B3SS: Tensor) -> Tensor:
-    """Sobel / 8, across and down, where it fits. Linear: of a difference it is the difference."""
-    smooth, slope = x_B3SS.new_tensor([1.0, 2.0, 1.0]) / 4, x_B3SS.new_tensor([-1.0, 0.0, 1.0]) / 2
+    """Sobel / 8, across and down, where the filter fits. Linear: the gradient of a difference is the difference."""
+    smooth = x_B3SS.new_tensor([1.0, 2.0, 1.0]) / 4
+    slope = x_B3SS.new_tensor([-1.0, 0.0, 1.0]) / 2
     kernels = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)])[:, None]
     return F.conv2d(x_B3SS.flatten(0, 1)[:, None], kernels)
 
 
 def high_chroma(x_B3SS: Tensor) -> Tensor:
-    """Cb and Cr less their Gaussian mean over 5 x 5, sigma 1.25, where it fits: false colour is fine colour."""
+    """Fine detail of Cb and Cr, where false colours show: each less its Gaussian mean over 5 x 5, sigma 1.25."""
     chroma = torch.einsum("kc,bcij->bkij", x_B3SS.new_tensor(CHROMA), x_B3SS).flatten(0, 1)[:, None]
     taps = torch.exp(-(torch.arange(-2.0, 3.0, device=x_B3SS.device) ** 2) / (2 * 1.25**2))
     kernel = torch.outer(taps, taps) / taps.sum() ** 2
@@ -74,127 +77,162 @@ def high_chroma(x_B3SS: Tensor) -> Tensor:
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
-def judged(demosaic: Demosaic, batches: Iterable[Batch], *, probes: bool) -> dict[str, float]:
-    """Scores of a method on tiles, each in its middle. Those of a tile are means over the tiles:
+def score_method(demosaic: Demosaic, batches: Iterable[Batch], *, probes: bool) -> dict[str, float]:
+    """Scores of a method on tiles, of which only the middle counts. Means over the tiles:
 
     psnr_lin         dB, linear, for a peak of 1: the goal
     lead_db          psnr_lin above that of normalised convolution on the same tile
-    psnr_srgb        dB, of what a screen shows: white balanced, clipped, sRGB;  ssim_srgb: likewise
+    psnr_srgb        dB, as displayed: white-balanced, clipped, sRGB
+    ssim_srgb        SSIM, as displayed
 
-    Those of all tiles together, for they divide or look for what repeats:
+    Scores of all tiles together, because they are ratios or look for what repeats:
 
-    grid_even_db, grid_odd_db   how far a 6 x 6 grid stands out of the error; odd is its null
-    grid_fold                   the grid's own size, 1e-3 of white, RMS
-    sharpness_ratio             Laplacian variance, of the method over that of the target; above 1.1 is ringing
-    torture_psnr                dB, linear, each at most 60, a mean over 26 fixed patterns
+    grid_even_db     how far a 6 x 6 grid stands out of the error's spectrum
+    grid_odd_db      the same where no grid can be: the control
+    grid_fold        the grid's own size, 1e-3 of white, RMS
+    sharpness_ratio  Laplacian variance of the output over that of the target; above 1.1 is ringing
+    torture_psnr     dB, linear, each at most 60, a mean over 26 fixed patterns
 
-    With `probes` too: offdomain_psnr_srgb, offdomain_grid_db (the same tiles through the other sensor), hdr_headroom
-    and hdr_lost (two stops more light: what is made of light above 1.25, and the share of it that falls below 1), and
-    scale_error (how far from proportional the method is).
+    With `probes` also:
+
+    offdomain_psnr_srgb, offdomain_grid_db   the same tiles through the other sensor
+    hdr_headroom     with two stops more light: output light over true light, where the true light is above 1.25
+    hdr_lost         the share of those pixels where the output is at most 1
+    scale_error      how far the method is from proportional
     """
     batches = list(batches)
-    found = _Tally()
+    tally = _Tally()
     for batch in batches:
-        made = demosaic(batch)
-        found.add(made, batch)
+        output = demosaic(batch)
+        tally.add(output, batch)
         if probes:
-            found.probe(made, batch, demosaic)
+            tally.probe(output, batch, demosaic)
     if batches[0].mosaic_B1SS.shape[-1] != TILE:
-        return found.scores()  # crops that are learned by heart
-    return found.scores() | {"torture_psnr": torture_scores(demosaic, batches[0]).mean().item()}
+        return tally.scores()  # crops of the overfit check
+    return tally.scores() | {"torture_psnr": pattern_scores(demosaic, batches[0]).mean().item()}
 
 
-def tile_scores(made: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Of each tile, [B]."""
-    rgb, target = inner(made.float(), BORDER), inner(batch.target_B3SS, BORDER)
-    shown, wanted = seen(rgb, batch.gain_B3), seen(target, batch.gain_B3)
-    plain = inner(interpolated(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
+def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """The scores of each tile, [B]."""
+    rgb, target = inner(output.float(), BORDER), inner(batch.target_B3SS, BORDER)
+    displayed = to_display(rgb, batch.gain_B3)
+    displayed_target = to_display(target, batch.gain_B3)
+    plain = inner(interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
     linear = psnr_db(rgb, target)
     return {
         "psnr_lin": linear,
         "lead_db": linear - psnr_db(plain, target),
-        "psnr_srgb": psnr_db(shown, wanted),
-        "ssim_srgb": ssim(shown, wanted),
+        "psnr_srgb": psnr_db(displayed, displayed_target),
+        "ssim_srgb": ssim(displayed, displayed_target),
     }
 
 
-def torture_scores(demosaic: Demosaic, like: Batch) -> Tensor:
-    """Linear PSNR (dB) of the fixed patterns, as the sensor of the batch sees them."""
-    patterns = torture_batch(like)
-    return tile_scores(demosaic(patterns), patterns)["psnr_lin"].clamp(max=TORTURE_DB)
+def pattern_scores(demosaic: Demosaic, like: Batch) -> Tensor:
+    """Linear PSNR (dB) on each fixed pattern, [26], through the sensor of the batch's first tile."""
+    patterns = pattern_batch(like)
+    return tile_scores(demosaic(patterns), patterns)["psnr_lin"].clamp(max=MAX_PATTERN_DB)
 
 
-def torture_batch(like: Batch) -> Batch:
-    rgb = torture.fixed(TILE, EACH_TORTURE)
-    patterns = seen_through(rgb, like.gain_B3[:1].cpu().expand(len(rgb), 3))
+def pattern_batch(like: Batch) -> Batch:
+    """The fixed patterns as tiles, through the sensor of the batch's first tile, on its device."""
+    rgb = torture.fixed(TILE, PATTERNS_EACH)
+    patterns = simulate_sensor(rgb, like.gain_B3[:1].cpu().expand(len(rgb), 3))
     return Batch(*(field.to(like.target_B3SS) for field in patterns))
 
 
 def inner(x: Tensor, border: int) -> Tensor:
+    """The middle: `border` pixels are cut off at each side."""
     return x[..., border:-border, border:-border]
 
 
 def laplacian(x_B1SS: Tensor) -> Tensor:
+    """The sum of the four neighbours less four times the pixel, where it fits."""
     middle = x_B1SS[..., 1:-1, 1:-1]
     return x_B1SS[..., 1:-1, :-2] + x_B1SS[..., 1:-1, 2:] + x_B1SS[..., :-2, 1:-1] + x_B1SS[..., 2:, 1:-1] - 4 * middle
 
 
 class _Tally:
-    """Sums over tiles."""
+    """Sums over tiles, from which the scores are made."""
 
     def __init__(self) -> None:
         self.tiles: dict[str, list[Tensor]] = {}
-        self.power, self.off_power, self.fold = (torch.zeros((), dtype=torch.float64) for _ in range(3))
-        self.sums: Counter[str] = Counter()
+        self.power = torch.zeros((), dtype=torch.float64)
+        self.offdomain_power = torch.zeros((), dtype=torch.float64)
+        self.fold = torch.zeros((), dtype=torch.float64)
+        self.sums: defaultdict[str, float] = defaultdict(float)
         self.scale_error = 0.0
 
-    def add(self, made: Tensor, batch: Batch) -> None:
-        self._keep(tile_scores(made, batch))
-        error = inner(made.float() - batch.target_B3SS, BORDER).cpu()
+    def add(self, output: Tensor, batch: Batch) -> None:
+        """Add the output for a batch of tiles."""
+        self._keep(tile_scores(output, batch))
+        error = inner(output.float() - batch.target_B3SS, BORDER).cpu()
         self.power = self.power + spectrum.power(error)
         self.fold = self.fold + spectrum.fold(error).sum(0)
-        made_luma, luma_ = (
-            laplacian(luma(seen(inner(x.float(), BORDER), batch.gain_B3))) for x in (made, batch.target_B3SS)
-        )
-        self.sums.update(
-            sharp=float(made_luma.var((1, 2, 3)).sum()), target_sharp=float(luma_.var((1, 2, 3)).sum()), count=len(made)
+        self._add_sums(
+            {
+                "sharpness": _sharpness(output, batch),
+                "target_sharpness": _sharpness(batch.target_B3SS, batch),
+                "count": len(output),
+            }
         )
 
-    def probe(self, made: Tensor, batch: Batch, demosaic: Demosaic) -> None:
-        balanced, gain = batch.target_B3SS / spread(batch.gain_B3), other_gain(batch.gain_B3)
-        other = Batch(*(field.to(balanced) for field in seen_through(balanced.cpu(), gain.cpu())))
-        through = demosaic(other)
-        self._keep({"offdomain_psnr_srgb": tile_scores(through, other)["psnr_srgb"]})
-        self.off_power = self.off_power + spectrum.power(inner(through.float() - other.target_B3SS, BORDER).cpu())
+    def probe(self, output: Tensor, batch: Batch, demosaic: Demosaic) -> None:
+        """Run the method on the same tiles through the other sensor, and with more light."""
+        self._probe_other_sensor(batch, demosaic)
+        self._probe_highlights(output, batch, demosaic)
+
+    def _probe_other_sensor(self, batch: Batch, demosaic: Demosaic) -> None:
+        balanced = batch.target_B3SS / per_channel(batch.gain_B3)
+        gain = other_gain(batch.gain_B3)
+        other = Batch(*(field.to(balanced) for field in simulate_sensor(balanced.cpu(), gain.cpu())))
+        output = demosaic(other)
+        self._keep({"offdomain_psnr_srgb": tile_scores(output, other)["psnr_srgb"]})
+        error = inner(output.float() - other.target_B3SS, BORDER).cpu()
+        self.offdomain_power = self.offdomain_power + spectrum.power(error)
+
+    def _probe_highlights(self, output: Tensor, batch: Batch, demosaic: Demosaic) -> None:
         bright = inner(demosaic(batch._replace(mosaic_B1SS=HIGHLIGHT * batch.mosaic_B1SS)).float(), BORDER)
         truth = HIGHLIGHT * inner(batch.target_B3SS, BORDER)
-        error = (bright / HIGHLIGHT - inner(made.float(), BORDER)).abs().max()
-        self.scale_error = max(self.scale_error, float(error))
+        difference = (bright / HIGHLIGHT - inner(output.float(), BORDER)).abs().max()
+        self.scale_error = max(self.scale_error, float(difference))
         above = truth > WELL_ABOVE
-        self.sums.update(
-            light=float(bright[above].sum()),
-            true_light=float(truth[above].sum()),
-            lost=int((bright[above] <= 1).sum()),
-            above=int(above.sum()),
-            probed=len(made),
+        self._add_sums(
+            {
+                "light": float(bright[above].sum()),
+                "true_light": float(truth[above].sum()),
+                "lost": int((bright[above] <= 1).sum()),
+                "above": int(above.sum()),
+                "probed": len(output),
+            }
         )
 
     def scores(self) -> dict[str, float]:
-        found = {name: float(torch.cat(parts).double().mean()) for name, parts in self.tiles.items()}
+        """Scores whose tiles are too small, or that were not probed for, are left out."""
+        scores = {name: float(torch.cat(parts).double().mean()) for name, parts in self.tiles.items()}
         sums = self.sums
-        if self.power.any():  # tiles are large enough for a block
-            found["grid_even_db"], found["grid_odd_db"] = spectrum.grid_db(self.power)
+        if self.power.any():  # a block of the spectrum fits into a tile
+            scores["grid_even_db"], scores["grid_odd_db"] = spectrum.grid_db(self.power)
         fold = self.fold / sums["count"]
-        found["grid_fold"] = float(1e3 * (fold - fold.mean((1, 2), keepdim=True)).square().mean().sqrt())
-        found["sharpness_ratio"] = sums["sharp"] / max(1e-12, sums["target_sharp"])
+        scores["grid_fold"] = float(1e3 * (fold - fold.mean((1, 2), keepdim=True)).square().mean().sqrt())
+        scores["sharpness_ratio"] = sums["sharpness"] / max(1e-12, sums["target_sharpness"])
         if sums["probed"]:
-            if self.off_power.any():
-                found["offdomain_grid_db"] = spectrum.grid_db(self.off_power)[0]
-            found["scale_error"] = self.scale_error
-            found["hdr_headroom"] = sums["light"] / sums["true_light"] if sums["above"] else 1.0
-            found["hdr_lost"] = sums["lost"] / max(1, sums["above"])
-        return found
+            if self.offdomain_power.any():
+                scores["offdomain_grid_db"] = spectrum.grid_db(self.offdomain_power)[0]
+            scores["scale_error"] = self.scale_error
+            scores["hdr_headroom"] = sums["light"] / sums["true_light"] if sums["above"] else 1.0
+            scores["hdr_lost"] = sums["lost"] / max(1, sums["above"])
+        return scores
 
-    def _keep(self, scores: dict[str, Tensor]) -> None:
+    def _keep(self, scores: Mapping[str, Tensor]) -> None:
         for name, values in scores.items():
             self.tiles.setdefault(name, []).append(values.cpu())
+
+    def _add_sums(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.sums[name] += value
+
+
+def _sharpness(rgb: Tensor, batch: Batch) -> float:
+    """Laplacian variance of the displayed brightness, summed over the tiles."""
+    brightness = luma(to_display(inner(rgb.float(), BORDER), batch.gain_B3))
+    return float(laplacian(brightness).var((1, 2, 3)).sum())

@@ -1,57 +1,51 @@
-"""The network that is fine-tuned: an exported winner of yours, or one that is trained here once and kept.
-
-Training it here goes through the same engine; what it comes to is found again by its settings and by the code.
-"""
+"""The network that fine-tuning starts from: an exported winner of yours, or one that is trained here once and kept."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from hpo.cache import made_once
-from hpo.engine import training
-from hpo.recipe import Recipe
-from hpo.task import Fidelity
-from hpo.trial.artifact import load_winner
-from objectives.common.files import content_hash
+from hpo import Fidelity, Recipe, fit, load_winner, made_once
+from objectives.xtrans import data
 from objectives.xtrans.task import XTrans
 
 RECIPE = Recipe(lr=4e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
 SIZE, VAL, EPOCHS = 48, 24, 8
 
 
-def winner(folder: str) -> nn.Module:
-    """The network of an exported winner. Raises ValueError where another task's lies there."""
-    task, model = load_winner(Path(folder))
-    if not isinstance(task, XTrans):
-        raise ValueError(f"task.parent: {folder} holds a {type(task).__name__}; an exported xtrans network is needed")
-    return model
+def load_parent(folder: str) -> nn.Module:
+    """The network of an exported winner. Raises ValueError where the folder holds another task's network."""
+    return load_winner(Path(folder), XTrans).model
 
 
 @lru_cache(maxsize=8)
-def trained(task: XTrans, train: int, seed: int) -> nn.Module:
-    """A network after EPOCHS of `train` crops, its best weights. Shared: do not change it in place."""
-    weights = made_once(train_parent, task, train, seed, _source())
+def trained_parent(task: XTrans, train: int, seed: int) -> nn.Module:
+    """A network after EPOCHS epochs of `train` crops, with its best weights. Shared: do not change it in place."""
+    settings = tuple((field.name, getattr(task, field.name)) for field in fields(task))
+    photographs = tuple(sorted(data.origins("train", folder=task.data) | data.origins("val", folder=task.data)))
+    weights = made_once(train_parent, settings, photographs, train, seed)
     model = task.model()
     model.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in weights.items()})
     return model.requires_grad_(False).eval()
 
 
-def train_parent(task: XTrans, train: int, seed: int, source: str) -> dict[str, np.ndarray]:
-    """Weights by name."""
-    del source  # part of the cache's key
+def train_parent(
+    settings: tuple[tuple[str, Any], ...], photographs: tuple[str, ...], train: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The weights by name of a task with these settings.
+
+    `photographs`, the content hashes of what it learns from, is only a part of the cache's key: with other files in the
+    same folder another network is trained.
+    """
+    del photographs
+    task = XTrans(**dict(settings))
     fidelity = Fidelity(size=SIZE, train=train, val=VAL, epochs=EPOCHS)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):  # the run that asks keeps its own numbers
-        *_, last = training.fit(task, RECIPE, fidelity, seed=seed, device="cpu")
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+        *_, last = fit(task, RECIPE, fidelity, seed=seed, device="cpu")
     return {name: tensor.numpy() for name, tensor in last.best_weights.items()}
-
-
-@lru_cache(maxsize=1)
-def _source() -> str:
-    here = Path(__file__).parent
-    own = (here / f"{name}.py" for name in ("parent", "task", "data", "cfa", "light", "model", "loss"))
-    return content_hash([*own, Path(training.__file__)])

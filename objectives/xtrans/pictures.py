@@ -1,12 +1,11 @@
-"""What a reader would rather look at: tiles before and after, the error, its spectrum, and every method's scores.
+"""Pictures for the report: tiles before and after, the error, its spectrum, and every method's scores.
 
 Shapes: rgb [B, 3, H, W], sensor light; pixels [H, W, 3], uint8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,85 +13,104 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo.task import REFERENCE, Chart, Picture
+from hpo import REFERENCE, Chart, Picture
 from objectives.common.colour import as_uint8
-from objectives.xtrans import baseline, loss, spectrum, torture
-from objectives.xtrans.data import BORDER, Batch
-from objectives.xtrans.light import seen, spread
+from objectives.xtrans import loss, spectrum, torture
+from objectives.xtrans.baseline import PLAIN
+from objectives.xtrans.data import BORDER, Batch, model_inputs
+from objectives.xtrans.light import per_channel, to_display
 from objectives.xtrans.loss import Demosaic, inner
 
-if TYPE_CHECKING:
-    from objectives.xtrans.task import XTrans
-
 NETWORK = "network"
-SHOWN, ENLARGED = 5, 4
-ERROR_GAIN = 8.0  # an error of 1/16 of white is as bright as can be
+SHOWN_TILES, SHOWN_PATTERNS = 5, 2
+ENLARGED = 4
+ERROR_GAIN = 8.0  # an error of 1/16 of white is drawn as bright as can be
+Scores = Mapping[str, Mapping[str, float]]  # by method
 
 
 @torch.no_grad()
-def drawn(task: XTrans, model: nn.Module, batches: Sequence[Batch]) -> Iterator[Picture | Chart]:
-    """Every method's scores, tiles from the worst to the best, patterns, and the error's spectrum at the tile."""
+def draw_pictures(
+    model: nn.Module, batches: Sequence[Batch], baselines: Mapping[str, Demosaic], missing: str
+) -> Iterator[Picture | Chart]:
+    """The scores of all methods, tiles from the worst to the best, the worst patterns, and the error's spectrum.
+
+    `missing` names the methods that are not installed.
+    """
     device = next(model.parameters()).device
     model = model.cpu()
-    whole = Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))
-    methods: dict[str, Demosaic] = {NETWORK: lambda batch: model(batch.mosaic_B1SS, batch.cfa_B3SS), **task.methods()}
-    scores = {name: loss.judged(method, [whole], probes=False) for name, method in methods.items()}
+    tiles = Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))
+    methods: dict[str, Demosaic] = {NETWORK: lambda batch: model(*model_inputs(batch)), **baselines}
+    scores = {name: loss.score_method(method, [tiles], probes=False) for name, method in methods.items()}
     rival = best_rival(scores)
-    yield methods_chart(scores, len(whole.gain_B3))
-    yield torture_chart({name: loss.torture_scores(methods[name], whole) for name in (NETWORK, rival)})
-    yield spectrum_picture({name: methods[name](whole) for name in (NETWORK, rival, baseline.PLAIN)}, whole, scores)
-    order = loss.tile_scores(methods[NETWORK](whole), whole)["psnr_lin"].argsort()
-    places = torch.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().long().unique()
-    for row in order[places].tolist():
-        yield tile_picture(methods, rival, Batch(*(field[row : row + 1] for field in whole)), f"tile {row}")
-    patterns = loss.torture_batch(whole)
-    kinds = list(torture.KINDS)
-    for row in loss.torture_scores(methods[NETWORK], whole).argsort()[:2].tolist():
-        one = Batch(*(field[row : row + 1] for field in patterns))
-        yield tile_picture(methods, rival, one, f"pattern: {kinds[row % len(kinds)]}")
+    yield methods_chart(scores, len(tiles.gain_B3), missing)
+    yield patterns_chart({name: loss.pattern_scores(methods[name], tiles) for name in (NETWORK, rival)})
+    yield spectrum_picture({name: methods[name](tiles) for name in (NETWORK, rival, PLAIN)}, tiles, scores)
+    shown = {NETWORK: methods[NETWORK], rival: methods[rival]}
+    yield from _tile_pictures(shown, tiles)
+    yield from _pattern_pictures(shown, tiles)
     model.to(device)
 
 
-def best_rival(scores: dict[str, dict[str, float]]) -> str:
+def best_rival(scores: Scores) -> str:
+    """The classical method with the best psnr_lin."""
     rivals = [name for name in scores if name != NETWORK and not name.endswith(REFERENCE)]
     return max(rivals, key=lambda name: scores[name]["psnr_lin"])
 
 
-def tile_picture(methods: dict[str, Demosaic], rival: str, one: Batch, title: str) -> Picture:
-    """A tile as the sensor saw it, as two methods make it, the truth, and below each what is wrong with it."""
-    made = {rival: methods[rival](one), NETWORK: methods[NETWORK](one)}
-    samples = one.mosaic_B1SS * one.cfa_B3SS
-    panels = {"mosaic": _stacked(samples, one, None)}
-    panels |= {name: _stacked(rgb, one, rgb - one.target_B3SS) for name, rgb in made.items()}
-    panels["truth"] = _stacked(one.target_B3SS, one, torch.zeros_like(one.target_B3SS))
-    words = [f"{name} {loss.tile_scores(rgb, one)['psnr_lin'].item():.1f} dB" for name, rgb in made.items()]
-    return Picture(
-        title[0].upper() + title[1:],
-        panels,
-        f"{', '.join(words)}, linear. Below: the error times {ERROR_GAIN:g}, grey is none.",
-    )
+def _tile_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator[Picture]:
+    """Some tiles, spread evenly from the network's worst to its best."""
+    order = loss.tile_scores(methods[NETWORK](tiles), tiles)["psnr_lin"].argsort()
+    places = torch.linspace(0, len(order) - 1, min(SHOWN_TILES, len(order))).round().long().unique()
+    for row in order[places].tolist():
+        yield tile_picture(methods, _row(tiles, row), f"Tile {row}")
 
 
-def spectrum_picture(made: dict[str, Tensor], whole: Batch, scores: dict[str, dict[str, float]]) -> Picture:
+def _pattern_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator[Picture]:
+    """The patterns on which the network is worst."""
+    patterns = loss.pattern_batch(tiles)
+    kinds = list(torture.KINDS)
+    for row in loss.pattern_scores(methods[NETWORK], tiles).argsort()[:SHOWN_PATTERNS].tolist():
+        yield tile_picture(methods, _row(patterns, row), f"Pattern: {kinds[row % len(kinds)]}")
+
+
+def _row(batch: Batch, row: int) -> Batch:
+    return Batch(*(field[row : row + 1] for field in batch))
+
+
+def tile_picture(methods: Mapping[str, Demosaic], tile: Batch, title: str) -> Picture:
+    """One tile: the mosaic, each method's output above its error with the network last, and the truth."""
+    names = [name for name in methods if name != NETWORK] + [NETWORK]
+    outputs = {name: methods[name](tile) for name in names}
+    panels = {"mosaic": _panel(tile.mosaic_B1SS * tile.cfa_B3SS, tile, None)}
+    for name, rgb in outputs.items():
+        panels[name] = _panel(rgb, tile, rgb - tile.target_B3SS)
+    panels["truth"] = _panel(tile.target_B3SS, tile, torch.zeros_like(tile.target_B3SS))
+    decibels = {name: loss.tile_scores(rgb, tile)["psnr_lin"].item() for name, rgb in outputs.items()}
+    values = ", ".join(f"{name} {value:.1f} dB" for name, value in decibels.items())
+    return Picture(title, panels, f"{values}, linear. Below: the error times {ERROR_GAIN:g}; grey is no error.")
+
+
+def spectrum_picture(outputs: Mapping[str, Tensor], tiles: Batch, scores: Scores) -> Picture:
     """The error's power at every frequency, zero in the middle: a grid shows as bright points on a lattice of 6 x 6."""
-    panels, words = {}, []
-    for name, rgb in made.items():
-        power = torch.fft.fftshift(spectrum.power(inner(rgb - whole.target_B3SS, BORDER)))
+    panels, values = {}, []
+    for name, rgb in outputs.items():
+        power = torch.fft.fftshift(spectrum.power(inner(rgb - tiles.target_B3SS, BORDER)))
         decades = torch.log10(power.clamp(min=1e-12))
         low, high = torch.quantile(decades, 0.02), torch.quantile(decades, 0.998)
         shade = ((decades - low) / (high - low)).clamp(0, 1).float()
-        panels[name] = _large(as_uint8(shade).expand(3, -1, -1))
-        words.append(f"{name} {scores[name]['grid_even_db']:+.1f} dB (null {scores[name]['grid_odd_db']:+.1f})")
+        panels[name] = _enlarged(as_uint8(shade).expand(3, -1, -1))
+        values.append(f"{name} {scores[name]['grid_even_db']:+.1f} dB (control {scores[name]['grid_odd_db']:+.1f})")
     return Picture(
-        "Does the error repeat with the 6 x 6 tile?",
+        "Does the error repeat every 6 pixels?",
         panels,
-        f"Spectrum of the error, each panel in its own range. How far the tile's frequencies stand out: "
-        f"{', '.join(words)}.",
+        "Spectrum of the error, each panel in its own range. How far the frequencies of the 6 x 6 tile stand out: "
+        f"{', '.join(values)}.",
     )
 
 
-def methods_chart(scores: dict[str, dict[str, float]], count: int) -> Chart:
-    kinds = {"linear": "psnr_lin", "as seen": "psnr_srgb", "patterns, linear": "torture_psnr"}
+def methods_chart(scores: Scores, count: int, missing: str) -> Chart:
+    """The PSNR of every method on `count` tiles, and the network's lead over each."""
+    kinds = {"linear": "psnr_lin", "as displayed": "psnr_srgb", "patterns, linear": "torture_psnr"}
     names = sorted(scores, key=lambda name: scores[name]["psnr_lin"])
     figure = go.Figure()
     for kind, score in kinds.items():
@@ -102,41 +120,38 @@ def methods_chart(scores: dict[str, dict[str, float]], count: int) -> Chart:
     figure.update_layout(
         height=380, showlegend=True, barmode="group", yaxis_title="PSNR (dB)", yaxis_range=[max(0, lowest - 3), None]
     )
-    ours = scores[NETWORK]
-    leads = [
-        f"{name} {ours['psnr_lin'] - found['psnr_lin']:+.2f} linear and "
-        f"{ours['psnr_srgb'] - found['psnr_srgb']:+.2f} as seen"
-        for name, found in scores.items()
-        if name != NETWORK
-    ]
-    absent = f" Not compared: {baseline.missing()}." if baseline.missing() else ""
-    return Chart(
-        "Every method",
-        figure.to_json(),
-        f"{count} tiles. The network's lead (dB) over: {'; '.join(leads)}. A reference is a far larger "
-        f"network.{absent}",
-    )
+    leads = [_lead(scores, name) for name in scores if name != NETWORK]
+    caption = f"{count} tiles. The network's lead in dB over: {'; '.join(leads)}. A reference is a far larger network."
+    if missing:
+        caption += f" Not compared: {missing}."
+    return Chart("Every method", figure.to_json(), caption)
 
 
-def torture_chart(found: dict[str, Tensor]) -> Chart:
+def _lead(scores: Scores, rival: str) -> str:
+    linear, displayed = (scores[NETWORK][score] - scores[rival][score] for score in ("psnr_lin", "psnr_srgb"))
+    return f"{rival} {linear:+.2f} linear and {displayed:+.2f} as displayed"
+
+
+def patterns_chart(decibels: Mapping[str, Tensor]) -> Chart:
+    """The PSNR of some methods on each kind of pattern."""
     kinds = list(torture.KINDS)
     figure = go.Figure()
-    for name, values in found.items():
+    for name, values in decibels.items():
         figure.add_bar(name=name, x=kinds, y=values.view(-1, len(kinds)).mean(0).tolist())
     figure.update_layout(height=340, showlegend=True, barmode="group", yaxis_title="linear PSNR (dB)")
-    return Chart("Patterns by kind", figure.to_json(), "Fixed patterns that no training crop shows.")
+    return Chart("Patterns by kind", figure.to_json(), "Fixed patterns that no training crop contains.")
 
 
-def _stacked(rgb: Tensor, one: Batch, error: Tensor | None) -> np.ndarray:
-    """The middle of a tile, enlarged, above its error."""
-    rows = [seen(inner(rgb, BORDER), one.gain_B3)[0]]
-    if error is not None:
-        rows.append((0.5 + ERROR_GAIN * inner(error / spread(one.gain_B3), BORDER)[0]).clamp(0, 1))
+def _panel(rgb: Tensor, tile: Batch, error: Tensor | None) -> np.ndarray:
+    """The middle of a tile, enlarged, above its error; white where there is no error to show."""
+    image = to_display(inner(rgb, BORDER), tile.gain_B3)[0]
+    if error is None:
+        below = torch.ones_like(image)
     else:
-        rows.append(torch.ones_like(rows[0]))
-    return _large(as_uint8(torch.cat(rows, 1)))
+        below = (0.5 + ERROR_GAIN * inner(error / per_channel(tile.gain_B3), BORDER)[0]).clamp(0, 1)
+    return _enlarged(as_uint8(torch.cat([image, below], 1)))
 
 
-def _large(pixels_3HW: Tensor) -> np.ndarray:
-    """Enlarged without smoothing: pixels are what is looked at."""
+def _enlarged(pixels_3HW: Tensor) -> np.ndarray:
+    """Enlarged without smoothing, so that single pixels can be seen."""
     return F.interpolate(pixels_3HW[None].float(), scale_factor=float(ENLARGED))[0].byte().permute(1, 2, 0).numpy()

@@ -1,13 +1,13 @@
-"""Real raw files: what a Fujifilm RAF, or a DNG with its filter, says about light. Needs the extra `raw`.
+"""Real raw files: the light in a Fujifilm RAF, or in a DNG with its filter. Needs the optional dependency `raw`.
 
-A recorded mosaic has no truth beside it. So a classical demosaicer (Markesteijn, three passes) opens the file, its
-picture is shrunk to a quarter, and that is what a sensor is made to see again. Two mistakes lie near:
+A recorded mosaic comes without the true picture. So a classical demosaicer (Markesteijn, three passes) makes a picture,
+which is shrunk to a quarter and mosaiced again. Two mistakes are easy to make:
 
-- LibRaw takes the black level off by itself, unless told that it is 0. To take it off again darkens every shadow by
-  black / (white - black), and white balance then tints it.
-- Demosaicers compare colours. They need the white balanced; without it Markesteijn loses 2 to 4 dB.
+- LibRaw subtracts the black level by itself, unless it is told that black is 0. Subtracting it twice darkens every
+  shadow by black / (white - black), and the white balance then tints it.
+- Demosaicers compare colours, so they need white-balanced light; without it Markesteijn loses 2 to 4 dB.
 
-LibRaw's "DHT", "AAHD" and "AHD" are one and the same on this filter: three passes of Markesteijn; "PPG" is one pass.
+LibRaw's "DHT", "AAHD" and "AHD" are the same on this filter: three passes of Markesteijn; "PPG" is one pass.
 Shapes: H, W pixels, the mosaic cropped to phase (0, 0); light is linear, 1 is the sensor's white and is not a limit.
 """
 
@@ -16,45 +16,46 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from objectives.xtrans import cfa
-from objectives.xtrans.light import area_mean, spread
+from objectives.xtrans.light import area_mean, per_channel
 
 SUFFIXES = frozenset({".raf", ".dng"})
-DOWN = 4  # at least: at full size a network would learn the demosaicer
+DOWN = 4  # the smallest allowed factor: at full size a network would learn the demosaicer
 CODES = 65535
 ALGORITHMS = {"libraw linear": "LINEAR", "libraw vng": "VNG", "markesteijn 1": "PPG", "markesteijn 3": "DHT"}
 INSTALL = "pip install 'hpo[raw]'"
 
 
 class Raw(NamedTuple):
-    """One raw file."""
+    """The content of a raw file."""
 
     mosaic_1HW: Tensor  # (code - black) / (white - black), not clipped
-    gain_3: Tensor  # how the sensor sees white, green 1: divides into balanced light
+    gain_3: Tensor  # the sensor's response to white, green 1: light / gain is balanced
     camera: str
     black: tuple[float, ...]
     white: float
 
 
 def installed() -> bool:
-    """Whether raw files can be opened, and classical demosaicers run."""
+    """Whether raw files can be read and LibRaw's demosaicers run."""
     return all(importlib.util.find_spec(name) is not None for name in ("rawpy", "tifffile"))
 
 
-def require(purpose: str) -> None:
+def require_installed(purpose: str) -> None:
+    """Raises ValueError that says what to install for this purpose."""
     if not installed():
         raise ValueError(f"{purpose} needs rawpy and tifffile, which are not installed: {INSTALL}")
 
 
 def read(path: Path) -> Raw:
-    """The mosaic in a file. Raises ValueError naming the file and the cause: no raw file, no X-Trans filter."""
-    require(f"{path}: a raw file")
+    """The mosaic in a file. Raises ValueError with the file and the cause: not a raw file, or not an X-Trans filter."""
+    require_installed(f"{path}: a raw file")
     import rawpy
 
     try:
@@ -64,25 +65,27 @@ def read(path: Path) -> Raw:
         raise ValueError(f"cannot read the raw file {path}: {error}") from error
 
 
-def developed(path: Path, down: int) -> tuple[Tensor, Tensor]:
-    """White-balanced light of a raw file, rgb_3HW, opened by Markesteijn and shrunk, and the sensor's gains."""
+def develop(path: Path, down: int) -> tuple[Tensor, Tensor]:
+    """White-balanced light of a raw file, rgb_3HW, demosaiced by Markesteijn and shrunk, and the sensor's gains."""
     raw = read(path)
-    return area_mean(demosaiced(raw, "markesteijn 3").double(), down).float(), raw.gain_3
+    return area_mean(demosaic(raw, "markesteijn 3").double(), down).float(), raw.gain_3
 
 
-def demosaiced(raw: Raw, method: str) -> Tensor:
-    """White-balanced light, rgb_3HW. The mosaic is balanced first; light above 1 is made room for."""
+def demosaic(raw: Raw, method: str) -> Tensor:
+    """White-balanced light, rgb_3HW. The mosaic is balanced first, and light above 1 survives."""
     height, width = raw.mosaic_1HW.shape[-2:]
-    weight = (cfa.masks(height, width) / spread(raw.gain_3)).sum(0)
+    weight = (cfa.masks(height, width) / per_channel(raw.gain_3)).sum(0)
     balanced_HW = raw.mosaic_1HW[0] * weight
-    room = max(1.0, float(balanced_HW.max()))
-    return room * run_libraw(balanced_HW / room, method)
+    largest = max(1.0, float(balanced_HW.max()))
+    return largest * run_libraw(balanced_HW / largest, method)
 
 
 def run_libraw(balanced_HW: Tensor, method: str) -> Tensor:
-    """rgb_3HW of a white-balanced mosaic at phase (0, 0) in [0, 1], by one of ALGORITHMS: light, no curve, no
-    balance, no brightening. The frame must have at least 512 pixels a side."""
-    require(method)
+    """rgb_3HW of a white-balanced mosaic at phase (0, 0) in [0, 1], by one of ALGORITHMS, in linear light.
+
+    The frame must have at least 512 pixels a side.
+    """
+    require_installed(method)
     import rawpy
 
     from objectives.xtrans import dng
@@ -106,7 +109,7 @@ def run_libraw(balanced_HW: Tensor, method: str) -> Tensor:
     return torch.from_numpy(rgb_HW3.astype(np.float32) / CODES).permute(2, 0, 1)
 
 
-def _raw(raw, path: Path) -> Raw:
+def _raw(raw: Any, path: Path) -> Raw:
     pattern = raw.raw_pattern
     if pattern is None or pattern.shape != (cfa.SIDE, cfa.SIDE):
         shape = "none" if pattern is None else "x".join(map(str, pattern.shape))
@@ -115,7 +118,7 @@ def _raw(raw, path: Path) -> Raw:
     colours = np.where(raw.raw_colors_visible == 3, 1, raw.raw_colors_visible)
     black, white = np.array(raw.black_level_per_channel, float)[:3], float(raw.white_level)
     light = (codes - black[colours]) / (white - black[colours])
-    down, across = cfa.phase_of(torch.from_numpy(colours[:12, :12].astype(np.int64)))
+    down, across = cfa.find_phase(torch.from_numpy(colours[:12, :12].astype(np.int64)))
     light = light[-down % cfa.SIDE :, -across % cfa.SIDE :]
     balance = np.array(raw.camera_whitebalance[:3], float)
     if not (np.isfinite(balance).all() and balance.min() > 0):

@@ -1,56 +1,55 @@
-"""The task: what is searched, what is learned from, and what is looked at afterwards."""
+"""The task: its hyperparameters, and how data, model, loss, checks and pictures fit together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hpo.direction import Direction
-from hpo.task import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from hpo import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
 from objectives.common.fields import require
 from objectives.xtrans import baseline, data, loss
 from objectives.xtrans.checks import checks
-from objectives.xtrans.data import Augment, Batch
+from objectives.xtrans.data import Augment, Batch, model_inputs
 from objectives.xtrans.light import RAW
-from objectives.xtrans.loss import SPACES, Weights
+from objectives.xtrans.loss import SPACES, Demosaic, Weights
 from objectives.xtrans.model import ACTS, ARCHS, BASES, Demosaicer
 
 
 @dataclass(frozen=True)
 class XTrans(Task[Batch]):
-    """Colours of every pixel from a sensor that sees one of three at each, in the 6 x 6 pattern of X-Trans."""
+    """Reconstruct three colours a pixel from a sensor that measures one of them, in the 6 x 6 pattern of X-Trans."""
 
     # the network
     arch: str = "plain"  # plain, packed3 or unet
     width: int = 16  # channels; three times as many where packed
     depth: int = 5  # convolutions of 3 x 3
-    base: str = "nc"  # the interpolation that it corrects: none, nc or nc_diff
+    base: str = "nc"  # the interpolation that the network corrects: none, nc or nc_diff
     act: str = "leaky"
     # the loss
     gradient_weight: float = 0.1
     chroma_weight: float = 0.05
     ssim_weight: float = 0.0
-    space: str = "lin"  # where the loss compares: lin or sqrt
-    # what is drawn for each training crop
-    gain_spread: float = 0.0  # log, of each channel's gain: the remedy for other cameras and white balances
-    stops: float = 0.0  # of exposure, up and down: light above 1 is learned from too
-    read_noise: float = 0.0  # of the mosaic alone; what is judged has none
+    space: str = "lin"  # what the loss compares: light (lin) or its square root (sqrt)
+    # what is drawn at random for each training crop
+    gain_spread: float = 0.0  # of each channel's log gain: prepares for other cameras and white balances
+    stops: float = 0.0  # of exposure, up and down, so that crops contain light above 1
+    read_noise: float = 0.0  # in the mosaic of training crops alone; validation and test tiles have none
     shot_noise: float = 0.0
     # the data
-    down: int = 2  # how far photographs are shrunk; raw files by 4 at least
-    gain: tuple[float, float, float] = RAW  # how the sensor sees white
+    down: int = 2  # photographs are shrunk by this factor; raw files by at least 4
+    gain: tuple[float, float, float] = RAW  # the sensor's response to white
     data: str | None = None  # a folder of the user's own raw files or pictures
 
     goal: ClassVar[str] = "psnr_lin"
-    direction: ClassVar[Direction] = "maximize"
+    direction: ClassVar[Literal["minimize", "maximize"]] = "maximize"
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("mosaic_B1SS", "cfa_B3SS")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
-    overfit: ClassVar[Overfit] = Overfit(  # four crops: 0 dB untrained, 6 and more by heart
+    overfit: ClassVar[Overfit] = Overfit(  # four crops: a lead of 0 dB untrained, 6 dB and more when learned by heart
         measure="lead_db",
         go=5.0,
         caution=3.0,
@@ -68,7 +67,8 @@ class XTrans(Task[Batch]):
     )
 
     def __post_init__(self) -> None:
-        for name, choices in (("arch", ARCHS), ("base", BASES), ("act", tuple(ACTS)), ("space", SPACES)):
+        choices_by_field = {"arch": ARCHS, "base": BASES, "act": tuple(ACTS), "space": SPACES}
+        for name, choices in choices_by_field.items():
             require(name, getattr(self, name) in choices, f"one of {', '.join(choices)}", getattr(self, name))
         for name in ("width", "depth", "down"):
             require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
@@ -99,8 +99,8 @@ class XTrans(Task[Batch]):
         return data.origins(split, folder=self.data)
 
     def _crops(self, count: int, size: int, rng: torch.Generator) -> Batch:
-        of = data.photos("train", down=self.down, folder=self.data)
-        return data.crops(of, count, size, rng, gain=self.gain, augment=self.augment)
+        photographs = data.load_photographs("train", down=self.down, folder=self.data)
+        return data.random_crops(photographs, count, size, rng, gain=self.gain, augment=self.augment)
 
     @property
     def augment(self) -> Augment:
@@ -111,7 +111,7 @@ class XTrans(Task[Batch]):
         return Demosaicer(self.arch, self.width, self.depth, base=self.base, act=self.act)
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
-        return loss.terms(model(*seen_by(batch)), batch.target_B3SS, self.weights)
+        return loss.terms(model(*model_inputs(batch)), batch.target_B3SS, self.weights)
 
     @property
     def weights(self) -> Weights:
@@ -119,25 +119,20 @@ class XTrans(Task[Batch]):
 
     # -- judgement -----------------------------------------------------------------------------------------------
     def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return loss.judged(lambda batch: model(*seen_by(batch)), batches, probes=True)
+        return loss.score_method(lambda batch: model(*model_inputs(batch)), batches, probes=True)
 
     def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
         batches = list(batches)
-        return {name: loss.judged(method, batches, probes=False) for name, method in self.methods().items()}
+        return {name: loss.score_method(method, batches, probes=False) for name, method in self.methods().items()}
 
-    def methods(self) -> dict[str, loss.Demosaic]:
-        """Classical demosaicers by name, and a published network."""
+    def methods(self) -> dict[str, Demosaic]:
+        """Classical demosaicers and a published network, by name."""
         return baseline.methods(self.down, self.data, self.gain)
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
-        from objectives.xtrans.pictures import drawn  # brings plotly, which no trial needs
+        from objectives.xtrans.pictures import draw_pictures  # imports plotly, which no trial needs
 
-        return drawn(self, model, list(batches))
+        return draw_pictures(model, list(batches), self.methods(), baseline.missing_methods())
 
     def checks(self, evidence: Evidence) -> list[Check]:
-        return checks(evidence, baseline.missing())
-
-
-def seen_by(batch: Batch) -> tuple[Tensor, Tensor]:
-    """What the model may look at."""
-    return batch.mosaic_B1SS, batch.cfa_B3SS
+        return checks(evidence, baseline.missing_methods())

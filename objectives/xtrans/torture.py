@@ -1,8 +1,8 @@
-"""Patterns that a demosaicer gets wrong: stripes, rings, stars, edges between complementary colours, and their like.
+"""Patterns that demosaicers get wrong: stripes, rings, stars, edges between complementary colours, and similar ones.
 
-Thirteen kinds in turn; a pattern is known by its number. Each is drawn at four times its size, in two colours that
-differ by at least 0.15 of linear light, and shrunk by area mean. Training takes numbers from TRAIN_FROM on, judgement
-those below. Shapes: rgb_3SS linear light in [0, 1]; in the drawing functions x and y are pixels [4S, 4S].
+A pattern is identified by a number; the thirteen kinds take turns. Each is drawn at four times its size, in two colours
+that differ by more than 0.15 of linear light, and shrunk by area mean. Training uses numbers from TRAIN_FROM on, scores
+use the first ones. Shapes: rgb_3SS linear light in [0, 1]; in the drawing functions x and y are pixels [4S, 4S].
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from objectives.xtrans.light import area_mean
 
-FINER = 4  # drawn at this many times the size
+FINER = 4  # patterns are drawn at this many times their size
 TRAIN_FROM = 1_000_000
-LEAST_APART = 0.15
+MIN_COLOUR_DISTANCE = 0.15
 Plane = np.ndarray
 Draw = Callable[[Plane, Plane, np.random.Generator], Plane]  # x, y -> mixture of two colours in [0, 1], or an image
 
@@ -39,15 +39,15 @@ def pattern(number: int, size: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def fixed(size: int, each: int) -> Tensor:
-    """[13 each, 3, S, S]: the patterns that judge. Shared: do not change it in place."""
+    """The patterns that methods are scored on, [13 each, 3, S, S]. Shared: do not change it in place."""
     return torch.stack([pattern(number, size) for number in range(each * len(KINDS))])
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Linear light of two colours of the hue circle that are well apart."""
+    """Linear light of two different colours of the hue circle."""
     while True:
         pair = [np.array(colorsys.hsv_to_rgb(rng.random(), *rng.uniform(0.3, 1.0, 2))) ** 2.2 for _ in range(2)]
-        if np.linalg.norm(pair[0] - pair[1]) > LEAST_APART:
+        if np.linalg.norm(pair[0] - pair[1]) > MIN_COLOUR_DISTANCE:
             return pair[0], pair[1]
 
 
@@ -114,18 +114,21 @@ def _bricks(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
 
 def _julia(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
     constant = (-0.8 + 0.156j, -0.4 + 0.6j, 0.285 + 0.01j, -0.7269 + 0.1889j)[rng.integers(4)]
-    zoom, middle = (rng.uniform(0.1, 0.5), rng.uniform(-0.5, 0.5, 2)) if rng.random() < 0.5 else (1.5, np.zeros(2))
+    if rng.random() < 0.5:
+        zoom, middle = rng.uniform(0.1, 0.5), rng.uniform(-0.5, 0.5, 2)
+    else:
+        zoom, middle = 1.5, np.zeros(2)
     z = zoom * ((2 * x / x.max() - 1) + 1j * (2 * y / y.max() - 1)) + complex(*middle)
-    left = np.zeros(x.shape)
+    steps_inside = np.zeros(x.shape)
     for _ in range(48):
         inside = np.abs(z) < 2
         z = np.where(inside, z**2 + constant, z)
-        left += inside
-    return (left / 48) ** 0.5
+        steps_inside += inside
+    return (steps_inside / 48) ** 0.5
 
 
-def _noise(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
-    """Fractional Brownian motion: amplitudes that fall as 1 / f^1.2, random phases, three colours of their own."""
+def _noise(x: Plane, _y: Plane, rng: np.random.Generator) -> Plane:
+    """Fractional Brownian motion: amplitudes that fall as 1 / f^1.2 and random phases, independent in each channel."""
     side = len(x)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
     spectrum = np.where(frequency > 0, np.maximum(frequency, 1e-9) ** -1.2, 0)

@@ -6,16 +6,22 @@ Expected values come from closed forms, from transformers' own model, and from p
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from hpo.seeds import generator
+from hpo import generator
 from objectives.cloak import data, encoders, tinyface
 from objectives.common.colour import as_float
 
+REPOSITORY = Path(__file__).parents[2]
 SHAPES = [(96, 96), (512, 512), (480, 640), (384, 384)]
 
 
@@ -65,7 +71,9 @@ def test_shrinking_by_more_than_two_is_antialiased() -> None:
     """Planted: stripes a pixel wide must turn grey (5/9 and 4/9 under a triangle of 3 pixels); plain bilinear sampling
     makes new stripes of them."""
     stripes = (torch.arange(96) % 2).float().expand(1, 3, 96, 96)
-    assert encoders.to_side(stripes, 32)[0, 0, 16, 8:24].sub(0.5).abs().tolist() == pytest.approx([1 / 18] * 16)
+    assert encoders.resize_for_encoder(stripes, 32)[0, 0, 16, 8:24].sub(0.5).abs().tolist() == pytest.approx(
+        [1 / 18] * 16
+    )
     assert torch.nn.functional.interpolate(stripes, (32, 32), mode="bilinear").std() > 0.3
 
 
@@ -77,7 +85,7 @@ def test_a_critic_stays_in_eval_mode() -> None:
 
 # -- tinyface ------------------------------------------------------------------------------------------------------
 def _small(seed: int = 0, steps: int = 40) -> tinyface.TinyFace:
-    return tinyface.trained(data.faces()[:20], width=6, seed=seed, steps=steps)
+    return tinyface.train(data.faces()[:20], width=6, seed=seed, steps=steps)
 
 
 def test_light_and_contrast_are_taken_out() -> None:
@@ -93,10 +101,10 @@ def test_training_is_repeatable_and_leaves_the_callers_random_numbers_alone() ->
     expected = torch.rand(1)
     torch.manual_seed(7)
     with torch.no_grad():  # as inside a score
-        one, again, other = _small(1, 5), _small(1, 5), _small(2, 5)
+        first, repeated, other = _small(1, 5), _small(1, 5), _small(2, 5)
     assert torch.rand(1) == expected
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
-    assert not torch.equal(one.last.weight, other.last.weight)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), repeated.parameters(), strict=True))
+    assert not torch.equal(first.last.weight, other.last.weight)
 
 
 def test_loading_a_critic_leaves_the_callers_random_numbers_alone(monkeypatch) -> None:
@@ -110,6 +118,39 @@ def test_loading_a_critic_leaves_the_callers_random_numbers_alone(monkeypatch) -
     assert torch.rand(1) == expected
 
 
+def _critic_hash(root: Path, cache: Path) -> str:
+    """Hash of the weights of a tiny critic, made by the code in a folder, or by the cache."""
+    script = (
+        "import hashlib\n"
+        "from hpo import made_once\n"
+        "from objectives.cloak import encoders\n"
+        "weights = made_once(encoders.make_tinyface, 4, 1, 1)\n"
+        "print(hashlib.sha256(b''.join(weights[name].tobytes() for name in sorted(weights))).hexdigest())\n"
+    )
+    path = os.pathsep.join([str(root), str(REPOSITORY)])
+    environment = {**os.environ, "PYTHONPATH": path, "HPO_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    return ran.stdout.strip()
+
+
+def test_an_edited_constant_in_another_file_trains_the_critic_anew_and_a_comment_does_not(tmp_path: Path) -> None:
+    """Pitfall: a cache that knows the encoder's own file alone goes on with a critic that learned from other faces."""
+    root, cache = tmp_path / "code", tmp_path / "cache"
+    shutil.copytree(REPOSITORY / "objectives", root / "objectives", ignore=shutil.ignore_patterns("__pycache__"))
+    edited = root / "objectives" / "cloak" / "data.py"
+    source = edited.read_text()
+    before = _critic_hash(root, cache)
+    made = {path for path in cache.rglob("*.pkl")}
+    edited.write_text(f"# a comment\n{source}")
+    assert _critic_hash(root, cache) == before
+    assert {path for path in cache.rglob("*.pkl")} == made
+    assert source.count("CRITICS_LEARN_FROM = range(60)") == 1
+    edited.write_text(source.replace("CRITICS_LEARN_FROM = range(60)", "CRITICS_LEARN_FROM = range(30)"))
+    assert _critic_hash(root, cache) != before
+
+
 def test_it_learns_to_tell_its_faces_apart_and_strangers_too(monkeypatch) -> None:
     """The gate that preflight holds the shipped critics to, for a narrower one: 95 % found and accepted at 1 % false
     accepts; and on the faces to be protected, which it has not learned, 90 % found."""
@@ -119,9 +160,9 @@ def test_it_learns_to_tell_its_faces_apart_and_strangers_too(monkeypatch) -> Non
     assert known.first >= 0.95
     assert known.accepted >= 0.95
     assert 0.2 < known.match_threshold < 0.7
-    strangers = as_float(data.shipped("val", 96, 20).rgb_N3SS)
+    strangers = as_float(data.load_shipped("val", 96, 20).rgb_N3SS)
     critic = encoders.critic("gate")
-    cosines = critic.embed(tinyface.varied(strangers, generator("view"))) @ critic.embed(strangers).T
+    cosines = critic.embed(tinyface.vary(strangers, generator("view"))) @ critic.embed(strangers).T
     assert (cosines.argmax(1) == torch.arange(20)).float().mean() >= 0.9
 
 
@@ -130,25 +171,25 @@ def test_the_threshold_lets_one_pair_in_a_hundred_pass(monkeypatch) -> None:
     torch.manual_seed(0)
     planted = encoders.Critic("planted", nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5)), 8)
     monkeypatch.setattr(encoders, "critic", lambda name, device: planted)
-    found = encoders.make_calibration("planted", "", "")
+    calibration = encoders.make_calibration("planted", "")
     rng = generator("cloak", "calibration")
     faces = torch.nn.functional.interpolate(data.faces()[:60], (96, 96), mode="bicubic").clamp(0, 1)
     embed = lambda x: planted.embed(x.expand(-1, 3, -1, -1)).detach()  # noqa: E731
-    views = [embed(tinyface.varied(faces, rng)) @ embed(faces).T for _ in range(encoders.VIEWS)]
+    views = [embed(tinyface.vary(faces, rng)) @ embed(faces).T for _ in range(encoders.VIEWS)]
     strangers = torch.cat([view[~torch.eye(60, dtype=torch.bool)] for view in views])
-    assert (strangers >= found["match_threshold"]).float().mean().item() == pytest.approx(0.01, abs=1e-3)
+    assert (strangers >= calibration["match_threshold"]).float().mean().item() == pytest.approx(0.01, abs=1e-3)
 
 
 def test_two_names_of_one_encoder_are_one_encoder() -> None:
-    assert encoders.identity_of("tinyface") != encoders.identity_of("tinyface-wide")
-    assert encoders.identity_of("tinyface") == encoders.identity_of("tinyface")
+    assert encoders.encoder_identity("tinyface") != encoders.encoder_identity("tinyface-wide")
+    assert encoders.encoder_identity("tinyface") == encoders.encoder_identity("tinyface")
 
 
 # -- SigLIP --------------------------------------------------------------------------------------------------------
 def test_a_folder_without_a_model_and_a_name_of_the_hub_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="no config.json in it"):
+    with pytest.raises(ValueError, match=r"there is no config.json in it"):
         encoders.critic(f"siglip:{tmp_path}")
-    with pytest.raises(ValueError, match="it is no folder"):
+    with pytest.raises(ValueError, match="it is not a folder"):
         encoders.critic("siglip:google/siglip-so400m-patch14-384")
 
 

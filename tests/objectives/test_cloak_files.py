@@ -6,19 +6,21 @@ Expected values come from closed forms, from Pillow's own reading of what was wr
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from hpo.seeds import generator
+from hpo import Evidence, generator
 from objectives.cloak import Cloaking, data, encoders, protect, tier
 from objectives.cloak.__main__ import main
 from objectives.common import photographs
 from objectives.common.colour import as_uint8
 from objectives.common.files import read_image
+from tests.objectives.exported import exported
+from tests.toy import Toy
 
 SETTINGS = protect.Settings(Cloaking(size=48), steps=4)
 
@@ -63,7 +65,7 @@ def _protected(folder, out, settings=SETTINGS) -> list[protect.Protected]:
 def test_what_is_written_is_what_was_judged(tmp_path) -> None:
     """Judge: Pillow reads the file that was written."""
     image = torch.rand(3, 20, 31, generator=generator("image"))
-    returned = protect.write(image, tmp_path / "x.png")
+    returned = protect.write_png(image, tmp_path / "x.png")
     pixels = np.asarray(Image.open(tmp_path / "x.png"))
     assert np.array_equal(pixels, as_uint8(image).permute(1, 2, 0).numpy())
     assert torch.equal(as_uint8(returned), as_uint8(image))
@@ -82,14 +84,14 @@ def test_a_protected_photograph_tells_nothing_but_its_pixels(folder, tmp_path) -
 
 def test_a_photograph_keeps_its_size_its_rotation_and_nearly_its_pixels(folder, tmp_path) -> None:
     """Closed form for the size: the camera's quarter turn makes 120 x 80 into 80 x 120."""
-    found = {one.source: one for one in _protected(folder, tmp_path / "out")}
-    assert found["coffee.jpg"].pixels == (80, 120)
-    assert found["cat.png"].pixels == (90, 60)
-    assert found["cat.bmp"].written == "cat.bmp.png"  # beside cat.png
-    for one in found.values():
-        before, after = read_image(folder / one.source), read_image(tmp_path / "out" / one.written)
+    results = {result.source: result for result in _protected(folder, tmp_path / "out")}
+    assert results["coffee.jpg"].pixels == (80, 120)
+    assert results["cat.png"].pixels == (90, 60)
+    assert results["cat.bmp"].written == "cat.bmp.png"  # beside cat.png
+    for result in results.values():
+        before, after = read_image(folder / result.source), read_image(tmp_path / "out" / result.written)
         assert 0 < (before - after).abs().mean() < 0.05
-        assert one.largest_change == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
+        assert result.largest_change == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
 
 
 def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_path) -> None:
@@ -106,11 +108,11 @@ def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_pa
 
 
 def test_what_else_lies_in_the_folder_changes_nothing_about_a_photograph(folder, tmp_path) -> None:
-    together = protect.changed(folder / "cat.png", SETTINGS, device="cpu")
+    together = protect.protected_image(folder / "cat.png", SETTINGS, device="cpu")
     lone = tmp_path / "lone"
     lone.mkdir()
     (folder / "cat.png").rename(lone / "renamed.png")
-    assert torch.equal(protect.changed(lone / "renamed.png", SETTINGS, device="cpu"), together)
+    assert torch.equal(protect.protected_image(lone / "renamed.png", SETTINGS, device="cpu"), together)
 
 
 def test_a_limit_means_the_same_at_another_working_size(folder, monkeypatch) -> None:
@@ -131,11 +133,15 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     assert code == 0
     shown = capsys.readouterr().out
     assert "coffee.jpg" in shown
-    assert "says nothing of any other encoder" in shown
+    assert "says nothing about any other encoder" in shown
     report = json.loads((out / "report.json").read_text())
     assert report["perceptual_backend"] == "pged"
     assert (report["steps"], report["size"]) == (3, 48)
-    assert {one["written"] for one in report["photographs"]} == {"coffee.png", "cat.png.png", "cat.bmp.png"}
+    assert {photograph["written"] for photograph in report["photographs"]} == {
+        "coffee.png",
+        "cat.png.png",
+        "cat.bmp.png",
+    }
 
 
 @pytest.mark.parametrize(
@@ -161,6 +167,23 @@ def test_the_encoder_that_was_attacked_is_no_judge(folder, tmp_path, capsys) -> 
 def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> None:
     assert main([str(folder), str(tmp_path / "out"), "--card", str(tmp_path)]) == 2
     assert "no card.json in it" in capsys.readouterr().err
+    other = exported(tmp_path / "other", Toy())
+    assert main([str(folder), str(tmp_path / "out"), "--card", str(other)]) == 2
+    assert "holds a Toy; an exported Cloaking is needed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_card_gives_its_settings_and_its_number_of_steps(tmp_path) -> None:
+    """Closed form: 3 epochs of 16 steps for 2 + 2 photographs are 12 steps for each."""
+    card = exported(tmp_path / "winner", Cloaking(size=48, val_photos=2, test_photos=2, noise_lr=0.2))
+    described = json.loads((card / "card.json").read_text())
+    recipe = {"class": "Recipe", **asdict(protect.RECIPE)}
+    fidelity = {"epochs": 3, "train": 16}
+    (card / "card.json").write_text(json.dumps({**described, "recipe": recipe, "fidelity": fidelity}))
+    settings = protect.load_settings(card)
+    assert settings.task == Cloaking(size=48, val_photos=2, test_photos=2, noise_lr=0.2)
+    assert settings.recipe == protect.RECIPE
+    assert settings.steps == 12
 
 
 # -- the user's folder as a study's data ---------------------------------------------------------------------------
@@ -184,22 +207,20 @@ def test_one_photograph_cannot_be_split(folder) -> None:
 
 
 def test_too_few_photographs_stand_in_turn_and_the_checks_say_so(folder) -> None:
-    from hpo.task import Evidence
-
     task = replace(Cloaking(size=48, val_photos=4), data=str(folder))
     fidelity = tier(size=48, val=4, steps=2, epochs=1)
     batches = list(task.batches("val", fidelity, 4, generator("any")))
     assert sum(len(batch.number_B) for batch in batches) == 4
     assert not task.origins("val", fidelity) & task.origins("test", fidelity)
     checks = {check.name: check for check in task.checks(Evidence("preflight"))}
-    assert checks["the user's photographs"].status == "caution"
+    assert checks["enough of the user's own photographs"].status == "caution"
 
 
 def test_more_photographs_than_ship_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 20 photographs ship for val; asked for 21"):
-        data.shipped("val", 48, 21)
+        data.load_shipped("val", 48, 21)
     with pytest.raises(ValueError, match="size must be at least 32"):
-        data.shipped("val", 16, 2)
+        data.load_shipped("val", 16, 2)
 
 
 def test_the_faces_are_the_file_that_is_pinned(monkeypatch) -> None:

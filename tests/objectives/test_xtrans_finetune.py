@@ -7,19 +7,19 @@ network of two steps an epoch: enough to be one.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from hpo.engine.training import fit
-from hpo.recipe import Recipe
-from hpo.task import Evidence, Fidelity, Moment
-from objectives.xtrans import CHEAP, XTrans, cfa, data, forgetting, loss, torture
-from objectives.xtrans.data import Batch
-from objectives.xtrans.finetune import CANDIDATES, FineTune, pool, sharpest
+from hpo import Evidence, Fidelity, Moment, Recipe, fit
+from objectives.xtrans import CHEAP, XTrans, cfa, data, forgetting, loss, parent, torture
+from objectives.xtrans.data import Batch, model_inputs
+from objectives.xtrans.finetune import CANDIDATES, FineTune, pattern_pool, sharpest_crop
 from objectives.xtrans.light import BALANCED
-from objectives.xtrans.task import seen_by
+from tests.objectives.exported import exported
+from tests.toy import Toy
 
 TINY = Fidelity(size=24, train=8, val=2, epochs=1)
 START = Moment(0, 1, 0, 10)
@@ -39,7 +39,9 @@ def _tiles(count: int = 2) -> Batch:
 
 def _is_pattern(batch: Batch, size: int) -> list[bool]:
     """Whether each target is one of the pool's patterns, moved."""
-    known = {move(pattern).contiguous().numpy().tobytes() for pattern in pool(size) for move in cfa.MOVES.values()}
+    known = {
+        move(pattern).contiguous().numpy().tobytes() for pattern in pattern_pool(size) for move in cfa.MOVES.values()
+    }
     return [target.contiguous().numpy().tobytes() in known for target in batch.target_B3SS]
 
 
@@ -56,19 +58,19 @@ def test_the_control_learns_from_what_the_parent_learned_from() -> None:
 def test_a_mixture_holds_as_many_patterns_as_it_says(mixture: str, low: float, high: float) -> None:
     task = _task(mixture=mixture, gain=BALANCED)
     batch = next(task.batches("train", replace(TINY, train=400), 400, _rng()))
-    found = _is_pattern(batch, 24)
-    assert low <= sum(found) / len(found) <= high
+    patterns = _is_pattern(batch, 24)
+    assert low <= sum(patterns) / len(patterns) <= high
 
 
 def test_the_sharpest_crops_are_sharper_than_crops() -> None:
     """The largest of four draws lies above the median with probability 15/16."""
-    of = data.photos("train", down=2, folder=None)
+    of = data.load_photographs("train", down=2, folder=None)
 
     def sharpness(rgb_3SS: Tensor) -> float:
         return float(loss.laplacian(rgb_3SS.mean(0, keepdim=True)[None]).var())
 
-    plain = torch.tensor([sharpness(data.balanced_crop(of, 24, _rng(seed))[0]) for seed in range(200)]).median()
-    sharp = [sharpness(sharpest(of, 24, _rng(1000 + seed))[0]) for seed in range(200)]
+    plain = torch.tensor([sharpness(data.random_balanced_crop(of, 24, _rng(seed))[0]) for seed in range(200)]).median()
+    sharp = [sharpness(sharpest_crop(of, 24, _rng(1000 + seed))[0]) for seed in range(200)]
     share = sum(value > plain for value in sharp) / len(sharp)
     assert share == pytest.approx(1 - 0.5**CANDIDATES, abs=0.06)
 
@@ -80,8 +82,8 @@ def test_patterns_are_mosaiced_exposed_and_noisy_like_everything_else() -> None:
 
 
 def test_no_pattern_that_is_learned_from_judges() -> None:
-    judging = {rgb.numpy().tobytes() for rgb in torture.fixed(24, loss.EACH_TORTURE)}
-    assert not any(rgb.numpy().tobytes() in judging for rgb in pool(24))
+    judging = {rgb.numpy().tobytes() for rgb in torture.fixed(24, loss.PATTERNS_EACH)}
+    assert not any(rgb.numpy().tobytes() in judging for rgb in pattern_pool(24))
 
 
 # -- the start, and what holds a network there -----------------------------------------------------------------------
@@ -114,10 +116,31 @@ def test_the_pull_to_the_parent_is_the_squared_distance() -> None:
     assert float(task.loss(model, batch, START)["l2sp"].detach()) == pytest.approx(1e-2 * 10_355 * 1e-4, rel=1e-3)
 
 
-def test_a_parent_that_is_no_xtrans_network_is_refused(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("hpo.trial.artifact.load_winner", lambda folder: (object(), None))
-    with pytest.raises(ValueError, match="holds a object; an exported xtrans network is needed"):
-        _task(parent=str(tmp_path)).model()
+def test_a_parent_of_another_task_is_refused_and_one_of_this_task_is_taken(tmp_path: Path) -> None:
+    other = exported(tmp_path / "other", Toy())
+    with pytest.raises(ValueError, match="holds a Toy; an exported XTrans is needed"):
+        _task(parent=str(other)).model()
+    torch.manual_seed(1)
+    network = XTrans().model()
+    own = exported(tmp_path / "own", XTrans(), network)
+    start = _task(parent=str(own)).model().state_dict()
+    assert all(torch.equal(start[name], weight) for name, weight in network.state_dict().items())
+
+
+def test_other_photographs_in_the_same_folder_give_another_parent(monkeypatch) -> None:
+    """The folder's name alone must not find a network that was trained on what lay there before."""
+    keys = []
+
+    def remember(make, *arguments):
+        keys.append(arguments)
+        return {name: weight.numpy() for name, weight in XTrans().model().state_dict().items()}
+
+    monkeypatch.setattr(parent, "made_once", remember)
+    for content in ("before", "after"):
+        monkeypatch.setattr(data, "origins", lambda split, folder, content=content: {f"{content} {split}"})
+        parent.trained_parent.__wrapped__(XTrans(data="folder"), 16, 0)
+    assert keys[0] != keys[1]
+    assert keys[0][0] == keys[1][0]
 
 
 def test_an_unknown_mixture_is_refused_with_the_known_ones() -> None:
@@ -128,10 +151,10 @@ def test_an_unknown_mixture_is_refused_with_the_known_ones() -> None:
 # -- forgetting ------------------------------------------------------------------------------------------------------
 def test_the_parent_has_forgotten_nothing() -> None:
     batch = _tiles()
-    found = _task().baselines([batch])["parent"]
-    assert found["forgetting_db"] == 0.0
-    assert found["grid_rise_db"] == 0.0
-    assert found["score"] == pytest.approx((found["psnr_srgb"] + found["torture_psnr"]) / 2)
+    scores = _task().baselines([batch])["parent"]
+    assert scores["forgetting_db"] == 0.0
+    assert scores["grid_rise_db"] == 0.0
+    assert scores["score"] == pytest.approx((scores["psnr_srgb"] + scores["torture_psnr"]) / 2)
 
 
 def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgiven() -> None:
@@ -141,18 +164,18 @@ def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgive
 
     def method(given: Batch) -> Tensor:
         with torch.no_grad():
-            made = task.parent_model()(*seen_by(given))
+            made = task.parent_model()(*model_inputs(given))
         return made + noise[: len(made)] if given is batch else made
 
-    found = task.tuned_scores(method, [batch], probes=False)
+    scores = task.fine_tuning_scores(method, [batch], probes=False)
     before, after = (
-        loss.tile_scores(rgb, batch)["psnr_srgb"] for rgb in (task.parent_model()(*seen_by(batch)), method(batch))
+        loss.tile_scores(rgb, batch)["psnr_srgb"] for rgb in (task.parent_model()(*model_inputs(batch)), method(batch))
     )
     lost = before - after
     assert float(lost.min()) > 0.3
-    assert found["forgetting_db"] == pytest.approx(float(lost.mean()), abs=1e-4)
-    expected = (after + found["torture_psnr"]) / 2 - 2 * (lost - 0.3)
-    assert found["score"] == pytest.approx(float(expected.mean()), abs=1e-3)
+    assert scores["forgetting_db"] == pytest.approx(float(lost.mean()), abs=1e-4)
+    expected = (after + scores["torture_psnr"]) / 2 - 2 * (lost - 0.3)
+    assert scores["score"] == pytest.approx(float(expected.mean()), abs=1e-3)
 
 
 def test_a_winner_that_forgot_or_got_a_grid_is_a_no_go() -> None:
@@ -171,7 +194,7 @@ def test_a_winner_that_forgot_or_got_a_grid_is_a_no_go() -> None:
 def test_what_is_measured_is_the_change_from_the_parent_tile_by_tile() -> None:
     """Planted: at a rate of almost 0 nothing changes; at a large one something does."""
     task = _task(mixture="0/0/100")
-    still, moved = (forgetting.measured(task, 2, lr, 0, 3) for lr in (1e-12, 1e-2))
+    still, moved = (forgetting.measure_gains(task, 2, lr, 0, 3) for lr in (1e-12, 1e-2))
     assert {name: len(values) for name, values in still.items()} == {
         "psnr_lin": 3,
         "lead_db": 3,
