@@ -138,7 +138,7 @@ def test_a_wrong_option_is_refused_before_anything_is_written(home: Path) -> Non
     plain = {words: re.sub(r"[\s│]+", " ", said) for words, said in found.items()}
     assert {words: said for words, said in plain.items() if OPTIONS[words] not in said} == {}
     Path("a_folder").mkdir()
-    assert "--data: Toy reads no data of the user's" in refused(home, "sweep", write(), "--data", "a_folder")
+    assert "--data: Toy has no field for a data folder, so --data cannot be used" in refused(home, "sweep", write(), "--data", "a_folder")
 
 
 def test_a_runs_folder_that_cannot_be_made_is_refused_at_the_first_write(home: Path) -> None:
@@ -216,8 +216,8 @@ def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_rec
     assert "forced" not in json.loads(Path("runs/toy/preflight.json").read_text())
     assert hpo("sweep", study, "--force", *INLINE).code == 0
     assert json.loads(Path("runs/toy/preflight.json").read_text())["forced"] is True
-    commands = [json.loads(line)["command"] for line in Path("runs/toy/commands.log").read_text().splitlines()]
-    assert commands[-1] == f"hpo sweep {study} --force --backend inline"
+    commands = [json.loads(line)["argv"] for line in Path("runs/toy/commands.log").read_text().splitlines()]
+    assert commands[-1] == ["hpo", "sweep", study, "--backend", "inline", "--force"]
 
 
 def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home: Path) -> None:
