@@ -40,7 +40,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not _is_positive(value):
                 raise Refused(f"--{name}: must be a whole number of at least 1; got {value!r}")
-        if self.timeout is not None and not self.timeout >= 0:
+        if self.timeout is not None and not _is_duration(self.timeout):
             raise Refused(f"--timeout: must be a number of seconds, at least 0; got {self.timeout!r}")
         if self.storage is not None:
             check_url(self.storage)
@@ -66,3 +66,7 @@ def help_command(verb: str, study: str, options: Options) -> str:
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
