@@ -253,7 +253,7 @@ def test_what_a_storage_raises_ends_in_halted(verb: str, home: Path, monkeypatch
         raise sqlalchemy.exc.OperationalError("SELECT 1", None, Exception("the server is gone"))
 
     monkeypatch.setattr("hpo.verbs.opening.load_study", fail)
-    with pytest.raises(hpo.errors.Halted, match="the storage failed: .*the server is gone"):
+    with pytest.raises(hpo.errors.Halted, match=r"the storage failed: .*the server is gone"):
         getattr(hpo, verb)("toy")
     said = test_cli.hpo(verb, "toy")
     assert (said.code, len(said.err.splitlines())) == (74, 1)

@@ -54,14 +54,14 @@ def new(
         say(str(Ledger(ledger).file(record.id)))
 
 
-def _create_or_rename(ledger: Ledger, id: str, study: str, fields: dict[str, str | int]) -> Record:
+def _create_or_rename(ledger: Ledger, new_id: str, study: str, fields: dict[str, str | int]) -> Record:
     """A new record with these fields; where the study has a record, that one under the new id."""
     ledger.make()
     with ledger.locked():
         record = ledger.of_study(study) if study else None
         if record is None:
-            return ledger.create(id, fields)
-        record = ledger.rename(record, id)
+            return ledger.create(new_id, fields)
+        record = ledger.rename(record, new_id)
         for key, value in fields.items():
             if value:
                 record = ledger.write(record.with_field(key, value))

@@ -31,14 +31,14 @@ class Display:
         warnings.warn(text, stacklevel=2)
 
     @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:  # noqa: ARG002
         """Yields a function that is called with how many of `total` are done, and with a note."""
-        yield lambda done, note: None
+        yield _show_nothing
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Callable[[str], None]]:
+    def steps(self, title: str) -> Iterator[Callable[[str], None]]:  # noqa: ARG002
         """Yields a function that is called with the name of each step that is done."""
-        yield lambda name: None
+        yield _show_nothing
 
     def preflight_ended(self, opened: Opened, result: Preflight) -> None:
         pass
@@ -77,6 +77,10 @@ class Bars(Display):
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
         with Console(stderr=True).status(title) as line:
             yield lambda name: line.update(f"{title}: {name} done")
+
+
+def _show_nothing(*_: object) -> None:
+    pass
 
 
 def display_for(progress: bool | Display) -> Display:
