@@ -52,7 +52,8 @@ from tests.toy import Toy, study as toy
 
 @dataclass(frozen=True)
 class Mine(Toy):
-    pass
+    def checks(self, evidence):
+        return []
 
 small = hpo.Fidelity(size=6, train=32, val=32, epochs=2)
 study = replace(toy, name="mine", task=Mine(), smoke=small, cheap=small, full=replace(small, epochs=3, test=20),
@@ -78,15 +79,28 @@ with open("results.json", "w") as file:
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    """A fresh process that runs this code as a notebook does: there is no file that it comes from."""
+    """A fresh process that runs this code."""
     return subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False
     )
 
 
+def notebook(*cells: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process that runs these cells as Jupyter does: in __main__, which has no file, and each cell's source in
+    linecache under a name of its own."""
+    return python(
+        f"""
+import linecache
+for number, cell in enumerate({cells!r}):
+    linecache.cache[f"<cell {{number}}>"] = (len(cell), None, cell.splitlines(True), f"<cell {{number}}>")
+    exec(compile(cell, f"<cell {{number}}>", "exec"))
+"""
+    )
+
+
 def test_a_notebook_goes_from_preflight_to_report_with_a_task_of_its_own_and_nothing_is_printed(home: Path) -> None:
     Path("experiments").mkdir()
-    done = python(CELLS + ONE_AFTER_THE_OTHER)
+    done = notebook(CELLS, ONE_AFTER_THE_OTHER)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     results = json.loads(Path("results.json").read_text())
     folder = home / "my runs" / "mine"
@@ -120,15 +134,15 @@ def test_the_log_holds_each_command_that_does_the_same_word_by_word(home: Path) 
 
 
 def test_a_task_of_a_notebook_is_swept_by_worker_processes_and_shared_by_no_devices(home: Path) -> None:
-    done = python(
-        CELLS
-        + """
+    done = notebook(
+        CELLS,
+        """
 standing = hpo.sweep(study, workers=2, force=True)
 try:
     hpo.promote(study, workers=1, devices=2)
 except hpo.Refused as refused:
     print(standing.complete, refused)
-"""
+""",
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
@@ -136,6 +150,20 @@ except hpo.Refused as refused:
         "module and import it from there, or leave --devices out\n"
     )
     assert not Path("runs/mine/promotion.json").exists()
+
+
+def test_a_task_of_a_notebook_that_is_edited_is_other_code_and_one_without_source_is_refused(home: Path) -> None:
+    sweep = (
+        "try:\n    hpo.sweep(study, backend='inline', force=True)\nexcept hpo.Refused as refused:\n    print(refused)"
+    )
+    assert notebook(CELLS, sweep).stdout == ""
+    assert notebook("# a comment\n" + CELLS.replace("return []", "return []  # none"), sweep).stdout == ""
+    edited = CELLS.replace("return []", "return [hpo.Check('a', 'go', 'b', 'c')]")
+    assert "study 'mine' exists with other code" in notebook(edited, sweep).stdout
+    before = files(home)
+    unreadable = "exec('class Mine(Toy): pass')\nstudy = replace(study, task=Mine())\n"
+    assert "Mine has no source that can be read" in notebook(CELLS, unreadable + sweep).stdout
+    assert files(home) == before
 
 
 def test_a_study_is_given_as_a_value_a_path_or_a_name(home: Path) -> None:
