@@ -287,6 +287,8 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
             "seconds_left": 0.0,
             "preflight": "go",
             "promotion": f"winner: {verdict['winner']}",
+            "promotion_state": "judged",
+            "unreadable": False,
         }
     ]
 
