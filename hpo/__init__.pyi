@@ -12,6 +12,7 @@ from .engine.training import fit as fit
 from .epoch import Epoch as Epoch
 from .errors import Diverged as Diverged
 from .errors import HpoError as HpoError
+from .errors import NoGo as NoGo
 from .errors import Refused as Refused
 from .files import write_json as write_json
 from .promotion.intervals import Interval as Interval
@@ -53,3 +54,13 @@ from .task import Task as Task
 from .task import example_hash as example_hash
 from .trial.artifact import CARD as CARD
 from .trial.artifact import load_winner as load_winner
+
+# the verbs
+from .verbs.load import load_study as load_study
+from .verbs.overview import status as status
+from .verbs.stages import preflight as preflight
+from .verbs.stages import promote as promote
+from .verbs.stages import report as report
+from .verbs.stages import run as run
+from .verbs.stages import sweep as sweep
+from .verbs.upkeep import rebuild as rebuild

@@ -39,6 +39,12 @@ class Refused(HpoError, ValueError):
     """The request cannot be met as it stands; nothing was written. The message says what to do."""
 
 
+class NoGo(HpoError):
+    """Preflight has found a reason not to sweep. Its result is kept in the study's folder."""
+
+    exit_code = ExitCode.NO
+
+
 class InUse(Refused):
     """Another process holds the study."""
 

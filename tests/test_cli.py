@@ -59,23 +59,18 @@ def write(text: str = "study = toy", name: str = "") -> str:
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     code: int
     out: str
     err: str
 
 
-def hpo(*words: str) -> Said:
+def hpo(*words: str) -> Output:
     """The command in this process. No exception may come out of it, and no line may end in a traceback."""
-    before = sys.argv
-    sys.argv = ["hpo", *words]
-    try:
-        result = CliRunner().invoke(main.app, words)
-    finally:
-        sys.argv = before
+    result = CliRunner().invoke(main.app, words)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert "Traceback" not in result.stdout + result.stderr
-    return Said(result.exit_code, result.stdout, result.stderr)
+    return Output(result.exit_code, result.stdout, result.stderr)
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -90,11 +85,11 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
 def refused(home: Path, *words: str, code: int = 2) -> str:
     """What a refusal says, on standard error alone and on one screen. It must have written nothing."""
     before = files(home)
-    said = hpo(*words)
-    assert (said.code, said.out) == (code, "")
+    output = hpo(*words)
+    assert (output.code, output.out) == (code, "")
     assert files(home) == before
-    assert len(said.err.splitlines()) <= 12
-    return said.err
+    assert len(output.err.splitlines()) <= 12
+    return output.err
 
 
 INLINE = ("--backend", "inline")
@@ -103,9 +98,9 @@ INLINE = ("--backend", "inline")
 # -- bad input -------------------------------------------------------------------------------------------------------
 def test_a_wrong_study_file_is_refused_with_file_line_key_and_what_is_allowed(home: Path) -> None:
     study = write("study = replace(toy, space={\n    'recipe.lr': log(0.2, 0.3)})")
-    said = refused(home, "preflight", study)
-    assert said.startswith(f"hpo: {(home / study).resolve()}:8: study = replace(toy, space={{")
-    assert "space['recipe.lr']: the default 0.1 must lie in the space; allowed: log(0.2, 0.3)" in said
+    message = refused(home, "preflight", study)
+    assert message.startswith(f"hpo: {(home / study).resolve()}:8: study = replace(toy, space={{")
+    assert "space['recipe.lr']: the default 0.1 must lie in the space; allowed: log(0.2, 0.3)" in message
 
 
 @pytest.mark.parametrize("verb", ["preflight", "sweep", "promote", "report", "run"])
@@ -134,17 +129,19 @@ OPTIONS = {
 def test_a_wrong_option_is_refused_before_anything_is_written(home: Path) -> None:
     study = write("study = replace(toy, task=Reader())")
     Path("a_file").touch()
-    found = {words: refused(home, "sweep", study, *words.split()) for words in OPTIONS}
-    plain = {words: re.sub(r"[\s│]+", " ", said) for words, said in found.items()}
-    assert {words: said for words, said in plain.items() if OPTIONS[words] not in said} == {}
+    messages = {words: refused(home, "sweep", study, *words.split()) for words in OPTIONS}
+    plain = {words: re.sub(r"[\s│]+", " ", message) for words, message in messages.items()}
+    assert {words: message for words, message in plain.items() if OPTIONS[words] not in message} == {}
     Path("a_folder").mkdir()
-    assert "--data: Toy reads no data of the user's" in refused(home, "sweep", write(), "--data", "a_folder")
+    assert "--data: Toy has no field for a data folder, so --data cannot be used" in refused(
+        home, "sweep", write(), "--data", "a_folder"
+    )
 
 
 def test_a_runs_folder_that_cannot_be_made_is_refused_at_the_first_write(home: Path) -> None:
     """The superuser may write everywhere, says the kernel, until he does."""
-    said = refused(home, "preflight", write(), "--runs", "/proc/runs")
-    assert "the run folder /proc/runs/toy must be a folder that can be written" in said
+    message = refused(home, "preflight", write(), "--runs", "/proc/runs")
+    assert "the run folder /proc/runs/toy must be a folder that can be written" in message
 
 
 def test_an_unknown_verb_and_no_verb_at_all_are_bad_input(home: Path) -> None:
@@ -154,9 +151,9 @@ def test_an_unknown_verb_and_no_verb_at_all_are_bad_input(home: Path) -> None:
 
 def test_an_exception_in_the_tasks_code_is_shown_with_its_line_and_debug_shows_all(home: Path) -> None:
     study = write("study = replace(toy, task=Unreadable())")
-    said = refused(home, "sweep", study, "--force", *INLINE)
-    assert "hpo: ZeroDivisionError: the disk is round" in said
-    assert re.search(r"at .*/cli_tasks\.py:\d+; --debug shows the whole traceback", said)
+    message = refused(home, "sweep", study, "--force", *INLINE)
+    assert "hpo: ZeroDivisionError: the disk is round" in message
+    assert re.search(r"at .*/cli_tasks\.py:\d+; --debug shows the whole traceback", message)
     with pytest.raises(ZeroDivisionError):
         CliRunner().invoke(main.app, ["sweep", study, "--force", "--debug"], catch_exceptions=False)
 
@@ -166,15 +163,15 @@ def test_the_verbs_refuse_what_has_nothing_to_stand_on_and_name_the_command_that
     study = write()
     assert "nothing has been run" in refused(home, "status")
     for verb, needs in (("sweep", "preflight"), ("promote", "sweep"), ("report", "run")):
-        said = refused(home, verb, study, "--smoke", "--runs", "my runs")
-        assert f"run: hpo {needs} {study} --smoke --runs 'my runs'" in said
+        message = refused(home, verb, study, "--smoke", "--runs", "my runs")
+        assert f"run: hpo {needs} {study} --smoke --runs 'my runs'" in message
         assert not Path("my runs").exists()
 
 
 def test_the_command_that_is_named_is_the_one_that_helps(home: Path) -> None:
     study = write()
-    said = refused(home, "sweep", study, "--runs", "my runs")
-    assert hpo(*shlex.split(said.partition("run: hpo ")[2]), "--workers", "1").code == 0
+    message = refused(home, "sweep", study, "--runs", "my runs")
+    assert hpo(*shlex.split(message.partition("run: hpo ")[2]), "--workers", "1").code == 0
     assert hpo("sweep", study, "--runs", "my runs", *INLINE).code == 0
 
 
@@ -191,10 +188,10 @@ def test_another_question_under_the_same_name_is_refused_with_what_differs(part:
     before, after = (write(text) for text in CHANGES[part])
     assert hpo("sweep", before, "--force", *INLINE).code == 0
     for verb in ("sweep", "promote", "run"):
-        said = refused(home, verb, after, *INLINE)
-        assert re.match(rf"hpo: study 'toy' exists with other .*\b{part}\b", said)
-        assert f"\n  {part}: " in said
-        assert "give the study another name, or another folder (--runs DIR)" in said
+        message = refused(home, verb, after, *INLINE)
+        assert re.match(rf"hpo: study 'toy' exists with other .*\b{part}\b", message)
+        assert f"\n  {part}: " in message
+        assert "give the study another name, or another folder (--runs DIR)" in message
 
 
 def test_other_code_is_refused_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,15 +213,15 @@ def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_rec
     assert "forced" not in json.loads(Path("runs/toy/preflight.json").read_text())
     assert hpo("sweep", study, "--force", *INLINE).code == 0
     assert json.loads(Path("runs/toy/preflight.json").read_text())["forced"] is True
-    commands = [json.loads(line)["command"] for line in Path("runs/toy/commands.log").read_text().splitlines()]
-    assert commands[-1] == f"hpo sweep {study} --force --backend inline"
+    commands = [json.loads(line)["argv"] for line in Path("runs/toy/commands.log").read_text().splitlines()]
+    assert commands[-1] == ["hpo", "sweep", study, "--backend", "inline", "--force"]
 
 
 def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home: Path) -> None:
-    said = hpo("sweep", write("study = replace(toy, task=Hopeless())"), "--force", *INLINE)
-    assert said.code not in (0, 2, 130)
-    assert said.code == ExitCode.ALL_FAILED
-    assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in said.err
+    output = hpo("sweep", write("study = replace(toy, task=Hopeless())"), "--force", *INLINE)
+    assert output.code not in (0, 2, 130)
+    assert output.code == ExitCode.ALL_FAILED
+    assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in output.err
 
 
 def test_a_worker_that_dies_in_preflight_is_a_no_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,16 +230,16 @@ def test_a_worker_that_dies_in_preflight_is_a_no_go(home: Path, monkeypatch: pyt
             raise BrokenExecutor("a worker process was killed")
 
     monkeypatch.setattr(preflight.coordinator, "executor", lambda workers, device: Dying())
-    said = hpo("preflight", write())
-    assert said.code == 1
-    assert "a worker process was killed" in said.out
+    output = hpo("preflight", write())
+    assert output.code == 1
+    assert "a worker process was killed" in output.out
 
 
 # -- the whole way ---------------------------------------------------------------------------------------------------
-def document(said: Said) -> Any:
+def document(output: Output) -> Any:
     """The one JSON document that standard output holds. Without NaN, which is none."""
-    assert (said.code, said.err) == (0, "")
-    return json.loads(said.out, parse_constant=pytest.fail)
+    assert (output.code, output.err) == (0, "")
+    return json.loads(output.out, parse_constant=pytest.fail)
 
 
 def plain_text(text: str) -> bool:
@@ -252,7 +249,7 @@ def plain_text(text: str) -> bool:
 
 def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -> None:
     study = write()
-    said = [
+    outputs = [
         hpo("preflight", study, "--workers", "1"),
         hpo("sweep", study, *INLINE),
         hpo("promote", study, *INLINE),
@@ -260,20 +257,20 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
         hpo("status"),
         hpo("status", study.removesuffix(".py")),
     ]
-    assert [(one.code, one.err) for one in said[:5]] == [(0, "")] * 5
-    assert all(plain_text(one.out) for one in said)
-    assert "preflight of toy: go" in said[0].out
-    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed, best mse " in said[1].out
-    assert "2 seeds x 20 test examples, 95 % intervals" in said[2].out
+    assert [(output.code, output.err) for output in outputs[:5]] == [(0, "")] * 5
+    assert all(plain_text(output.out) for output in outputs)
+    assert "preflight of toy: go" in outputs[0].out
+    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed, best mse " in outputs[1].out
+    assert "2 seeds x 20 test examples, 95 % intervals" in outputs[2].out
     assert Path("runs/toy/report.html").stat().st_size > 10_000
-    assert "3/3" in said[4].out
-    assert said[5].code == 2  # the study is called toy, whatever its file is called
-    assert "studies there are: toy" in said[5].err
+    assert "3/3" in outputs[4].out
+    assert outputs[5].code == 2  # the study is called toy, whatever its file is called
+    assert "studies there are: toy" in outputs[5].err
 
     before = document(hpo("preflight", study, "--workers", "1", "--json"))
     assert (before["status"], before["checks"][0]["name"]) == ("go", "data")
     verdict = document(hpo("promote", study, *INLINE, "--json"))
-    assert verdict["sentence"] in said[2].out
+    assert verdict["sentence"] in outputs[2].out
     best = optuna.load_study(study_name="toy", storage=open_storage(RunFolder(Path("runs/toy")).storage)).best_trial
     assert document(hpo("status", "--json")) == [
         {
@@ -290,15 +287,19 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
             "seconds_left": 0.0,
             "preflight": "go",
             "promotion": f"winner: {verdict['winner']}",
+            "promotion_state": "judged",
+            "unreadable": False,
         }
     ]
 
 
-def test_what_the_task_doubts_is_shown_with_the_verdict(home: Path) -> None:
+def test_task_checks_that_did_not_pass_are_shown_with_the_verdict(home: Path) -> None:
     study = write("study = replace(toy, task=Doubting())")
-    said = hpo("sweep", study, "--force", *INLINE), hpo("promote", study, *INLINE)
-    assert [one.code for one in said] == [0, 0]
-    assert re.search(r"weights +│ caution +│ large +│ small", said[1].out)
+    assert hpo("sweep", study, "--force", *INLINE).code == 0
+    output = hpo("promote", study, *INLINE)
+    assert output.code == 0
+    assert re.search(r"task checks not passed\s.*weights +│ caution +│ large +│ small", output.out, re.DOTALL)
+    assert "bias" not in output.out
 
 
 def test_the_same_command_again_goes_on_where_it_was_and_changes_nothing(home: Path) -> None:
@@ -325,7 +326,7 @@ def test_help_waits_for_neither_torch_nor_optuna() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from hpo.cli.main import app\n"
         "for words in (['--help'], ['sweep', '--help']):\n"
-        "    said = CliRunner().invoke(app, words); assert said.exit_code == 0 and 'Usage: ' in said.stdout\n"
+        "    output = CliRunner().invoke(app, words); assert output.exit_code == 0 and 'Usage: ' in output.stdout\n"
         "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'plotly', 'joblib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)

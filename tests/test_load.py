@@ -143,5 +143,5 @@ def test_a_study_that_is_not_there_is_told_the_nearest(tmp_path: Path, monkeypat
 
 
 def test_a_file_named_like_a_module_that_is_loaded_is_refused_and_not_mixed_up(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="another module is called 'json'.*rename json.py"):
+    with pytest.raises(Refused, match=r"another module is called 'json'.*rename json\.py"):
         load_study(str(write(tmp_path, "study = toy", "json")))

@@ -1,4 +1,4 @@
-"""optuna-dashboard, to look at: on loopback alone, and over a copy, so that nothing it is told reaches a study."""
+"""optuna-dashboard, to look at a study: on loopback alone, and on a copy, so that no change made there reaches it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import optuna
 from hpo.errors import Refused
 from hpo.storage.database import open_storage, stored_study
 from hpo.storage.folder import SQLITE, RunFolder
+from hpo.storage.transient import failures_as_halted
 
-LOOPBACK = "127.0.0.1"  # it knows no password: whoever reaches it may do everything
+LOOPBACK = "127.0.0.1"  # the dashboard asks for no password: whoever reaches it can change everything
 
 
+@failures_as_halted()
 def serve(folder: RunFolder, port: int, ready: Callable[[str], None]) -> None:
     """Show the study as it is now, until this process is stopped. Raises Refused where there is none."""
     try:
@@ -31,16 +33,16 @@ def serve(folder: RunFolder, port: int, ready: Callable[[str], None]) -> None:
 
 def copied(folder: RunFolder, path: Path) -> str:
     """The URL of a copy, taken without disturbing a study that runs."""
-    to = f"{SQLITE}{path}"
+    url = f"{SQLITE}{path}"
     if folder.storage.startswith(SQLITE) and folder.database.exists():
         source = sqlite3.connect(f"{folder.database.as_uri()}?mode=ro", uri=True)
         with closing(source), closing(sqlite3.connect(path)) as target:
             source.backup(target)
-        return to
+        return url
     names = [name for name in (folder.path.name, f"{folder.path.name}.promotion") if stored_study(folder, name)]
     if not names:
         raise Refused(f"there is no storage of {folder.path} to show; a sweep makes it")
     storage = open_storage(folder.storage)
     for name in names:
-        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
-    return to
+        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=url)
+    return url

@@ -1,21 +1,24 @@
-"""hpo ledger VERB: what a person says to the ledger, and asks of it."""
+"""hpo ledger VERB: what a person writes into the experiment ledger, and what it answers."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hpo.cli.exits import exits
 from hpo.cli.terminal import plain, say, table
-from hpo.errors import ExitCode
-
-if TYPE_CHECKING:
-    from hpo.ledger.folder import Ledger
+from hpo.errors import ExitCode, Refused
+from hpo.files import write_whole
+from hpo.ledger.folder import Ledger, now, person
+from hpo.ledger.lint import promises, surroundings
+from hpo.ledger.record import CONCLUDED, STATUSES, Record, field_of, heading_of, name_of, render
+from hpo.ledger.verdicts import moved, proposed
 
 app = typer.Typer(no_args_is_help=True, help="The experiment ledger: one record per experiment, in experiments/.")
 
@@ -26,127 +29,122 @@ Why = Annotated[str, typer.Option(metavar="TEXT", help="Kept in the history.")]
 Study = Annotated[str, typer.Option(metavar="NAME", help="The study it is about: a folder in runs/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-LIST = {"ignore_unknown_options": True}  # a text may begin with "- "
-HERE, RUNS = Path("experiments"), Path("runs")
+TEXT_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}  # as a list does
+EXPERIMENTS = Path("experiments")
+RUNS = Path("runs")
 
 
 @app.command()
 def new(
-    id: Id,
+    experiment: Id,
     title: str = "",
     study: Study = "",
     parent: str = "",
     priority: str = "",
     cost: Annotated[str, typer.Option(help="Expected, in words: 20 min on two cores.")] = "",
-    ledger: Folder = HERE,
+    ledger: Folder = EXPERIMENTS,
     debug: Debug = False,
 ) -> None:
     """Plan an experiment, or begin the record of a run made by hand; with --study, give its record this id."""
     with exits(debug):
-        from hpo.ledger.record import field_of, name_of
-
-        given = {"title": title, "study": study, "parent": parent, "priority": priority, "cost": cost}
-        fields = {key: field_of(key, value) for key, value in given.items() if value or key == "title"}
-        opened, wanted = _ledger(ledger), name_of(id).id
-        opened.make()
-        with opened.locked():
-            before = opened.of_study(study) if study else None
-            record = opened.rename(before, wanted) if before else opened.create(wanted, fields)
-            if before:
-                for key, value in fields.items():
-                    record = opened.write(record.with_field(key, value)) if value else record
-        say(str(opened.file(record.id)))
+        texts = {"study": study, "parent": parent, "priority": priority, "cost": cost}
+        given = {"title": title} | {key: text for key, text in texts.items() if text}
+        fields = {key: field_of(key, text) for key, text in given.items()}
+        record = _create_or_rename(Ledger(ledger), name_of(experiment).id, study, fields)
+        say(str(Ledger(ledger).file(record.id)))
 
 
-@app.command(context_settings=LIST)
+def _create_or_rename(ledger: Ledger, new_id: str, study: str, fields: dict[str, str | int]) -> Record:
+    """A new record with these fields; where the study has a record, that one under the new id."""
+    ledger.make()
+    with ledger.locked():
+        record = ledger.of_study(study) if study else None
+        if record is None:
+            return ledger.create(new_id, fields)
+        record = ledger.rename(record, new_id)
+        for key, value in fields.items():
+            if value:
+                record = ledger.write(record.with_field(key, value))
+        return record
+
+
+@app.command(context_settings=TEXT_MAY_BEGIN_WITH_A_DASH)
 def note(
-    id: Id,
+    experiment: Id,
     heading: Annotated[str, typer.Argument(help="hypothesis, approach, results, problem, root, lesson, next, open.")],
     text: Annotated[str, typer.Argument(help="Markdown; - reads it from standard input.")],
-    ledger: Folder = HERE,
+    ledger: Folder = EXPERIMENTS,
     debug: Debug = False,
 ) -> None:
     """Add a paragraph under a heading of the record. Nothing that was written is lost."""
     with exits(debug):
-        from hpo.ledger.record import heading_of
+        full_heading = heading_of(heading)
+        paragraph = sys.stdin.read() if text == "-" else text
+        record = Ledger(ledger).change(experiment, lambda record: record.with_note(full_heading, paragraph))
+        say(f"{record.id}: {full_heading}")
 
-        wanted, said = heading_of(heading), sys.stdin.read() if text == "-" else text
-        record = _ledger(ledger).change(id, lambda one: one.with_note(wanted, said))
-        say(f"{record.id}: {wanted}")
 
-
-@app.command("set", context_settings=LIST)
+@app.command("set", context_settings=TEXT_MAY_BEGIN_WITH_A_DASH)
 def set_field(
-    id: Id,
+    experiment: Id,
     key: Annotated[str, typer.Argument(help="status, title, priority, cost, parent, study, confidence, ...")],
     value: str,
     why: Why = "",
-    ledger: Folder = HERE,
+    ledger: Folder = EXPERIMENTS,
     debug: Debug = False,
 ) -> None:
     """Set a field. `status success` needs a promotion, `status failed` a problem or a lesson; `status wip` reopens."""
     with exits(debug):
-        from hpo.ledger.folder import now, person
-        from hpo.ledger.record import field_of
-        from hpo.ledger.verdicts import moved
-
         if key == "status":
             at, who = now(), person()
-            record = _ledger(ledger).change(id, lambda one: moved(one, value, at=at, who=who, why=why))
+            record = Ledger(ledger).change(experiment, lambda record: moved(record, value, at=at, who=who, why=why))
         else:
-            given = field_of(key, value)
-            record = _ledger(ledger).change(id, lambda one: one.with_field(key, given))
+            parsed = field_of(key, value)
+            record = Ledger(ledger).change(experiment, lambda record: record.with_field(key, parsed))
         say(record.name)
 
 
 @app.command("list")
 def list_records(
     status: Annotated[str, typer.Option(help="Only those of this status.")] = "",
-    find: Annotated[str, typer.Option(metavar="TEXT", help="Only those that say this, in any case.")] = "",
-    ledger: Folder = HERE,
+    find: Annotated[str, typer.Option(metavar="TEXT", help="Only those with this text, in upper or lower case.")] = "",
+    ledger: Folder = EXPERIMENTS,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """The experiments, with what came of them."""
     with exits(debug):
-        from hpo.errors import Refused
-        from hpo.ledger.reading import result
-        from hpo.ledger.record import STATUSES
-
         if status and status not in STATUSES:
             raise Refused(f"--status: must be one of {', '.join(STATUSES)}; got {status!r}")
-        found = [
-            one
-            for one in _ledger(ledger).records()
-            if status in ("", one.status) and find.lower() in f"{one.id}\n{one.title}\n{one.prose}".lower()
-        ]
+        records = [record for record in Ledger(ledger).records() if _matches(record, status, find)]
         if as_json:
-            print(json.dumps([{"id": one.id, **one.person, **one.kept} for one in found], indent=1, default=str))
-            return
-        table(
-            "",
-            ("experiment", "status", "state", "result", "title"),
-            [
-                (
-                    one.id,
-                    one.status,
-                    plain(str(one.part("study").get("state", ""))),
-                    plain(result(one).shown),
-                    plain(one.title),
-                )
-                for one in found
-            ],
-        )
+            rows = [{"id": record.id, **record.person, **record.kept} for record in records]
+            print(json.dumps(rows, indent=1, default=str))
+        else:
+            _show(records)
+
+
+def _matches(record: Record, status: str, text: str) -> bool:
+    if status and record.status != status:
+        return False
+    return text.lower() in f"{record.id}\n{record.title}\n{record.prose}".lower()
+
+
+def _show(records: Iterable[Record]) -> None:
+    from hpo.ledger.reading import result  # reads numbers as the pages do, with numpy
+
+    rows = []
+    for record in records:
+        state = str(record.part("study").get("state", ""))
+        rows.append((record.id, record.status, plain(state), plain(result(record).shown), plain(record.title)))
+    table("", ("experiment", "status", "state", "result", "title"), rows)
 
 
 @app.command()
-def show(id: Id, ledger: Folder = HERE, debug: Debug = False) -> None:
+def show(experiment: Id, ledger: Folder = EXPERIMENTS, debug: Debug = False) -> None:
     """One record as its file has it, and what the harness would conclude."""
     with exits(debug):
-        from hpo.ledger.record import CONCLUDED, render
-        from hpo.ledger.verdicts import proposed
-
-        record = _ledger(ledger).find(id)
+        record = Ledger(ledger).find(experiment)
         print(render(record).decode())
         if record.status not in CONCLUDED:
             say(f"the harness would say: {proposed(record)}")
@@ -156,54 +154,47 @@ def show(id: Id, ledger: Folder = HERE, debug: Debug = False) -> None:
 def sync(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name; all of them if left out.")] = None,
     runs: Runs = RUNS,
-    ledger: Folder = HERE,
+    ledger: Folder = EXPERIMENTS,
     debug: Debug = False,
 ) -> None:
     """Bring the records up to date with the studies' folders; a study without a record gets one."""
     with exits(debug):
-        from hpo.ledger.harvest import sync as from_runs
+        from hpo.ledger import harvest
+        from hpo.storage.transient import failures_as_halted
 
-        for one in from_runs(_ledger(ledger), runs, study):
-            say(f"{one.id}: {one.study}: {one.message}")
+        with failures_as_halted():
+            for synced in harvest.sync(Ledger(ledger), runs, study):
+                say(f"{synced.id}: {synced.study}: {synced.message}")
 
 
 @app.command()
 def page(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a page would change.")] = False,
     runs: Runs = RUNS,
-    ledger: Folder = HERE,
+    ledger: Folder = EXPERIMENTS,
     debug: Debug = False,
 ) -> None:
     """Write EXPERIMENTS.md and EXPERIMENTS.html beside the folder of records."""
     with exits(debug):
-        from hpo.files import write_whole
         from hpo.ledger.page import pages
 
         folder = ledger.resolve()
-        made = pages(_ledger(ledger).records(), folder.name, os.path.relpath(runs, folder.parent))
-        files = {folder.parent / name: text.encode() for name, text in made.items()}
-        stale = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
+        texts = pages(Ledger(ledger).records(), folder.name, os.path.relpath(runs, folder.parent))
+        contents = {folder.parent / name: text.encode() for name, text in texts.items()}
+        stale = [path for path, content in contents.items() if not path.exists() or path.read_bytes() != content]
         for path in stale:
             if not check:
-                write_whole(path, files[path])
+                write_whole(path, contents[path])
             say(f"{path}: not up to date" if check else str(path))
-        raise typer.Exit(ExitCode.NO if check and stale else 0)
+        raise typer.Exit(ExitCode.NO if check and stale else ExitCode.DONE)
 
 
 @app.command()
-def lint(runs: Runs = RUNS, ledger: Folder = HERE, debug: Debug = False) -> None:
+def lint(runs: Runs = RUNS, ledger: Folder = EXPERIMENTS, debug: Debug = False) -> None:
     """What the records promise and do not keep. Exit 1 where there is anything."""
     with exits(debug):
-        from hpo.ledger.lint import promises, surroundings
-
-        records = _ledger(ledger).records()
-        found = [*promises(records), *surroundings(ledger, records, runs)]
-        for one in found:
-            say(str(one))
-        raise typer.Exit(ExitCode.NO if found else 0)
-
-
-def _ledger(path: Path) -> Ledger:
-    from hpo.ledger.folder import Ledger
-
-    return Ledger(path)
+        records = Ledger(ledger).records()
+        findings = [*promises(records), *surroundings(ledger, records, runs)]
+        for finding in findings:
+            say(str(finding))
+        raise typer.Exit(ExitCode.NO if findings else ExitCode.DONE)

@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.util
 import inspect
+import linecache
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.code.fingerprint import code_digest
+from hpo.errors import Refused
 from hpo.plain import fingerprint
 
 HARNESS = "hpo"
@@ -29,12 +31,26 @@ def code_of(value: type | Callable[..., Any]) -> dict[str, str]:
     if modules:
         return modules
     try:
-        return {f"{value.__module__}.{value.__qualname__}": code_digest(inspect.cleandoc(inspect.getsource(value)))}
+        return {f"{value.__module__}.{value.__qualname__}": code_digest(inspect.cleandoc(_source(value)))}
     except (OSError, TypeError, SyntaxError) as error:
-        raise ValueError(
+        raise Refused(
             f"{value.__qualname__} has no source that can be read, so a change of it would not be noticed; "
             f"define it in a file"
         ) from error
+
+
+def _source(value: type | Callable[..., Any]) -> str:
+    """The source of a class or a function. Of a class in a notebook `inspect` finds nothing, but the cells of its
+    methods are known."""
+    if not isinstance(value, type) or hasattr(sys.modules.get(value.__module__), "__file__"):
+        return inspect.getsource(value)
+    for method in filter(inspect.isfunction, vars(value).values()):
+        cell = "".join(linecache.getlines(method.__code__.co_filename))
+        for node in ast.walk(ast.parse(cell)):
+            if isinstance(node, ast.ClassDef) and node.name == value.__name__:
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                return "\n".join(cell.splitlines()[first - 1 : node.end_lineno])
+    raise OSError("source code not available")
 
 
 def code_hash(value: type | Callable[..., Any]) -> str:

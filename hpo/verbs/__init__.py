@@ -1,0 +1,12 @@
+"""The verbs, as functions: what `hpo VERB` does, for a notebook or another program. They are public in hpo itself.
+
+stages.py       preflight, sweep, promote, report, and run: all four in order
+overview.py     status
+upkeep.py       rebuild
+load.py         load_study
+options.py      the options, as the command line has them
+opening.py      a study with its options applied; what can be refused is refused here
+devices.py      which devices there are
+command_log.py  runs/STUDY/commands.log
+display.py      what is shown while a verb works
+"""

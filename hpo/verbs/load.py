@@ -1,4 +1,4 @@
-"""From what the user names on the command line to a StudySpec, or to an error that shows the line at fault."""
+"""From the path or the name of a study file to its StudySpec, or to an error that shows the line at fault."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hpo.errors import Refused
@@ -19,12 +20,12 @@ from hpo.plain import nearest
 from hpo.study import StudySpec
 
 
-def load_study(name: str) -> StudySpec:
-    """The value `study` of a study file: a path, or the name of a file in ./studies.
+def load_study(name: str | Path) -> StudySpec:
+    """The value `study` of a study file, which is given by its path or by its name in ./studies.
 
-    Raises Refused with file, line and cause where there is no such file or it does not hold a study.
+    Raises Refused with file, line and cause where there is no such file, or where it does not assign a study.
     """
-    path = _find(name).resolve()
+    path = _find(str(name)).resolve()
     try:
         module = _import(path)
     except Exception as error:
@@ -36,9 +37,9 @@ def load_study(name: str) -> StudySpec:
 
 
 def _find(name: str) -> Path:
-    for given in (Path(name), Path(f"{name}.py"), Path("studies") / f"{name}.py"):
-        if given.suffix == ".py" and given.is_file():
-            return given
+    for path in (Path(name), Path(f"{name}.py"), Path("studies") / f"{name}.py"):
+        if path.suffix == ".py" and path.is_file():
+            return path
     folder = _studies_folder()
     known = sorted(path.stem for path in folder.glob("[!_]*.py")) if folder else []
     if folder and name in known:
@@ -49,14 +50,16 @@ def _find(name: str) -> Path:
 
 
 def _studies_folder() -> Path | None:
-    """./studies, or the one that is installed beside hpo."""
+    """./studies, or else the folder that `import studies` finds."""
     if Path("studies").is_dir():
         return Path("studies").resolve()
     spec = importlib.util.find_spec("studies")
-    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0])
 
 
-def _import(path: Path):
+def _import(path: Path) -> ModuleType:
     """Import a file under a name that a worker process can import too."""
     root, name = _module_name(path)
     if str(root) not in sys.path:
@@ -87,31 +90,45 @@ def _located(error: Exception, path: Path) -> str:
 
 
 def _nearest(error: Exception) -> str:
-    """A clause with the known name that is nearest to the one at fault; of a value's fields all, if none is near."""
-    found = re.search(r"(?:name|keyword argument|attribute) '(\w+)'", str(error))
-    if not found:
+    """A clause with the known name that is nearest to the one at fault; where none is near, all fields of a value."""
+    name = _unknown_name(error)
+    if name is None:
         return ""
     if isinstance(error, TypeError):
-        return nearest(found[1], _fields(error))
-    close = difflib.get_close_matches(found[1], _names(error), n=1)
+        return nearest(name, _fields(error))
+    close = difflib.get_close_matches(name, _known_names(error), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _names(error: Exception) -> list[str]:
+def _unknown_name(error: Exception) -> str | None:
+    lazy = _lazy_attribute(error)
+    if lazy:
+        return lazy[2]
+    match = re.search(r"(?:name|keyword argument|attribute) '(\w+)'", str(error))
+    return match[1] if match else None
+
+
+def _lazy_attribute(error: Exception) -> re.Match[str] | None:
+    """The module and the name in lazy_loader's message; its errors have no `obj`."""
+    return re.fullmatch(r"No (\S+) attribute (\w+)", str(error))
+
+
+def _known_names(error: Exception) -> list[str]:
     """What could have stood where a name was not known."""
     if isinstance(error, ImportError):
         return dir(sys.modules.get(error.name or "", None))
     if isinstance(error, AttributeError):
-        return dir(error.obj)
-    return [*_frames(error)[-1], *dir(builtins)]
+        lazy = _lazy_attribute(error)
+        return dir(sys.modules.get(lazy[1], None) if lazy else error.obj)
+    return [*_frame_globals(error)[-1], *dir(builtins)]
 
 
 def _fields(error: TypeError) -> list[str]:
     """The parameters of what was called with one that it does not have."""
     name = str(error).partition(".")[0]
-    made = next((frame[name] for frame in reversed(_frames(error)) if callable(frame.get(name))), None)
-    return list(inspect.signature(made).parameters) if made else []
+    called = next((names[name] for names in reversed(_frame_globals(error)) if callable(names.get(name))), None)
+    return list(inspect.signature(called).parameters) if called else []
 
 
-def _frames(error: Exception) -> list[dict[str, Any]]:
+def _frame_globals(error: Exception) -> list[dict[str, Any]]:
     return [frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]

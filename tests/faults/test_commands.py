@@ -124,4 +124,4 @@ def test_real_workers_killed_and_left_alone(folder: Path, record_property) -> No
     assert done.returncode == 0, done.stderr
     checked(slow, 8)
     each_as_undisturbed(study, slow)
-    assert json.loads((slow / "commands.log").read_text().splitlines()[0])["command"].startswith("hpo sweep")
+    assert json.loads((slow / "commands.log").read_text().splitlines()[0])["argv"][:2] == ["hpo", "sweep"]

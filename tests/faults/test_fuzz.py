@@ -16,13 +16,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo.cli.main import _check_device
 from hpo.engine.checkpoint import newest
 from hpo.errors import Refused
 from hpo.storage.postgresql import check_url
 from hpo.trial import record
 from hpo.trial.artifact import load_winner, packed
 from hpo.trial.record import Asked, Outcome
+from hpo.verbs.devices import check_device
 from hpo.verbs.load import load_study
 from tests.toy import Toy
 
@@ -165,4 +165,4 @@ def test_any_name_of_a_study_is_found_or_refused(name: str) -> None:
 @given(name=st.text(max_size=12) | st.from_regex(r"(cuda|cpu|auto):?[0-9]{0,3}", fullmatch=True))
 def test_any_device_is_known_or_refused(name: str) -> None:
     with suppress(Refused):
-        _check_device(name)
+        check_device(name)

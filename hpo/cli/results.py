@@ -1,0 +1,114 @@
+"""The results of the verbs, as tables and sentences for a terminal. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo.cli.terminal import complain, plain, say, table
+from hpo.formatting import better, duration, interval, label, number
+from hpo.verbs.display import Bars, standing_note
+
+if TYPE_CHECKING:
+    from hpo.checking.preflight import Preflight
+    from hpo.page.status import Status
+    from hpo.promotion.test_split import Baseline
+    from hpo.promotion.verdict import Result, Verdict
+    from hpo.task import Check
+    from hpo.trial.lifecycle import Standing
+    from hpo.verbs.opening import Opened
+
+NOT_PASSED = ("no-go", "caution")
+COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
+
+
+class Terminal(Bars):
+    """Shows a person all that a verb does."""
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    def warn(self, text: str) -> None:
+        complain(text)
+
+    def preflight_ended(self, opened: Opened, result: Preflight) -> None:
+        show_checks(f"preflight of {opened.study.name}: {result.status}", result.checks)
+        say(f"{result.status} after {duration(result.seconds)}; kept in {opened.folder.preflight}")
+
+    def sweep_ended(self, opened: Opened, standing: Standing) -> None:
+        trials = max(standing.done, standing.trials)  # an earlier sweep may have asked for more
+        note = standing_note(standing, opened.study.task.goal)
+        say(f"{standing.done} of {trials} trials: {standing.complete} complete, {note}")
+
+    def promotion_ended(self, opened: Opened, verdict: Verdict) -> None:
+        table(
+            f"{label(verdict.goal)}: {better(verdict.direction)}",
+            ("", "cheap", "full, validation", "full, test", "ahead of default"),
+            [
+                *(_candidate_row(result) for result in verdict.results),
+                *(_baseline_row(baseline, verdict.goal) for baseline in verdict.baselines),
+            ],
+        )
+        not_passed = [check for check in verdict.checks if check.status in NOT_PASSED]
+        if not_passed:
+            show_checks("task checks not passed", not_passed)
+        say(verdict.sentence)
+        say(f"winner's weights and card: {opened.folder.export}")
+
+    def report_written(self, path: Path) -> None:
+        say(f"report: {path}")
+
+
+class WarningsOnly(Bars):
+    """Leaves standard output to a JSON document."""
+
+    def warn(self, text: str) -> None:
+        complain(text)
+
+
+def show_checks(title: str, checks: Sequence[Check]) -> None:
+    """A table of checks. Where all have passed, it has no column of what to look at."""
+    columns = ["check", "", "seen", "allowed"]
+    rows = [_check_row(check) for check in checks]
+    hints = [plain(check.look_at) if check.status in NOT_PASSED else "" for check in checks]
+    if any(hints):
+        columns.append("look at")
+        rows = [(*row, hint) for row, hint in zip(rows, hints, strict=True)]
+    table(title, columns, rows)
+
+
+def show_statuses(statuses: Sequence[Status]) -> None:
+    """A table of studies."""
+    columns = ("study", "preflight", "sweep", "running", "best", "left", "promotion")
+    table("", columns, [_status_row(status) for status in statuses])
+
+
+def _check_row(check: Check) -> tuple[str, ...]:
+    return (check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed))
+
+
+def _candidate_row(result: Result) -> tuple[str, ...]:
+    return (
+        result.candidate.name,
+        number(result.candidate.cheap),
+        number(result.full),
+        interval(result.test) if result.test else "failed",
+        interval(result.ahead_of_default, signed=True) if result.ahead_of_default else "",
+    )
+
+
+def _baseline_row(baseline: Baseline, goal: str) -> tuple[str, ...]:
+    return (baseline.name, "", "", number(baseline.scores[goal]), "")
+
+
+def _status_row(status: Status) -> tuple[str, ...]:
+    return (
+        status.study,
+        status.preflight,
+        "not run" if status.trials is None else f"{status.done}/{status.trials}",
+        f"{status.running}, {status.interrupted} interrupted" if status.interrupted else str(status.running),
+        "" if status.best is None else f"{number(status.best)} (trial {status.best_trial})",
+        duration(status.seconds_left) if status.seconds_left else "",
+        status.promotion,
+    )

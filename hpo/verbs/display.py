@@ -1,0 +1,98 @@
+"""What is shown while a verb works: nothing, progress bars, or what a subclass makes of it. Needs no torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hpo.formatting import number
+
+if TYPE_CHECKING:
+    from hpo.checking.preflight import Preflight
+    from hpo.promotion.verdict import Verdict
+    from hpo.trial.lifecycle import Standing
+    from hpo.verbs.opening import Opened
+
+
+class Display:
+    """Is told how a verb goes on, and shows nothing: a subclass overrides what it shows."""
+
+    def say(self, text: str) -> None:
+        """What is done next, or what became of the study's record in the ledger."""
+
+    def warn(self, text: str) -> None:
+        """Trouble that does not end the verb: a Python warning."""
+        warnings.warn(text, stacklevel=2)
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:  # noqa: ARG002
+        """Yields a function that is called with how many of `total` are done, and with a note."""
+        yield _show_nothing
+
+    @contextmanager
+    def steps(self, title: str) -> Iterator[Callable[[str], None]]:  # noqa: ARG002
+        """Yields a function that is called with the name of each step that is done."""
+        yield _show_nothing
+
+    def preflight_ended(self, opened: Opened, result: Preflight) -> None:
+        pass
+
+    def sweep_ended(self, opened: Opened, standing: Standing) -> None:
+        pass
+
+    def promotion_ended(self, opened: Opened, verdict: Verdict) -> None:
+        pass
+
+    def report_written(self, path: Path) -> None:
+        pass
+
+
+class Bars(Display):
+    """Progress bars on standard error, where that is a terminal or a notebook."""
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        is_watched = console.is_terminal or console.is_jupyter
+        with Progress(*columns, console=console, disable=not is_watched) as progress:
+            task = progress.add_task(title, total=total, note="")
+            yield lambda done, note: progress.update(task, completed=done, note=note)
+
+    @contextmanager
+    def steps(self, title: str) -> Iterator[Callable[[str], None]]:
+        with Console(stderr=True).status(title) as line:
+            yield lambda name: line.update(f"{title}: {name} done")
+
+
+def _show_nothing(*_: object) -> None:
+    pass
+
+
+def display_for(progress: bool | Display) -> Display:
+    """The display that a verb's argument `progress` asks for."""
+    if isinstance(progress, Display):
+        return progress
+    return Bars() if progress else Display()
+
+
+def standing_note(standing: Standing, goal: str) -> str:
+    """What is said of a sweep beside how many trials have ended."""
+    counts = f"{standing.pruned} pruned, {standing.failed} failed"
+    if standing.best is None:
+        return counts
+    return f"{counts}, best {goal} {number(standing.best)} (trial {standing.best_number})"

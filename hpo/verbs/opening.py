@@ -1,0 +1,121 @@
+"""From what the user names, with options, to a study that a verb can work on.
+
+Everything that can be refused is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from hpo.errors import Refused
+from hpo.plain import fingerprint
+from hpo.storage.folder import SQLITE, RunFolder
+from hpo.study import StudySpec
+from hpo.trial.provenance import data_hash, identity
+from hpo.verbs.devices import check_device, places
+from hpo.verbs.load import load_study
+from hpo.verbs.options import Folder, Options, help_command
+
+AnyStudy: TypeAlias = StudySpec | str | Path
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study with its options applied, its folder, and what its trials depend on."""
+
+    verb: str
+    name: str  # as the user gave it
+    study: StudySpec
+    folder: RunFolder
+    identity: dict[str, str]
+    workers: int  # 0: all workers of a cluster
+    on: str  # the backend, as coordinator.executor takes it
+    options: Options
+
+    @property
+    def argv(self) -> list[str]:
+        """The command that does the same."""
+        return ["hpo", self.verb, self.name, *self.options.words()]
+
+    def help_command(self, verb: str) -> str:
+        """The command for another verb on the same study."""
+        return help_command(verb, self.name, self.options)
+
+
+def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
+    """The study of a verb. Raises Refused for whatever in it or in its options cannot be used. Writes nothing."""
+    spec = _with_budget(configured(study, options), options)
+    folder = run_folder(spec, options)
+    folder.check_writable()
+    on = _backend(options, folder)
+    if options.backend != "dask":
+        check_device(options.device)
+    return Opened(verb, given_name(study), spec, folder, identity(spec), _workers(options), on, options)
+
+
+def given_name(study: AnyStudy) -> str:
+    """The word that a command would name the study by."""
+    return study.name if isinstance(study, StudySpec) else str(study)
+
+
+def configured(study: AnyStudy, options: Options) -> StudySpec:
+    """The study with the user's data and at the fidelity that the options ask for."""
+    spec = study if isinstance(study, StudySpec) else load_study(study)
+    if options.data is not None:
+        spec = _with_data(spec, options.data)
+    return spec.as_smoke() if options.smoke else spec
+
+
+def run_folder(study: StudySpec, options: Options) -> RunFolder:
+    """Where the study is kept."""
+    return RunFolder((Path(options.runs) / study.name).absolute(), options.storage)
+
+
+def _with_budget(study: StudySpec, options: Options) -> StudySpec:
+    """The study with the numbers of trials, candidates and seeds that the options ask for."""
+    return replace(
+        study,
+        trials=study.trials if options.trials is None else options.trials,
+        keep=study.keep if options.keep is None else options.keep,
+        seeds=study.seeds if options.seeds is None else options.seeds,
+    )
+
+
+def promotion_identity(study: StudySpec) -> dict[str, str]:
+    """What must not change while a promotion runs, beside what must not while a sweep does. Reads the test split."""
+    task = study.configure({}, study.full).task
+    return {"fidelity": fingerprint(study.full), "data": data_hash(task, study.full, ("train", "val", "test"))}
+
+
+def _with_data(study: StudySpec, data: Folder) -> StudySpec:
+    if "data" not in {field.name for field in fields(study.task)}:
+        raise Refused(f"--data: {type(study.task).__name__} has no field for a data folder, so --data cannot be used")
+    path = Path(data)
+    if not path.is_dir():
+        raise Refused(f"--data: must be a folder; got {data}, which {'is a file' if path.exists() else 'is not there'}")
+    return replace(study, task=replace(study.task, data=str(path.resolve())))
+
+
+def _backend(options: Options, folder: RunFolder) -> str:
+    if options.backend not in ("local", "inline", "dask"):
+        raise Refused(f"--backend: must be local, inline or dask; got {options.backend!r}")
+    if (options.backend == "dask") != (options.scheduler is not None):
+        raise Refused("--backend dask needs --scheduler ADDRESS, and the reverse")
+    if options.scheduler is None:
+        return options.backend
+    if folder.storage.startswith(SQLITE):
+        raise Refused(
+            "--backend dask: its workers write to the storage from several machines, which SQLite cannot "
+            "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE"
+        )
+    return options.scheduler
+
+
+def _workers(options: Options) -> int:
+    if options.workers is not None:
+        return options.workers
+    if options.backend == "local":
+        return places(options.device)
+    return 1 if options.backend == "inline" else 0

@@ -1,0 +1,72 @@
+"""The options of the verbs: the same names, defaults and meanings as on the command line."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from hpo.errors import Refused
+from hpo.storage.postgresql import check_url
+
+Folder: TypeAlias = str | Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a study beside its name.
+
+    Raises Refused for a number that is out of its range, and for a storage that cannot be used.
+    """
+
+    smoke: bool = False
+    workers: int | None = None  # None: one for each GPU, or else for each core
+    trials: int | None = None  # this and the next two: None is what the study says
+    timeout: float | None = None  # in seconds
+    keep: int | None = None
+    seeds: int | None = None
+    data: Folder | None = None
+    device: str = "auto"
+    runs: Folder = "runs"
+    storage: str | None = None
+    backend: str = "local"
+    scheduler: str | None = None
+    devices: int = 1
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "trials", "keep", "seeds", "devices"):
+            value = getattr(self, name)
+            if value is not None and not _is_positive(value):
+                raise Refused(f"--{name}: must be a whole number of at least 1; got {value!r}")
+        if self.timeout is not None and not _is_duration(self.timeout):
+            raise Refused(f"--timeout: must be a number of seconds, at least 0; got {self.timeout!r}")
+        if self.storage is not None:
+            check_url(self.storage)
+
+    def words(self) -> list[str]:
+        """The options as the command line takes them; those that have their default are left out."""
+        words = []
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if str(value) == str(option.default):
+                continue
+            words.append(f"--{option.name}")
+            if value is not True:
+                words.append(str(value))
+        return words
+
+
+def help_command(verb: str, study: str, options: Options) -> str:
+    """The command for another verb on the same study, as a person would type it."""
+    shared = replace(Options(), smoke=options.smoke, data=options.data, runs=options.runs)
+    return shlex.join(["hpo", verb, study, *shared.words()])
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,307 @@
+"""The four stages of a study, and all of them in order, as functions. `hpo VERB` calls the same ones.
+
+Each takes a study (the value, the path of its file, or a name in ./studies) and the options of the command line as
+keywords. Each raises the errors of hpo.errors, keeps the study's log of commands, and brings the experiment ledger up
+to date where there is a folder experiments/ beside the folder of runs. Nothing is printed unless `progress` is True, or
+a Display that prints.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from hpo.checking import preflight as checking
+from hpo.checking.preflight import Preflight
+from hpo.errors import NoGo, Refused
+from hpo.formatting import count
+from hpo.ledger.harvest import entered
+from hpo.page.report import write_report
+from hpo.promotion import promote as promotion
+from hpo.promotion.selection import promotion_name, require_trials
+from hpo.promotion.verdict import Verdict
+from hpo.search import sweep as search
+from hpo.storage.database import require_same
+from hpo.storage.folder import RunFolder
+from hpo.storage.transient import failures_as_halted
+from hpo.trial.lifecycle import Standing
+from hpo.verbs.command_log import log_command
+from hpo.verbs.devices import check_shared, places
+from hpo.verbs.display import Display, display_for, standing_note
+from hpo.verbs.opening import AnyStudy, Opened, configured, given_name, open_study, promotion_identity
+from hpo.verbs.options import Folder, Options, help_command
+
+
+@failures_as_halted()
+def preflight(
+    study: AnyStudy,
+    *,
+    smoke: bool = False,
+    workers: int | None = None,
+    data: Folder | None = None,
+    device: str = "auto",
+    runs: Folder = "runs",
+    progress: bool | Display = False,
+) -> Preflight:
+    """Prove that the task can be learned before money is spent.
+
+    A no-go is a result, not an error: see `status`. The result is kept in runs/STUDY/preflight.json.
+    """
+    options = Options(smoke=smoke, workers=workers, data=data, device=device, runs=runs)
+    opened = open_study("preflight", study, options)
+    return _preflight(opened, display_for(progress))
+
+
+@failures_as_halted()
+def sweep(
+    study: AnyStudy,
+    *,
+    smoke: bool = False,
+    workers: int | None = None,
+    trials: int | None = None,
+    timeout: float | None = None,
+    data: Folder | None = None,
+    device: str = "auto",
+    runs: Folder = "runs",
+    storage: str | None = None,
+    backend: str = "local",
+    scheduler: str | None = None,
+    force: bool = False,
+    progress: bool | Display = False,
+) -> Standing:
+    """Search at the cheap fidelity until `trials` trials have ended, those of earlier calls included.
+
+    Raises Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded.
+    """
+    options = Options(
+        smoke=smoke,
+        workers=workers,
+        trials=trials,
+        timeout=timeout,
+        data=data,
+        device=device,
+        runs=runs,
+        storage=storage,
+        backend=backend,
+        scheduler=scheduler,
+        force=force,
+    )
+    opened = open_study("sweep", study, options)
+    require_same(opened.folder, opened.study.name, opened.identity)
+    if not force:
+        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"))
+    elif not _passed_before(opened):
+        checking.record_force(opened.folder)
+    return _sweep(opened, display_for(progress))
+
+
+@failures_as_halted()
+def promote(
+    study: AnyStudy,
+    *,
+    smoke: bool = False,
+    workers: int | None = None,
+    keep: int | None = None,
+    seeds: int | None = None,
+    data: Folder | None = None,
+    device: str = "auto",
+    runs: Folder = "runs",
+    storage: str | None = None,
+    backend: str = "local",
+    scheduler: str | None = None,
+    devices: int = 1,
+    progress: bool | Display = False,
+) -> Verdict:
+    """Train the best configurations and the default at full fidelity, on fresh seeds, and say which one won.
+
+    The verdict is kept in runs/STUDY/verdict.json, the winner's weights and card in runs/STUDY/winner. Raises Refused
+    where the sweep has completed no trial.
+    """
+    options = Options(
+        smoke=smoke,
+        workers=workers,
+        keep=keep,
+        seeds=seeds,
+        data=data,
+        device=device,
+        runs=runs,
+        storage=storage,
+        backend=backend,
+        scheduler=scheduler,
+        devices=devices,
+    )
+    opened = open_study("promote", study, options)
+    check_shared(devices, opened.study, device=device, backend=backend)
+    require_same(opened.folder, opened.study.name, opened.identity)
+    require_trials(opened.study, opened.folder, opened.help_command("sweep"))
+    return _promote(opened, display_for(progress))
+
+
+@failures_as_halted()
+def report(
+    study: AnyStudy,
+    *,
+    smoke: bool = False,
+    data: Folder | None = None,
+    runs: Folder = "runs",
+    progress: bool | Display = False,
+) -> Path:
+    """Write runs/STUDY/report.html, which opens with no network, and return its path.
+
+    Raises Refused where nothing has been run.
+    """
+    options = Options(smoke=smoke, data=data, runs=runs)
+    spec, name = configured(study, options), given_name(study)
+    folder = RunFolder(Path(runs) / spec.name)
+    if not folder.path.is_dir():
+        raise Refused(f"nothing has been run in {folder.path}; run: {help_command('run', name, options)}")
+    opened = Opened("report", name, spec, folder, identity={}, workers=0, on="", options=options)
+    return _report(opened, display_for(progress))
+
+
+@failures_as_halted()
+def run(
+    study: AnyStudy,
+    *,
+    smoke: bool = False,
+    workers: int | None = None,
+    trials: int | None = None,
+    timeout: float | None = None,
+    keep: int | None = None,
+    seeds: int | None = None,
+    data: Folder | None = None,
+    device: str = "auto",
+    runs: Folder = "runs",
+    storage: str | None = None,
+    backend: str = "local",
+    scheduler: str | None = None,
+    devices: int = 1,
+    force: bool = False,
+    progress: bool | Display = False,
+) -> Verdict:
+    """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
+
+    Raises NoGo after a preflight that says no-go, unless `force` is set, which is recorded.
+    """
+    options = Options(
+        smoke=smoke,
+        workers=workers,
+        trials=trials,
+        timeout=timeout,
+        keep=keep,
+        seeds=seeds,
+        data=data,
+        device=device,
+        runs=runs,
+        storage=storage,
+        backend=backend,
+        scheduler=scheduler,
+        devices=devices,
+        force=force,
+    )
+    opened = open_study("run", study, options)
+    check_shared(devices, opened.study, device=device, backend=backend)
+    require_same(opened.folder, opened.study.name, opened.identity)
+    return _run(opened, display_for(progress))
+
+
+def _run(opened: Opened, display: Display) -> Verdict:
+    if _passed_before(opened):
+        display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
+    else:
+        _require_go_or_force(_preflight(opened, display), opened)
+    _sweep(opened, display)
+    verdict = _promote(opened, display)
+    _report(opened, display)
+    return verdict
+
+
+def _require_go_or_force(result: Preflight, opened: Opened) -> None:
+    if result.status != "no-go":
+        return
+    if not opened.options.force:
+        failed = ", ".join(check.name for check in result.checks if check.status == "no-go")
+        raise NoGo(f"the preflight of {opened.study.name} said no-go ({failed}); mend that and run it again")
+    checking.record_force(opened.folder)
+
+
+def _passed_before(opened: Opened) -> bool:
+    """Whether a preflight of this very code, data and space is there, and did not say no-go."""
+    try:
+        checking.require_go(opened.folder, opened.identity, "")
+    except Refused:
+        return False
+    return True
+
+
+def _preflight(opened: Opened, display: Display) -> Preflight:
+    log_command(opened.folder, opened.argv)
+    with display.steps("preflight") as done:
+        result = checking.preflight(
+            opened.study,
+            opened.folder,
+            opened.identity,
+            workers=opened.workers or places(opened.options.device),
+            device=opened.options.device,
+            watch=lambda check: done(check.name),
+        )
+    display.preflight_ended(opened, result)
+    return result
+
+
+def _sweep(opened: Opened, display: Display) -> Standing:
+    study = opened.study
+    log_command(opened.folder, opened.argv)
+    workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
+    display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
+    with _in_ledger(opened, display), display.bar("sweep", study.trials) as update:
+        standing = search.sweep(
+            study,
+            opened.folder,
+            opened.identity,
+            workers=opened.workers,
+            on=opened.on,
+            timeout=opened.options.timeout,
+            device=opened.options.device,
+            watch=lambda now: update(now.done, standing_note(now, study.task.goal)),
+        )
+    display.sweep_ended(opened, standing)
+    return standing
+
+
+def _promote(opened: Opened, display: Display) -> Verdict:
+    study = opened.study
+    full_identity = {**opened.identity, **promotion_identity(study)}
+    require_same(opened.folder, promotion_name(study.name), full_identity)
+    log_command(opened.folder, opened.argv)
+    others = count(study.keep, "best other", "best others")
+    display.say(f"promotion of {study.name}: the default and the {others}, {count(study.seeds, 'seed')} each")
+    with (
+        entered(opened.folder, say=display.say, warn=display.warn),
+        display.bar("promote", (study.keep + 1) * study.seeds) as update,
+    ):
+        verdict = promotion.promote(
+            study,
+            opened.folder,
+            full_identity,
+            workers=opened.workers,
+            on=opened.on,
+            device=opened.options.device,
+            devices=opened.options.devices,
+            watch=lambda now: update(now.done, ""),
+        )
+    display.promotion_ended(opened, verdict)
+    return verdict
+
+
+def _report(opened: Opened, display: Display) -> Path:
+    log_command(opened.folder, opened.argv)
+    with _in_ledger(opened, display):
+        path = write_report(opened.study, opened.folder).resolve()
+    display.report_written(path)
+    return path
+
+
+def _in_ledger(opened: Opened, display: Display) -> AbstractContextManager[None]:
+    """When this ends, the study's record is up to date, where there is a ledger beside the folder of runs."""
+    return entered(opened.folder, say=display.say, warn=display.warn)
