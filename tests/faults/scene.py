@@ -204,7 +204,7 @@ def server_crashed(scene: Scene) -> bool:
 
 def scheduler_killed(scene: Scene) -> bool:
     """With all workers; and all are started again."""
-    scene.excused |= {HALTED, REFUSED}  # refused where it had not connected yet
+    scene.excused.add(HALTED)
     scene.cluster.kill_scheduler()
     processes.until(lambda: not alive(scene.pid))
     scene.cluster.stop()

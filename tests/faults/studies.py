@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo.engine.training import fit
+from hpo.epoch import Epoch
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform
@@ -29,6 +30,23 @@ from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
 CHEAP = Fidelity(size=INPUTS, train=48, val=32, epochs=EPOCHS)
+EPOCH = Epoch(
+    epoch=0,
+    loss=2.0,
+    terms={"mse": 2.0},
+    scores={"mse": 1.0},
+    value=1.0,
+    best=1.0,
+    best_epoch=0,
+    batches=3,
+    steps_taken=3,
+    steps_skipped=0,
+    nonfinite={},
+    grad_norm=0.5,
+    lr={"0": 0.1},
+    seconds=0.1,
+    stopped=False,
+)
 FULL = Fidelity(size=INPUTS, train=64, val=32, epochs=EPOCHS + 1, test=40)
 
 
@@ -144,12 +162,28 @@ def events(folder: Path, name: str) -> list[dict]:
     ]
 
 
+def submitted_by(folder: Path, pid: int) -> list[dict]:
+    """The jobs that this coordinator has given to its workers. The start of a job does not say whose job it is: the
+    worker of a killed coordinator may still begin one."""
+    return [event for event in events(folder, "submit") if event["pid"] == pid]
+
+
 def _parsed(line: str) -> dict:
     """Half a line, that a full disk has left, is none."""
     try:
         return json.loads(line)
     except ValueError:
         return {}
+
+
+def attempts(folder: Path, trial: int) -> list[dict]:
+    """The starts of one trial: a second one is its next attempt, after an interruption."""
+    return [event for event in events(folder, "start") if event["trial"] == trial]
+
+
+def trial_at(folder: Path, pid: int) -> int:
+    """The trial that a process has started last."""
+    return next(event["trial"] for event in reversed(events(folder, "start")) if event["pid"] == pid)
 
 
 def at_work(folder: Path) -> list[int]:

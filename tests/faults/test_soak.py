@@ -248,8 +248,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
 
 @pytest.mark.soak
 def test_an_hour_of_faults_violates_nothing(tmp_path: Path, small_disk: Path | None, warm: None) -> None:
-    for verb in ("ledger.harvest", "preflight", "promote", "rebuild"):  # paid for once, and not in every fork
-        importlib.import_module(f"hpo.{verb}")
+    for module in ("ledger.harvest", "checking.preflight", "promotion.promote", "trial.rebuild"):
+        importlib.import_module(f"hpo.{module}")  # once here, and not in every fork
     lacking = servers.missing()
     print(
         f"\nsoak of {SECONDS:.0f} s; "

@@ -14,7 +14,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -126,10 +125,6 @@ def test_a_damaged_checkpoint_is_noticed_and_the_trial_comes_out_the_same(
 def test_the_checkpoint_of_another_trial_is_not_gone_on_from(broken_off: Path) -> None:
     """Its checksum holds. The trial fails with the reason; the others are as they would have been."""
     mine, other = broken_off / "sweep" / "0001", broken_off.parent / "other"
-    swept(victims(trials=1, pruning=None, seed=7), other)
-    pid = start(lambda: swept(victims(name="other", task=Victim(pace=0.1), trials=2, pruning=None, seed=7), other))
-    code_of(pid)
-    shutil.rmtree(other)
     pid = start(lambda: swept(victims(task=Victim(pace=0.2), trials=1, pruning=None, seed=7), other))
     until(lambda: list(other.glob("sweep/0000/epoch-000001-*")))
     os.kill(pid, signal.SIGKILL)
@@ -315,7 +310,7 @@ def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch,
     until(lambda: (folder / "study.db").exists() and events(folder, "start"))
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(5)
+        until(lambda: events(folder, "waiting"))
         connection.execute("ROLLBACK")
     assert code_of(pid) == 0
     assert "database is locked; waiting" in capfd.readouterr().err
@@ -373,7 +368,7 @@ def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypa
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         locked.touch()
-        time.sleep(3)
+        until(lambda: events(folder, "waiting"))
         connection.execute("ROLLBACK")
     assert code_of(pid) == 0
     assert {row["state"] for row in stored(folder).values()} <= {"COMPLETE", "PRUNED"}
