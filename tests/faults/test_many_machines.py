@@ -47,7 +47,7 @@ if importlib.util.find_spec("distributed"):
     from hpo.workers.dask import Cluster
 LACKING = servers.missing()
 pytestmark = [
-    pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
+    pytest.mark.skipif(bool(LACKING), reason=f"many machines need {LACKING}"),
     pytest.mark.timeout(900),  # half a minute on an idle machine, and ten on one that has other things to do
 ]
 WORKERS = 2

@@ -18,7 +18,7 @@ from tests.faults import servers
 from tests.faults.processes import code_of, start, until
 from tests.faults.servers import ABSENT, LOST, Answer, closes, listening, speaks_http, stays_silent
 
-pytest.importorskip("distributed", reason="a lost Dask scheduler is NOT TESTED: distributed is not installed")
+pytest.importorskip("distributed", reason="a lost Dask scheduler: distributed is not installed")
 from hpo.workers import dask  # noqa: E402
 
 
