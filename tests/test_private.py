@@ -25,17 +25,13 @@ from tests.faults.processes import code_of, start
 HPO = Path(__file__).parents[1] / "hpo"
 
 
-def kill_this_process() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_loky_a_pool_whose_process_was_killed_is_broken() -> None:
     pool = ProcessPoolExecutor(1)
     try:
         assert pool.submit(os.getpid).result() != os.getpid()
         assert not loky_private.is_broken(pool)
         with pytest.raises(BrokenExecutor):
-            pool.submit(kill_this_process).result()
+            pool.submit(signal.raise_signal, signal.SIGKILL).result()
         assert loky_private.is_broken(pool)
     finally:
         pool.shutdown(kill_workers=True)

@@ -3,6 +3,7 @@ it goes. Most of Dask has no types: the calls that mypy cannot check are here, t
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
@@ -11,6 +12,7 @@ from typing import Any
 
 from distributed import Client, Status, Worker
 
+NOTICE_S = 0.2  # between two looks whether the connection still stands
 # A worker has one of these when it has lost its scheduler, or was told to end.
 ENDING = (Status.closing, Status.closed, Status.failed, Status.stopping, Status.stopped)
 
@@ -58,17 +60,30 @@ def is_connected(client: Client) -> bool:
 def ask_scheduler(client: Client, seconds: float) -> SchedulerInfo | None:
     """What the scheduler says of itself and its workers; None where the client has given it up.
 
-    Raises OSError where the scheduler does not answer within `seconds`.
+    Raises OSError where the scheduler does not answer within `seconds`, or the connection is lost in the meantime.
     """
     scheduler = client.scheduler
     if scheduler is None:
         return None
-    identity = client.sync(scheduler.identity, callback_timeout=seconds)  # type: ignore[no-untyped-call]
+    identity = client.sync(_identity, client, scheduler, callback_timeout=seconds)  # type: ignore[no-untyped-call]
     workers = (
         WorkerInfo(worker, fields["nthreads"], dict(fields["resources"]))
         for worker, fields in identity["workers"].items()
     )
     return SchedulerInfo(identity["id"], tuple(workers))
+
+
+async def _identity(client: Client, scheduler: Any) -> dict[str, Any]:
+    """Dask itself tries for `seconds` to reach a scheduler that is gone; this ends when the client has noticed it."""
+    answer = asyncio.ensure_future(scheduler.identity())
+    try:
+        while not answer.done():
+            if not is_connected(client):
+                raise OSError("the connection to the scheduler is lost")
+            await asyncio.wait({answer}, timeout=NOTICE_S)
+        return dict(answer.result())
+    finally:
+        answer.cancel()
 
 
 def executor(client: Client, resources: Mapping[str, float]) -> Executor:
