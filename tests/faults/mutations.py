@@ -33,7 +33,7 @@ class Mutation(NamedTuple):
 ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/test_promote.py"
 FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
 SCHEDULER = "tests/faults/test_scheduler.py"
-TRAINING = "hpo/engine/training.py"
+RUN = "hpo/engine/run.py"
 ORPHAN = "orphan = next((trial for trial in self.trials() if is_orphan(trial, self.running)), None)"
 RESUMED = f"{ENGINE}::test_a_run_resumed_at_any_epoch_is_the_unbroken_one_bit_for_bit"
 KILLED = f"{SWEEP}::test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows"
@@ -44,56 +44,54 @@ SYNCED = f"{FILES}::test_content_is_synced_before_it_is_renamed_and_the_folder_a
 
 MUTATIONS = [
     # -- the state of a run
-    Mutation("model", TRAINING, '        self.model.load_state_dict(saved["model"])\n', "", RESUMED),
-    Mutation("optimizer", TRAINING, '        self.optimizer.load_state_dict(saved["optimizer"])\n', "", RESUMED),
-    Mutation("scaler of fp16", TRAINING, '        self.scaler.load_state_dict(saved["scaler"])\n', "", RESUMED),
+    Mutation("model", RUN, '        self.model.load_state_dict(saved["model"])\n', "", RESUMED),
+    Mutation("optimizer", RUN, '        self.optimizer.load_state_dict(saved["optimizer"])\n', "", RESUMED),
+    Mutation("scaler of fp16", RUN, '        self.scaler.load_state_dict(saved["scaler"])\n', "", RESUMED),
     Mutation(
         "running average",
-        TRAINING,
+        RUN,
         '            self.average.load_state_dict(saved["average"])',
         "            pass",
         RESUMED,
     ),
     Mutation(
         "steps taken (schedule)",
-        TRAINING,
-        'self.steps, self.best_weights = saved["steps"], saved["best_weights"]',
-        'self.best_weights = saved["best_weights"]',
+        RUN,
+        '        self.steps = saved["steps"]\n',
+        "",
         RESUMED,
     ),
     Mutation(
         "best weights",
-        TRAINING,
-        'self.steps, self.best_weights = saved["steps"], saved["best_weights"]',
-        'self.steps = saved["steps"]',
+        RUN,
+        '        self.best_weights = saved["best_weights"]\n',
+        "",
         RESUMED,
     ),
     Mutation(
         "history",
-        TRAINING,
+        RUN,
         '        self.record = [Epoch(**epoch) for epoch in saved["record"]]\n',
         "",
         RESUMED,
     ),
     Mutation(
         "best so far",
-        TRAINING,
-        "        yield from run.replay()\n",
-        "        yield from run.replay()\n"
-        "        last = run.record[-1]\n"
-        "        run.record[-1] = Epoch(**{**last.__dict__, 'best': last.value})\n",
+        RUN,
+        '        self.record = [Epoch(**epoch) for epoch in saved["record"]]\n',
+        '        self.record = [Epoch(**{**epoch, "best": epoch["value"]}) for epoch in saved["record"]]\n',
         RESUMED,
     ),
     Mutation(
         "random state of dropout",
-        TRAINING,
-        '        torch.manual_seed(derive(self.seed, "epoch", epoch, *distributed.seed_parts()))\n',
+        RUN,
+        '        torch.manual_seed(derive(self.seed, "epoch", number, *distributed.seed_parts()))\n',
         "",
         RESUMED,
     ),
     Mutation(
         "random state of batches",
-        TRAINING,
+        RUN,
         'generator(self.seed, "batches", epoch)',
         'generator(self.seed, "batches")',
         f"{ENGINE}::test_every_epoch_draws_its_own_batches_and_its_own_dropout",
@@ -124,7 +122,7 @@ MUTATIONS = [
     ),
     Mutation(
         "whose checkpoint it is",
-        TRAINING,
+        "hpo/engine/training.py",
         'if saved.get("identity") != identity:',
         "if False:",
         f"{STORAGE}::test_the_checkpoint_of_another_trial_is_not_gone_on_from",
@@ -182,8 +180,8 @@ MUTATIONS = [
     Mutation(
         "pruning of the last report",
         "hpo/trial/objective.py",
-        "if progress.epoch >= reached and retry_storage(trial.should_prune):",
-        "if progress.epoch > reached and retry_storage(trial.should_prune):",
+        "if progress.epoch >= last_reported and retry_storage(trial.should_prune):",
+        "if progress.epoch > last_reported and retry_storage(trial.should_prune):",
         UNDECIDED,
     ),
     Mutation(
@@ -210,8 +208,8 @@ MUTATIONS = [
     Mutation(
         "a result that is there",
         "hpo/trial/objective.py",
-        "        done = read_outcome(job.folder, job.inputs)\n",
-        "        done = None\n",
+        "        outcome = read_outcome(job.folder, job.inputs)\n",
+        "        outcome = None\n",
         f"{STORAGE}::test_a_result_that_was_not_told_is_told_and_not_trained_again",
     ),
     Mutation(
@@ -238,7 +236,7 @@ MUTATIONS = [
     Mutation(
         "a storage that is missing",
         "hpo/storage/database.py",
-        "    _check_sound(folder, kind)\n",
+        "    _require_sound(folder, kind)\n",
         "",
         f"{STORAGE}::test_a_damaged_storage_is_refused_and_rebuilt_equal",
     ),
@@ -251,7 +249,7 @@ MUTATIONS = [
     ),
     Mutation(
         "syncs of SQLite",
-        "hpo/storage/database.py",
+        "hpo/storage/sqlite.py",
         '    connection.execute("PRAGMA synchronous=FULL")\n',
         '    connection.execute("PRAGMA synchronous=OFF")\n',
         "tests/test_storage.py::test_every_connection_syncs_fully_and_keeps_a_rollback_journal",
@@ -347,21 +345,23 @@ def failure(tree: Path, *tests: str) -> str:
     return printed if code else ""
 
 
-def mutated(tree: Path, mutation: Mutation) -> None:
+def mutate(tree: Path, mutation: Mutation) -> None:
     path = tree / mutation.file
-    text = path.read_text()
-    if text.count(mutation.old) != 1:
-        raise RuntimeError(f"{mutation.name}: no longer applies to {mutation.file}")
-    path.write_text(text.replace(mutation.old, mutation.new))
+    path.write_text(path.read_text().replace(mutation.old, mutation.new))
 
 
-def check_applies(tree: Path, mutations: list[Mutation], probe: Path) -> None:
+def check_applies(tree: Path, mutations: list[Mutation]) -> None:
     """Raise RuntimeError where a mutation cannot be made any more, or its test is not there."""
+    problems = []
     for mutation in mutations:
-        mutated(copied_file(tree, probe, mutation), mutation)
         file, _, test = mutation.test.partition("::")
+        count = (tree / mutation.file).read_text().count(mutation.old) if (tree / mutation.file).exists() else 0
+        if count != 1:
+            problems.append(f"{mutation.name}: its place is {count} times in {mutation.file}")
         if f"def {test.partition('[')[0]}(" not in (tree / file).read_text():
-            raise RuntimeError(f"{mutation.name}: its test {mutation.test} is not there")
+            problems.append(f"{mutation.name}: its test {mutation.test} is not there")
+    if problems:
+        raise RuntimeError("\n".join(problems))
 
 
 def import_slow_modules() -> None:
@@ -387,7 +387,7 @@ def main(words: list[str]) -> int:
     survivors = 0
     with tempfile.TemporaryDirectory(prefix="hpo-mutations-") as base:
         whole = copied(Path(base) / "whole")
-        check_applies(whole, chosen, Path(base) / "probe")
+        check_applies(whole, chosen)
         print(f"{len(chosen)} mutations can be made", flush=True)
         if "--apply" in words:
             return 0
@@ -400,7 +400,7 @@ def main(words: list[str]) -> int:
         for mutation in chosen:
             tree, began = Path(base) / "mutant", time.monotonic()
             shutil.copytree(whole, tree, ignore=shutil.ignore_patterns("__pycache__"))
-            mutated(tree, mutation)
+            mutate(tree, mutation)
             survived = not failure(tree, mutation.test)
             survivors += survived
             print(
@@ -411,13 +411,6 @@ def main(words: list[str]) -> int:
             shutil.rmtree(tree)
     print(f"{len(chosen) - survivors} killed, {survivors} survived", flush=True)
     return int(survivors > 0)
-
-
-def copied_file(whole: Path, probe: Path, mutation: Mutation) -> Path:
-    """A tree of the one file that a mutation changes."""
-    (probe / mutation.file).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(whole / mutation.file, probe / mutation.file)
-    return probe
 
 
 if __name__ == "__main__":

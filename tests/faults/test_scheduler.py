@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tests.faults.processes import code_of, start, until
 from tests.faults.servers import ABSENT, LOST, Answer, closes, listening, speaks_http, stays_silent
 
 pytest.importorskip("distributed", reason="a lost Dask scheduler: distributed is not installed")
-from hpo.workers import dask  # noqa: E402
+from hpo.workers import dask
 
 
 @pytest.fixture
@@ -87,54 +87,47 @@ def test_the_record_is_not_read_through_a_link(tmp_path: Path, holder: socket.so
     in_fork(act)
 
 
-@contextmanager
-def proxy(target: int, allowance: int, *, silent: bool) -> Iterator[str]:
-    """The address of a scheduler that sends `allowance` bytes in all and is gone then: its connections and its port
-    are closed, or else (`silent`) stay open and send nothing more."""
-    left, lock = [allowance], threading.Lock()
-    ends: list[socket.socket] = []
-    server = socket.create_server(("127.0.0.1", 0))
+class Proxy:
+    """Stands between a client and a scheduler. When the scheduler has sent `allowance` bytes, it is gone: the port and
+    all connections are closed, or else (`silent`) stay open and carry nothing more."""
 
-    def forward(source: socket.socket, sink: socket.socket, *, counted: bool) -> None:
-        while True:
-            try:
-                content = source.recv(64 if counted else 65536)
-                if not content:
-                    return
-                if counted:
-                    with lock:
-                        left[0] -= len(content)
-                    if left[0] < 0 and silent:
-                        continue
-                    if left[0] < 0:
-                        for end in (server, *ends):
-                            shut(end)
-                        return
-                sink.sendall(content)
-            except OSError:
-                return
+    def __init__(self, scheduler_port: int, allowance: int, *, silent: bool) -> None:
+        self._scheduler_port, self._allowance, self._silent = scheduler_port, allowance, silent
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = servers.address(self._server)
+        self._connections: list[socket.socket] = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
 
-    def serve() -> None:
-        while True:
-            try:
-                client, _ = server.accept()
-                scheduler = socket.create_connection(("127.0.0.1", target))
-            except OSError:
-                return
-            ends.extend((client, scheduler))
-            threading.Thread(target=forward, args=(client, scheduler), kwargs={"counted": False}, daemon=True).start()
-            threading.Thread(target=forward, args=(scheduler, client), kwargs={"counted": True}, daemon=True).start()
+    def close(self) -> None:
+        for end in (self._server, *self._connections):
+            with suppress(OSError):  # it is closed already
+                end.shutdown(socket.SHUT_RDWR)  # close alone does not wake a thread that reads it
+            end.close()
 
-    threading.Thread(target=serve, daemon=True).start()
-    yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
-    server.close()
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._server.accept()
+                scheduler = socket.create_connection(("127.0.0.1", self._scheduler_port))
+                self._connections += [client, scheduler]
+                threading.Thread(target=self._to_scheduler, args=(client, scheduler), daemon=True).start()
+                threading.Thread(target=self._to_client, args=(scheduler, client), daemon=True).start()
 
+    def _to_scheduler(self, client: socket.socket, scheduler: socket.socket) -> None:
+        with suppress(OSError):
+            while content := client.recv(65536):
+                scheduler.sendall(content)
 
-def shut(end: socket.socket) -> None:
-    """Close a socket, also where another thread reads it."""
-    with suppress(OSError):  # it is closed already
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+    def _to_client(self, scheduler: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while content := scheduler.recv(64):
+                with self._lock:
+                    self._allowance -= len(content)
+                if self._allowance >= 0:
+                    client.sendall(content)
+                elif not self._silent:
+                    self.close()
 
 
 @pytest.mark.usefixtures("impatient")
@@ -152,11 +145,11 @@ def test_a_scheduler_that_is_lost_after_any_number_of_bytes_is_a_loss(
     def act() -> None:
         with servers.dask(tmp_path / "dask", dict(os.environ), workers=0) as running:
             for allowance in allowances:
-                with proxy(running.port, allowance, silent=silent) as address:
-                    record.write_text(f"{address}\n")
+                with closing(Proxy(running.port, allowance, silent=silent)) as proxy:
+                    record.write_text(f"{proxy.address}\n")
                     with pytest.raises(Halted) as halted:
-                        work(address, record)
-                    assert str(halted.value) == LOST.format(address), allowance
+                        work(proxy.address, record)
+                    assert str(halted.value) == LOST.format(proxy.address), allowance
 
     def work(address: str, record: Path) -> None:
         cluster = dask.Cluster(address, record=record)
@@ -181,9 +174,9 @@ def test_a_connected_scheduler_that_is_killed_is_a_loss_for_every_method(
             assert (tmp_path / "schedulers").read_text() == f"{running.address}\n"
             running.kill_scheduler()
             until(lambda: cluster._client.status == "closed")
-            with pytest.raises(Halted, match="scheduler at .* was lost"):
+            with pytest.raises(Halted, match=r"scheduler at .* was lost"):
                 print(cluster.workers)
-            with pytest.raises(Halted, match="scheduler at .* was lost"):
+            with pytest.raises(Halted, match=r"scheduler at .* was lost"):
                 cluster.submit(print)
             cluster.kill()
 
@@ -197,7 +190,7 @@ def test_a_scheduler_that_was_started_again_does_not_know_our_jobs_and_counts_as
             assert cluster.workers == 1
             running.kill_scheduler()
             running.start_scheduler()
-            with pytest.raises(Halted, match="scheduler at .* was lost"):
+            with pytest.raises(Halted, match=r"scheduler at .* was lost"):
                 until(lambda: not cluster.workers, 60)
             cluster.kill()
 

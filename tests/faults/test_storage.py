@@ -25,7 +25,7 @@ from hpo.errors import Damaged, Halted, Refused
 from hpo.promotion.promote import promote
 from hpo.search.sweep import sweep
 from hpo.space import choose
-from hpo.storage import database
+from hpo.storage import sqlite
 from hpo.storage.folder import RunFolder
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
@@ -148,7 +148,7 @@ def test_a_result_with_a_digit_changed_is_no_result(finished: Path) -> None:
     path = next(path for path in finished.glob("sweep/*/result.json") if '"complete"' in path.read_text())
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "seconds": record["seconds"] + 1}))
-    with pytest.raises(Damaged, match="no whole result.json"):
+    with pytest.raises(Damaged, match=r"no whole result\.json"):
         swept(victims(trials=6), finished)
 
 
@@ -304,7 +304,7 @@ def test_a_journal_that_a_killed_writer_left_is_rolled_back(folder: Path) -> Non
 
 def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch, capfd) -> None:
     """A third process holds it exclusively for longer than SQLite itself would wait."""
-    monkeypatch.setattr(database, "BUSY_S", 0.3)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.3)
     study = victims(task=Victim(pace=0.05), trials=4)
     pid = coordinator(study, folder)
     until(lambda: (folder / "study.db").exists() and events(folder, "start"))
@@ -322,7 +322,7 @@ def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch,
 
 def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folder: Path, monkeypatch) -> None:
     study = victims(task=Victim(pace=0.05), trials=4)
-    monkeypatch.setattr(database, "BUSY_S", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
     monkeypatch.setattr(retry, "PATIENCE_S", 1.0)
     swept(victims(task=Victim(pace=0.05), trials=1), folder)
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
@@ -346,7 +346,7 @@ def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folde
 def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypatch, verb: str, after: str) -> None:
     """Somebody locks it when a trial has found itself in it; before a promotion's first question; when its last run has
     ended; when it has judged."""
-    monkeypatch.setattr(database, "BUSY_S", 0.3)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.3)
     study, reached, locked = victims(trials=2, seeds=1), folder.parent / "reached", folder.parent / "locked"
     module, _, name = after.rpartition(".")
     step = getattr(importlib.import_module(module), name)
