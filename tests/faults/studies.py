@@ -52,7 +52,8 @@ FULL = Fidelity(size=INPUTS, train=64, val=32, epochs=EPOCHS + 1, test=40)
 
 @dataclass(frozen=True)
 class Victim(Toy):
-    """Takes `seconds` an epoch, and does `deed` in the epoch `when` while the file `here` exists (or has no name)."""
+    """Takes `pace` seconds an epoch, and does `deed` in the epoch `when`; where `here` names a file, only while that
+    exists."""
 
     pace: float = 0.0
     deed: str = ""  # "die", "hang", "raise", "hoard"
@@ -81,7 +82,8 @@ def _do(deed: str) -> None:
 
 
 def victims(**changes) -> StudySpec:
-    """Draws, pruning, dropout and an average: what an interruption could disturb. `deed` is searched where given."""
+    """A study with everything that an interruption could disturb: draws, pruning, dropout and a running average.
+    `changes` are fields of the study."""
     fields = {
         "name": "victims",
         "task": Victim(),
@@ -136,7 +138,7 @@ def coordinator(study: StudySpec, folder: Path, *, workers: int = 2, **how) -> i
 
 
 def checked(folder: Path, trials: int) -> None:
-    """The invariants, by a process of its own."""
+    """Check the invariants, in a process of its own."""
     done = subprocess.run(
         [sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True, check=True
     )
@@ -169,7 +171,7 @@ def submitted_by(folder: Path, pid: int) -> list[dict]:
 
 
 def _parsed(line: str) -> dict:
-    """Half a line, that a full disk has left, is none."""
+    """The event of a line; none where a full disk has left half of the line."""
     try:
         return json.loads(line)
     except ValueError:
@@ -187,7 +189,7 @@ def trial_at(folder: Path, pid: int) -> int:
 
 
 def at_work(folder: Path) -> list[int]:
-    """The processes that train at the moment."""
+    """The processes that are training now."""
     ended = {event["trial"]: event["at"] for event in events(folder, "end")}
     return [event["pid"] for event in events(folder, "start") if event["trial"] not in ended and alive(event["pid"])]
 
