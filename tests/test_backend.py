@@ -1,4 +1,4 @@
-"""Which GPU a worker sees. The worker processes are real; what they see is in their environment, so no GPU is needed."""
+"""Which GPU a worker sees. The workers are real processes; what they see is in their environment: no GPU is needed."""
 
 from __future__ import annotations
 
