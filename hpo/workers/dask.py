@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from distributed import Client, KilledWorker, Worker, get_worker
 from distributed.client import ClosedClientError
+from distributed.comm.core import CommClosedError
 
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Halted, HpoError, Refused
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 CONNECT_S = 30.0  # for the scheduler to answer
 CLOSE_S = 5.0
+LOGGERS = ("distributed", "distributed.client")  # they fill pages about a lost scheduler, where one line says it
 # What Dask raises when its scheduler is gone depends on the moment. CancelledError is two types, and one of them is no
 # Exception; CommClosedError and TimeoutError are OSErrors.
 LOST = (OSError, ClosedClientError, CancelledError, asyncio.CancelledError)
@@ -50,19 +52,17 @@ class Cluster(Backend):
     """
 
     def __init__(self, address: str, limit: int = 0, *, gpu: bool = False, record: Path | None = None) -> None:
-        for logger in (
-            "distributed",
-            "distributed.client",
-        ):  # they fill pages about a lost scheduler; we say it in a line
-            logging.getLogger(logger).setLevel(logging.CRITICAL)
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address, self._limit, self._gpu = address, limit, gpu
         self._client = self._connect(record)
         self._running: set[Future[Any]] = set()
         self._scheduler = ""  # its id, once it is known
         with self._loss_as_halted():
-            if not self._count_workers():
-                print(f"hpo: no Dask worker has come to {address} yet; waiting for the first", file=sys.stderr)
+            count = self._count_workers()
             self._pool = dask_private.executor(self._client, {"GPU": 1} if gpu else {})
+        if count == 0:
+            print(f"hpo: no Dask worker has come to {address} yet; waiting for the first", file=sys.stderr)
 
     @property
     def workers(self) -> int:
@@ -73,9 +73,9 @@ class Cluster(Backend):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         outcome: Future[T] = Future()
-        epoch_before = _epoch_reached(args)
+        epoch_before, surroundings = _epoch_reached(args), _surroundings_of(args)
         with self._loss_as_halted():
-            task = self._pool.submit(_on_worker, _surroundings_of(args), fn, *args, **kwargs)
+            task = self._pool.submit(_on_worker, surroundings, fn, *args, **kwargs)
         self._running.add(task)
         task.add_done_callback(
             lambda task: self._pass_on(task, outcome, has_progressed=lambda: _epoch_reached(args) > epoch_before)
@@ -114,7 +114,7 @@ class Cluster(Backend):
             outcome.set_result(task.result())
         except KilledWorker as error:
             outcome.set_exception(WorkerDied(1 if has_progressed() else error.allowed_failures + 1))
-        except CancelledError:
+        except (CancelledError, CommClosedError):
             outcome.set_exception(self._lost())
         except ImportError as error:
             outcome.set_exception(
