@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hpo.engine import checkpoint
+from hpo.engine.checkpoint_files import reached
 from hpo.engine.training import fit
 from hpo.epoch import Epoch
 from hpo.recipe import Recipe
@@ -25,7 +28,7 @@ from hpo.study import Median, StudySpec
 from hpo.task import Fidelity, Moment, Split
 from hpo.trial.provenance import identity
 from tests.faults import check
-from tests.faults.processes import alive, code_of, forked_workers, start, until
+from tests.faults.processes import alive, code_of, forked_workers, start
 from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
@@ -105,15 +108,27 @@ def swept(study: StudySpec, folder: Path, *, workers: int = 1) -> None:
     sweep(study, RunFolder(folder), identity(study), workers=workers, device="cpu")
 
 
-INTERRUPTED = victims(task=Victim(pace=0.05), trials=3, pruning=None)
+INTERRUPTED = victims(trials=3, pruning=None)
 
 
-def interrupted(folder: Path) -> None:
-    """A sweep of INTERRUPTED whose coordinator was killed when trial 1 had two checkpoints."""
-    pid = start(lambda: swept(INTERRUPTED, folder))
-    until(lambda: list(folder.glob("sweep/0001/epoch-000001-*")))
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+def interrupted(folder: Path, study: StudySpec = INTERRUPTED, trial: int = 1) -> None:
+    """A sweep that was killed when the trial had two checkpoints. Its process kills itself, so that no other process has
+    to find the moment."""
+
+    def act() -> None:
+        save = checkpoint.save
+
+        def save_and_die(to: Path, epoch: int, state: dict[str, Any]) -> Path:
+            path = save(to, epoch, state)
+            if to.name == f"{trial:04d}" and epoch == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return path
+
+        checkpoint.save = save_and_die
+        swept(study, folder)
+
+    assert code_of(start(act)) == -signal.SIGKILL
+    assert reached(folder / "sweep" / f"{trial:04d}") == 1
 
 
 def curve(study: StudySpec, params: dict, number: int) -> list[float]:

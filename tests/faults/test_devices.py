@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hpo.engine import distributed
+from hpo.engine.checkpoint_files import reached
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
 from hpo.storage.folder import RunFolder
@@ -64,7 +65,7 @@ def one(folder: Path) -> dict:
 def test_two_processes_of_which_one_is_killed_come_to_what_one_comes_to(folder: Path, one: dict) -> None:
     """The run ends with its rank, goes on from its checkpoint with two new ones, and nothing of it shows."""
     pid = start(lambda: promoted(folder, 2, replace(STUDY, task=Victim(pace=0.3))))
-    until(lambda: list(folder.glob("promotion/0000/epoch-000001-*")))
+    until(lambda: reached(folder / "promotion/0000") >= 1)
     ranks = children(pid)
     os.kill(ranks[-1], signal.SIGKILL)
     assert code_of(pid) == 0

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from hpo import retry
+from hpo.engine.checkpoint_files import reached
 from hpo.errors import Damaged, Halted, Refused
 from hpo.promotion.promote import promote
 from hpo.search.sweep import sweep
@@ -125,10 +126,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_trial_comes_out_the_same(
 def test_the_checkpoint_of_another_trial_is_not_gone_on_from(broken_off: Path) -> None:
     """Its checksum holds. The trial fails with the reason; the others are as they would have been."""
     mine, other = broken_off / "sweep" / "0001", broken_off.parent / "other"
-    pid = start(lambda: swept(victims(task=Victim(pace=0.2), trials=1, pruning=None, seed=7), other))
-    until(lambda: list(other.glob("sweep/0000/epoch-000001-*")))
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    interrupted(other, victims(trials=1, pruning=None, seed=7), trial=0)
     _remove_all(mine)
     for path in other.glob("sweep/0000/epoch-*"):
         shutil.copy(path, mine)
@@ -457,7 +455,7 @@ def test_a_disk_that_cannot_be_written_stops_the_command_and_is_no_trials_fault(
             os._exit(74)
 
     pid = start(act)
-    until(lambda: list(folder.glob("sweep/0000/epoch-000000-*")))
+    until(lambda: reached(folder / "sweep/0000") >= 0)
     resource.prlimit(pid, limit, (value, value))
     assert code_of(pid) == 74
     swept(study, folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpo import watchdog
+from hpo.engine.checkpoint_files import reached
 from hpo.errors import InUse
 from hpo.space import choose
 from hpo.storage.folder import RunFolder
@@ -85,9 +86,9 @@ def test_a_coordinator_killed_at_every_eleventh_moment_of_its_own(folder: Path) 
 
 
 def test_the_job_of_a_killed_worker_goes_on_from_its_checkpoint_and_no_other_is_touched(folder: Path) -> None:
-    study = victims(task=Victim(pace=0.15), trials=2, pruning=None)
+    study = victims(task=Victim(pace=0.4), trials=2, pruning=None)
     pid = coordinator(study, folder)
-    until(lambda: (folder / "sweep/0001").is_dir() and list((folder / "sweep/0001").glob("epoch-000001-*")))
+    until(lambda: reached(folder / "sweep/0001") >= 1)
     os.kill(attempts(folder, 1)[0]["pid"], signal.SIGKILL)
     assert code_of(pid) == 0
     starts = [(event["trial"], event["epoch"]) for event in events(folder, "start")]
@@ -131,10 +132,10 @@ def test_deaths_are_remembered_by_the_next_coordinator(folder: Path) -> None:
 
 
 def test_a_trial_that_gets_further_each_time_may_die_as_often_as_it_has_epochs(folder: Path) -> None:
-    study = victims(task=Victim(pace=0.3), trials=1, pruning=None)
+    study = victims(task=Victim(pace=0.6), trials=1, pruning=None)
     pid = coordinator(study, folder)
     for epoch in range(3):
-        until(lambda: list(folder.glob(f"sweep/0000/epoch-{epoch:06d}-*")))  # noqa: B023
+        until(lambda: reached(folder / "sweep/0000") >= epoch)  # noqa: B023
         os.kill(events(folder, "start")[-1]["pid"], signal.SIGKILL)
     assert code_of(pid) == 0
     assert [event["deaths"] for event in events(folder, "death")] == [1, 1, 1]
@@ -185,7 +186,7 @@ def test_a_trial_is_never_trained_by_two_at_once(folder: Path) -> None:
     study = victims(task=Victim(pace=0.3), trials=1, pruning=None)
     pid = coordinator(study, folder)
     worker = until(lambda: children(pid))[0]
-    until(lambda: list(folder.glob("sweep/0000/epoch-000000-*")))
+    until(lambda: reached(folder / "sweep/0000") >= 0)
     os.kill(worker, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     code_of(pid)
