@@ -9,7 +9,7 @@ NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
 
 
 def reached(folder: Path) -> int:
-    """The last epoch that a checkpoint was saved after; -1 where there is none. Another process may be at work there."""
+    """The last epoch with a checkpoint; -1 where there is none. Another process may be at work in the folder."""
     return max((epoch_of(path) for path in _named(folder)), default=-1)
 
 
