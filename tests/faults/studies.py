@@ -112,8 +112,7 @@ INTERRUPTED = victims(trials=3, pruning=None)
 
 
 def interrupted(folder: Path, study: StudySpec = INTERRUPTED, trial: int = 1) -> None:
-    """A sweep that was killed when the trial had two checkpoints. Its process kills itself: no other process has to find
-    the moment."""
+    """A sweep whose process has killed itself when the trial had two checkpoints."""
 
     def act() -> None:
         save = checkpoint.save
