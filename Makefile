@@ -1,34 +1,50 @@
-# make run: the whole path on the shipped photographs.  make test: the tests.  Both set up first.
+# make run: the whole path on the shipped photographs.  make check: lint and tests.  All targets set up first.
 PYTHON ?= python3
 VENV   := .venv
-HPO    := $(VENV)/bin/hpo
+BIN    := $(VENV)/bin
 
 SOAK_SECONDS ?= 3600
 
-.PHONY: setup run test soak benchmark lint clean postgresql
+.PHONY: setup run check lint test soak benchmark postgresql chromium clean
 
 run: setup
-	$(HPO) run lowlight
+	$(BIN)/hpo run lowlight
 
-test: setup postgresql
-	$(VENV)/bin/python -m pytest -n 2
-
-soak: setup postgresql
-	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/python -m pytest -m soak --timeout=0 -s
-
-# A server for the tests of many machines. Without one they are skipped, and say so.
-postgresql:
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
-	    test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
-	    echo "WARNING: no PostgreSQL server, and none can be installed: many machines will NOT be tested" >&2
-
-benchmark: setup
-	$(VENV)/bin/python -m tests.benchmarks.overhead
-	$(VENV)/bin/python -m tests.benchmarks.workers
+check: lint test
 
 lint: setup
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy hpo
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict hpo
+	$(BIN)/mypy --explicit-package-bases objectives studies
+	$(BIN)/lint-imports
+
+test: setup postgresql chromium
+	$(BIN)/python -m pytest -n 2
+
+soak: setup postgresql
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak --timeout=0 -s
+
+benchmark: setup
+	$(BIN)/python -m tests.benchmarks.overhead
+	$(BIN)/python -m tests.benchmarks.workers
+
+# Programs that tests need and pip cannot bring. Where one is missing and cannot be installed, its tests are skipped, and
+# the last lines of `make test` name them.
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	    $(call install,postgresql,many machines)
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	    $(call install,chromium,the report in a browser)
+
+# $(call install,PACKAGE,WHAT IS NOT TESTED WITHOUT IT): as root of a Debian; otherwise it says which command to give.
+define install
+{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } || \
+    echo "WARNING: $(2) will NOT be tested: $(1) is not installed; give the command: sudo apt-get install $(1)" >&2
+endef
 
 setup: $(VENV)/ready
 

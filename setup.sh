@@ -1,6 +1,7 @@
 #!/bin/sh
-# Make the virtual environment. torch comes in its CPU build where there is no GPU: pip alone cannot choose, so ask it
-# what it would take, and let uv pick the build where that is the one with gigabytes of CUDA.
+# Make the virtual environment. On a machine without a GPU, torch is installed in its CPU build, which saves gigabytes of
+# CUDA. pip cannot choose between the builds: where the package index offers pip the CUDA build, uv installs instead,
+# which can.
 set -eu
 "${PYTHON:-python3}" -m venv "$VENV"
 pip="$VENV/bin/python -m pip --disable-pip-version-check"

@@ -1,4 +1,4 @@
-"""Which GPU a worker sees. Real worker processes; what they would see is in their environment, so no GPU is needed."""
+"""Which GPU a worker sees. The workers are real processes; what they see is in their environment: no GPU is needed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import pytest
 
 from hpo.workers.local import Processes, visible_gpu
 
+SeenByWorkers = Callable[..., list[str | None]]
+
 
 @pytest.fixture
-def seen(monkeypatch) -> Callable[..., list[str | None]]:
-    def of(workers: int, gpus: int, ours: str | None) -> list[str | None]:
+def seen_by_workers(monkeypatch: pytest.MonkeyPatch) -> SeenByWorkers:
+    """CUDA_VISIBLE_DEVICES in each of some workers, when this process has the value `ours`; sorted."""
+
+    def values(workers: int, gpus: int, ours: str | None) -> list[str | None]:
         if ours is None:
             monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         else:
@@ -26,18 +30,20 @@ def seen(monkeypatch) -> Callable[..., list[str | None]]:
         finally:
             pool.kill()
 
-    return of
+    return values
 
 
-def test_each_worker_sees_one_of_the_gpus_that_we_see(seen) -> None:
-    assert seen(3, 2, "5,GPU-7f") == ["5", "5", "GPU-7f"]
+def test_each_worker_sees_one_of_the_gpus_that_we_see(seen_by_workers: SeenByWorkers) -> None:
+    assert seen_by_workers(3, 2, "5,GPU-7f") == ["5", "5", "GPU-7f"]
 
 
 @pytest.mark.parametrize(("gpus", "ours"), [(0, None), (1, "3")])
-def test_where_there_is_no_choice_nothing_is_hidden(seen, gpus: int, ours: str | None) -> None:
-    assert seen(1, gpus, ours) == [ours]
+def test_where_there_are_not_several_gpus_nothing_is_hidden(
+    seen_by_workers: SeenByWorkers, gpus: int, ours: str | None
+) -> None:
+    assert seen_by_workers(1, gpus, ours) == [ours]
 
 
-def test_gpus_are_numbered_from_zero_where_nobody_chose(monkeypatch) -> None:
+def test_gpus_are_numbered_from_zero_where_the_environment_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [visible_gpu(slot, 4) for slot in (0, 3, 4)] == [{"CUDA_VISIBLE_DEVICES": str(n)} for n in (0, 3, 0)]

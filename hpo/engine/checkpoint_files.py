@@ -9,14 +9,17 @@ NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
 
 
 def reached(folder: Path) -> int:
-    """The last epoch that a checkpoint was saved after; -1 where there is none."""
-    return max((epoch_of(path) for path in checkpoints(folder)), default=-1)
+    """The last epoch with a checkpoint; -1 where there is none. Another process may be at work in the folder."""
+    return max((epoch_of(path) for path in _named(folder)), default=-1)
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
-    paths = [path for path in folder.glob("epoch-*.pt") if NAME.fullmatch(path.name)]
-    return sorted(paths, key=lambda path: (epoch_of(path), path.lstat().st_mtime_ns), reverse=True)
+    return sorted(_named(folder), key=lambda path: (epoch_of(path), path.lstat().st_mtime_ns), reverse=True)
+
+
+def _named(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("epoch-*.pt") if NAME.fullmatch(path.name)]
 
 
 def epoch_of(path: Path) -> int:

@@ -61,7 +61,7 @@ def promote(
             watch(retry_storage(source.standing))
 
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
-        pool = coordinator.executor(workers, on if devices == 1 else "inline", device=device)
+        pool = coordinator.executor(workers, on if devices == 1 else "inline", device=device, folder=folder)
         coordinator.drive(source, run, pool=pool, watch=show_standing)
         show_standing()
         local.prepare_worker()

@@ -46,7 +46,8 @@ def sweep(
             hold()
             watch(retry_storage(source.standing))
 
-        coordinator.drive(source, run_trial, pool=coordinator.executor(workers, on, device=device), watch=look)
+        pool = coordinator.executor(workers, on, device=device, folder=folder)
+        coordinator.drive(source, run_trial, pool=pool, watch=look)
         now = retry_storage(source.standing)
     watch(now)
     if now.done and not now.complete:

@@ -45,6 +45,10 @@ class RunFolder:
         return self.path / "events.log"
 
     @property
+    def schedulers(self) -> Path:
+        return self.path / "schedulers"  # the addresses at which a Dask scheduler has answered, one a line
+
+    @property
     def preflight(self) -> Path:
         return self.path / "preflight.json"
 

@@ -1,4 +1,5 @@
-"""The coordinator: the one process of a study that asks and tells. Shared by sweep and promotion."""
+"""The coordinator: the one process of a study that asks for trials and tells how they ended. Sweep and promotion share
+it."""
 
 from __future__ import annotations
 
@@ -13,18 +14,22 @@ import torch
 
 from hpo import events
 from hpo.engine.checkpoint_files import reached
+from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
 from hpo.trial.objective import settle
 from hpo.trial.record import Outcome, count_deaths
 from hpo.workers.local import Backend, Inline, Processes, prepare_worker
 
-ATTEMPTS = 3  # of a job whose worker dies, without an epoch in between
+ATTEMPTS = 3  # of a job whose worker dies each time, without a new epoch in between
 POLL_S = 0.5
 
 
 class Source(Protocol):
-    """Where jobs come from and outcomes go: a sweep or a promotion. Both methods may be called again if they fail."""
+    """Where jobs come from and outcomes go: a sweep or a promotion.
+
+    Both methods may be called again after they failed: a storage that is locked or away is asked until it answers.
+    """
 
     def next(self) -> Job | None:
         """The next job, or None while there is none."""
@@ -36,34 +41,60 @@ class Source(Protocol):
 def drive(source: Source, run: Callable[[Job], Outcome], *, pool: Backend, watch: Callable[[], None]) -> None:
     """Keep the pool at work until the source has no more jobs. `watch` is called about twice a second.
 
-    A job whose worker dies runs again, from its checkpoint; one that has died ATTEMPTS times without getting an epoch
-    further is told as failed.
+    A job whose worker dies runs again, from its checkpoint; one whose workers have died ATTEMPTS times without a new
+    epoch has failed.
     """
-    running: dict[Future, Job] = {}
-    again: deque[Job] = deque()
+    running: dict[Future[Outcome], Job] = {}
+    interrupted: deque[Job] = deque()  # their workers have died
     try:
         while True:
-            while len(running) < pool.workers and (job := again.popleft() if again else retry_storage(source.next)):
+            # The pool is asked anew each time: a cluster grows and shrinks while it works.
+            while len(running) < pool.workers and (job := _next_job(source, interrupted)) is not None:
+                events.record("submit", study=job.study_name, trial=job.number)
                 running[pool.submit(run, job)] = job
             if not running:
                 return
-            done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            finished, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
             watch()
-            for future in done:
+            for future in finished:
                 job = running.pop(future)
                 outcome = _outcome(future, job)
                 if outcome is None:
-                    again.append(job)
-                    continue
-                settle(job, outcome)
-                retry_storage(partial(source.tell, job, outcome))
+                    interrupted.append(job)
+                else:
+                    _conclude(source, job, outcome)
     except BaseException:
+        # Whatever ends this loop, a signal as much as an error: what still runs would train trials that nobody tells
+        # the storage of, and would keep their folders from the next coordinator.
         pool.kill()
         raise
 
 
-def _outcome(future: Future, job: Job) -> Outcome | None:
-    """What a job came to; None where its worker died and it may run again."""
+def _next_job(source: Source, interrupted: deque[Job]) -> Job | None:
+    """Interrupted jobs go first: they are trials that the storage already counts as running."""
+    if interrupted:
+        return interrupted.popleft()
+    return retry_storage(source.next)
+
+
+def _conclude(source: Source, job: Job, outcome: Outcome) -> None:
+    """Write the outcome into the trial's folder, and only then tell the storage. The order is what makes a crash safe.
+
+    The folder is the truth about a trial, and the storage is its index. After a crash between the two steps, the next
+    coordinator finds a trial that the storage still counts as running, with a result in its folder, and tells it. In
+    the reverse order a crash would lose the result: the storage would hold a value, and no folder the record of it.
+    """
+    settle(job, outcome)
+    retry_storage(partial(source.tell, job, outcome))
+
+
+def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
+    """How the job ended; None where its worker died and it is to run again.
+
+    A death says nothing about the configuration: the machine may have been short of memory, or somebody has killed the
+    worker. What was trained is in the checkpoint, so another attempt costs an epoch at most. Only a job that kills
+    worker after worker at the same epoch is to blame itself.
+    """
     try:
         return future.result()
     except BrokenExecutor as error:
@@ -78,19 +109,25 @@ def _outcome(future: Future, job: Job) -> Outcome | None:
 
 @functools.cache
 def _processes(workers: int, gpus: int) -> Processes:
-    """The same for all verbs of a command."""
+    """All verbs of a command use the same processes: to start them takes seconds."""
     return Processes(workers, gpus)
 
 
-def executor(workers: int, backend: str = "auto", *, device: str = "cpu") -> Backend:
-    """`backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker
-    and local for more. Where `device` is "cuda", or "auto" and there are GPUs here, each process gets one of them; on
-    a cluster each job gets a worker with the resource GPU, where `device` begins with "cuda"."""
+def executor(workers: int, backend: str = "auto", *, device: str = "cpu", folder: RunFolder | None = None) -> Backend:
+    """The pool that jobs are submitted to.
+
+    `backend` is "inline", "local" (processes), or the address of a Dask scheduler; "auto" is inline for one worker and
+    local for more. Where `device` is "cuda", or "auto" and there are GPUs here, each process gets one of them. On a
+    cluster, where `device` begins with "cuda", each job gets a worker that offers the resource GPU.
+
+    The study's `folder` remembers which schedulers have answered. Raises Refused where none answers at an address that
+    is new to the study, and Halted where one that has answered before is gone.
+    """
     if backend == "inline" or (backend == "auto" and workers == 1):
         prepare_worker()
         return Inline()
     if backend in ("auto", "local"):
         return _processes(workers, torch.cuda.device_count() if device in ("auto", "cuda") else 0)
-    from hpo.workers.dask import cluster
+    from hpo.workers.dask import cluster  # takes a second, and Dask need not be installed
 
-    return cluster(backend, workers, device.startswith("cuda"))
+    return cluster(backend, workers, device.startswith("cuda"), folder and folder.schedulers)

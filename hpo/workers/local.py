@@ -1,5 +1,5 @@
 """Where jobs run: in this process or in processes of this machine (here), or on the workers of a Dask cluster
-(hpo/cluster.py). All three are `concurrent.futures` executors; the loop that asks and tells sees no difference."""
+(hpo/workers/dask.py). All three are `concurrent.futures` executors; the coordinator's loop sees no difference."""
 
 from __future__ import annotations
 
@@ -8,25 +8,35 @@ import os
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-FOLLOW_S = 1.0
+from hpo.workers.loky_private import is_broken
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FOLLOW_S = 1.0  # between two looks whether the coordinator is still there
 
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-class Backend(Executor):
-    """An executor that knows how many jobs it wants side by side."""
+class Backend(Executor, ABC):
+    """An executor that knows how many jobs it can run side by side."""
 
-    workers = 1
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many jobs it is to be given at a time."""
 
     def kill(self) -> None:
-        """Stop what runs, now."""
+        """Stop all running jobs now. Raises nothing."""
 
 
 class WorkerDied(BrokenExecutor):
@@ -40,41 +50,50 @@ class WorkerDied(BrokenExecutor):
 class Inline(Backend):
     """Runs a job where it is submitted: for one worker, for tests, and for a debugger."""
 
-    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
-        future: Future = Future()
+    workers = 1
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the job, then return its finished future. What the job raises is raised here, as a debugger wants it."""
+        future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except BrokenExecutor as error:  # a process that the job had started
+        except BrokenExecutor as error:  # a process that the job had started has died
             future.set_exception(error)
         return future
 
 
 class Processes(Backend):
     """Processes that are started once and keep torch and the data loaded. Each is a pool of its own, so that one that
-    dies takes one job with it, and the future of just that job is broken.
+    dies takes one job with it, and only the future of that job is broken.
 
-    Of several GPUs, each process sees one: they take them in turn.
+    Where there are several GPUs, each process sees one of them: GPU 0, 1, ... in turn.
     """
 
     def __init__(self, workers: int, gpus: int = 0) -> None:
-        self.workers, self.gpus = workers, gpus
+        self._workers, self._gpus = workers, gpus
         self._pools: list[ProcessPoolExecutor | None] = [None] * workers
-        self._running: list[list[Future]] = [[] for _ in range(workers)]
+        self._running: list[list[Future[Any]]] = [[] for _ in range(workers)]
 
-    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+    @property
+    def workers(self) -> int:
+        return self._workers
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Give the job to the process that has the fewest."""
         for futures in self._running:
             futures[:] = [future for future in futures if not future.done()]
-        slot = min(range(self.workers), key=lambda slot: len(self._running[slot]))
-        future = self._pool(slot).submit(fn, *args, **kwargs)
+        slot = min(range(self._workers), key=lambda slot: len(self._running[slot]))
+        future: Future[T] = self._pool(slot).submit(fn, *args, **kwargs)
         self._running[slot].append(future)
         return future
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
+        """The pool of a slot, made anew where its process has died."""
         pool = self._pools[slot]
-        if pool is None or pool._flags.broken is not None:
+        if pool is None or is_broken(pool):
             pool = self._pools[slot] = ProcessPoolExecutor(
                 1,
-                env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self.gpus)},
+                env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self._gpus)},
                 initializer=_start_worker,
                 initargs=(os.getpid(),),
             )
@@ -82,39 +101,43 @@ class Processes(Backend):
 
     def kill(self) -> None:
         """End all processes now; they start again when something is submitted."""
-        pools, self._pools = self._pools, [None] * self.workers
+        pools, self._pools = self._pools, [None] * self._workers
         for pool in pools:
             if pool is not None:
                 pool.shutdown(wait=False, kill_workers=True)
 
 
 def visible_gpu(slot: int, gpus: int) -> dict[str, str]:
-    """What makes one of several GPUs the only one that a process sees."""
+    """The environment variable that makes one of several GPUs the only one that a process sees."""
     if gpus < 2:
         return {}
-    ours = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-    return {"CUDA_VISIBLE_DEVICES": ours[slot % gpus]}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    return {"CUDA_VISIBLE_DEVICES": visible[slot % gpus]}
 
 
 def _start_worker(coordinator: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):  # may reach the whole group: the coordinator answers
+    """The first thing that a worker process runs. `coordinator` is the process that has started it."""
+    # A terminal or a batch system may send these to the whole process group. The coordinator alone answers them: it
+    # ends its workers, and no trial is blamed for their end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
     prepare_worker()
 
 
 def _follow(coordinator: int) -> None:
-    """End this process when the coordinator has: nobody would take its result."""
+    """End this process when the coordinator has ended: nobody would take its result."""
     while os.getppid() == coordinator:
         time.sleep(FOLLOW_S)
     os._exit(1)
 
 
 def prepare_worker() -> None:
-    """Make this process a good place to train in.
+    """Prepare this process for training.
 
-    One torch thread: workers share the cores, and the bits of a result depend on the number. And glibc is told to keep
-    large blocks, which it otherwise gives back to the kernel, to be zeroed again, at every step of a convolution.
+    torch uses one thread: workers share the cores, and the bits of a result depend on the number of threads. glibc is
+    told to keep large blocks. Otherwise every step of a convolution gives them back to the kernel, which fills them
+    with zeros before it hands them out again.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

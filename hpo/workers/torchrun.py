@@ -19,14 +19,13 @@ from hpo.trial.objective import trained
 from hpo.trial.record import Outcome, read_outcome, write_outcome
 from hpo.workers.local import WorkerDied, prepare_worker
 
-GRACE_S = 60.0  # that rank 0 gets to say how the job ended, where another one fails
+GRACE_S = 60.0  # for rank 0 to write how the job ended, when another rank has failed
 
 
 def on_devices(count: int, job: Job, train: Callable[[Job], Outcome]) -> Outcome:
-    """`train(job)` on the first of `count` ranks; the others take their shares of every batch. With CUDA, rank N has
-    the device N; else all are on the CPU.
+    """Run `train(job)` on rank 0 of `count` processes; all of them take a share of every batch.
 
-    Raises WorkerDied where one of them dies.
+    With CUDA, rank N uses device N; otherwise all ranks are on the CPU. Raises WorkerDied where a rank dies.
     """
     config = LaunchConfig(
         min_nodes=1,
@@ -42,35 +41,39 @@ def on_devices(count: int, job: Job, train: Callable[[Job], Outcome]) -> Outcome
     except ChildFailedError as error:
         raise WorkerDied(1) from error
     outcome = read_outcome(job.folder, job.inputs)
-    assert outcome is not None, "rank 0 writes before it ends"
+    assert outcome is not None, "rank 0 writes the outcome before it ends"
     return outcome
 
 
 def _rank(job: Job, train: Callable[[Job], Outcome]) -> None:
-    """The main function of each rank."""
+    """The main function of each rank: rank 0 writes the outcome, the others only train along."""
     events.keep(job.folder.parent.parent / "events.log")
     prepare_worker()
-    here = int(os.environ["LOCAL_RANK"])
+    local_rank = int(os.environ["LOCAL_RANK"])
     cuda = job.device.startswith("cuda") or (job.device == "auto" and torch.cuda.is_available())
     if cuda:
-        torch.cuda.set_device(here)
+        torch.cuda.set_device(local_rank)
     torch_distributed.init_process_group("nccl" if cuda else "gloo")
-    mine = replace(job, device=f"cuda:{here}" if cuda else "cpu")
+    job = replace(job, device=f"cuda:{local_rank}" if cuda else "cpu")
     if distributed.rank() == 0:
-        write_outcome(job.folder, train(mine), job.inputs)
+        write_outcome(job.folder, train(job), job.inputs)
     else:
-        _follow(mine)
+        _train_along(job)
     torch_distributed.destroy_process_group()
 
 
-def _follow(job: Job) -> None:
-    """Train along. What fails on all ranks is rank 0's to tell; what fails here alone ends them all."""
+def _train_along(job: Job) -> None:
+    """Train without writing anything.
+
+    An error that all ranks meet is in the outcome that rank 0 writes, so it is waited for here. Where rank 0 writes
+    none, the error is this rank's alone: it is raised, which ends all ranks.
+    """
     try:
         for _ in trained(job):
             pass
     except Exception:
-        until = time.monotonic() + GRACE_S
+        deadline = time.monotonic() + GRACE_S
         while read_outcome(job.folder, job.inputs) is None:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)

@@ -1,9 +1,19 @@
 """The invariants of a study, read by a process that shares no code with hpo: `python check.py FOLDER TRIALS [URL]`.
 
-Prints a JSON list of violations. The numbers are those of the promises: I1 what was acknowledged is there, I2 numbers
-dense and a folder each, I3 one process at a time trains a trial, I4 the storage says what the folders say, I5 nothing
-left running, I6 progress never goes back, I9 the budget is exact, I10 the database is sound, I11 nothing is left lying
-about, I12 the log can be read.
+Prints a JSON list of violations. Each begins with the number of an invariant:
+
+I1   the result of a trial whose end was logged is kept
+I2   the numbers of the trials have no gaps, and each trial has a folder
+I3   one process at a time trains a trial
+I4   storage and folders agree
+I5   no trial is left running
+I6   the epochs of a trial follow each other
+I9   there are as many trials as were asked for
+I10  the database is sound
+I11  no temporary file is left
+I12  the log can be read
+
+The tests themselves check I7: every trial comes out as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -26,13 +36,10 @@ def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
     promoted = rows(query, f"{name}.promotion")
     if promoted:
         yield from _check("promotion", folder, promoted, None)
-    left = [
-        str(path)
-        for pattern in ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
-        for path in folder.glob(pattern)
-    ]
-    if left:
-        yield f"I11 left behind: {left}"
+    patterns = ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
+    leftovers = [str(path) for pattern in patterns for path in folder.glob(pattern)]
+    if leftovers:
+        yield f"I11 left behind: {leftovers}"
     yield from _logged(folder, {"sweep": rows(query, name), "promotion": promoted})
 
 
@@ -67,30 +74,31 @@ def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Itera
 
 def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
     """By number: what the tables say of each trial of a study."""
-    which = f"(SELECT trial_id FROM trials t JOIN studies s ON t.study_id = s.study_id WHERE s.study_name = '{study}')"
-    found = {
+    trials = f"(SELECT trial_id FROM trials t JOIN studies s ON t.study_id = s.study_id WHERE s.study_name = '{study}')"
+    by_id = {
         identity: {"number": number, "state": state, "value": None, "params": {}, "reports": {}, "attributes": {}}
         for identity, number, state in query(
-            f"SELECT trial_id, number, state FROM trials WHERE trial_id IN {which} ORDER BY number"
+            f"SELECT trial_id, number, state FROM trials WHERE trial_id IN {trials} ORDER BY number"
         )
     }
-    for identity, value in query(f"SELECT trial_id, value FROM trial_values WHERE trial_id IN {which}"):
-        found[identity]["value"] = value
+    for identity, value in query(f"SELECT trial_id, value FROM trial_values WHERE trial_id IN {trials}"):
+        by_id[identity]["value"] = value
     for identity, name, value in query(
-        f"SELECT trial_id, param_name, param_value FROM trial_params WHERE trial_id IN {which}"
+        f"SELECT trial_id, param_name, param_value FROM trial_params WHERE trial_id IN {trials}"
     ):
-        found[identity]["params"][name] = value
+        by_id[identity]["params"][name] = value
     for identity, step, value in query(
-        f"SELECT trial_id, step, intermediate_value FROM trial_intermediate_values WHERE trial_id IN {which}"
+        f"SELECT trial_id, step, intermediate_value FROM trial_intermediate_values WHERE trial_id IN {trials}"
     ):
-        found[identity]["reports"][step] = value
+        by_id[identity]["reports"][step] = value
     for identity, key, value in query(
-        f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN {which}"
+        f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN {trials}"
     ):
-        found[identity]["attributes"][key] = json.loads(value)
-    if len({one["number"] for one in found.values()}) != len(found):
+        by_id[identity]["attributes"][key] = json.loads(value)
+    by_number = {row["number"]: row for row in by_id.values()}
+    if len(by_number) != len(by_id):
         raise AssertionError(f"I2 a number twice in {study}")
-    return {one["number"]: one for one in found.values()}
+    return by_number
 
 
 def _check(kind: str, folder: Path, stored: dict[int, dict[str, Any]], trials: int | None) -> Iterator[str]:
@@ -104,11 +112,11 @@ def _check(kind: str, folder: Path, stored: dict[int, dict[str, Any]], trials: i
         if row["state"] not in ("COMPLETE", "PRUNED", "FAIL"):
             yield f"I5 {kind} {number} is {row['state']}"
             continue
-        for what in _of_trial(row, folder / kind / f"{number:04d}", promoted=kind == "promotion"):
-            yield f"{what} ({kind} {number})"
+        for violation in _check_trial(row, folder / kind / f"{number:04d}", promoted=kind == "promotion"):
+            yield f"{violation} ({kind} {number})"
 
 
-def _of_trial(row: dict[str, Any], folder: Path, *, promoted: bool) -> Iterator[str]:
+def _check_trial(row: dict[str, Any], folder: Path, *, promoted: bool) -> Iterator[str]:
     outcome, asked = _sealed(folder / "result.json"), _sealed(folder / "trial.json")
     if outcome is None or asked is None:
         yield "I4 the folder has no whole record"
@@ -119,7 +127,7 @@ def _of_trial(row: dict[str, Any], folder: Path, *, promoted: bool) -> Iterator[
     if [epoch["epoch"] for epoch in history] != list(range(len(history))):
         yield f"I6 epochs {[epoch['epoch'] for epoch in history]}"
     last = history[-1]["best"] if history else None
-    if promoted:  # may be scored anew after training
+    if promoted:  # its inference settings may have been re-tuned after the last epoch
         last = outcome["value"]
     if row["state"] == "COMPLETE" and not row["value"] == outcome["value"] == last:
         yield f"I4 value {row['value']} in the storage, {outcome['value']} in the folder, {last} last"
@@ -150,13 +158,9 @@ def main(folder: Path, trials: int, url: str = "") -> list[str]:
         with psycopg.connect(url) as connection:
             return list(violations(folder, trials, lambda text: connection.execute(text).fetchall()))
     query = sqlite_query(folder / "study.db")
-    found = [
-        f"I10 {row}"
-        for check in ("integrity_check", "foreign_key_check")
-        for row in query(f"PRAGMA {check}")
-        if row != ("ok",)
-    ]
-    return found + list(violations(folder, trials, query))
+    answers = [*query("PRAGMA integrity_check"), *query("PRAGMA foreign_key_check")]
+    unsound = [f"I10 {row}" for row in answers if row != ("ok",)]
+    return unsound + list(violations(folder, trials, query))
 
 
 if __name__ == "__main__":

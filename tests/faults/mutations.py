@@ -1,8 +1,9 @@
 """Does the suite notice when a piece of saved state, or a safeguard, is dropped? `python -m tests.faults.mutations`.
 
-Each mutation patches one place of a copy of the tree, and the test that is named for it must then fail. Before that,
-all of those tests must pass in the copy as it is (`--trust`: that is left out). Other words after the command choose
-mutations by their names. Prints a table and ends with 1 if one survived.
+Each mutation changes one place of a copy of the tree, and the test that is named for it must then fail. Before that,
+all of those tests must pass in the unchanged copy; `--trust` leaves this out. `--apply` only checks that each mutation
+can be made, and that its test exists. Other words after the command choose mutations by their names. Prints a table and
+ends with 1 if one survived.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Mutation(NamedTuple):
 
 ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/test_promote.py"
 FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
+SCHEDULER = "tests/faults/test_scheduler.py"
+RUN = "hpo/engine/run.py"
+ORPHAN = "orphan = next((trial for trial in self.trials() if is_orphan(trial, self.running)), None)"
 RESUMED = f"{ENGINE}::test_a_run_resumed_at_any_epoch_is_the_unbroken_one_bit_for_bit"
 KILLED = f"{SWEEP}::test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows"
 PLACES = f"{SWEEP}::test_a_sweep_killed_at_the_same_place_in_every_trial_gives_the_unbroken_rows"
@@ -40,253 +44,271 @@ SYNCED = f"{FILES}::test_content_is_synced_before_it_is_renamed_and_the_folder_a
 
 MUTATIONS = [
     # -- the state of a run
-    Mutation("model", "hpo/engine.py", '        self.model.load_state_dict(saved["model"])\n', "", RESUMED),
-    Mutation("optimizer", "hpo/engine.py", '        self.optimizer.load_state_dict(saved["optimizer"])\n', "", RESUMED),
-    Mutation("scaler of fp16", "hpo/engine.py", '        self.scaler.load_state_dict(saved["scaler"])\n', "", RESUMED),
+    Mutation("model", RUN, '        self.model.load_state_dict(saved["model"])\n', "", RESUMED),
+    Mutation("optimizer", RUN, '        self.optimizer.load_state_dict(saved["optimizer"])\n', "", RESUMED),
+    Mutation("scaler of fp16", RUN, '        self.scaler.load_state_dict(saved["scaler"])\n', "", RESUMED),
     Mutation(
         "running average",
-        "hpo/engine.py",
+        RUN,
         '            self.average.load_state_dict(saved["average"])',
         "            pass",
         RESUMED,
     ),
     Mutation(
         "steps taken (schedule)",
-        "hpo/engine.py",
-        'self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]',
-        'self.record, self.best_weights = saved["record"], saved["best_weights"]',
+        RUN,
+        '        self.steps = saved["steps"]\n',
+        "",
         RESUMED,
     ),
     Mutation(
         "best weights",
-        "hpo/engine.py",
-        'self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]',
-        'self.steps, self.record = saved["steps"], saved["record"]',
+        RUN,
+        '        self.best_weights = saved["best_weights"]\n',
+        "",
         RESUMED,
     ),
     Mutation(
         "history",
-        "hpo/engine.py",
-        'self.steps, self.record, self.best_weights = saved["steps"], saved["record"], saved["best_weights"]',
-        'self.steps, self.best_weights = saved["steps"], saved["best_weights"]',
+        RUN,
+        '        self.record = [Epoch(**epoch) for epoch in saved["record"]]\n',
+        "",
         RESUMED,
     ),
     Mutation(
         "best so far",
-        "hpo/engine.py",
-        "        yield from run.replay()\n",
-        '        yield from run.replay()\n        run.record[-1]["best"] = run.record[-1]["value"]\n',
+        RUN,
+        '        self.record = [Epoch(**epoch) for epoch in saved["record"]]\n',
+        '        self.record = [Epoch(**{**epoch, "best": epoch["value"]}) for epoch in saved["record"]]\n',
         RESUMED,
     ),
     Mutation(
         "random state of dropout",
-        "hpo/engine.py",
-        '        torch.manual_seed(derive(self.seed, "epoch", epoch, *ranks.seed_parts()))\n',
+        RUN,
+        '        torch.manual_seed(derive(self.seed, "epoch", number, *distributed.seed_parts()))\n',
         "",
         RESUMED,
     ),
     Mutation(
         "random state of batches",
-        "hpo/engine.py",
+        RUN,
         'generator(self.seed, "batches", epoch)',
         'generator(self.seed, "batches")',
         f"{ENGINE}::test_every_epoch_draws_its_own_batches_and_its_own_dropout",
     ),
     # -- files
-    Mutation("fsync of a file", "hpo/checkpoint.py", "            os.fsync(file.fileno())\n", "", SYNCED),
-    Mutation("fsync of its folder", "hpo/checkpoint.py", "        os.fsync(folder)\n", "        pass\n", SYNCED),
+    Mutation("fsync of a file", "hpo/files.py", "            os.fsync(file.fileno())\n", "", SYNCED),
+    Mutation("fsync of its folder", "hpo/files.py", "        os.fsync(folder)\n", "        pass\n", SYNCED),
     Mutation(
         "rename",
-        "hpo/checkpoint.py",
+        "hpo/files.py",
         "        os.replace(temporary, path)\n",
         "        path.write_bytes(temporary.read_bytes()), temporary.unlink()\n",
         f"{FILES}::test_a_killed_writer_leaves_the_old_file_or_the_new_one",
     ),
     Mutation(
         "checksum of a checkpoint",
-        "hpo/checkpoint.py",
+        "hpo/engine/checkpoint.py",
         'if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:',
         "if True:",
         f"{FILES}::test_a_flipped_bit_anywhere_is_noticed_and_the_one_before_is_loaded",
     ),
     Mutation(
         "the checkpoint before",
-        "hpo/checkpoint.py",
+        "hpo/engine/checkpoint.py",
         "KEEP = 2",
         "KEEP = 1",
         f"{ENGINE}::test_a_damaged_newest_checkpoint_falls_back_to_the_one_before",
     ),
     Mutation(
         "whose checkpoint it is",
-        "hpo/engine.py",
+        "hpo/engine/training.py",
         'if saved.get("identity") != identity:',
         "if False:",
         f"{STORAGE}::test_the_checkpoint_of_another_trial_is_not_gone_on_from",
     ),
     Mutation(
         "checksum of a record",
-        "hpo/records.py",
+        "hpo/trial/sealed.py",
         'if not isinstance(record, dict) or record.pop("sha256", None) != _digest(record):',
         'if not isinstance(record, dict) or not record.pop("sha256", None):',
         f"{STORAGE}::test_a_result_with_a_digit_changed_is_no_result",
     ),
     Mutation(
         "whose result it is",
-        "hpo/records.py",
+        "hpo/trial/record.py",
         'inputs not in (None, record.get("inputs"))',
         "False",
         f"{STORAGE}::test_the_result_of_another_trial_is_no_result",
     ),
     # -- a sweep
     Mutation(
-        "state of the sampler", "hpo/sweep.py", "        self.optuna.sampler = self.study.sampler(asked)\n", "", KILLED
-    ),
-    Mutation(
-        "sampler of an adopted trial",
-        "hpo/sweep.py",
-        "            self.optuna.sampler = self.study.sampler(orphan.number)\n",
+        "state of the sampler",
+        "hpo/search/sweep.py",
+        "        self.optuna.sampler = self.spec.sampler(asked)\n",
         "",
         KILLED,
     ),
     Mutation(
+        "sampler of an adopted trial",
+        "hpo/search/sweep.py",
+        "        self.optuna.sampler = self.spec.sampler(orphan.number)\n",
+        "        pass\n",
+        KILLED,
+    ),
+    Mutation(
         "adoption",
-        "hpo/sweep.py",
-        "orphan = next((frozen for frozen in trials if is_orphan(frozen, self.running)), None)",
+        "hpo/trial/ask_tell.py",
+        ORPHAN,
         "orphan = None",
         KILLED,
     ),
     Mutation(
         "budget counts what runs",
-        "hpo/sweep.py",
-        "asked = sum(frozen.state is not TrialState.WAITING for frozen in trials)",
-        "asked = sum(frozen.state.is_finished() for frozen in trials)",
+        "hpo/search/sweep.py",
+        "asked = sum(trial.state is not TrialState.WAITING for trial in trials)",
+        "asked = sum(trial.state.is_finished() for trial in trials)",
         f"{WORKERS}::test_more_workers_than_trials_and_a_budget_that_grows",
     ),
     Mutation(
         "reports to the pruner",
-        "hpo/objective.py",
+        "hpo/trial/objective.py",
         "        _report(trial, progress.epoch, progress.best, before)\n        yield progress\n",
         "        progress.replayed or _report(trial, progress.epoch, progress.best, before)\n        yield progress\n",
         UNREPORTED,
     ),
     Mutation(
         "pruning of the last report",
-        "hpo/objective.py",
-        "if progress.epoch >= reached and retry_storage(trial.should_prune):",
-        "if progress.epoch > reached and retry_storage(trial.should_prune):",
+        "hpo/trial/objective.py",
+        "if progress.epoch >= last_reported and retry_storage(trial.should_prune):",
+        "if progress.epoch > last_reported and retry_storage(trial.should_prune):",
         UNDECIDED,
     ),
     Mutation(
         "reports after an early stop",
-        "hpo/objective.py",
+        "hpo/trial/objective.py",
         "if last is not None and last.stopped:",
         "if False:",
         f"{SWEEP}::test_a_trial_that_stops_early_carries_its_best_forward_to_the_last_epoch",
     ),
     Mutation(
         "reports of a found result",
-        "hpo/sweep.py",
-        '            trial.report(epoch["best"], epoch["epoch"])\n',
+        "hpo/trial/lifecycle.py",
+        "            trial.report(epoch.best, epoch.epoch)\n",
         "            pass\n",
         f"{STORAGE}::test_a_result_whose_question_was_lost_is_in_a_rebuilt_storage_with_all_its_reports",
     ),
     Mutation(
         "what was reported before",
-        "hpo/objective.py",
+        "hpo/trial/objective.py",
         "elif before[epoch] != value:",
         "elif False:",
         f"{STORAGE}::test_a_trial_that_comes_out_otherwise_after_its_interruption_fails_and_says_so",
     ),
     Mutation(
         "a result that is there",
-        "hpo/objective.py",
-        "        done = outcome_in(job.folder, job.inputs)\n",
-        "        done = None\n",
+        "hpo/trial/objective.py",
+        "        outcome = read_outcome(job.folder, job.inputs)\n",
+        "        outcome = None\n",
         f"{STORAGE}::test_a_result_that_was_not_told_is_told_and_not_trained_again",
     ),
     Mutation(
         "deaths, in the next coordinator",
-        "hpo/records.py",
-        '    _write(folder / "deaths.json", {"deaths": deaths, "epoch": epoch})\n',
+        "hpo/trial/record.py",
+        '    write_sealed(folder / "deaths.json", {"deaths": deaths, "epoch": epoch})\n',
         "",
         f"{WORKERS}::test_deaths_are_remembered_by_the_next_coordinator",
     ),
     Mutation(
         "deaths, with every epoch",
-        "hpo/records.py",
+        "hpo/trial/record.py",
         'before.get("epoch") == epoch',
         "before",
         f"{WORKERS}::test_a_trial_that_gets_further_each_time_may_die_as_often_as_it_has_epochs",
     ),
     Mutation(
         "comparison with the folders",
-        "hpo/sweep.py",
-        '        records.compare(self.optuna, folder, "sweep")\n',
+        "hpo/trial/ask_tell.py",
+        "        require_agreement(self.optuna, folder, kind)\n",
         "",
         f"{STORAGE}::test_a_damaged_storage_is_refused_and_rebuilt_equal",
     ),
     Mutation(
         "a storage that is missing",
-        "hpo/storage.py",
-        "    _check_sound(folder, kind)\n",
+        "hpo/storage/database.py",
+        "    _require_sound(folder, kind)\n",
         "",
         f"{STORAGE}::test_a_damaged_storage_is_refused_and_rebuilt_equal",
     ),
     Mutation(
         "a full disk is waited for",
-        "hpo/patience.py",
+        "hpo/retry.py",
         "return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)",
         "return False",
         f"{STORAGE}::test_a_full_disk_pauses_the_sweep_until_there_is_room",
     ),
     Mutation(
         "syncs of SQLite",
-        "hpo/storage.py",
+        "hpo/storage/sqlite.py",
         '    connection.execute("PRAGMA synchronous=FULL")\n',
         '    connection.execute("PRAGMA synchronous=OFF")\n',
         "tests/test_storage.py::test_every_connection_syncs_fully_and_keeps_a_rollback_journal",
     ),
     Mutation(
         "the study's lock",
-        "hpo/storage.py",
+        "hpo/storage/locks.py",
         "fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         f"{WORKERS}::test_of_several_coordinators_at_once_one_wins_and_the_others_name_it",
     ),
     Mutation(
         "a trial's lease",
-        "hpo/storage.py",
+        "hpo/storage/locks.py",
         "        fcntl.lockf(file, fcntl.LOCK_EX)  #",
         "        pass  #",
         f"{WORKERS}::test_a_trial_is_never_trained_by_two_at_once",
     ),
     Mutation(
         "workers follow their coordinator",
-        "hpo/backend.py",
+        "hpo/workers/local.py",
         "    while os.getppid() == coordinator:\n",
         "    while True:\n",
         f"{WORKERS}::test_workers_end_themselves_when_the_coordinator_is_gone",
     ),
+    Mutation(
+        "the schedulers that have answered",
+        "hpo/workers/dask.py",
+        "        _remember(record, self._address)\n",
+        "",
+        f"{SCHEDULER}::test_a_connected_scheduler_that_is_killed_is_a_loss_for_every_method",
+    ),
+    Mutation(
+        "a scheduler that was started again",
+        "hpo/workers/dask.py",
+        'if scheduler is None or self._scheduler not in ("", scheduler.id):',
+        "if scheduler is None:",
+        f"{SCHEDULER}::test_a_scheduler_that_was_started_again_does_not_know_our_jobs_and_counts_as_lost",
+    ),
     # -- a promotion
     Mutation(
         "the frozen selection",
-        "hpo/selection.py",
+        "hpo/promotion/selection.py",
         "    if before and not is_judged(before, folder) and ",
         "    if False and ",
         f"{PROMOTE}::test_a_sweep_that_goes_on_does_not_change_what_is_being_promoted",
     ),
     Mutation(
         "runs that are known",
-        "hpo/promote.py",
-        "if (candidate.key, index) not in known:",
+        "hpo/promotion/runs.py",
+        "if key not in known:",
         "if True:",
         f"{PROMOTE}::test_the_same_command_again_changes_nothing",
     ),
     Mutation(
         "adoption of a run",
-        "hpo/promote.py",
-        "orphan = sweep.is_orphan(frozen, self.running)",
-        "orphan = False",
+        "hpo/trial/ask_tell.py",
+        ORPHAN,
+        "orphan = None",
         f"{PROMOTE}::test_killed_at_any_moment_it_ends_in_the_same_verdict_bit_for_bit",
     ),
 ]
@@ -317,22 +339,33 @@ def failure(tree: Path, *tests: str) -> str:
         sys.stdout.flush()
         os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    said = log.read_text(errors="replace")
+    printed = log.read_text(errors="replace")
     if code > 1:
-        raise RuntimeError(f"the tests did not run:\n{said[-2000:]}")
-    return said if code else ""
+        raise RuntimeError(f"the tests did not run:\n{printed[-2000:]}")
+    return printed if code else ""
 
 
-def mutated(tree: Path, mutation: Mutation) -> None:
+def mutate(tree: Path, mutation: Mutation) -> None:
     path = tree / mutation.file
-    text = path.read_text()
-    if text.count(mutation.old) != 1:
-        raise RuntimeError(f"{mutation.name}: no longer applies to {mutation.file}")
-    path.write_text(text.replace(mutation.old, mutation.new))
+    path.write_text(path.read_text().replace(mutation.old, mutation.new))
 
 
-def main(wanted: list[str]) -> int:
-    survivors = 0
+def check_applies(tree: Path, mutations: list[Mutation]) -> None:
+    """Raise RuntimeError where a mutation cannot be made any more, or its test is not there."""
+    problems = []
+    for mutation in mutations:
+        file, _, test = mutation.test.partition("::")
+        count = (tree / mutation.file).read_text().count(mutation.old) if (tree / mutation.file).exists() else 0
+        if count != 1:
+            problems.append(f"{mutation.name}: its place is {count} times in {mutation.file}")
+        if f"def {test.partition('[')[0]}(" not in (tree / file).read_text():
+            problems.append(f"{mutation.name}: its test {mutation.test} is not there")
+    if problems:
+        raise RuntimeError("\n".join(problems))
+
+
+def import_slow_modules() -> None:
+    """What takes long to import: once here, and not in every fork."""
     for module in (
         "hypothesis",
         "joblib",
@@ -346,19 +379,28 @@ def main(wanted: list[str]) -> int:
         "typer",
     ):
         importlib.import_module(module)
-    trusted, wanted = "--trust" in wanted, [word for word in wanted if word != "--trust"]
-    chosen = [one for one in MUTATIONS if not wanted or one.name in wanted]
+
+
+def main(words: list[str]) -> int:
+    names = [word for word in words if not word.startswith("--")]
+    chosen = [mutation for mutation in MUTATIONS if not names or mutation.name in names]
+    survivors = 0
     with tempfile.TemporaryDirectory(prefix="hpo-mutations-") as base:
         whole = copied(Path(base) / "whole")
-        for mutation in chosen:  # all apply, before the first is tried
-            mutated(copied_file(whole, Path(base) / "probe", mutation), mutation)
-        if not trusted and (said := failure(whole, *dict.fromkeys(mutation.test for mutation in chosen))):
-            raise RuntimeError(f"a test fails without any mutation:\n{said[-6000:]}")
-        print(f"{len(chosen)} mutations; {'' if trusted else 'unchanged, their tests pass'}", flush=True)
+        check_applies(whole, chosen)
+        print(f"{len(chosen)} mutations can be made", flush=True)
+        if "--apply" in words:
+            return 0
+        import_slow_modules()
+        if "--trust" not in words:
+            printed = failure(whole, *dict.fromkeys(mutation.test for mutation in chosen))
+            if printed:
+                raise RuntimeError(f"a test fails without any mutation:\n{printed[-6000:]}")
+            print("without them, their tests pass", flush=True)
         for mutation in chosen:
             tree, began = Path(base) / "mutant", time.monotonic()
             shutil.copytree(whole, tree, ignore=shutil.ignore_patterns("__pycache__"))
-            mutated(tree, mutation)
+            mutate(tree, mutation)
             survived = not failure(tree, mutation.test)
             survivors += survived
             print(
@@ -369,13 +411,6 @@ def main(wanted: list[str]) -> int:
             shutil.rmtree(tree)
     print(f"{len(chosen) - survivors} killed, {survivors} survived", flush=True)
     return int(survivors > 0)
-
-
-def copied_file(whole: Path, probe: Path, mutation: Mutation) -> Path:
-    """A tree of the one file that a mutation changes."""
-    (probe / mutation.file).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(whole / mutation.file, probe / mutation.file)
-    return probe
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def start(act: Callable[[], Any], *, die_at: int = 0, with_signal: int = signal.
         return pid
     code = 1
     try:
+        _started.clear()  # they are the parent's
         os.setsid()  # not setpgid: an orphaned group of the same session would be sent SIGHUP
         database._opened_once.cache_clear()  # connections do not survive a fork
         if die_at:
@@ -49,12 +50,12 @@ def start(act: Callable[[], Any], *, die_at: int = 0, with_signal: int = signal.
 
 
 def _die(at: int, number: int) -> None:
-    seen = 0
+    moments = 0
 
     def moment(*_: Any) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == at:
+        nonlocal moments
+        moments += 1
+        if moments == at:
             os.kill(os.getpid(), number)
 
     sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", moment)
@@ -63,8 +64,8 @@ def _die(at: int, number: int) -> None:
 
 def code_of(pid: int, seconds: float = 900) -> int:
     """Wait until the process has ended: its exit code, or minus the signal."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             _started.discard(pid)
@@ -98,9 +99,15 @@ def alive(pid: int) -> bool:
         return False
 
 
+def waits_for_lock(pid: int) -> bool:
+    """Whether a process is blocked in its request for a lock of a file."""
+    waiting = (line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" in line)
+    return any(str(pid) in fields for fields in waiting)
+
+
 def group(pid: int) -> list[int]:
     """The living processes of a group."""
-    found = []
+    members = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -108,24 +115,26 @@ def group(pid: int) -> list[int]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(fields[2]) == pid and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+                members.append(int(entry.name))
+    return members
 
 
 def until(holds: Callable[[], Any], seconds: float = 600) -> Any:
-    """Wait for something to hold; what it returned then. Fails at once where a process started here has failed."""
-    end = time.monotonic() + seconds
-    while not (held := holds()):
+    """Wait for a condition; returns its value. Fails at once where a process that was started here has failed."""
+    deadline = time.monotonic() + seconds
+    while not (value := holds()):
         for pid in _started:
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             assert not ended or ended.si_code != os.CLD_EXITED or not ended.si_status, f"process {pid} failed: {ended}"
-        assert time.monotonic() < end, f"did not come to hold within {seconds} s"
+        assert time.monotonic() < deadline, f"the condition did not come true within {seconds} s"
         time.sleep(0.01)
-    return held
+    return value
 
 
 class Forks(local.Backend):
     """One forked process a job: what loky's do, without the import of torch in each."""
+
+    workers = 1
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -165,11 +174,11 @@ def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
         database._opened_once.cache_clear()
         local._start_worker(coordinator)
         try:
-            said = ("result", act())
+            outcome = ("result", act())
         except BaseException as error:
-            said = ("raised", error)
+            outcome = ("raised", error)
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(pickle.dumps(said))
+            pipe.write(pickle.dumps(outcome))
     finally:
         os._exit(0)
 
@@ -178,7 +187,11 @@ def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
 def forked_workers() -> Iterator[None]:
     """Sweeps and promotions of this process run on Forks."""
     real = coordinator.executor
-    coordinator.executor = lambda workers, on="auto", device="cpu": Forks(workers) if workers > 1 else real(1, "inline")
+
+    def executor(workers: int, *_: Any, **__: Any) -> local.Backend:
+        return Forks(workers) if workers > 1 else real(1, "inline")
+
+    coordinator.executor = executor
     try:
         yield
     finally:

@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,26 +20,48 @@ from pathlib import Path
 from tests.faults.processes import end_group, until
 
 PR_SET_PDEATHSIG = 1
+LOST = "the Dask scheduler at {} was lost; start it and its workers again"  # what a command says then
+ABSENT = "no Dask scheduler answers at {}; start it: dask scheduler"
 PASSWORD = "canary-7f3a{}%@/:"  # must turn up nowhere; and no character of it may matter
 
 
 def missing() -> str:
     """What the tests of many machines lack here, in words; nothing if they can run."""
-    lacks = [name for name in ("distributed", "psycopg") if importlib.util.find_spec(name) is None]
+    lacking = [name for name in ("distributed", "psycopg") if importlib.util.find_spec(name) is None]
     if not _binaries():
-        lacks.append("a PostgreSQL server (Debian: apt-get install postgresql)")
-    return ", ".join(lacks)
+        lacking.append("a PostgreSQL server (Debian: apt-get install postgresql)")
+    return ", ".join(lacking)
 
 
 def _binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else Path(shutil.which("initdb")).parent if shutil.which("initdb") else None
+    """The folder of PostgreSQL's programs: Debian's newest, or the one on the path."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = debian[-1] if debian else shutil.which("initdb")
+    return Path(initdb).parent if initdb else None
 
 
-def free_port() -> int:
+def held_port() -> socket.socket:
+    """A socket that is bound to a port of its own and never listens. While it is open, nobody else is given the port.
+    A server that is told the port, and sets SO_REUSEADDR as all servers here do, can listen on it again and again."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
+def port_of(holder: socket.socket) -> int:
+    return holder.getsockname()[1]
+
+
+def address(holder: socket.socket) -> str:
+    """As Dask writes it."""
+    return f"tcp://127.0.0.1:{port_of(holder)}"
+
+
+def listens(port: int) -> bool:
+    """Whether a server takes connections on the port."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def end_with_parent() -> None:
@@ -51,9 +74,13 @@ class Postgres:
     """A server whose user `hpo` must give a password. `fresh` makes an empty database, which `url` then names."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    holder: socket.socket = field(default_factory=held_port)
     process: subprocess.Popen | None = None
     database: str = "postgres"
+
+    @property
+    def port(self) -> int:
+        return port_of(self.holder)
 
     @property
     def url(self) -> str:
@@ -87,6 +114,7 @@ class Postgres:
     def _answers(self) -> bool:
         import psycopg
 
+        assert self.process.poll() is None, f"the server has ended; see {self.folder}/log"
         try:
             return self.query("SELECT 1") == [(1,)]
         except psycopg.OperationalError:
@@ -129,8 +157,8 @@ class Postgres:
 
         where = {"host": "127.0.0.1", "port": self.port, "user": "hpo", "dbname": self.database, "password": PASSWORD}
         with psycopg.connect(**where, autocommit=True) as connection:
-            found = connection.execute(text)
-            return found.fetchall() if found.description else []
+            result = connection.execute(text)
+            return result.fetchall() if result.description else []
 
     def _popen(self, program: str, *words: str) -> subprocess.Popen:
         """As the user postgres where we are root: the server refuses to run as root."""
@@ -154,6 +182,7 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         yield server
     finally:
         server.stop()
+        server.holder.close()
 
 
 @dataclass
@@ -162,13 +191,17 @@ class Dask:
 
     folder: Path
     environment: dict[str, str]
-    port: int = field(default_factory=free_port)
+    holder: socket.socket = field(default_factory=held_port)
     scheduler: subprocess.Popen | None = None
     nannies: list[subprocess.Popen] = field(default_factory=list)
 
     @property
+    def port(self) -> int:
+        return port_of(self.holder)
+
+    @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return address(self.holder)
 
     def start_scheduler(self) -> None:
         self.scheduler = self._start(
@@ -212,8 +245,8 @@ class Dask:
         self.scheduler.wait()
 
     def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        assert self.scheduler.poll() is None, f"the scheduler has ended; see {self.folder}/scheduler-*.log"
+        return listens(self.port)
 
     def _start(self, *words: str) -> subprocess.Popen:
         log = open(self.folder / f"{words[0]}-{time.monotonic_ns()}.log", "wb")  # noqa: SIM115
@@ -240,3 +273,51 @@ def dask(folder: Path, environment: dict[str, str], workers: int) -> Iterator[Da
         yield cluster
     finally:
         cluster.stop()
+        cluster.holder.close()
+
+
+# -- stand-ins for a scheduler, in this process: each is given a connection that was accepted --------------------------
+Answer = Callable[[socket.socket], None]
+_left_open: list[socket.socket] = []  # a socket that nobody holds is closed
+
+
+def closes(connection: socket.socket) -> None:
+    connection.close()
+
+
+def stays_silent(connection: socket.socket) -> None:
+    _left_open.append(connection)
+
+
+def speaks_http(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    _left_open.append(connection)
+
+
+@contextmanager
+def listening(answer: Answer | None, holder: socket.socket) -> Iterator[None]:
+    """A server on the port that is held. It accepts every connection, and `answer` says what it does with it.
+
+    Without an answer there is no server: the kernel refuses every connection.
+    """
+    if answer is None:
+        yield
+        return
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(holder.getsockname())
+        server.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:  # closed
+                    return
+                answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)  # close alone does not wake the thread, which would keep the port

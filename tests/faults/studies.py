@@ -11,11 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hpo.engine import checkpoint
+from hpo.engine.checkpoint_files import reached
 from hpo.engine.training import fit
+from hpo.epoch import Epoch
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform
@@ -24,17 +28,35 @@ from hpo.study import Median, StudySpec
 from hpo.task import Fidelity, Moment, Split
 from hpo.trial.provenance import identity
 from tests.faults import check
-from tests.faults.processes import alive, code_of, forked_workers, start, until
+from tests.faults.processes import alive, code_of, forked_workers, start
 from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
 CHEAP = Fidelity(size=INPUTS, train=48, val=32, epochs=EPOCHS)
+EPOCH = Epoch(
+    epoch=0,
+    loss=2.0,
+    terms={"mse": 2.0},
+    scores={"mse": 1.0},
+    value=1.0,
+    best=1.0,
+    best_epoch=0,
+    batches=3,
+    steps_taken=3,
+    steps_skipped=0,
+    nonfinite={},
+    grad_norm=0.5,
+    lr={"0": 0.1},
+    seconds=0.1,
+    stopped=False,
+)
 FULL = Fidelity(size=INPUTS, train=64, val=32, epochs=EPOCHS + 1, test=40)
 
 
 @dataclass(frozen=True)
 class Victim(Toy):
-    """Takes `seconds` an epoch, and does `deed` in the epoch `when` while the file `here` exists (or has no name)."""
+    """Takes `pace` seconds an epoch, and does `deed` in the epoch `when`; where `here` names a file, only while that
+    exists."""
 
     pace: float = 0.0
     deed: str = ""  # "die", "hang", "raise", "hoard"
@@ -63,7 +85,8 @@ def _do(deed: str) -> None:
 
 
 def victims(**changes) -> StudySpec:
-    """Draws, pruning, dropout and an average: what an interruption could disturb. `deed` is searched where given."""
+    """A study with everything that an interruption could disturb: draws, pruning, dropout and a running average.
+    `changes` are fields of the study."""
     fields = {
         "name": "victims",
         "task": Victim(),
@@ -85,15 +108,26 @@ def swept(study: StudySpec, folder: Path, *, workers: int = 1) -> None:
     sweep(study, RunFolder(folder), identity(study), workers=workers, device="cpu")
 
 
-INTERRUPTED = victims(task=Victim(pace=0.05), trials=3, pruning=None)
+INTERRUPTED = victims(trials=3, pruning=None)
 
 
-def interrupted(folder: Path) -> None:
-    """A sweep of INTERRUPTED whose coordinator was killed when trial 1 had two checkpoints."""
-    pid = start(lambda: swept(INTERRUPTED, folder))
-    until(lambda: list(folder.glob("sweep/0001/epoch-000001-*")))
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+def interrupted(folder: Path, study: StudySpec = INTERRUPTED, trial: int = 1) -> None:
+    """A sweep whose process has killed itself when the trial had two checkpoints."""
+
+    def act() -> None:
+        save = checkpoint.save
+
+        def save_and_die(to: Path, epoch: int, state: dict[str, Any]) -> Path:
+            path = save(to, epoch, state)
+            if to.name == f"{trial:04d}" and epoch == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return path
+
+        checkpoint.save = save_and_die
+        swept(study, folder)
+
+    assert code_of(start(act)) == -signal.SIGKILL
+    assert reached(folder / "sweep" / f"{trial:04d}") == 1
 
 
 def curve(study: StudySpec, params: dict, number: int) -> list[float]:
@@ -118,7 +152,7 @@ def coordinator(study: StudySpec, folder: Path, *, workers: int = 2, **how) -> i
 
 
 def checked(folder: Path, trials: int) -> None:
-    """The invariants, by a process of its own."""
+    """Check the invariants, in a process of its own."""
     done = subprocess.run(
         [sys.executable, check.__file__, str(folder), str(trials)], capture_output=True, text=True, check=True
     )
@@ -144,16 +178,32 @@ def events(folder: Path, name: str) -> list[dict]:
     ]
 
 
+def submitted_by(folder: Path, pid: int) -> list[dict]:
+    """The jobs that this coordinator has given to its workers. The start of a job does not say whose job it is: the
+    worker of a killed coordinator may still begin one."""
+    return [event for event in events(folder, "submit") if event["pid"] == pid]
+
+
 def _parsed(line: str) -> dict:
-    """Half a line, that a full disk has left, is none."""
+    """The event of a line; none where a full disk has left half of the line."""
     try:
         return json.loads(line)
     except ValueError:
         return {}
 
 
+def attempts(folder: Path, trial: int) -> list[dict]:
+    """The starts of one trial: a second one is its next attempt, after an interruption."""
+    return [event for event in events(folder, "start") if event["trial"] == trial]
+
+
+def trial_at(folder: Path, pid: int) -> int:
+    """The trial that a process has started last."""
+    return next(event["trial"] for event in reversed(events(folder, "start")) if event["pid"] == pid)
+
+
 def at_work(folder: Path) -> list[int]:
-    """The processes that train at the moment."""
+    """The processes that are training now."""
     ended = {event["trial"]: event["at"] for event in events(folder, "end")}
     return [event["pid"] for event in events(folder, "start") if event["trial"] not in ended and alive(event["pid"])]
 

@@ -9,7 +9,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo.engine.checkpoint import newest
+from hpo.epoch import Epoch
 from hpo.errors import Refused
 from hpo.storage.postgresql import check_url
 from hpo.trial import record
@@ -24,6 +27,7 @@ from hpo.trial.artifact import load_winner, packed
 from hpo.trial.record import Asked, Outcome
 from hpo.verbs.devices import check_device
 from hpo.verbs.load import load_study
+from tests.faults.studies import EPOCH
 from tests.toy import Toy
 
 fuzz = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -32,7 +36,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-OUTCOME = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "history": [{"best": 1.0}], "units": []}
+OUTCOME = {**asdict(Outcome("complete", value=1.0, epochs=1, history=(EPOCH,))), "inputs": "x"}
 ASKED = dict(Asked(0, {"recipe.lr": 0.1}, {}, {"code": "x"}).__dict__)
 
 
@@ -62,8 +66,8 @@ def test_a_record_of_any_content_is_no_record(content: bytes) -> None:
     with folder() as trial:
         for name in ("trial.json", "result.json"):
             (trial / name).write_bytes(content)
-        assert record.asked_of(trial) is None
-        assert record.outcome_in(trial) is None
+        assert record.read_asked(trial) is None
+        assert record.read_outcome(trial) is None
 
 
 @fuzz
@@ -71,13 +75,13 @@ def test_a_record_of_any_content_is_no_record(content: bytes) -> None:
 def test_an_outcome_with_any_value_in_any_place_is_an_outcome_or_none(name: str, value: object) -> None:
     with folder() as trial:
         seal(trial / "result.json", {**OUTCOME, name: value})
-        found = record.outcome_in(trial)
+        found = record.read_outcome(trial)
         assert found is None or found.value is None or abs(found.value) < float("inf")
         if found is not None:  # it can be read by all who read it
-            assert found.state in record.STATES
-            assert all(epoch is not None for epoch in found.history)
+            assert found.state in get_args(record.State)
+            assert all(isinstance(epoch, Epoch) for epoch in found.history)
             record.write_outcome(trial, found, "x")
-            assert record.outcome_in(trial, "x") is not None
+            assert record.read_outcome(trial, "x") is not None
 
 
 @fuzz
@@ -85,7 +89,7 @@ def test_an_outcome_with_any_value_in_any_place_is_an_outcome_or_none(name: str,
 def test_what_was_asked_with_any_value_in_any_place_has_params_or_is_none(name: str, value: object) -> None:
     with folder() as trial:
         seal(trial / "trial.json", {**ASKED, name: value})
-        found = record.asked_of(trial)
+        found = record.read_asked(trial)
         assert found is None or (isinstance(found.params, dict) and isinstance(found.number, int))
 
 

@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy
 
 import hpo.cli.main
+from hpo.engine.checkpoint_files import reached
 from hpo.errors import Damaged, Halted, InUse
 from hpo.search.sweep import sweep
 from hpo.space import choose
@@ -29,18 +30,29 @@ from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, start, until
-from tests.faults.servers import PASSWORD, Dask, Postgres
+from tests.faults.servers import ABSENT, LOST, PASSWORD, Dask, Postgres, closes, listening
 from tests.faults.slow import study as slow
-from tests.faults.studies import Victim, asked, at_work, each_as_undisturbed, events, victims
+from tests.faults.studies import (
+    Victim,
+    asked,
+    at_work,
+    attempts,
+    each_as_undisturbed,
+    events,
+    submitted_by,
+    trial_at,
+    victims,
+)
 
 if importlib.util.find_spec("distributed"):
     from hpo.workers.dask import Cluster
-LACKING = servers.missing()  # conftest.py says it at the end of the run, too
+LACKING = servers.missing()
 pytestmark = [
-    pytest.mark.skipif(bool(LACKING), reason=f"many machines are NOT TESTED, for want of {LACKING}"),
+    pytest.mark.skipif(bool(LACKING), reason=f"many machines need {LACKING}"),
     pytest.mark.timeout(900),  # half a minute on an idle machine, and ten on one that has other things to do
 ]
 WORKERS = 2
+SLOW = str(Path(__file__).with_name("slow.py"))
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +101,18 @@ def test_a_worker_the_coordinator_and_the_scheduler_are_killed_and_nothing_is_lo
     study = victims(task=Victim(pace=0.5), trials=4)
     pid = coordinator(study, folder, server, cluster)
     until(lambda: list(folder.glob("sweep/*/epoch-*.pt")) and at_work(folder))
-    os.kill(at_work(folder)[-1], signal.SIGKILL)
-    before = len(events(folder, "start"))
-    until(lambda: len(events(folder, "start")) > before)
+    victim = at_work(folder)[-1]
+    trial = trial_at(folder, victim)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: attempts(folder, trial)[1:])
     os.kill(pid, signal.SIGKILL)
     code_of(pid)
-    before, pid = len(events(folder, "start")), coordinator(study, folder, server, cluster)
-    until(lambda: len(events(folder, "start")) > before)
+    second = coordinator(study, folder, server, cluster)
+    until(lambda: submitted_by(folder, second))  # it has connected; the first one's worker may still start a job
     cluster.kill_scheduler()
-    code = code_of(pid)
-    assert code == 74, capfd.readouterr().err
-    assert "scheduler at" in capfd.readouterr().err
+    code, printed = code_of(second), capfd.readouterr().err
+    assert code == 74, printed
+    assert LOST.format(cluster.address) in printed
     cluster.stop()
     cluster.start_scheduler()
     cluster.start_workers(WORKERS)
@@ -108,31 +121,58 @@ def test_a_worker_the_coordinator_and_the_scheduler_are_killed_and_nothing_is_lo
     each_as_undisturbed(study, folder)
 
 
-def test_what_is_submitted_to_a_lost_scheduler_stops_the_command(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("hpo.cluster.CONNECT_S", 2)
-
-    def act() -> None:
-        with servers.dask(tmp_path / "dask", dict(os.environ), workers=0) as running:
-            lost = Cluster(running.address)
-            running.kill_scheduler()
-            until(lambda: lost._client.status == "closed")
-            assert lost.workers == 1
-            with pytest.raises(Halted, match="scheduler at .* was lost"):
-                lost.submit(print)
-
-    assert code_of(start(act)) == 0  # in a fork: a client has threads, and later tests fork
-
-
-@pytest.mark.parametrize(("further", "deaths"), [(False, 4), (True, 1)])
-def test_deaths_count_since_the_last_epoch_though_dask_tells_of_the_fourth_alone(further: bool, deaths: int) -> None:
+@pytest.mark.parametrize(("progressed", "deaths"), [(False, 4), (True, 1)])
+def test_deaths_count_since_the_last_epoch_though_dask_reports_only_the_fourth(progressed: bool, deaths: int) -> None:
     from distributed import KilledWorker
 
-    lost, done, told = object.__new__(Cluster), Future(), Future()
-    lost._running = {done}
-    done.set_exception(KilledWorker("job", None, 3))
-    lost._settle(done, told, lambda: further)
-    assert told.exception().deaths == deaths
-    assert not lost._running
+    pool = object.__new__(Cluster)
+    task: Future[None] = Future()
+    outcome: Future[None] = Future()
+    pool._running = {task}
+    task.set_exception(KilledWorker("job", None, 3))
+    pool._pass_on(task, outcome, has_progressed=lambda: progressed)
+    assert outcome.exception().deaths == deaths
+    assert not pool._running
+
+
+def command(*words: str) -> int:
+    """The id of a process that runs `hpo WORDS`."""
+
+    def act() -> None:
+        sys.argv = ["hpo", *words]
+        try:
+            hpo.cli.main.main()
+        except SystemExit as ended:
+            os._exit(int(ended.code or 0))
+
+    return start(act)
+
+
+def on_machines(folder: Path, server: Postgres, cluster: Dask) -> list[str]:
+    """The options of a command that uses the server and the cluster."""
+    return ["--runs", str(folder.parent), "--storage", server.url, "--backend", "dask", "--scheduler", cluster.address]
+
+
+def test_a_command_ends_with_2_at_a_scheduler_that_was_never_there_and_with_74_at_one_that_was(
+    folder: Path, server: Postgres, cluster: Dask, capfd
+) -> None:
+    """A stand-in has the scheduler's port and closes every connection: before the scheduler is started, and after."""
+    sweep_slow = ["sweep", SLOW, "--force", *on_machines(folder, server, cluster)]
+    cluster.stop()
+    with listening(closes, cluster.holder):
+        assert code_of(command(*sweep_slow)) == 2
+    assert ABSENT.format(cluster.address) in capfd.readouterr().err
+    cluster.start_scheduler()
+    pid = command(*sweep_slow)
+    until(lambda: submitted_by(folder.parent / "slow", pid))
+    cluster.kill_scheduler()
+    assert code_of(pid) == 74
+    assert LOST.format(cluster.address) in capfd.readouterr().err
+    with listening(closes, cluster.holder):
+        assert code_of(command(*sweep_slow)) == 74
+    assert LOST.format(cluster.address) in capfd.readouterr().err
+    cluster.start_scheduler()
+    cluster.start_workers(WORKERS)
 
 
 @pytest.mark.soak
@@ -140,24 +180,12 @@ def test_a_study_from_the_command_line_and_its_password_turns_up_nowhere(
     folder: Path, server: Postgres, cluster: Dask, capfd
 ) -> None:
     """In no argument of any process, log, pickle, record, message or report."""
-    words = ["--runs", str(folder.parent), "--storage", server.url, "--backend", "dask", "--scheduler", cluster.address]
-
-    def command(*verb: str) -> int:
-        def act() -> None:
-            sys.argv = ["hpo", *verb, *words]
-            try:
-                hpo.cli.main.main()
-            except SystemExit as ended:
-                os._exit(ended.code or 0)
-
-        return start(act)
-
-    study = str(Path(__file__).with_name("slow.py"))
-    pid = command("sweep", study, "--force")
+    where = on_machines(folder, server, cluster)
+    pid = command("sweep", SLOW, "--force", *where)
     until(lambda: events(folder.parent / "slow", "start"))
     seen = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert code_of(pid) == 0
-    assert code_of(command("promote", study, "--keep", "1", "--seeds", "2")) == 0
+    assert code_of(command("promote", SLOW, "--keep", "1", "--seeds", "2", *where)) == 0
     checked(folder.parent / "slow", slow.trials, server)
     each_as_undisturbed(slow, folder.parent / "slow")
     said = capfd.readouterr()
@@ -199,7 +227,7 @@ def test_workers_that_have_lost_their_coordinator_stop_and_the_next_one_goes_on(
 ) -> None:
     study = victims(task=Victim(pace=0.5), trials=4, pruning=None)
     pid = coordinator(study, folder, server, cluster)
-    until(lambda: len(list(folder.glob("sweep/*/epoch-000000-*"))) >= 2)
+    until(lambda: sum(reached(trial) >= 0 for trial in folder.glob("sweep/*")) >= 2)
     training = at_work(folder)
     os.kill(pid, signal.SIGKILL)
     lost = time.monotonic()
@@ -221,7 +249,7 @@ def test_a_lost_scheduler_stops_the_command_which_then_goes_on_with_a_new_one(
     training = at_work(folder)
     cluster.kill_scheduler()
     assert code_of(pid) == 74
-    assert "scheduler at" in capfd.readouterr().err
+    assert LOST.format(cluster.address) in capfd.readouterr().err
     until(lambda: not any(map(alive, training)))
     cluster.stop()
     cluster.start_scheduler()
@@ -239,7 +267,7 @@ def test_a_database_server_that_crashes_and_comes_back_is_waited_for(
     pid = coordinator(study, folder, server, cluster)
     until(lambda: at_work(folder))
     server.stop()
-    time.sleep(3)
+    until(lambda: events(folder, "waiting"))  # somebody has missed it
     server.start()
     assert code_of(pid) == 0
     checked(folder, 6, server)

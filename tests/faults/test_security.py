@@ -7,16 +7,17 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import shutil
-import socket
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,8 @@ from hpo.study import StudySpec
 from hpo.trial import record
 from hpo.trial.record import Asked, Outcome
 from tests.faults.processes import code_of, end_group, start, until
-from tests.faults.servers import free_port
-from tests.faults.studies import INTERRUPTED, interrupted, stored, swept, victims
+from tests.faults.servers import held_port, listens, port_of
+from tests.faults.studies import EPOCH, INTERRUPTED, interrupted, stored, swept, victims
 
 SECRET = "canary-5e1f"
 
@@ -123,7 +124,7 @@ def test_a_name_that_is_no_plain_word_names_no_folder(name) -> None:
 def test_a_folder_that_everybody_may_write_to_is_refused(folder: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(Refused, match="everybody may write in it"):
+    with pytest.raises(Refused, match="world-writable"):
         swept(victims(trials=1), folder)
     assert not list(folder.iterdir())
 
@@ -323,7 +324,7 @@ def sealed(path: Path, record: dict) -> None:
     path.write_text(json.dumps({**record, "sha256": digest}))
 
 
-WHOLE = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "history": [], "units": []}
+WHOLE = {**asdict(Outcome("complete", value=1.0, epochs=1, history=(EPOCH,))), "inputs": "x"}
 
 
 @pytest.mark.parametrize(
@@ -337,6 +338,7 @@ WHOLE = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "hi
         {"state": ["complete"]},
         {"history": 7},
         {"history": ["x"]},
+        {"history": [{"best": 1.0}]},
         {"scores": "all"},
         {"units": {}},
         {"reason": 3},
@@ -348,17 +350,17 @@ WHOLE = {**Outcome("complete", value=1.0, epochs=1).__dict__, "inputs": "x", "hi
 )
 def test_a_record_of_the_wrong_kind_is_no_record_though_its_checksum_holds(tmp_path: Path, change: dict) -> None:
     sealed(tmp_path / "result.json", WHOLE)
-    assert record.outcome_in(tmp_path, "x") is not None
+    assert record.read_outcome(tmp_path, "x") is not None
     sealed(tmp_path / "result.json", {**WHOLE, **change})
-    assert record.outcome_in(tmp_path, "x") is None
+    assert record.read_outcome(tmp_path, "x") is None
 
 
 def test_a_record_that_is_vast_or_deep_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(b"[" * 200_000)
-    assert record.outcome_in(tmp_path) is None
+    assert record.read_outcome(tmp_path) is None
     with open(tmp_path / "result.json", "wb") as file:
         file.truncate(2**40)
-    assert record.outcome_in(tmp_path) is None
+    assert record.read_outcome(tmp_path) is None
 
 
 def test_what_a_record_says_about_numbers_survives_being_written(tmp_path: Path) -> None:
@@ -367,19 +369,22 @@ def test_what_a_record_says_about_numbers_survives_being_written(tmp_path: Path)
         "failed",
         reason="NaN",
         scores={"a": float("inf"), "b": float("-inf")},
-        history=({"number": "NaN"}, {"loss": float("nan")}),
+        history=(replace(EPOCH, loss=float("nan"), lr={"number": 0.1}),),
+        chosen={"mapping": {"number": 7}, "string": "NaN"},
     )
     record.write_outcome(tmp_path, outcome, "x")
-    again = record.outcome_in(tmp_path, "x")
+    again = record.read_outcome(tmp_path, "x")
     assert again.scores == outcome.scores
     assert again.reason == "NaN"
-    assert again.history[1]["loss"] != again.history[1]["loss"]
+    assert again.chosen == outcome.chosen
+    assert math.isnan(again.history[0].loss)
+    assert again.history[0].lr == {"number": 0.1}
 
 
 def test_a_trial_json_leads_nowhere(folder: Path) -> None:
     """Paths and numbers in it are not used: a trial's folder is named by its number in the storage."""
     swept(victims(trials=2), folder)
-    asked = record.asked_of(folder / "sweep" / "0001")
+    asked = record.read_asked(folder / "sweep" / "0001")
     record.write_asked(folder / "sweep" / "0001", Asked(0, asked.params, {}, asked.identity))
     swept(victims(trials=3), folder)
     assert sorted(path.name for path in (folder / "sweep").iterdir()) == ["0000", "0001", "0002"]
@@ -424,14 +429,10 @@ def listening(pid: int) -> set[str]:
 def test_the_dashboard_listens_on_loopback_alone_and_cannot_touch_the_study(folder: Path) -> None:
     pytest.importorskip("optuna_dashboard")
     swept(victims(trials=2), folder)
-    before, port = (folder / "study.db").read_bytes(), free_port()
+    before, holder = (folder / "study.db").read_bytes(), held_port()
+    port = port_of(holder)
     pid = start(lambda: serve(RunFolder(folder), port, print))
-
-    def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((LOOPBACK, port)) == 0
-
-    until(answers)
+    until(lambda: listens(port))
     assert listening(pid) == {"0100007F"}
     shown = json.loads(urllib.request.urlopen(f"http://{LOOPBACK}:{port}/api/studies", timeout=60).read())
     assert "victims" in json.dumps(shown)

@@ -1,5 +1,5 @@
-"""The soak: for an hour, or SOAK_SECONDS, studies are swept and promoted while faults of every kind strike them, and a
-fresh process checks the invariants of each when it is done. Its figures are printed every minute."""
+"""The soak: for an hour, or SOAK_SECONDS, studies are swept and promoted while faults of every kind strike them. When a
+study is done, a fresh process checks its invariants. Figures are printed every minute."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATIENCE_S = 900  # for one command, on a machine that is busy with something el
 
 @dataclass
 class Figures:
-    """What was done and seen so far."""
+    """What was done so far, and what came of it."""
 
     began: float = field(default_factory=time.monotonic)
     rounds: Counter = field(default_factory=Counter)
@@ -83,7 +83,7 @@ class Soak:
         deed = rng.choice(["", "", "", "die", "hang"]) if mode != "sequential" and rng.random() < 0.4 else ""
         runs = (self.disk if self.disk and mode != "many" else self.base) / f"round-{number}"
         runs.mkdir()
-        one = Scene(
+        scene = Scene(
             runs,
             mode,
             rng.randrange(3),
@@ -95,104 +95,106 @@ class Soak:
         struck: list[str] = []
         try:
             if mode == "many":
-                one.server, one.cluster = self.machines()
-                one.server.fresh()
-            reference = self.reference(one.seed) if mode == "sequential" else None
-            self.through(one, "sweep", 6, struck)
-            self.check(one, reference)
+                scene.server, scene.cluster = self.machines()
+                scene.server.fresh()
+            reference = self.reference(scene.seed) if mode == "sequential" else None
+            self.through(scene, "sweep", 6, struck)
+            self.check(scene, reference)
             if rng.random() < 0.5 and not deed:
-                self.through(one, "promote", 3, struck)
-                self.check(one, reference)
+                self.through(scene, "promote", 3, struck)
+                self.check(scene, reference)
         except AssertionError as violation:
-            self.report(one, struck, violation)
+            self.report(scene, struck, violation)
         finally:
-            for pid in one.pids:
+            for pid in scene.pids:
                 end_group(pid)
                 with suppress(ChildProcessError):
                     code_of(pid)
         self.figures.rounds[mode] += 1
         shutil.rmtree(runs)
-        one.log.unlink(missing_ok=True)
+        scene.log.unlink(missing_ok=True)
 
-    def through(self, one: Scene, verb: str, faults: int, struck: list[str]) -> None:
+    def through(self, scene: Scene, verb: str, faults: int, struck: list[str]) -> None:
         """Repeat the command until it has done its work, with up to so many faults on the way."""
-        one.verb, broken = verb, False
+        scene.verb, broken = verb, False
         while True:
-            one.excused = {ALL_FAILED} if one.deed else set()
-            if broken and one.rng.random() < 0.4 and verb == "sweep":
-                self.strike(one, one.rng.choice(WHILE_IT_IS_STOPPED), struck)
-            before, started = one.progress(), time.monotonic()
-            one.pid, waiting = one.command(verb), broken
+            scene.excused = {ALL_FAILED} if scene.deed else set()
+            if broken and scene.rng.random() < 0.4 and verb == "sweep":
+                self.strike(scene, scene.rng.choice(WHILE_IT_IS_STOPPED), struck)
+            before, started = scene.progress(), time.monotonic()
+            scene.pid, waiting = scene.command(verb), broken
             self.figures.commands += 1
-            while alive(one.pid):
-                if waiting and one.progress() - before:
-                    self.figures.recovered_s.setdefault(one.mode, []).append(time.monotonic() - started)
+            while alive(scene.pid):
+                if waiting and scene.progress() - before:
+                    self.figures.recovered_s.setdefault(scene.mode, []).append(time.monotonic() - started)
                     waiting = False
-                if faults and one.progress() - before and one.rng.random() < 0.05 and one.holds():
-                    faults -= self.strike(one, one.rng.choice(WHILE_IT_RUNS[one.mode]), struck)
+                if faults and scene.progress() - before and scene.rng.random() < 0.05 and scene.holds():
+                    faults -= self.strike(scene, scene.rng.choice(WHILE_IT_RUNS[scene.mode]), struck)
                 assert time.monotonic() - started < PATIENCE_S, f"hpo {verb} has not ended after {PATIENCE_S} s"
                 self.figures.say()
                 time.sleep(0.01)
-            code = code_of(one.pid)
-            assert code == 0 or code in one.excused, f"hpo {verb} ended with {code}; allowed were {one.excused}"
+            code = code_of(scene.pid)
+            assert code == 0 or code in scene.excused, f"hpo {verb} ended with {code}; allowed were {scene.excused}"
             if code in (DAMAGED, REFUSED):
-                assert code_of(one.command("rebuild")) == 0, "hpo rebuild failed"
+                assert code_of(scene.command("rebuild")) == 0, "hpo rebuild failed"
             if code == 0:
                 return
             broken = True
 
-    def strike(self, one: Scene, fault: Fault, struck: list[str]) -> bool:
-        done = fault(one)
+    def strike(self, scene: Scene, fault: Fault, struck: list[str]) -> bool:
+        done = fault(scene)
         if done:
             struck.append(fault.__name__)
             self.figures.faults[fault.__name__] += 1
         return done
 
-    def report(self, one: Scene, struck: list[str], violation: AssertionError) -> None:
+    def report(self, scene: Scene, struck: list[str], violation: AssertionError) -> None:
         last = struck[-1] if struck else "none"
         self.figures.violations[last] += 1
         kept = Path(tempfile.mkdtemp(prefix="hpo-violation-"))
-        shutil.copytree(one.runs, kept / "runs")
-        if one.log.exists():
-            shutil.copy(one.log, kept / "log")
+        shutil.copytree(scene.runs, kept / "runs")
+        if scene.log.exists():
+            shutil.copy(scene.log, kept / "log")
         print(
-            f"VIOLATION ({one.mode}, seed {one.seed}, {one.deed or 'no deed'}, faults {struck}): {violation}\n"
+            f"VIOLATION ({scene.mode}, seed {scene.seed}, {scene.deed or 'no deed'}, faults {struck}): {violation}\n"
             f"kept in {kept}",
             flush=True,
         )
         self.figures.say(now=True)
 
     # -- what must hold ------------------------------------------------------------------------------------------------
-    def check(self, one: Scene, reference: Path | None) -> None:
-        study = soaked(one.seed, one.deed)
+    def check(self, scene: Scene, reference: Path | None) -> None:
+        study = soaked(scene.seed, scene.deed)
         self.figures.trials += study.trials
-        where = [one.server.url] if one.server else []
+        where = [scene.server.url] if scene.server else []
         done = subprocess.run(
-            [sys.executable, check.__file__, str(one.folder), str(study.trials), *where], capture_output=True, text=True
+            [sys.executable, check.__file__, str(scene.folder), str(study.trials), *where],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == [], done.stdout
-        query = one.server.query if one.server else check.sqlite_query(one.folder / "study.db")
+        query = scene.server.query if scene.server else check.sqlite_query(scene.folder / "study.db")
         rows = check.rows(query, "soaked")
         for number, row in rows.items():
-            died = any(event["trial"] == number and event["deaths"] >= 3 for event in events(one.folder, "death"))
-            assert row["state"] != "FAIL" or died or one.tainted, f"trial {number} failed: {row['attributes']}"
-        self.undisturbed(one, study)
-        if reference and one.exact:
+            died = any(event["trial"] == number and event["deaths"] >= 3 for event in events(scene.folder, "death"))
+            assert row["state"] != "FAIL" or died or scene.tainted, f"trial {number} failed: {row['attributes']}"
+        self.undisturbed(scene, study)
+        if reference and scene.exact:
             assert timeless(rows) == timeless(check.rows(check.sqlite_query(reference / "study.db"), "soaked")), "I7"
-            if one.verb == "promote":
-                assert promoted(one.folder) == promoted(reference), "I7 of the promotion"
-        for pid in one.pids:
+            if scene.verb == "promote":
+                assert promoted(scene.folder) == promoted(reference), "I7 of the promotion"
+        for pid in scene.pids:
             gone = time.monotonic() + 30
             while group(pid) and time.monotonic() < gone:
                 time.sleep(0.05)
             assert not group(pid), f"I11 processes are left: {group(pid)}"
 
-    def undisturbed(self, one: Scene, study) -> None:
+    def undisturbed(self, scene: Scene, study) -> None:
         """I7: every trial's curve is that of a run of its params alone."""
         for number in range(study.trials):
-            params = asked(one.folder, number)
-            result = json.loads((one.folder / "sweep" / f"{number:04d}" / "result.json").read_text())
+            params = asked(scene.folder, number)
+            result = json.loads((scene.folder / "sweep" / f"{number:04d}" / "result.json").read_text())
             if params.get("task.deed") or result["state"] == "failed":
                 continue
             bests = [epoch["best"] for epoch in result["history"]]
@@ -202,11 +204,11 @@ class Soak:
     def reference(self, seed: int) -> Path:
         """A sweep and a promotion that nothing happened to."""
         if seed not in self.references:
-            one = Scene(self.base / f"reference-{seed}", "sequential", seed, "", random.Random(0), None)
-            one.runs.mkdir()
+            scene = Scene(self.base / f"reference-{seed}", "sequential", seed, "", random.Random(0), None)
+            scene.runs.mkdir()
             for verb in ("sweep", "promote"):
-                assert code_of(one.command(verb)) == 0, one.log.read_text()
-            self.references[seed] = one.folder
+                assert code_of(scene.command(verb)) == 0, scene.log.read_text()
+            self.references[seed] = scene.folder
         return self.references[seed]
 
     def machines(self) -> tuple[Postgres, Dask]:
@@ -248,13 +250,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
 
 @pytest.mark.soak
 def test_an_hour_of_faults_violates_nothing(tmp_path: Path, small_disk: Path | None, warm: None) -> None:
-    for verb in ("ledger.harvest", "preflight", "promote", "rebuild"):  # paid for once, and not in every fork
-        importlib.import_module(f"hpo.{verb}")
+    for module in ("ledger.harvest", "checking.preflight", "promotion.promote", "trial.rebuild"):
+        importlib.import_module(f"hpo.{module}")  # once here, and not in every fork
     lacking = servers.missing()
     print(
         f"\nsoak of {SECONDS:.0f} s; "
         + (
-            f"many machines are NOT TESTED, for want of {lacking}"
+            f"many machines are NOT TESTED: they need {lacking}"
             if lacking
             else "PostgreSQL and Dask in a quarter of the rounds"
         )

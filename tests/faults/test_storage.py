@@ -14,7 +14,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,15 +21,16 @@ from pathlib import Path
 import pytest
 
 from hpo import retry
+from hpo.engine.checkpoint_files import reached
 from hpo.errors import Damaged, Halted, Refused
 from hpo.promotion.promote import promote
 from hpo.search.sweep import sweep
 from hpo.space import choose
-from hpo.storage import database
+from hpo.storage import sqlite
 from hpo.storage.folder import RunFolder
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
-from tests.faults.processes import code_of, start, until
+from tests.faults.processes import alive, code_of, start, until
 from tests.faults.studies import (
     INTERRUPTED,
     Victim,
@@ -126,14 +126,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_trial_comes_out_the_same(
 def test_the_checkpoint_of_another_trial_is_not_gone_on_from(broken_off: Path) -> None:
     """Its checksum holds. The trial fails with the reason; the others are as they would have been."""
     mine, other = broken_off / "sweep" / "0001", broken_off.parent / "other"
-    swept(victims(trials=1, pruning=None, seed=7), other)
-    pid = start(lambda: swept(victims(name="other", task=Victim(pace=0.1), trials=2, pruning=None, seed=7), other))
-    code_of(pid)
-    shutil.rmtree(other)
-    pid = start(lambda: swept(victims(task=Victim(pace=0.2), trials=1, pruning=None, seed=7), other))
-    until(lambda: list(other.glob("sweep/0000/epoch-000001-*")))
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    interrupted(other, victims(trials=1, pruning=None, seed=7), trial=0)
     _remove_all(mine)
     for path in other.glob("sweep/0000/epoch-*"):
         shutil.copy(path, mine)
@@ -153,7 +146,7 @@ def test_a_result_with_a_digit_changed_is_no_result(finished: Path) -> None:
     path = next(path for path in finished.glob("sweep/*/result.json") if '"complete"' in path.read_text())
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "seconds": record["seconds"] + 1}))
-    with pytest.raises(Damaged, match="no whole result.json"):
+    with pytest.raises(Damaged, match=r"its result\.json is missing or damaged"):
         swept(victims(trials=6), finished)
 
 
@@ -272,7 +265,7 @@ def test_trials_of_another_question_are_not_rebuilt_into_this_one(finished: Path
 def test_a_folder_that_was_removed_is_trained_again_after_a_rebuild(finished: Path) -> None:
     before, study = rows(finished), victims(trials=6, pruning=None)
     shutil.rmtree(finished / "sweep" / "0003")
-    with pytest.raises(Damaged, match=r"trial 3: \w+ in the storage, and its folder has no whole result"):
+    with pytest.raises(Damaged, match=r"trial 3: \w+ in the storage, and its result\.json is missing or damaged"):
         swept(victims(trials=6), finished)
     rebuild(victims(trials=6), RunFolder(finished), identity(victims(trials=6)))
     swept(victims(trials=6), finished)
@@ -289,7 +282,7 @@ def test_a_result_whose_question_was_lost_is_in_a_rebuilt_storage_with_all_its_r
 ) -> None:
     """The default is asked again as it was, and its result is found; others are drawn anew and trained."""
     (finished / "sweep" / f"{number:04d}" / "trial.json").write_bytes(b"{")
-    with pytest.raises(Damaged, match=f"trial {number}: its folder has no whole trial.json"):
+    with pytest.raises(Damaged, match=rf"trial {number}: its trial\.json is missing or damaged"):
         swept(victims(trials=6), finished)
     rebuild(victims(trials=6), RunFolder(finished), identity(victims(trials=6)))
     for _ in range(2):
@@ -309,13 +302,13 @@ def test_a_journal_that_a_killed_writer_left_is_rolled_back(folder: Path) -> Non
 
 def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch, capfd) -> None:
     """A third process holds it exclusively for longer than SQLite itself would wait."""
-    monkeypatch.setattr(database, "BUSY_S", 0.3)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.3)
     study = victims(task=Victim(pace=0.05), trials=4)
     pid = coordinator(study, folder)
     until(lambda: (folder / "study.db").exists() and events(folder, "start"))
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(5)
+        until(lambda: events(folder, "waiting"))
         connection.execute("ROLLBACK")
     assert code_of(pid) == 0
     assert "database is locked; waiting" in capfd.readouterr().err
@@ -327,7 +320,7 @@ def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch,
 
 def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folder: Path, monkeypatch) -> None:
     study = victims(task=Victim(pace=0.05), trials=4)
-    monkeypatch.setattr(database, "BUSY_S", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
     monkeypatch.setattr(retry, "PATIENCE_S", 1.0)
     swept(victims(task=Victim(pace=0.05), trials=1), folder)
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
@@ -351,7 +344,7 @@ def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folde
 def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypatch, verb: str, after: str) -> None:
     """Somebody locks it when a trial has found itself in it; before a promotion's first question; when its last run has
     ended; when it has judged."""
-    monkeypatch.setattr(database, "BUSY_S", 0.3)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.3)
     study, reached, locked = victims(trials=2, seeds=1), folder.parent / "reached", folder.parent / "locked"
     module, _, name = after.rpartition(".")
     step = getattr(importlib.import_module(module), name)
@@ -373,7 +366,7 @@ def test_what_asks_a_locked_database_waits_for_the_answer(folder: Path, monkeypa
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         locked.touch()
-        time.sleep(3)
+        until(lambda: events(folder, "waiting"))
         connection.execute("ROLLBACK")
     assert code_of(pid) == 0
     assert {row["state"] for row in stored(folder).values()} <= {"COMPLETE", "PRUNED"}
@@ -432,7 +425,7 @@ def test_a_disk_that_stays_full_stops_the_command_and_nothing_half_written_is_le
 
     for room in (200_000, 100_000, 30_000, 0):  # it fails at the storage, at a checkpoint, at a record
         pid = start(act)
-        until(lambda: events(folder, "start"))
+        until(lambda: any(event["pid"] == pid for event in events(folder, "start")) or not alive(pid))  # noqa: B023
         ballast = fill(small_disk)
         os.truncate(ballast, max(0, ballast.stat().st_size - room))
         code = code_of(pid)
@@ -462,7 +455,7 @@ def test_a_disk_that_cannot_be_written_stops_the_command_and_is_no_trials_fault(
             os._exit(74)
 
     pid = start(act)
-    until(lambda: list(folder.glob("sweep/0000/epoch-000000-*")))
+    until(lambda: reached(folder / "sweep/0000") >= 0)
     resource.prlimit(pid, limit, (value, value))
     assert code_of(pid) == 74
     swept(study, folder)

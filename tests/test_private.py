@@ -1,0 +1,119 @@
+"""What hpo uses of libraries beside their public interfaces: one file for each library, asked here of the real one.
+
+A test that fails after an upgrade says which of them has changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from optuna.trial import TrialState
+
+from hpo.storage import optuna_private
+from hpo.workers import loky_private
+from tests.faults.processes import code_of, start
+
+HPO = Path(__file__).parents[1] / "hpo"
+
+
+def test_loky_a_pool_whose_process_was_killed_is_broken() -> None:
+    pool = ProcessPoolExecutor(1)
+    try:
+        assert pool.submit(os.getpid).result() != os.getpid()
+        assert not loky_private.is_broken(pool)
+        with pytest.raises(BrokenExecutor):
+            pool.submit(signal.raise_signal, signal.SIGKILL).result()
+        assert loky_private.is_broken(pool)
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def test_optuna_a_trial_is_found_again_by_its_id_and_goes_on() -> None:
+    study = optuna.create_study()
+    study.ask()
+    trial = study.ask()
+    again = optuna_private.live_trial(study, optuna_private.trial_id(trial))
+    again.report(0.5, 3)
+    assert again.number == trial.number == 1
+    assert study.trials[1].intermediate_values == {3: 0.5}
+    assert optuna_private.trial_id(study.trials[1]) == optuna_private.trial_id(trial)
+
+
+def test_optuna_a_running_trial_can_be_added_and_concluded() -> None:
+    study = optuna.create_study()
+    distribution = optuna.distributions.FloatDistribution(0, 1)
+    running = optuna.trial.create_trial(
+        state=TrialState.RUNNING, params={"x": 0.25}, distributions={"x": distribution}, user_attrs={"key": "value"}
+    )
+    trial = optuna_private.add_running_trial(study, running)
+    assert study.trials[0].state is TrialState.RUNNING
+    assert (study.trials[0].params, study.trials[0].user_attrs) == ({"x": 0.25}, {"key": "value"})
+    study.tell(trial, 1.0)
+    assert study.trials[0].value == 1.0
+
+
+def test_dask_a_worker_knows_whether_its_job_is_wanted_and_a_client_whether_it_is_connected() -> None:
+    pytest.importorskip("distributed", reason="the private attributes of Dask: distributed is not installed")
+    assert code_of(start(_use_dask), 120) == 0  # in a fork: Dask has threads, and later tests fork
+
+
+began, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
+
+
+def _job() -> None:
+    """What the one worker runs: it is wanted, and when it was cancelled, it no longer is."""
+    from distributed import get_worker
+
+    from hpo.workers import dask_private
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    assert dask_private.is_wanted(worker, key)
+    began.set()
+    cancelled.wait(60)
+    while dask_private.is_wanted(worker, key):
+        time.sleep(0.01)
+    ended.set()
+
+
+def _use_dask() -> None:
+    """A scheduler and a worker in this process, which is why the job and we can share events."""
+    from distributed import LocalCluster
+
+    from hpo.workers import dask_private
+
+    with LocalCluster(
+        1, processes=False, threads_per_worker=1, dashboard_address=None, resources={"GPU": 1}
+    ) as cluster:
+        client = dask_private.connect(cluster.scheduler_address, 60)
+        assert dask_private.is_connected(client)
+        scheduler = dask_private.ask_scheduler(client, 60)
+        assert scheduler is not None
+        assert scheduler.id
+        assert [(worker.threads, worker.resources) for worker in scheduler.workers] == [(1, {"GPU": 1})]
+        future = dask_private.executor(client, {"GPU": 1}).submit(_job)
+        assert began.wait(60)
+        future.cancel()
+        cancelled.set()
+        assert ended.wait(60)
+        dask_private.close(client, 60)
+        assert not dask_private.is_connected(client)
+        assert dask_private.ask_scheduler(client, 60) is None
+
+
+def test_no_other_file_uses_a_private_attribute_of_a_library() -> None:
+    """Ruff finds the uses; an exemption may stand in the three files alone."""
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "SLF", str(HPO)]
+    done = subprocess.run(ruff, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    exempt = {path.name for path in HPO.rglob("*.py") if "SLF001" in path.read_text()}
+    assert exempt <= {"dask_private.py", "loky_private.py", "optuna_private.py"}
