@@ -17,7 +17,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict hpo
 	$(BIN)/mypy --explicit-package-bases objectives studies
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 test: setup postgresql chromium
 	$(BIN)/python -m pytest -n 2

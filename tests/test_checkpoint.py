@@ -147,7 +147,7 @@ def test_a_checkpoint_cannot_run_code_though_its_checksum_holds(tmp_path: Path) 
     content = buffer.getvalue()
     name = f"epoch-000000-{hashlib.sha256(content).hexdigest()[:16]}.pt"
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
         checkpoint.newest(tmp_path)
     assert not marker.exists()
     torch.load(tmp_path / name, weights_only=False)

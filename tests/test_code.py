@@ -180,5 +180,5 @@ def test_a_moved_checkout_is_the_same_code(ours: type, tmp_path: Path, monkeypat
 def test_what_has_no_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = type("Typed", (), {"__module__": "__main__"})
     monkeypatch.setattr(closure, "import_closure", lambda module: {})
-    with pytest.raises(ValueError, match="has no source that can be read.*define it in a file"):
+    with pytest.raises(ValueError, match=r"has no source that can be read.*define it in a file"):
         code_of(typed)

@@ -376,7 +376,7 @@ def test_an_epoch_in_which_every_loss_was_lost_is_a_divergence_even_with_one_bat
 
 def test_in_fp16_gradients_that_no_scale_can_save_are_a_divergence() -> None:
     task = Watched(faults={call: "gradient" for call in range(200)})
-    with pytest.raises(Diverged, match="gradients were not finite in map.weight"):
+    with pytest.raises(Diverged, match=r"gradients were not finite in map\.weight"):
         last(task, replace(SHORT_STEPS, precision="fp16"), replace(LONG, epochs=5))
 
 

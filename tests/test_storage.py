@@ -130,7 +130,7 @@ def test_every_connection_syncs_fully_and_keeps_a_rollback_journal(tmp_path: Pat
 
 
 def test_only_a_sweep_creates_a_storage(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="there is no storage .*study.db; a sweep makes it"):
+    with pytest.raises(Refused, match=r"there is no storage .*study\.db; a sweep makes it"):
         open_storage(RunFolder(tmp_path).storage)
     assert list(tmp_path.iterdir()) == []
 
