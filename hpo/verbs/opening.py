@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hpo.errors import Refused
-from hpo.plain import fingerprint
 from hpo.storage.folder import SQLITE, RunFolder
 from hpo.study import StudySpec
-from hpo.trial.provenance import data_hash, identity
+from hpo.trial.provenance import identity
 from hpo.verbs.devices import check_device, places
 from hpo.verbs.load import load_study
 from hpo.verbs.options import Folder, Options, help_command
@@ -81,12 +80,6 @@ def _with_budget(study: StudySpec, options: Options) -> StudySpec:
         keep=study.keep if options.keep is None else options.keep,
         seeds=study.seeds if options.seeds is None else options.seeds,
     )
-
-
-def promotion_identity(study: StudySpec) -> dict[str, str]:
-    """What must not change while a promotion runs, beside what must not while a sweep does. Reads the test split."""
-    task = study.configure({}, study.full).task
-    return {"fidelity": fingerprint(study.full), "data": data_hash(task, study.full, ("train", "val", "test"))}
 
 
 def _with_data(study: StudySpec, data: Folder) -> StudySpec:

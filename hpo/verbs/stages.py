@@ -25,10 +25,11 @@ from hpo.storage.database import require_same
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.lifecycle import Standing
+from hpo.trial.provenance import promotion_identity
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, display_for, standing_note
-from hpo.verbs.opening import AnyStudy, Opened, configured, given_name, open_study, promotion_identity
+from hpo.verbs.opening import AnyStudy, Opened, configured, given_name, open_study
 from hpo.verbs.options import Folder, Options, help_command
 
 
