@@ -93,10 +93,15 @@ def children(pid: int) -> list[int]:
 
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
+    return state(pid) not in ("", "Z")
+
+
+def state(pid: int) -> str:
+    """The kernel's letter for what a process does: T when it is stopped, Z for a zombie; empty where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return ""
 
 
 def waits_for_lock(pid: int) -> bool:

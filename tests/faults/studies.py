@@ -59,7 +59,7 @@ class Victim(Toy):
     exists."""
 
     pace: float = 0.0
-    deed: str = ""  # "die", "hang", "raise", "hoard"
+    deed: str = ""  # "die", "stop", "hang", "raise", "hoard"
     when: int = 1
     here: str = ""
 
@@ -77,6 +77,9 @@ class Victim(Toy):
 def _do(deed: str) -> None:
     if deed == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return  # somebody has sent SIGCONT
     if deed == "hang":
         time.sleep(3600)
     if deed == "hoard":

@@ -19,7 +19,7 @@ from hpo.space import choose
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from tests.faults import processes
-from tests.faults.processes import alive, children, code_of, start, until, waits_for_lock
+from tests.faults.processes import alive, children, code_of, start, state, until, waits_for_lock
 from tests.faults.studies import (
     Victim,
     asked,
@@ -182,12 +182,15 @@ def test_workers_end_themselves_when_the_coordinator_is_gone(folder: Path) -> No
 
 
 def test_a_trial_is_never_trained_by_two_at_once(folder: Path) -> None:
-    """The coordinator is killed; its worker, stopped, does not notice. The next coordinator's worker waits for it."""
-    study = victims(task=Victim(pace=0.3), trials=1, pruning=None)
+    """The coordinator is killed; its worker, which stops itself in epoch 1, does not notice. The next coordinator's
+    worker waits for it."""
+    stop = folder.parent / "stop"
+    stop.touch()
+    study = victims(task=Victim(deed="stop", here=str(stop)), trials=1, pruning=None)
     pid = coordinator(study, folder)
     worker = until(lambda: children(pid))[0]
-    until(lambda: reached(folder / "sweep/0000") >= 0)
-    os.kill(worker, signal.SIGSTOP)
+    until(lambda: state(worker) == "T")
+    stop.unlink()
     os.kill(pid, signal.SIGKILL)
     code_of(pid)
     pid = coordinator(study, folder)
