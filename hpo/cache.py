@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import joblib
 
-from hpo.code.closure import code_hash
+from hpo.code.harness import code_hash
 
 T = TypeVar("T")
 
@@ -24,9 +24,9 @@ def cache_folder() -> Path:
 def made_once(make: Callable[..., T], *arguments: Any) -> T:
     """Return `make(*arguments)`, from the cache where it has been made before.
 
-    Keyed by the arguments and by the code of `make`: its module and everything that this imports outside installed
-    packages, as for a study. Changing either makes the data anew; a comment does not. Numpy arrays come back
-    memory-mapped and read-only. Of several processes that ask at once, one makes and the others wait.
+    Keyed by the arguments and by the code of `make`: its module, everything that this imports outside installed
+    packages, and the engine, as for a study. Changing any of it makes the data anew; a comment does not. Numpy arrays
+    come back memory-mapped and read-only. Of several processes that ask at once, one makes and the others wait.
     """
     name = f"{make.__module__}.{make.__qualname__}"
     folder = cache_folder() / name / code_hash(make)

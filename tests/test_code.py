@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from hpo.code import closure, fingerprint
-from hpo.code.closure import code_hash, code_of
+from hpo.code.closure import code_of
 from hpo.code.fingerprint import code_digest
+from hpo.code.harness import code_hash
 
 SOURCE = '''
 """A module."""

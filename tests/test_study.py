@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import hpo
+from hpo.code.harness import HARNESS, PACKAGE, PROMOTION, code_hash
 from hpo.recipe import Recipe
 from hpo.space import choose, log, uniform, when
 from hpo.study import Median, StudySpec
 from hpo.task import Fidelity
-from hpo.trial.provenance import HARNESS, PROMOTION, code_hash, data_hash, identity
+from hpo.trial.provenance import data_hash, identity
 from tests.toy import CHEAP, FULL, INPUTS, SMOKE, Toy, study, toy_study
 
 LONG = "x" * 100_000
@@ -191,9 +191,6 @@ def test_the_smoke_study_is_a_sound_study_of_the_smoke_fidelity() -> None:
     assert len(smoke.name) == 64
 
 
-PACKAGE = Path(hpo.__file__).parent
-
-
 # -- what a result rests on ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class OtherData(Toy):
@@ -234,8 +231,8 @@ def test_the_data_hash_sees_one_changed_example() -> None:
 
 
 def test_the_code_hash_is_that_of_the_task_and_of_what_makes_its_values() -> None:
-    assert code_hash(Toy()) != code_hash(OtherData())
-    assert code_hash(Toy()) != code_hash(Toy(), (*HARNESS, *PROMOTION))
+    assert code_hash(Toy) != code_hash(OtherData)
+    assert code_hash(Toy) != code_hash(Toy, (*HARNESS, *PROMOTION))
     assert all(list(PACKAGE.glob(pattern)) for pattern in (*HARNESS, *PROMOTION))
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from hpo.code.fingerprint import code_digest
 from hpo.errors import Refused
-from hpo.plain import fingerprint
 
 HARNESS = "hpo"
 INSTALLED = ("site-packages", "dist-packages")
@@ -27,7 +26,7 @@ def code_of(value: type | Callable[..., Any]) -> dict[str, str]:
     Of a class or function that has no file, as in a notebook, the digest is that of its own source. Raises ValueError
     where it has no source either.
     """
-    modules = {name: _file_digest(path) for name, path in import_closure(value.__module__).items()}
+    modules = {name: file_digest(path) for name, path in import_closure(value.__module__).items()}
     if modules:
         return modules
     try:
@@ -51,17 +50,6 @@ def _source(value: type | Callable[..., Any]) -> str:
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
                 return "\n".join(cell.splitlines()[first - 1 : node.end_lineno])
     raise OSError("source code not available")
-
-
-def code_hash(value: type | Callable[..., Any]) -> str:
-    """12 hex digits over the code that a class or a function depends on. Comments and formatting do not change it."""
-    return fingerprint(code_of(value))
-
-
-def folder_digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
-    """A digest of each Python file in a folder that matches a pattern, by its path there."""
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return {path.relative_to(folder).as_posix(): _file_digest(path) for path in files}
 
 
 def import_closure(module: str) -> dict[str, Path]:
@@ -122,7 +110,8 @@ def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     return ".".join([*parents, *([node.module] if node.module else [])])
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """The digest of a file's code, computed once for as long as the file does not change."""
     status = path.stat()
     return _digest_once(path, status.st_mtime_ns, status.st_size)
 

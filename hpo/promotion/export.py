@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from hpo.code.harness import code_hash
 from hpo.errors import Unfaithful
 from hpo.files import write_json, write_whole
 from hpo.plain import nulled, plain
@@ -53,7 +54,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
             "test": nulled(run.test),
             "sha256": hashlib.sha256(weights).hexdigest(),
             "versions": provenance.versions(),
-            "code": provenance.code_hash(task),
+            "code": code_hash(type(task)),
         },
     )
     _require_same_scores(run, study, folder.export, device=device, precision=recipe.precision)

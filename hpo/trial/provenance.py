@@ -5,34 +5,15 @@ from __future__ import annotations
 import hashlib
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from hpo.code import closure
-from hpo.code.closure import code_of, folder_digests
+from hpo.code.harness import HARNESS, PROMOTION, code_hash
 from hpo.plain import fingerprint, without_place
 from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import Fidelity, Split, Task, example_hash
-
-# What a trial's value depends on. The command line and the report may change between two runs of a study.
-HARNESS = (
-    "engine/*.py",
-    "trial/objective.py",
-    "recipe.py",
-    "seeds.py",
-    "space.py",
-    "schedule.py",
-    "study.py",
-    "task.py",
-)
-PROMOTION = (
-    "promotion/runs.py",
-    "promotion/retune.py",
-    "promotion/test_split.py",
-)  # what a run's test score depends on
 
 
 def identity(study: StudySpec) -> dict[str, str]:
@@ -46,7 +27,7 @@ def identity(study: StudySpec) -> dict[str, str]:
         "fidelity": fingerprint(study.cheap),
         "pruning": fingerprint(study.pruning),
         "seed": str(study.seed),
-        "code": code_hash(study.task),
+        "code": code_hash(type(study.task)),
         "data": data_hash(study.configure({}, study.cheap).task, study.cheap),
     }
 
@@ -56,16 +37,9 @@ def promotion_identity(study: StudySpec) -> dict[str, str]:
     task = study.configure({}, study.full).task
     return {
         "fidelity": fingerprint(study.full),
-        "code": code_hash(study.task, HARNESS + PROMOTION),
+        "code": code_hash(type(study.task), HARNESS + PROMOTION),
         "data": data_hash(task, study.full, ("train", "val", "test")),
     }
-
-
-def code_hash(task: Task[Any], harness: tuple[str, ...] = HARNESS) -> str:
-    """12 hex digits over the task's code, all that it imports outside installed packages, and the parts of the harness
-    that a value depends on. Comments, docstrings and formatting do not change it."""
-    own = folder_digests(Path(closure.__file__).parents[1], harness)
-    return fingerprint({"task": code_of(type(task)), "harness": own})
 
 
 def data_hash(task: Task[Any], fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:

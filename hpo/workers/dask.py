@@ -21,12 +21,13 @@ from distributed import Client, KilledWorker, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
+from hpo.code.harness import code_hash
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Halted, HpoError, Refused
 from hpo.files import no_link, write_whole
 from hpo.task import Task
 from hpo.trial.job import Job
-from hpo.trial.provenance import code_hash, versions
+from hpo.trial.provenance import versions
 from hpo.workers import dask_private
 from hpo.workers.local import FOLLOW_S, Backend, WorkerDied, prepare_worker
 
@@ -223,4 +224,4 @@ def _surroundings_of(args: tuple[object, ...]) -> dict[str, str]:
 @functools.lru_cache(maxsize=4)
 def _surroundings(task: Task[Any]) -> dict[str, str]:
     packages = {name: value for name, value in versions().items() if name not in ("device", "processor")}
-    return {"code": code_hash(task), **packages}
+    return {"code": code_hash(type(task)), **packages}
