@@ -194,10 +194,25 @@ def test_another_question_under_the_same_name_is_refused_with_what_differs(part:
         assert "give the study another name, or another folder (--runs DIR)" in message
 
 
-def test_other_code_is_refused_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = write()
-    assert hpo("sweep", study, "--force", *INLINE).code == 0
-    monkeypatch.setattr("hpo.trial.provenance.code_hash", lambda task: "0123456789ab")
+MINE = """
+RATE = 2.0  # of the toy
+
+@dataclass(frozen=True)
+class Mine(Toy):
+    def loss(self, model, batch, at):
+        return {name: RATE * term for name, term in super().loss(model, batch, at).items()}
+
+study = replace(toy, task=Mine())
+"""
+
+
+def test_a_study_goes_on_after_an_edited_comment_and_is_refused_after_an_edited_constant(home: Path) -> None:
+    study = write(MINE)
+    assert hpo("sweep", study, "--force", "--trials", "2", *INLINE).code == 0
+    for old, new in (("# of the toy", "# of every term"), ("    def loss", '    """Louder."""\n\n    def loss')):
+        Path(study).write_text(Path(study).read_text().replace(old, new))
+    assert "3 of 3 trials" in hpo("sweep", study, "--force", "--trials", "3", *INLINE).out
+    Path(study).write_text(Path(study).read_text().replace("RATE = 2.0", "RATE = 2.5"))
     assert "study 'toy' exists with other code:\n  code: " in refused(home, "sweep", study, *INLINE)
 
 
