@@ -72,7 +72,8 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None
         trial.set_user_attr(key, value)
     if outcome.test:
         trial.set_user_attr("test", _finite(outcome.test))
-    trial.set_constraint("memory", 1.0 if outcome.memory else -1.0)  # TPE then keeps away from what did not fit
+    if "memory" not in stored.constraints:  # an earlier attempt to tell may have come this far
+        trial.set_constraint("memory", 1.0 if outcome.memory else -1.0)  # TPE then keeps away from what did not fit
     study.tell(trial, outcome.value if outcome.state == "complete" else None, state=OPTUNA_STATE[outcome.state])
 
 
