@@ -12,7 +12,7 @@ import optuna
 
 from hpo.errors import Refused
 from hpo.storage.database import open_storage, stored_study
-from hpo.storage.folder import SQLITE, RunFolder
+from hpo.storage.folder import SQLITE, RunFolder, promotion_name
 from hpo.storage.transient import failures_as_halted
 
 LOOPBACK = "127.0.0.1"  # the dashboard asks for no password: whoever reaches it can change everything
@@ -39,7 +39,7 @@ def copied(folder: RunFolder, path: Path) -> str:
         with closing(source), closing(sqlite3.connect(path)) as target:
             source.backup(target)
         return url
-    names = [name for name in (folder.path.name, f"{folder.path.name}.promotion") if stored_study(folder, name)]
+    names = [name for name in (folder.path.name, promotion_name(folder.path.name)) if stored_study(folder, name)]
     if not names:
         raise Refused(f"there is no storage of {folder.path} to show; a sweep makes it")
     storage = open_storage(folder.storage)

@@ -26,11 +26,11 @@ from hpo.page.status import Status, statuses
 from hpo.plain import fingerprint
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
-from hpo.promotion.selection import promotion_name, read_selection
+from hpo.promotion.selection import read_selection
 from hpo.promotion.verdict import Verdict
 from hpo.space import describe
 from hpo.storage.database import stored_study
-from hpo.storage.folder import RunFolder
+from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.locks import is_held
 from hpo.trial.artifact import CARD, WEIGHTS
 

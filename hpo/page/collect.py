@@ -43,12 +43,12 @@ from hpo.page.importance import importances
 from hpo.plain import plain
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval, crossed_interval
-from hpo.promotion.selection import Selection, is_judged, promotion_name, read_selection
+from hpo.promotion.selection import Selection, is_judged, read_selection
 from hpo.promotion.test_split import Baseline
 from hpo.promotion.verdict import Verdict
 from hpo.space import When
 from hpo.storage.database import stored_study
-from hpo.storage.folder import RunFolder
+from hpo.storage.folder import RunFolder, promotion_name
 from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD

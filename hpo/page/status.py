@@ -14,9 +14,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import Refused
-from hpo.promotion.selection import RunKey, is_judged, promotion_name, read_selection, run_key
+from hpo.promotion.selection import RunKey, is_judged, read_selection, run_key
 from hpo.storage.database import stored_study
-from hpo.storage.folder import RunFolder
+from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.locks import is_held
 from hpo.trial.lifecycle import SUPERSEDED, standing
 

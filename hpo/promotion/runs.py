@@ -12,10 +12,10 @@ from torch import Tensor
 from hpo import space
 from hpo.engine.training import Progress
 from hpo.promotion.retune import Retuned, retune, with_settings
-from hpo.promotion.selection import RunKey, Selection, promotion_name, run_key
+from hpo.promotion.selection import RunKey, Selection, run_key
 from hpo.promotion.test_split import TestScores, score_test_split
 from hpo.seeds import derive
-from hpo.storage.folder import RunFolder
+from hpo.storage.folder import RunFolder, promotion_name
 from hpo.study import StudySpec
 from hpo.trial.artifact import write_weights
 from hpo.trial.ask_tell import AskTell, Question

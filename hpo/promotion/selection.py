@@ -127,11 +127,6 @@ class RunKey:
     seed_index: int  # from 0
 
 
-def promotion_name(study: str) -> str:
-    """The name of the Optuna study that holds a study's promotion."""
-    return f"{study}.promotion"
-
-
 def run_key(trial: BaseTrial) -> RunKey:
     """Which run a trial of the promotion is."""
     return RunKey(trial.user_attrs["key"], trial.user_attrs["seed"])

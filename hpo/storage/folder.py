@@ -14,6 +14,11 @@ SQLITE = "sqlite:///"
 Kind = Literal["sweep", "promotion"]  # what a trial belongs to: each kind is an Optuna study of its own
 
 
+def promotion_name(study: str) -> str:
+    """The name of the Optuna study that holds a study's promotion."""
+    return f"{study}.promotion"
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Everything of one study: runs/<study>/."""

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from hpo.errors import Refused
 from hpo.space import distribution_of
 from hpo.storage.database import open_storage
-from hpo.storage.folder import SQLITE, Kind, RunFolder
+from hpo.storage.folder import SQLITE, Kind, RunFolder, promotion_name
 from hpo.storage.locks import study_lock
 from hpo.storage.optuna_private import add_running_trial
 from hpo.storage.transient import retry_storage
@@ -83,7 +83,7 @@ def _make(
     if unfinished:
         unfinished.unlink(missing_ok=True)
     storage = open_storage(url, create=True)
-    names: dict[Kind, str] = {"sweep": study.name, "promotion": f"{study.name}.promotion"}
+    names: dict[Kind, str] = {"sweep": study.name, "promotion": promotion_name(study.name)}
     for kind, name in names.items():
         if name in {stored.study_name for stored in storage.get_all_studies()}:
             optuna.delete_study(study_name=name, storage=storage)

@@ -18,11 +18,11 @@ from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
-from hpo.promotion.selection import promotion_name, require_trials
+from hpo.promotion.selection import require_trials
 from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
 from hpo.storage.database import require_same
-from hpo.storage.folder import RunFolder
+from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import promotion_identity
