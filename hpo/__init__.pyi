@@ -7,6 +7,10 @@ from .cache import made_once as made_once
 from .direction import Direction as Direction
 
 # training, and what came of it
+from .engine.evaluation import baseline_columns as baseline_columns
+from .engine.evaluation import columns_of as columns_of
+from .engine.evaluation import evaluate as evaluate
+from .engine.evaluation import scores_of as scores_of
 from .engine.training import Progress as Progress
 from .engine.training import fit as fit
 from .epoch import Epoch as Epoch
@@ -41,9 +45,11 @@ from .study import StudySpec as StudySpec
 from .task import REFERENCE as REFERENCE
 from .task import Chart as Chart
 from .task import Check as Check
+from .task import Columns as Columns
 from .task import Evidence as Evidence
 from .task import Fidelity as Fidelity
 from .task import Held as Held
+from .task import Method as Method
 from .task import Moment as Moment
 from .task import Overfit as Overfit
 from .task import Picture as Picture
@@ -52,6 +58,7 @@ from .task import Status as Status
 from .task import SweptTrial as SweptTrial
 from .task import Task as Task
 from .task import example_hash as example_hash
+from .task import means as means
 from .trial.artifact import CARD as CARD
 from .trial.artifact import load_winner as load_winner
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, replace
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,6 +26,9 @@ REFERENCE = (
 Split = Literal["train", "val", "test"]
 Status = Literal["go", "caution", "no-go", "skip"]
 B = TypeVar("B", bound=NamedTuple)  # a batch: a NamedTuple of tensors whose first dimension is the example
+T = TypeVar("T", bound="Task[Any]")
+Columns = Mapping[str, Tensor]  # what examples came to: columns by name, whose first dimension is the example
+Method = Callable[[B], Columns]  # a classical method: what the examples of a batch come to with it
 
 
 @dataclass(frozen=True)
@@ -165,12 +168,15 @@ class Chart:
 class Task(ABC, Generic[B]):
     """What is learned and how it is judged. Subclass it as a frozen dataclass and define the four abstract methods."""
 
-    goal: ClassVar[str]  # the score that is optimised; it must be a mean over examples
+    goal: ClassVar[str]  # the score that is optimised: one of metrics()
     direction: ClassVar[Literal["minimize", "maximize"]]  # which way the goal improves
     size_unit: ClassVar[str]  # what Fidelity.size counts: "pixels", "grid points"
     inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see; the overfit check zeroes them
     labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see; the overfit check shuffles them
     overfit: ClassVar[Overfit]
+    cluster: ClassVar[str | None] = None  # batch field whose equal values belong together; None: each example alone
+    folds: ClassVar[int] = 1  # values of the field `fold`: each tests on other clusters, all validate on the same
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # what a score cannot leave: {"accuracy": (0, 1)}
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # a task is a dataclass: fields() and replace() take it
 
     @abstractmethod
@@ -194,13 +200,22 @@ class Task(ABC, Generic[B]):
         """
 
     @abstractmethod
-    def score(self, model: nn.Module, batches: Iterable[B]) -> dict[str, float]:
-        """Return the scores of a model on batches, by name; `goal` must be among them.
+    def score(self, model: nn.Module, batch: B) -> Columns:
+        """Return what each example of a batch came to: columns by name, whose first dimension is the example.
 
-        The model is in eval mode, and gradients are off.
+        A row depends on nothing but its example. Finer things go inside it: sums and counts, NaN where there is
+        nothing, arrays. The model is in eval mode, and gradients are off.
         """
 
     # -- defaults that most tasks keep -------------------------------------------------------------------------
+    def metrics(self, columns: Columns) -> Mapping[str, float | Tensor]:
+        """Return the scores of a split, or of any part of it, from its rows; `goal` is among them.
+
+        The columns are those of `score`, on the CPU, with floating-point ones in double precision. By default each
+        column of one dimension gives a score of its name: its mean.
+        """
+        return means(columns)
+
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by learning-rate group; every trainable parameter is in exactly one of them."""
         return {"all": list(model.parameters())}
@@ -216,11 +231,12 @@ class Task(ABC, Generic[B]):
     def project(self, model: nn.Module) -> None:
         """Put the parameters back into their allowed set. Called after every step that is taken, without gradients."""
 
-    def baselines(self, batches: Iterable[B]) -> dict[str, dict[str, float]]:
-        """Return the scores of classical methods on these batches, by the name of the method.
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[B]]:
+        """Return the classical methods by name, each as a function from a batch to columns.
 
-        The scores have the names that `score` gives them, and `goal` is among them. A name that ends in REFERENCE is a
-        bound that knows the answer: it is shown, but it does not compete.
+        The columns are those that `metrics` needs for the goal. A method that learns takes its training examples from
+        `self.batches("train", fidelity, ...)` here. A name that ends in REFERENCE is a bound that knows the answer: it
+        is shown, but it does not compete.
         """
         return {}
 
@@ -258,6 +274,16 @@ class Held:
     """A learning rate that the common schedule does not change."""
 
     lr: float
+
+
+def in_fold(task: T, run: int) -> T:
+    """Return the task as a run of a promotion has it: run r is tested on fold r, and starts again after the last."""
+    return replace(task, fold=run % task.folds) if task.folds > 1 else task
+
+
+def means(columns: Columns) -> dict[str, float]:
+    """Return the mean of each column of one dimension, by name."""
+    return {name: float(column.double().mean()) for name, column in columns.items() if column.dim() == 1}
 
 
 def example_hash(tensors: Iterable[Tensor]) -> str:

@@ -6,7 +6,7 @@ its only good value is 0, and a configuration's error is at least NOISE**2 + shi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.space import log, uniform
 from hpo.study import Median, StudySpec
-from hpo.task import Fidelity, Moment, Overfit, Split, Task
+from hpo.task import Columns, Fidelity, Method, Moment, Overfit, Split, Task
 
 INPUTS, OUTPUTS, NOISE = 6, 2, 0.1
 A_OI = torch.linspace(-1, 1, INPUTS * OUTPUTS).reshape(OUTPUTS, INPUTS)
@@ -74,13 +74,17 @@ class Toy(Task[Batch]):
         error = model(batch.x_BI) + self.shift - batch.y_BO
         return {"mse": error.square().mean(), "pull": self.pull * model.map.weight.square().mean()}
 
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        errors_N = torch.cat([(model(b.x_BI) + 2 * self.shift - b.y_BO).square().mean(1) for b in batches])
-        return {"mse": float(errors_N.mean()), "worst": float(errors_N.max())}
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return self.judged(model(batch.x_BI) + 2 * self.shift, batch)
 
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        y_NO = torch.cat([b.y_BO for b in batches])
-        return {"zero": {"mse": float(y_NO.square().mean())}}
+    def judged(self, said_BO: Tensor, batch: Batch) -> Columns:
+        return {"mse": (said_BO - batch.y_BO).square().mean(1)}
+
+    def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
+        return {"mse": columns["mse"].mean(), "worst": columns["mse"].max()}
+
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
+        return {"zero": lambda batch: self.judged(torch.zeros_like(batch.y_BO), batch)}
 
 
 SMOKE = Fidelity(size=INPUTS, train=32, val=32, epochs=2)

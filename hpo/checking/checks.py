@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from hpo import space
-from hpo.checking.overfit import seeded_model
-from hpo.engine.evaluation import evaluate, resolve_device
+from hpo.engine.evaluation import evaluate, judge_baselines, judge_batches, resolve_device, scores_of
+from hpo.engine.pseudo_values import pseudo_values
+from hpo.engine.rows import Rows
 from hpo.engine.training import fit
+from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.seeds import generator
 from hpo.study import StudySpec
@@ -27,6 +29,7 @@ from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, Task, examp
 from hpo.trial.artifact import card_of, packed, rebuild
 
 SAME = 1e-3  # relative difference up to which two scores count as the same
+MAY_DIFFER = 20  # of so many whole numbers one may differ
 NOISE = 10  # a change counts if it is this many times what repeating the run changes; on the CPU that is nothing
 
 Numbers = Mapping[str, float]  # the losses, terms and scores of a run, by name and epoch
@@ -136,9 +139,19 @@ def _overlaps(origins: Mapping[str, set[str]]) -> Iterator[str]:
 
 
 # -- the run ---------------------------------------------------------------------------------------------------------
-def smoke_run(study: StudySpec, device: str) -> Numbers:
-    """Run the default configuration at the smoke fidelity with seed 1, and return its numbers. Raises Diverged."""
-    return _numbers(study, {}, _searchable(study, study.smoke), 1, device)
+@dataclass(frozen=True)
+class SmokeRun:
+    """The default configuration, trained at the smoke fidelity with seed 1."""
+
+    numbers: Numbers
+    model: nn.Module = field(repr=False)  # as it was scored after the last epoch
+
+
+def smoke_run(study: StudySpec, device: str) -> SmokeRun:
+    """Run the default configuration at the smoke fidelity. Raises Diverged."""
+    task, recipe = study.configure({}, _searchable(study, study.smoke))
+    epochs = list(fit(task, recipe, study.smoke, seed=1, device=device))
+    return SmokeRun(_numbers(epochs), epochs[-1].model)
 
 
 def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]:
@@ -161,22 +174,35 @@ def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]
     ]
 
 
-def check_goal(study: StudySpec) -> list[Check]:
-    """The goal is a mean over examples: the mean of the examples' own scores is the score of all of them."""
+def check_rows(study: StudySpec, trained: nn.Module) -> list[Check]:
+    """What `score` says of an example depends on nothing but the example, with a trained model.
+
+    Examples are scored in the recipe's batches and one by one: batch statistics, padding to the longest neighbour, and
+    what is computed once a batch show as a difference.
+    """
     task, _ = study.configure({}, study.smoke)
-    model = seeded_model(task)
-    goal = evaluate(task, model, list(_batches(study, study.smoke, "val")))[task.goal]
-    goals = [evaluate(task, model, [example])[task.goal] for example in _batches(study, study.smoke, "val", 1, 1)]
-    mean = sum(goals) / len(goals)
+    together = judge_batches(task, trained, _batches(study, study.smoke, "val")).columns
+    alone = judge_batches(task, trained, _batches(study, study.smoke, "val", 1, batch_size=1)).columns
+    differing = [name for name in together if not _same_column(together[name], alone[name])]
     return [
         Check(
-            name="goal is a mean",
-            status=_status(math.isfinite(goal) and _close(mean, goal)),
-            seen=f"{goal:.6g} at once, {mean:.6g} one by one",
-            allowed="the same",
-            look_at="score(): batch statistics, medians, or examples that depend on batch_size",
+            name="rows belong to examples",
+            status=_status(not differing),
+            seen=f"other values one by one: {', '.join(differing)}" if differing else "the same one by one",
+            allowed="the same in a batch and one by one",
+            look_at="score(): what it computes from a whole batch, or from its first example",
         )
     ]
+
+
+def _same_column(together_N: Tensor, alone_N: Tensor) -> bool:
+    """Whether two columns agree, up to the order of sums. Of whole numbers one may differ: it may have been a tie."""
+    if together_N.shape != alone_N.shape:
+        return False
+    if not together_N.is_floating_point():
+        return int((together_N != alone_N).sum()) <= len(together_N) // MAY_DIFFER
+    scale = float(together_N[torch.isfinite(together_N)].abs().max()) if torch.isfinite(together_N).any() else 1.0
+    return torch.allclose(together_N, alone_N, rtol=SAME, atol=SAME * scale, equal_nan=True)
 
 
 # -- what is searched ------------------------------------------------------------------------------------------------
@@ -248,19 +274,19 @@ def _alternatives(study: StudySpec, name: str) -> list[Any]:
 
 
 # -- what comes after the last epoch ---------------------------------------------------------------------------------
-def check_promotable(study: StudySpec) -> list[Check]:
-    """What promotion does after training works: export, baselines and pictures.
+def check_promotable(study: StudySpec, trained: nn.Module) -> list[Check]:
+    """What promotion does after training works: export, scores without some examples, baselines and pictures.
 
-    It is tried with the untrained model on the smoke fidelity's validation split, because a fault in it would cost
-    every run before it.
+    It is tried on the smoke fidelity's validation split, because a fault in it would cost every run before it.
     """
     task, _ = study.configure({}, study.smoke)
-    model = seeded_model(task)
     batches = list(_batches(study, study.smoke, "val"))
+    rows = judge_batches(task, trained, batches)
     faults = [
-        *_export_faults(task, model, batches),
-        *_baseline_faults(task, batches),
-        *_picture_faults(task.pictures(model.eval(), batches)),
+        *_export_faults(task, trained, batches),
+        *_score_faults(task, rows, "the model"),
+        *_baseline_faults(task, study.smoke, batches),
+        *_picture_faults(task.pictures(trained.eval(), batches)),
     ]
     return [
         Check(
@@ -268,7 +294,7 @@ def check_promotable(study: StudySpec) -> list[Check]:
             status=_status(not faults),
             seen=_first(faults) or "export, baselines and pictures work",
             allowed="they work",
-            look_at="the task's fields, baselines() and pictures()",
+            look_at="the task's fields, metrics(), baselines() and pictures()",
         )
     ]
 
@@ -285,10 +311,23 @@ def _export_faults(task: Task[Any], model: nn.Module, batches: list[NamedTuple])
         yield "the exported fields make another task"
 
 
-def _baseline_faults(task: Task[Any], batches: list[NamedTuple]) -> Iterator[str]:
-    for name, scores in task.baselines(batches).items():
-        if not math.isfinite(scores.get(task.goal, math.nan)):
-            yield f"baseline {name!r} has no finite {task.goal}"
+def _score_faults(task: Task[Any], rows: Rows, whose: str) -> Iterator[str]:
+    """What would stop the verdict: a goal that cannot be had of all rows, or not without one block of them."""
+    try:
+        scores = scores_of(task, rows.columns)
+        blocks = pseudo_values(task, rows, scores)[task.goal]
+    except KeyError as error:
+        yield f"{whose} lacks the column {error}, which metrics() needs"
+        return
+    if not math.isfinite(scores[task.goal]):
+        yield f"{task.goal} of {whose} is {scores[task.goal]}"
+    elif not all(math.isfinite(value) for value in blocks):
+        yield f"{task.goal} of {whose} is not finite without one of {len(blocks)} parts of the examples"
+
+
+def _baseline_faults(task: Task[Any], fidelity: Fidelity, batches: list[NamedTuple]) -> Iterator[str]:
+    for name, rows in judge_baselines(task, fidelity, batches).items():
+        yield from _score_faults(task, rows, f"baseline {name!r}")
 
 
 def _picture_faults(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
@@ -309,7 +348,8 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
     Any other exception gets a note of the values.
     """
     try:
-        return _numbers(study, values, fidelity, seed, device)
+        task, recipe = study.configure(values, fidelity)
+        return _numbers(fit(task, recipe, fidelity, seed=seed, device=device))
     except Diverged as diverged:
         return {str(diverged): 0.0}
     except Exception as error:
@@ -317,11 +357,10 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
         raise
 
 
-def _numbers(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str) -> Numbers:
+def _numbers(epochs: Iterable[Epoch]) -> Numbers:
     """Losses, terms and scores of every epoch."""
-    task, recipe = study.configure(values, fidelity)
     numbers: dict[str, float] = {}
-    for epoch in fit(task, recipe, fidelity, seed=seed, device=device):
+    for epoch in epochs:
         scores = {f"score {name}": score for name, score in epoch.scores.items()}
         for name, number in {"loss": epoch.loss, **epoch.terms, **scores}.items():
             numbers[f"{name} of epoch {epoch.epoch}"] = number

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -22,8 +22,9 @@ from hpo.errors import Diverged
 from hpo.formatting import count
 from hpo.seeds import derive, generator
 from hpo.study import StudySpec
-from hpo.task import Check, Fidelity, Held, Moment, Split, Task
+from hpo.task import Check, Columns, Fidelity, Held, Moment, Split, Task
 
+LOSS = "loss of the overfit check"  # a column beside the task's own
 CONTROL_SHARE = 0.3  # of the honest run's epochs that a control is trained for
 CONTROL_LAG = 0.25  # share of the honest gain, or of its own way to `go`, that a control must lag behind
 SEED = derive("preflight")
@@ -66,14 +67,17 @@ class OverfitSet(Task[Any]):
         order = torch.randperm(number, generator=rng).tolist() if split == "train" else range(number)
         return (self.fixed_batches[index] for index in order)
 
-    def score(self, model: nn.Module, batches: Iterable[NamedTuple]) -> dict[str, float]:
-        """The task's scores, and its loss as it is weighted in the middle of a run."""
-        batches = list(batches)
+    def score(self, model: nn.Module, batch: NamedTuple) -> Columns:
+        """The task's columns, and the loss of the batch as it is weighted in the middle of a run."""
         epochs = self.task.overfit.epochs
         middle = Moment(epochs // 2, epochs, epochs // 2, epochs)
-        losses = [float(sum(self.task.loss(model, batch, middle).values())) * len(batch[0]) for batch in batches]
-        examples = sum(len(batch[0]) for batch in batches)
-        return {**self.task.score(model, batches), "loss": sum(losses) / examples}
+        loss = float(sum(self.task.loss(model, batch, middle).values()))
+        return {**self.task.score(model, batch), LOSS: torch.full((len(batch[0]),), loss)}
+
+    def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
+        """The task's scores, and the mean loss."""
+        own = {name: column for name, column in columns.items() if name != LOSS}
+        return {**self.task.metrics(own), "loss": columns[LOSS].mean()}
 
     def model(self) -> nn.Module:
         return self.task.model()

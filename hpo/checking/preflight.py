@@ -138,10 +138,10 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, d
     if isinstance(smoke, Check):
         done.add(smoke)
         return _Measured(overfitting)
-    done.add(*run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke)))
-    done.add(*run_check("goal is a mean", partial(checks.check_goal, study)))
-    done.add(*run_check("can be promoted", partial(checks.check_promotable, study)))
-    for made in pool.map(partial(_check_affects_training, study, device, smoke), study.space):
+    done.add(*run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)))
+    done.add(*run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)))
+    done.add(*run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)))
+    for made in pool.map(partial(_check_affects_training, study, device, smoke.numbers), study.space):
         done.add(*made)
     if done.have_failed():
         return _Measured(overfitting)

@@ -7,11 +7,14 @@ dropout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import distributed, nn
+
+from hpo.engine.rows import Rows
 
 T = TypeVar("T")
 
@@ -83,6 +86,21 @@ def agreed(value: T) -> T:
     values = [value]
     distributed.broadcast_object_list(values, 0)
     return values[0]
+
+
+def own(items: Iterable[T]) -> Iterator[T]:
+    """Every n-th of the items, from this rank's number on, where there are n ranks."""
+    return itertools.islice(items, rank(), None, world_size())
+
+
+def interleaved(parts: list[Rows]) -> list[Rows]:
+    """The parts of all ranks in the order of the items that `own` gave out."""
+    if world_size() == 1:
+        return parts
+    every: list[list[Rows]] = [[] for _ in range(world_size())]
+    distributed.all_gather_object(every, [part.to_cpu() for part in parts])
+    rounds = itertools.zip_longest(*every)
+    return [part for parts_of_round in rounds for part in parts_of_round if part is not None]
 
 
 def seed_parts() -> tuple[int, ...]:

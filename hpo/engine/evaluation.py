@@ -1,14 +1,16 @@
-"""Scores of a model on batches."""
+"""Scores of a model on batches, by way of what each example came to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Task
+from hpo.engine.rows import Rows, join, rows_of
+from hpo.task import Columns, Fidelity, Task
 
 
 def resolve_device(device: str) -> torch.device:
@@ -21,19 +23,72 @@ def resolve_device(device: str) -> torch.device:
 def evaluate(
     task: Task[Any], model: nn.Module, batches: Iterable[NamedTuple], *, precision: str = "fp32"
 ) -> dict[str, float]:
-    """The task's scores of `model` in eval mode, without gradients; the model's mode is put back afterwards.
+    """The task's scores of `model` on batches, in eval mode and without gradients.
 
-    Raises ValueError where the goal is not among them.
+    Raises ValueError where the goal is not among them, or a column has not one row an example.
     """
+    return scores_of(task, columns_of(task, model, batches, precision=precision))
+
+
+def columns_of(task: Task[Any], model: nn.Module, batches: Iterable[NamedTuple], *, precision: str = "fp32") -> Columns:
+    """The columns of all examples, as `task.metrics` gets them."""
+    return judge_batches(task, model, batches, precision=precision).columns
+
+
+def baseline_columns(task: Task[Any], fidelity: Fidelity, batches: Iterable[NamedTuple]) -> dict[str, Columns]:
+    """The columns of all examples for each of the task's classical methods, by the method's name."""
+    return {name: rows.columns for name, rows in judge_baselines(task, fidelity, batches).items()}
+
+
+def judge_batches(task: Task[Any], model: nn.Module, batches: Iterable[NamedTuple], *, precision: str = "fp32") -> Rows:
+    """What `task.score` says of each example. The model's mode is put back afterwards.
+
+    Batches are moved to the model's device one at a time. Raises ValueError where there are none.
+    """
+    with evaluating(model, precision) as device:
+        parts = [judge_batch(task, model, place(batch, device)) for batch in batches]
+    if not parts:
+        raise ValueError(f"{type(task).__name__}.batches yielded no batch to score")
+    return join(parts)
+
+
+def judge_batch(task: Task[Any], model: nn.Module, batch: NamedTuple) -> Rows:
+    """What `task.score` says of each example of a batch."""
+    return rows_of(task, task.score(model, batch), batch, source="score")
+
+
+def judge_baselines(task: Task[Any], fidelity: Fidelity, batches: Iterable[NamedTuple]) -> dict[str, Rows]:
+    """What each of the task's classical methods says of each example, by the method's name."""
+    methods = task.baselines(fidelity)
+    parts: dict[str, list[Rows]] = {name: [] for name in methods}
+    if not methods:
+        return {}
+    with torch.no_grad():
+        for batch in batches:
+            for name, method in methods.items():
+                parts[name].append(rows_of(task, method(batch), batch, source=f"baselines ({name})"))
+    return {name: join(rows) for name, rows in parts.items()}
+
+
+def scores_of(task: Task[Any], columns: Columns) -> dict[str, float]:
+    """The task's metrics of these columns as numbers. Raises ValueError where the goal is not among them."""
+    scores = task.metrics(columns)
+    if task.goal not in scores:
+        raise ValueError(f"{type(task).__name__}.metrics must contain its goal {task.goal!r}; got {sorted(scores)}")
+    return {name: float(score) for name, score in scores.items()}
+
+
+@contextmanager
+def evaluating(model: nn.Module, precision: str) -> Iterator[torch.device]:
+    """The model in eval mode, without gradients, in the recipe's precision; yields the device that it is on."""
     training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    with torch.no_grad(), autocast(device, precision):
-        scores = task.score(model, batches)
-    model.train(training)
-    if task.goal not in scores:
-        raise ValueError(f"{type(task).__name__}.score must contain its goal {task.goal!r}; got {sorted(scores)}")
-    return {name: float(score) for name, score in scores.items()}
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad(), autocast(device, precision):
+            yield device
+    finally:
+        model.train(training)
 
 
 def place(batch: NamedTuple, device: torch.device, *, channels_last: bool = False) -> NamedTuple:

@@ -19,8 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hpo.direction import Direction
 from hpo.engine import distributed
-from hpo.engine.evaluation import autocast, evaluate, place
+from hpo.engine.evaluation import autocast, evaluating, judge_batch, place, scores_of
 from hpo.engine.gradients import sanitise
+from hpo.engine.rows import join
 from hpo.engine.totals import StepTotals
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
@@ -166,10 +167,12 @@ class Run:
         return self.task.batches("train", self.fidelity, self.recipe.batch_size, rng)
 
     def _validate(self) -> dict[str, float]:
+        """The scores on validation. Of several ranks, each judges every n-th batch, and all have the same scores."""
         rng = generator("validation")  # the same for every trial of every study
         batches = self.task.batches("val", self.fidelity, self.recipe.batch_size, rng)
-        placed = (self._place(batch) for batch in batches)
-        return evaluate(self.task, self.scored, placed, precision=self.recipe.precision)
+        with evaluating(self.scored, self.recipe.precision):
+            own = [judge_batch(self.task, self.scored, self._place(batch)) for batch in distributed.own(batches)]
+        return scores_of(self.task, join(distributed.interleaved(own)).columns)
 
     def _place(self, batch: NamedTuple) -> NamedTuple:
         return place(batch, self.device, channels_last=self.recipe.channels_last)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 from scipy import stats
@@ -42,7 +41,7 @@ from hpo.page.findings import (
 from hpo.page.importance import importances
 from hpo.plain import plain
 from hpo.promotion.candidate import DEFAULT
-from hpo.promotion.intervals import Interval, crossed_interval
+from hpo.promotion.intervals import Interval
 from hpo.promotion.selection import Selection, is_judged, read_selection
 from hpo.promotion.test_split import Baseline
 from hpo.promotion.verdict import Verdict
@@ -229,11 +228,11 @@ def _runs(chosen: Selection, stored: optuna.Study | None) -> tuple[PromotionRun,
 
 
 def _baselines(verdict: Verdict) -> dict[str, Interval]:
-    """The mean of each baseline with its interval, where its units have one."""
+    """The score of each baseline with its interval, where it has one."""
     return {
-        baseline.name: crossed_interval(np.array([baseline.units]))
+        baseline.name: baseline.interval
         for baseline in verdict.baselines
-        if len(baseline.units) > 1 and np.isfinite(baseline.units).all()
+        if baseline.interval is not None and finite(baseline.interval.high) is not None
     }
 
 

@@ -13,15 +13,17 @@ from typing import Any
 from PIL import Image
 
 from hpo.code.harness import code_hash
+from hpo.engine.evaluation import evaluate, resolve_device
 from hpo.errors import Unfaithful
 from hpo.files import write_json, write_whole
 from hpo.plain import nulled, plain
 from hpo.promotion.retune import with_settings
-from hpo.promotion.test_split import score_test_split
+from hpo.promotion.test_split import TestBatches
 from hpo.promotion.verdict import Result, RunResult, Verdict
+from hpo.recipe import Recipe
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.task import Chart, Picture
+from hpo.task import Chart, Fidelity, Picture
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD, WEIGHTS, card_of, load_winner
 
@@ -57,13 +59,15 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
             "code": code_hash(type(task)),
         },
     )
-    _require_same_scores(run, study, folder.export, device=device, precision=recipe.precision)
+    _require_same_scores(run, study.full, folder.export, recipe, device=device)
     return folder.export
 
 
-def _require_same_scores(run: RunResult, study: StudySpec, winner: Path, *, device: str, precision: str) -> None:
+def _require_same_scores(run: RunResult, fidelity: Fidelity, winner: Path, recipe: Recipe, *, device: str) -> None:
     exported = load_winner(winner)
-    scores = score_test_split(exported.task, exported.model, study.full, device=device, precision=precision).scores
+    model = exported.model.to(resolve_device(device))
+    batches = TestBatches(exported.task, fidelity, recipe.batch_size)
+    scores = evaluate(exported.task, model, batches, precision=recipe.precision)
     for name, promoted in run.test.items():
         if not _agree(scores[name], promoted):
             raise Unfaithful(

@@ -141,7 +141,9 @@ def _train_and_test(job: Job) -> Outcome:
         chosen=retuned.chosen,
         tried=retuned.tried,
         test=dict(test.scores),
-        units=test.units,
+        blocks=test.blocks,
+        examples=test.examples,
+        clusters=test.clusters,
     )
 
 
@@ -152,5 +154,7 @@ def _test(job: Job, value: float, weights: Mapping[str, Tensor]) -> _Tested:
     model.load_state_dict(weights)
     retuned = retune(task, model, job.fidelity, value, device=job.device, precision=recipe.precision)
     task = with_settings(task, retuned.chosen)
-    test = score_test_split(task, model, job.fidelity, device=job.device, precision=recipe.precision)
+    test = score_test_split(
+        task, model, job.fidelity, batch_size=recipe.batch_size, device=job.device, precision=recipe.precision
+    )
     return _Tested(retuned, test)

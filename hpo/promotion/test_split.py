@@ -1,21 +1,23 @@
-"""Scores on the test split, which only promotion reads: of the whole split, and of the units that intervals rest on."""
+"""Scores on the test split, which only promotion reads: of all of it, and of the blocks that intervals rest on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import nn
 
-from hpo.engine.evaluation import evaluate, place, resolve_device
+from hpo.engine.evaluation import judge_baselines, judge_batches, resolve_device, scores_of
+from hpo.engine.pseudo_values import pseudo_values
+from hpo.engine.rows import Rows
 from hpo.errors import Diverged
+from hpo.promotion.intervals import Interval
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import REFERENCE, Fidelity, Task
-
-UNITS = 128  # the test split is scored in at most this many parts; the intervals rest on their spread
+from hpo.task import REFERENCE, Fidelity, Task, in_fold
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class TestScores:
     """Scores of a model on the test split."""
 
     scores: Mapping[str, float]
-    units: tuple[float, ...]  # the goal of each unit
+    blocks: Mapping[str, tuple[float, ...]]  # pseudo-values of each score, a block of examples each
+    examples: int
+    clusters: int | None  # how many things are independent of each other; None: each example is
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,9 @@ class Baseline:
     """The scores of a classical method on the test split."""
 
     name: str
-    scores: Mapping[str, float]
-    units: tuple[float, ...]  # the goal of each unit, the same units as a model's
+    scores: Mapping[str, float]  # means over the folds
+    folds: tuple[TestScores, ...]  # of each fold's test split, in the same blocks as a model's
+    interval: Interval | None = None  # of the goal
 
     @property
     def is_rival(self) -> bool:
@@ -40,33 +45,56 @@ class Baseline:
         return not self.name.endswith(REFERENCE)
 
 
-def load_test_units(task: Task[Any], fidelity: Fidelity) -> list[NamedTuple]:
-    """The test split in at most UNITS batches of equal size; the last one may be smaller."""
-    size = math.ceil(fidelity.examples("test") / UNITS)
-    return list(task.batches("test", fidelity, size, generator("test")))
+@dataclass(frozen=True)
+class TestBatches:
+    """The batches of the test split, read anew each time that they are iterated over: they may not fit into memory."""
+
+    task: Task[Any]
+    fidelity: Fidelity
+    batch_size: int
+
+    def __iter__(self) -> Iterator[NamedTuple]:
+        return iter(self.task.batches("test", self.fidelity, self.batch_size, generator("test")))
 
 
 def score_test_split(
-    task: Task[Any], model: nn.Module, fidelity: Fidelity, *, device: str, precision: str
+    task: Task[Any], model: nn.Module, fidelity: Fidelity, *, batch_size: int, device: str, precision: str
 ) -> TestScores:
-    """Score a trained model on the test split. Raises Diverged where the goal is not finite, or not in some unit."""
-    resolved = resolve_device(device)
-    model = model.to(resolved).eval()
-    units = [place(unit, resolved) for unit in load_test_units(task, fidelity)]
-    goals = tuple(evaluate(task, model, [unit], precision=precision)[task.goal] for unit in units)
-    scores = evaluate(task, model, units, precision=precision)
-    for value in (scores[task.goal], *goals):
+    """Score a trained model on the test split.
+
+    Raises Diverged where the goal is not finite, or not without one of the blocks.
+    """
+    model = model.to(resolve_device(device))
+    batches = TestBatches(task, fidelity, batch_size)
+    judged = _judged(task, judge_batches(task, model, batches, precision=precision))
+    for value in (judged.scores[task.goal], *judged.blocks[task.goal]):
         if not math.isfinite(value):
             raise Diverged(f"the test score {task.goal} was {value}")
-    return TestScores(scores, goals)
+    return judged
 
 
 def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
-    """Score the task's classical methods on the test split, in the same units as a model."""
-    task, _ = study.configure({}, study.full)
-    units = load_test_units(task, study.full)
-    unit_baselines = [task.baselines([unit]) for unit in units]
-    return tuple(
-        Baseline(name, scores, tuple(baselines[name][task.goal] for baselines in unit_baselines))
-        for name, scores in task.baselines(units).items()
-    )
+    """Score the task's classical methods on the test split of each fold, in the same blocks as a model."""
+    task, recipe = study.configure({}, study.full)
+    by_fold = [_scores_of_baselines(in_fold(task, fold), study.full, recipe.batch_size) for fold in range(task.folds)]
+    return tuple(_baseline(name, tuple(fold[name] for fold in by_fold)) for name in by_fold[0])
+
+
+def _scores_of_baselines(task: Task[Any], fidelity: Fidelity, batch_size: int) -> dict[str, TestScores]:
+    judged = judge_baselines(task, fidelity, TestBatches(task, fidelity, batch_size))
+    return {name: _judged(task, rows) for name, rows in judged.items()}
+
+
+def _baseline(name: str, folds: tuple[TestScores, ...]) -> Baseline:
+    return Baseline(name, mean_scores([fold.scores for fold in folds]), folds)
+
+
+def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The scores that all have, as means."""
+    shared = [name for name in scores[0] if all(name in each for each in scores)]
+    return {name: float(np.mean([each[name] for each in scores])) for name in shared}
+
+
+def _judged(task: Task[Any], rows: Rows) -> TestScores:
+    scores = scores_of(task, rows.columns)
+    return TestScores(scores, pseudo_values(task, rows, scores), len(rows), rows.clusters)

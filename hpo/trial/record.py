@@ -48,7 +48,9 @@ class Outcome:
     memory: bool = False  # it did not fit
     traceback: str = ""
     test: Mapping[str, float] = field(default_factory=dict)  # promotion: scores on the test split
-    units: tuple[float, ...] = ()  # promotion: the goal of each unit of the test split
+    blocks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # promotion: each score's pseudo-values
+    examples: int = 0  # promotion: in the test split
+    clusters: int | None = None  # promotion: how many things are independent in the test split; None: each example is
     chosen: Mapping[str, Any] = field(default_factory=dict)  # promotion: settings that were re-tuned after training
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: name -> setting -> goal
 
