@@ -23,7 +23,7 @@ from hpo.errors import Diverged
 from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
 from hpo.seeds import derive, generator
-from hpo.task import Fidelity, Held, Moment
+from hpo.task import Columns, Fidelity, Held, Moment
 from tests.toy import INPUTS, OUTPUTS, Batch, Toy
 
 ONE_BATCH = Fidelity(size=INPUTS, train=16, val=16, epochs=1)
@@ -91,8 +91,8 @@ class Wide(Watched):
         terms = super().loss(Narrow(model), batch, at)
         return terms | {"spare": 0 * model.spare.sum()}
 
-    def score(self, model: nn.Module, batches) -> dict[str, float]:
-        return super().score(lambda x_BI: model(x_BI)[:, :OUTPUTS], batches)
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return super().score(lambda x_BI: model(x_BI)[:, :OUTPUTS], batch)
 
 
 class Narrow(nn.Module):
@@ -259,9 +259,9 @@ def test_the_running_average_is_the_closed_form() -> None:
 
 def test_scores_are_taken_in_eval_mode_without_gradients_and_the_mode_is_put_back() -> None:
     class Looking(Toy):
-        def score(self, model, batches):
+        def score(self, model, batch):
             seen.append((model.training, torch.is_grad_enabled()))
-            return super().score(model, batches)
+            return super().score(model, batch)
 
     task, seen = Looking(dropout=0.5), []
     model = task.model()
@@ -382,8 +382,8 @@ def test_in_fp16_gradients_that_no_scale_can_save_are_a_divergence() -> None:
 
 def test_a_validation_score_that_is_no_number_is_a_divergence() -> None:
     class Lost(Toy):
-        def score(self, model, batches):
-            return super().score(model, batches) | {"mse": math.nan}
+        def metrics(self, columns):
+            return super().metrics(columns) | {"mse": math.nan}
 
     with pytest.raises(Diverged, match="the validation score mse was nan after epoch 0"):
         last(Lost(), RECIPE, ONE_BATCH)
@@ -450,7 +450,7 @@ def test_a_task_that_breaks_its_contract_is_told_what_must_hold() -> None:
             return {"mse": (model(batch.x_BI) - batch.y_BO).square().mean(1)}
 
     class NoGoal(Toy):
-        def score(self, model, batches):
+        def metrics(self, columns):
             return {"worst": 1.0}
 
     class Long(Toy):
@@ -466,7 +466,7 @@ def test_a_task_that_breaks_its_contract_is_told_what_must_hold() -> None:
         (NoGroup(), r"NoGroup.groups must hold every trainable parameter exactly once; wrong for \['map.bias'\]"),
         (NoSuchRate(), r"NoSuchRate.rates names no group: \['al'\]; groups: \['all'\]"),
         (Vector(), r"loss term 'mse' must be a scalar; got shape \(16,\)"),
-        (NoGoal(), r"NoGoal.score must contain its goal 'mse'; got \['worst'\]"),
+        (NoGoal(), r"NoGoal.metrics must contain its goal 'mse'; got \['worst'\]"),
         (Long(), r"Long.batches must yield 1 batches an epoch \(train=16, batch_size=16\); got more"),
         (Short(), r"Short.batches must yield 1 batches .*; got 0"),
     ):
@@ -511,8 +511,8 @@ def test_channels_last_changes_the_layout_and_not_the_result() -> None:
             self.channels_first.extend(tensor.is_contiguous() for tensor in (model.weight, batch.x_BI))
             return {"mse": (model(batch.x_BI)[..., 0, 0] - batch.y_BO).square().mean()}
 
-        def score(self, model: nn.Module, batches) -> dict[str, float]:
-            return super().score(lambda x_BI: model(x_BI)[..., 0, 0], batches)
+        def score(self, model: nn.Module, batch: Batch) -> Columns:
+            return super().score(lambda x_BI: model(x_BI)[..., 0, 0], batch)
 
     tasks = Image(), Image()
     values = [
@@ -571,8 +571,8 @@ class Scored(Grouped):
         self.trace.append(at.epoch)
         return super().rates(at)
 
-    def score(self, model: nn.Module, batches) -> dict[str, float]:
-        real = super().score(model, batches)
+    def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
+        real = super().metrics(columns)
         return {"mse": self.plan[self.trace[-1]] if self.trace else 0.0, "real": real["mse"]}
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:

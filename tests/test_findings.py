@@ -111,12 +111,12 @@ def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> 
     promotion = collect(STUDY, folder).promotion
     for result in promotion.verdict.results:
         units = [
-            json.loads((folder.trial("promotion", run.number) / "result.json").read_text())["units"]
+            json.loads((folder.trial("promotion", run.number) / "result.json").read_text())["blocks"]["mse"]
             for run in result.runs
         ]
         assert result.test.mean == pytest.approx(np.mean(units))
     (baseline,) = promotion.verdict.baselines
-    assert promotion.baselines[baseline.name].mean == pytest.approx(np.mean(baseline.units))
+    assert promotion.baselines[baseline.name].mean == pytest.approx(np.mean(baseline.folds[0].blocks["mse"]))
     assert promotion.best_baseline is baseline
 
 
@@ -124,7 +124,7 @@ def test_what_is_not_finite_in_a_verdict_is_left_out(folder: RunFolder) -> None:
     path = folder.path / "verdict.json"
     record = json.loads(path.read_text())
     record["results"][0]["test"] = {"mean": None, "low": None, "high": None}
-    record["baselines"][0]["scores"]["mse"] = record["baselines"][0]["units"][0] = None
+    record["baselines"][0]["scores"]["mse"] = record["baselines"][0]["interval"]["high"] = None
     path.write_text(json.dumps(record))
     promotion = collect(STUDY, folder).promotion
     assert promotion.winner.test is None

@@ -26,7 +26,7 @@ from hpo.seeds import generator
 from hpo.space import choose, log, uniform, when
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.task import Check, Evidence, Fidelity, Moment, Overfit, Picture, Split
+from hpo.task import Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Split, means
 from tests.toy import A_OI, CHEAP, FULL, INPUTS, NOISE, OUTPUTS, Batch, Linear, Toy, toy_study
 
 
@@ -206,8 +206,8 @@ class Unlabelled(Wrong):
     def error(self, model: nn.Module, batch: Batch) -> Tensor:
         return model(batch.x_BI) + self.shift
 
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return {"mse": float(torch.cat([self.error(model, batch).square().mean(1) for batch in batches]).mean())}
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return {"mse": self.error(model, batch).square().mean(1)}
 
 
 class Overscaled(Wrong):
@@ -269,15 +269,15 @@ class BlindModel(Wrong):
 
 
 class ByBatch(Wrong):
-    """A score that divides by the number of batches, not of examples, after a maximum over each."""
+    """A score that gives every example of a batch what the worst of them came to."""
 
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        worst = [float(self.error(model, batch).square().mean(1).max()) for batch in batches]
-        return {"mse": sum(worst) / len(worst)}
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        error_B = self.error(model, batch).square().mean(1)
+        return {"mse": error_B.max().expand(len(error_B))}
 
 
 class Raising(Wrong):
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
         raise KeyError("no such score")
 
 
@@ -305,8 +305,8 @@ class BadPicture(Wrong):
 
 
 class NoGoalBaseline(Wrong):
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        return {"zero": {"rmse": 1.0}}
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
+        return {"zero": lambda batch: {"rmse": batch.y_BO.square().mean(1)}}
 
 
 class Forgetful(Linear):
@@ -342,12 +342,12 @@ FAULTS: dict[type[Toy], tuple[set[str], str]] = {  # what fails, and what the fi
     FrozenBias: ({"every parameter moves"}, "unmoved: map.bias"),
     IdleLayers: ({"every parameter moves"}, "unused.weight, unused.bias, silenced.weight, silenced.bias"),
     BlindModel: ({"input matters", "labels matter"}, "shuffled: mse 1."),
-    ByBatch: ({"goal is a mean"}, "at once"),
+    ByBatch: ({"rows belong to examples"}, "one by one: mse"),
     Raising: ({"overfit", "smoke run"}, "KeyError: 'no such score'"),
     ForeignRandom: ({"same seed, same run"}, "repeats: no; seeds differ: yes"),
     DivergesInCheap: ({"cost"}, "the loss was nan (mse = nan)"),
     BadPicture: ({"can be promoted"}, "'map', is float32 (4, 4); it must be uint8 (H, W, 3)"),
-    NoGoalBaseline: ({"can be promoted"}, "baseline 'zero' has no finite mse"),
+    NoGoalBaseline: ({"can be promoted"}, "baseline 'zero' lacks the column 'mse', which metrics() needs"),
     LeavesSomethingBehind: ({"can be promoted"}, "after export, not"),
     OwnCheck: ({"bias is small"}, "preflight 0.0"),
 }
@@ -470,10 +470,13 @@ class Classifier(Healthy):
     def loss(self, model: nn.Module, batch: Classes, at: Moment) -> dict[str, Tensor]:
         return {"ce": nn.functional.cross_entropy(model(batch.x_BI), batch.class_B, label_smoothing=self.smoothing)}
 
-    def score(self, model: nn.Module, batches: Iterable[Classes]) -> dict[str, float]:
-        return {"accuracy": float(torch.cat([model(b.x_BI).argmax(1) == b.class_B for b in batches]).float().mean())}
+    def score(self, model: nn.Module, batch: Classes) -> Columns:
+        return {"accuracy": model(batch.x_BI).argmax(1) == batch.class_B}
 
-    def baselines(self, batches: Iterable[Classes]) -> dict[str, dict[str, float]]:
+    def metrics(self, columns: Columns) -> dict[str, float]:
+        return means(columns)
+
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Classes]]:
         return {}
 
 

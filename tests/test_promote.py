@@ -30,14 +30,14 @@ from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.promote import promote
 from hpo.promotion.runs import FinishedRun
 from hpo.promotion.selection import RunKey, Selection, freeze, select, sweep_trials
-from hpo.promotion.test_split import Baseline, load_test_units
+from hpo.promotion.test_split import Baseline, SplitBatches, SplitScores
 from hpo.promotion.verdict import Verdict, judge
 from hpo.search.sweep import sweep
 from hpo.space import choose, distribution_of, uniform
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.task import Check, Evidence, Fidelity, Moment, Picture, Split
+from hpo.task import Check, Columns, Evidence, Fidelity, Moment, Picture, Split
 from hpo.trial.artifact import load_winner
 from hpo.trial.provenance import identity
 from hpo.trial.record import Outcome
@@ -218,7 +218,10 @@ TWO = (Candidate(DEFAULT, configuration(0.0), 0, 0.5), Candidate("trial 3", conf
 
 
 def outcome(validation: float, units_U: np.ndarray) -> Outcome:
-    return Outcome("complete", value=validation, test={"mse": float(units_U.mean())}, units=tuple(units_U))
+    mean = float(units_U.mean())
+    return Outcome(
+        "complete", value=validation, test={"mse": mean}, blocks={"mse": tuple(units_U)}, examples=len(units_U)
+    )
 
 
 def judged(
@@ -256,7 +259,7 @@ def test_a_planted_better_configuration_beats_the_default_by_what_was_planted() 
     assert (verdict.winner, winner.candidate.name) == ("trial 3", "trial 3")
     assert winner.ahead_of_default.low < 0.5 < winner.ahead_of_default.high
     assert winner.ahead_of_default.high - winner.ahead_of_default.low < 0.2
-    assert verdict.sentence.startswith(f"trial 3 beats the default by {winner.ahead_of_default} (mse, 3 seeds x 40 ")
+    assert verdict.sentence.startswith(f"trial 3 beats the default by {winner.ahead_of_default} (mse, 3 seeds x 50 ")
 
 
 def test_with_one_seed_the_lead_is_the_paired_student_interval() -> None:
@@ -345,7 +348,8 @@ def test_where_all_failed_there_is_no_verdict() -> None:
 
 
 def test_a_baseline_that_is_better_shows_a_negative_lead() -> None:
-    perfect = Baseline("perfect", {"mse": 0.0}, tuple(units(0.0, seeds=1)[0]))
+    scores = SplitScores({"mse": 0.0}, {"mse": tuple(units(0.0, seeds=1)[0])}, 50, None)
+    perfect = Baseline("perfect", {"mse": 0.0}, (scores,))
     verdict = judged(
         {"default": 1.0, "trial 3": 0.6}, {"default": units(1.0), "trial 3": units(0.5, of=1)}, baselines=(perfect,)
     )
@@ -409,7 +413,7 @@ def test_the_exported_winner_is_rebuilt_from_its_card_and_scores_the_same(tmp_pa
     card = json.loads((tmp_path / "winner" / "card.json").read_text())
     task, model = load_winner(tmp_path / "winner")
     assert task == one.configure(verdict.results[0].candidate.params, one.full).task
-    assert evaluate(task, model, load_test_units(task, one.full)) == pytest.approx(best.test, rel=1e-6)
+    assert evaluate(task, model, SplitBatches(task, "test", one.full, 16)) == pytest.approx(best.test, rel=1e-6)
     assert (card["winner"], card["validation"], card["test"]) == (verdict.winner, best.value, best.test)
 
 
@@ -451,8 +455,8 @@ def test_a_task_that_cannot_draw_or_check_costs_no_verdict(tmp_path: Path) -> No
 class OddScore(Toy):
     """A score beside the goal that is no number."""
 
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return super().score(model, batches) | {"hits": math.nan, "psnr": math.inf}
+    def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
+        return super().metrics(columns) | {"hits": math.nan, "psnr": math.inf}
 
 
 def test_a_score_beside_the_goal_that_is_no_number_costs_no_verdict(tmp_path: Path) -> None:
@@ -464,12 +468,12 @@ def test_a_score_beside_the_goal_that_is_no_number_costs_no_verdict(tmp_path: Pa
 
 
 class LostOnTest(Toy):
-    """A shift above 0 has no score where a unit of the test split is scored by itself."""
+    """A shift above 0 has no score where a part of the test split is left out."""
 
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        batches = list(batches)
-        lost = self.shift > 0 and sum(len(batch.x_BI) for batch in batches) == 1
-        return super().score(model, batches) | ({"mse": math.nan} if lost else {})
+    def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
+        whole = {SMALL.examples("val"), WHOLE.examples("val"), WHOLE.examples("test")}
+        lost = self.shift > 0 and len(columns["mse"]) not in whole
+        return super().metrics(columns) | ({"mse": math.nan} if lost else {})
 
 
 def test_a_candidate_without_a_score_on_test_has_failed(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from hpo.search.sweep import SweepTrials, sweep
 from hpo.space import choose, integer, suggest, uniform
 from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
-from hpo.task import Moment
+from hpo.task import Columns, Moment
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity
 from hpo.trial.record import Outcome
@@ -292,9 +292,9 @@ class Faulty(Toy):
         terms = super().loss(model, batch, at)
         return {**terms, "mse": terms["mse"] * (torch.nan if self.fault == "diverges" and at.epoch >= 2 else 1)}
 
-    def score(self, model: nn.Module, batches) -> dict[str, float]:
+    def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
         odd = {"psnr_db": math.inf, "share": math.nan} if self.fault == "scores" else {}
-        return super().score(model, batches) | odd
+        return super().metrics(columns) | odd
 
 
 def faulty(faults: dict[str, int], trials: int) -> StudySpec:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hpo.checking import checks, overfit
-from hpo.engine.evaluation import evaluate
+from hpo.engine.evaluation import baseline_columns, evaluate, scores_of
 from hpo.engine.training import fit
 from hpo.seeds import generator
 from hpo.space import contains, distribution_of
@@ -112,21 +112,18 @@ def test_the_batches_are_sound_and_the_splits_disjoint(one_study: StudySpec) -> 
     )
 
 
-def test_the_goal_is_a_mean_over_examples(one_study: StudySpec) -> None:
-    said(one_study, *checks.check_goal(one_study))
+def test_a_trained_model_is_judged_example_by_example_and_can_be_promoted(one_study: StudySpec) -> None:
+    trained = checks.smoke_run(one_study, "cpu").model
+    said(one_study, *checks.check_rows(one_study, trained), *checks.check_promotable(one_study, trained))
 
 
 def test_the_baselines_have_scores_of_the_models_names_and_the_goal(one_study: StudySpec) -> None:
     task, recipe = one_study.configure({}, one_study.smoke)
     batches = list(task.batches("val", one_study.smoke, recipe.batch_size, generator("validation")))
     scores = evaluate(task, overfit.seeded_model(task), batches)
-    for name, found in task.baselines(batches).items():
-        assert task.goal in found, name
-        assert set(found) <= set(scores), name
-
-
-def test_the_winner_can_be_exported_and_drawn(study: StudySpec) -> None:
-    said(study, *checks.check_promotable(study))
+    for name, columns in baseline_columns(task, one_study.smoke, batches).items():
+        assert task.goal in scores_of(task, columns), name
+        assert set(scores_of(task, columns)) <= set(scores), name
 
 
 def test_an_epoch_leaves_every_parameter_and_score_finite(study: StudySpec) -> None:

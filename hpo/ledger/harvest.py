@@ -253,6 +253,7 @@ def _promotion(
         "test": _triple(winner.test),
         "lead_over_default": NOT_APPLICABLE if is_default else _triple(winner.ahead_of_default),
         **_against_baseline(verdict),
+        **({"doubt": verdict.sample.doubt} if verdict.sample.doubt else {}),
         "seconds": _seconds(runs),
         "eval": evaluation(identity),
         "data": identity.get("data"),

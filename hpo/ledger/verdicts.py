@@ -73,6 +73,8 @@ def doubts(record: Record) -> list[str]:
         reasons.append("its lead over the default is not above zero with 95 % confidence")
     if "best_baseline" in promotion and not _is_ahead(promotion.get("lead_over_baseline", NOT_MEASURED)):
         reasons.append(f"its lead over {promotion['best_baseline']} is not above zero with 95 % confidence")
+    if "doubt" in promotion:
+        reasons.append(promotion["doubt"])
     return reasons + [f"the task's own check says no-go: {name}" for name in promotion.get("no_go", ())]
 
 

@@ -302,6 +302,10 @@ def _verdict_headline(verdict: Verdict) -> Headline:
         return Headline("caution", "a tie" if is_tie else "the default won", verdict.sentence)
     if lead is None:
         return Headline("caution", "default failed", verdict.sentence)
+    if verdict.sample.doubt and lead.mean > 0:
+        noun = verdict.sample.noun
+        label = f"better on one {noun}" if verdict.sample.speaks_for_one else f"too few {noun}s to tell"
+        return Headline("caution", label, verdict.sentence)
     if not lead.excludes_zero:
         return Headline("caution", "a tie", verdict.sentence)
     if lead.mean > 0:

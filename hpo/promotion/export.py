@@ -18,7 +18,7 @@ from hpo.errors import Unfaithful
 from hpo.files import write_json, write_whole
 from hpo.plain import nulled, plain
 from hpo.promotion.retune import with_settings
-from hpo.promotion.test_split import TestBatches
+from hpo.promotion.test_split import SplitBatches
 from hpo.promotion.verdict import Result, RunResult, Verdict
 from hpo.recipe import Recipe
 from hpo.storage.folder import RunFolder
@@ -66,7 +66,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
 def _require_same_scores(run: RunResult, fidelity: Fidelity, winner: Path, recipe: Recipe, *, device: str) -> None:
     exported = load_winner(winner)
     model = exported.model.to(resolve_device(device))
-    batches = TestBatches(exported.task, fidelity, recipe.batch_size)
+    batches = SplitBatches(exported.task, "test", fidelity, recipe.batch_size)
     scores = evaluate(exported.task, model, batches, precision=recipe.precision)
     for name, promoted in run.test.items():
         if not _agree(scores[name], promoted):

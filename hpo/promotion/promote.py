@@ -20,7 +20,7 @@ from hpo.promotion.export import best_run, export_winner, write_pictures
 from hpo.promotion.retune import check_retuned
 from hpo.promotion.runs import PromotionRuns, PromotionStanding, Runs, run_candidate, run_on_devices
 from hpo.promotion.selection import RunKey, freeze, sweep_trials
-from hpo.promotion.test_split import TestBatches, score_baselines
+from hpo.promotion.test_split import SplitBatches, score_baselines
 from hpo.promotion.verdict import Verdict, judge
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
@@ -108,5 +108,6 @@ def _swept_trial(trial: FrozenTrial) -> SweptTrial:
 def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> list[Check]:
     """Draw the task's pictures of the winner on the test split. Returns no check: only an exception makes one."""
     task, model = load_winner(winner)
-    write_pictures(folder.pictures, task.pictures(model, TestBatches(task, study.full, study.recipe.batch_size)))
+    batches = SplitBatches(task, "test", study.full, study.recipe.batch_size)
+    write_pictures(folder.pictures, task.pictures(model, batches))
     return []

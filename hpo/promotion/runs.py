@@ -13,7 +13,7 @@ from hpo import space
 from hpo.engine.training import Progress
 from hpo.promotion.retune import Retuned, retune, with_settings
 from hpo.promotion.selection import RunKey, Selection, run_key
-from hpo.promotion.test_split import TestScores, score_test_split
+from hpo.promotion.test_split import SplitScores, score_test_split
 from hpo.seeds import derive
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.study import StudySpec
@@ -116,7 +116,7 @@ class _Tested:
     """What follows the last epoch of a run."""
 
     retuned: Retuned
-    test: TestScores
+    test: SplitScores
 
 
 def _train_and_test(job: Job) -> Outcome:

@@ -17,11 +17,11 @@ from hpo.errors import Diverged
 from hpo.promotion.intervals import Interval
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import REFERENCE, Fidelity, Task, in_fold
+from hpo.task import REFERENCE, Fidelity, Split, Task, in_fold
 
 
 @dataclass(frozen=True)
-class TestScores:
+class SplitScores:
     """Scores of a model on the test split."""
 
     scores: Mapping[str, float]
@@ -36,7 +36,7 @@ class Baseline:
 
     name: str
     scores: Mapping[str, float]  # means over the folds
-    folds: tuple[TestScores, ...]  # of each fold's test split, in the same blocks as a model's
+    folds: tuple[SplitScores, ...]  # of each fold's test split, in the same blocks as a model's
     interval: Interval | None = None  # of the goal
 
     @property
@@ -46,26 +46,27 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class TestBatches:
-    """The batches of the test split, read anew each time that they are iterated over: they may not fit into memory."""
+class SplitBatches:
+    """The batches of a split, read anew each time that they are iterated over: they may not fit into memory."""
 
     task: Task[Any]
+    split: Split
     fidelity: Fidelity
     batch_size: int
 
     def __iter__(self) -> Iterator[NamedTuple]:
-        return iter(self.task.batches("test", self.fidelity, self.batch_size, generator("test")))
+        return iter(self.task.batches(self.split, self.fidelity, self.batch_size, generator(self.split)))
 
 
 def score_test_split(
     task: Task[Any], model: nn.Module, fidelity: Fidelity, *, batch_size: int, device: str, precision: str
-) -> TestScores:
+) -> SplitScores:
     """Score a trained model on the test split.
 
     Raises Diverged where the goal is not finite, or not without one of the blocks.
     """
     model = model.to(resolve_device(device))
-    batches = TestBatches(task, fidelity, batch_size)
+    batches = SplitBatches(task, "test", fidelity, batch_size)
     judged = _judged(task, judge_batches(task, model, batches, precision=precision))
     for value in (judged.scores[task.goal], *judged.blocks[task.goal]):
         if not math.isfinite(value):
@@ -80,12 +81,12 @@ def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
     return tuple(_baseline(name, tuple(fold[name] for fold in by_fold)) for name in by_fold[0])
 
 
-def _scores_of_baselines(task: Task[Any], fidelity: Fidelity, batch_size: int) -> dict[str, TestScores]:
-    judged = judge_baselines(task, fidelity, TestBatches(task, fidelity, batch_size))
+def _scores_of_baselines(task: Task[Any], fidelity: Fidelity, batch_size: int) -> dict[str, SplitScores]:
+    judged = judge_baselines(task, fidelity, SplitBatches(task, "test", fidelity, batch_size))
     return {name: _judged(task, rows) for name, rows in judged.items()}
 
 
-def _baseline(name: str, folds: tuple[TestScores, ...]) -> Baseline:
+def _baseline(name: str, folds: tuple[SplitScores, ...]) -> Baseline:
     return Baseline(name, mean_scores([fold.scores for fold in folds]), folds)
 
 
@@ -95,6 +96,6 @@ def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([each[name] for each in scores])) for name in shared}
 
 
-def _judged(task: Task[Any], rows: Rows) -> TestScores:
+def _judged(task: Task[Any], rows: Rows) -> SplitScores:
     scores = scores_of(task, rows.columns)
-    return TestScores(scores, pseudo_values(task, rows, scores), len(rows), rows.clusters)
+    return SplitScores(scores, pseudo_values(task, rows, scores), len(rows), rows.clusters)

@@ -78,6 +78,15 @@ class Sample:
         """Whether there are several independent things, but too few to speak for others of their kind."""
         return self.clusters is not None and 1 < self.clusters < ENOUGH and self.folds == 1
 
+    @property
+    def doubt(self) -> str:
+        """Why the verdict does not hold for others of its kind; "" where it does."""
+        if self.speaks_for_one:
+            return f"it was tested on one {self.noun} alone"
+        if self.is_too_small:
+            return f"{count(self.clusters or 0, self.noun)} cannot speak for others"
+        return ""
+
     def __str__(self) -> str:
         examples = count(self.examples, "test example")
         return examples if self.clusters is None else f"{examples} of {count(self.clusters, self.noun)}"
@@ -241,7 +250,7 @@ def _sentence(ranked: list[Result], study: StudySpec, selection: Selection, samp
 def _without_interval(ranked: list[Result], sample: Sample) -> str:
     """What is claimed where the interval would be too wide to say anything."""
     winner = ranked[0]
-    few = f"{count(sample.clusters or 0, sample.noun)} cannot speak for others: test on more of them, or in folds"
+    few = f"{sample.doubt}: test on more of them, or in folds"
     if winner.ahead_of_default is None:
         return f"{winner.candidate.name} validates best, but {few}"
     return f"{winner.candidate.name} validates best and leads by {winner.ahead_of_default.mean:.4g} on test, but {few}"
