@@ -84,7 +84,7 @@ def test_the_loss_is_made_of_finite_scalars_with_a_gradient(study: StudySpec) ->
 
 
 def test_the_same_seed_gives_the_same_run_to_the_bit_and_another_one_another(one_study: StudySpec) -> None:
-    said(one_study, *checks.check_same_run(one_study, "cpu", checks.smoke_run(one_study, "cpu")))
+    said(one_study, *checks.check_same_run(one_study, "cpu", checks.smoke_run(one_study, "cpu").numbers))
 
 
 def rows(study: StudySpec, split: Split, batch_size: int, seed: str) -> list[str]:
