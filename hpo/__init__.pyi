@@ -4,6 +4,7 @@ __version__: str
 
 # a task
 from .cache import made_once as made_once
+from .data.batch import example_hash as example_hash
 from .direction import Direction as Direction
 
 # training, and what came of it
@@ -57,7 +58,6 @@ from .task import Split as Split
 from .task import Status as Status
 from .task import SweptTrial as SweptTrial
 from .task import Task as Task
-from .task import example_hash as example_hash
 from .task import means as means
 from .trial.artifact import CARD as CARD
 from .trial.artifact import load_winner as load_winner

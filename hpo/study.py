@@ -177,8 +177,8 @@ class StudySpec:
             raise ValueError(f"task.direction: must be 'minimize' or 'maximize'; got {direction!r}")
 
     def _check_test_split(self) -> None:
-        examples = self.full.examples("test")
-        if examples < 2:
+        examples = self.full.limit("test")
+        if examples is not None and examples < 2:
             raise ValueError(f"full.test: must be at least 2, or no interval can be given; got {examples}")
 
     def _check_costs(self) -> None:
@@ -187,8 +187,9 @@ class StudySpec:
             for key in ("size", "train", "val", "epochs"):
                 value = getattr(getattr(self, cheaper), key)
                 limit = getattr(getattr(self, dearer), key)
-                if value > limit:
-                    raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {limit}; got {value}")
+                if limit is not None and (value is None or value > limit):
+                    got = "None, the whole split" if value is None else value
+                    raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {limit}; got {got}")
 
     def _check_fixed(self) -> None:
         for tier in TIERS:

@@ -6,7 +6,6 @@ trial 0 of every sweep and is promoted too.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
@@ -16,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo.data.batch import example, example_hash, examples_in
+from hpo.data.passes import one_pass
 from hpo.direction import Direction
 from hpo.epoch import Epoch
 
@@ -25,13 +26,13 @@ REFERENCE = (
 
 Split = Literal["train", "val", "test"]
 Status = Literal["go", "caution", "no-go", "skip"]
-B = TypeVar("B", bound=NamedTuple)  # a batch: a NamedTuple of tensors whose first dimension is the example
+B = TypeVar("B", bound=NamedTuple)  # a batch: a NamedTuple whose fields hold one entry for each example
 T = TypeVar("T", bound="Task[Any]")
 Columns = Mapping[str, Tensor]  # what examples came to: columns by name, whose first dimension is the example
 Method = Callable[[B], Columns]  # a classical method: what the examples of a batch come to with it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """How much one run may cost. All trials of a sweep have the same fidelity; it is never searched.
 
@@ -39,26 +40,35 @@ class Fidelity:
     Raises ValueError where a count is not a whole number of at least 1.
     """
 
-    size: int  # in the task's own unit: pixels a side, grid points (Task.size_unit)
-    train: int  # examples an epoch
-    val: int  # examples in the validation split
+    size: int = 1  # in the task's own unit: pixels a side, grid points (Task.size_unit); 1 where a task has none
+    train: int | None = None  # examples an epoch; None: the whole split
+    val: int | None = None  # examples in the validation split; None: the whole split
     epochs: int  # of a whole run
     test: int | None = None  # examples in the test split; None: as many as val
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("size", "train", "val", "epochs"):
+        for name in ("size", "epochs"):
             _positive(f"Fidelity.{name}", getattr(self, name))
-        if self.test is not None:
-            _positive("Fidelity.test", self.test)
+        for name in ("train", "val", "test"):
+            if getattr(self, name) is not None:
+                _positive(f"Fidelity.{name}", getattr(self, name))
 
-    def examples(self, split: Split) -> int:
-        """How many examples one pass over `split` yields."""
+    def limit(self, split: Split) -> int | None:
+        """How many examples one pass over `split` yields; None: all that there are, as in `data[:limit]`."""
         if split == "train":
             return self.train
-        if split == "test" and self.test is not None:
-            return self.test
-        return self.val
+        return self.test if split == "test" and self.test is not None else self.val
+
+    def examples(self, split: Split) -> int:
+        """How many examples one pass over `split` yields. Raises ValueError where that is the whole split."""
+        limit = self.limit(split)
+        if limit is None:
+            raise ValueError(
+                f"the fidelity asks for the whole {split!r} split, and this task needs a number of examples: write "
+                f"Fidelity({split}=...), or let the task use fidelity.limit({split!r}), which may be None"
+            )
+        return limit
 
 
 @dataclass(frozen=True)
@@ -170,7 +180,7 @@ class Task(ABC, Generic[B]):
 
     goal: ClassVar[str]  # the score that is optimised: one of metrics()
     direction: ClassVar[Literal["minimize", "maximize"]]  # which way the goal improves
-    size_unit: ClassVar[str]  # what Fidelity.size counts: "pixels", "grid points"
+    size_unit: ClassVar[str] = ""  # what Fidelity.size counts: "pixels", "grid points"; empty: the task has no size
     inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see; the overfit check zeroes them
     labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see; the overfit check shuffles them
     overfit: ClassVar[Overfit]
@@ -183,9 +193,13 @@ class Task(ABC, Generic[B]):
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[B]:
         """Yield one pass over `split`, on the CPU.
 
-        That is ceil(fidelity.examples(split) / batch_size) batches, of which the last may be shorter. The same state of
-        `rng` gives the same batches. On "val" and "test", examples and their order depend on neither `rng` nor
-        `batch_size`.
+        That is ceil(fidelity.examples(split) / batch_size) batches, of which the last may be shorter; where the
+        fidelity asks for the whole split, any number. The fields of a batch are tensors or arrays whose first dimension
+        is the example, lists or tuples with one item for each example, dicts of such, or None.
+
+        The same state of `rng` gives the same batches. A random transform may also draw from the global generators of
+        torch, numpy and Python, which are seeded before each pass. On "val" and "test", examples and their order depend
+        on neither `rng` nor `batch_size`. Worker processes of a DataLoader may be used.
         """
 
     @abstractmethod
@@ -263,9 +277,9 @@ class Task(ABC, Generic[B]):
         """
         rng = torch.Generator().manual_seed(0)
         return {
-            example_hash([getattr(batch, name)[row] for name in self.inputs])
-            for batch in self.batches(split, fidelity, 64, rng)
-            for row in range(len(batch[0]))
+            example_hash([example(getattr(batch, name), row) for name in self.inputs])
+            for batch in one_pass(self, split, fidelity, 64, rng)
+            for row in range(examples_in(batch))
         }
 
 
@@ -284,16 +298,6 @@ def in_fold(task: T, run: int) -> T:
 def means(columns: Columns) -> dict[str, float]:
     """Return the mean of each column of one dimension, by name."""
     return {name: float(column.double().mean()) for name, column in columns.items() if column.dim() == 1}
-
-
-def example_hash(tensors: Iterable[Tensor]) -> str:
-    """Return the sha256 of the tensors' bytes, shapes and dtypes, as hex digits."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        array = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _positive(name: str, value: Any) -> None:

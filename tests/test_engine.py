@@ -467,7 +467,7 @@ def test_a_task_that_breaks_its_contract_is_told_what_must_hold() -> None:
         (NoSuchRate(), r"NoSuchRate.rates names no group: \['al'\]; groups: \['all'\]"),
         (Vector(), r"loss term 'mse' must be a scalar; got shape \(16,\)"),
         (NoGoal(), r"NoGoal.metrics must contain its goal 'mse'; got \['worst'\]"),
-        (Long(), r"Long.batches must yield 1 batches an epoch \(train=16, batch_size=16\); got more"),
+        (Long(), "Long.batches must end after the 16 examples of 'train' that the fidelity asks for, and goes on"),
         (Short(), r"Short.batches must yield 1 batches .*; got 0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -110,10 +110,10 @@ class SameOrder(Spoiled):
 
 
 class OwnRandom(Spoiled):
-    """An order that comes from elsewhere than rng."""
+    """An order from a generator that nobody has seeded."""
 
     def order(self, split: Split, count: int, rng: torch.Generator) -> Tensor:
-        return torch.tensor(random.sample(range(count), count))
+        return torch.from_numpy(np.random.default_rng().permutation(count))
 
 
 class DrawnValidation(Spoiled):
@@ -285,7 +285,7 @@ class ForeignRandom(Wrong):
     """Noise that no seed of the engine's reaches."""
 
     def error(self, model: nn.Module, batch: Batch) -> Tensor:
-        return super().error(model, batch) + 1e-3 * random.random()
+        return super().error(model, batch) + 1e-3 * random.SystemRandom().random()
 
 
 class DivergesInCheap(Wrong):

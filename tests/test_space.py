@@ -364,8 +364,8 @@ def test_a_fingerprint_tells_apart_whatever_changes_a_result() -> None:
         {"a": 1, "b": 1},
         frozenset("ab"),
         frozenset("abc"),
-        Fidelity(8, 8, 8, 1),
-        Fidelity(8, 8, 8, 1, fixed={"task.width": 8}),
+        Fidelity(size=8, train=8, val=8, epochs=1),
+        Fidelity(size=8, train=8, val=8, epochs=1, fixed={"task.width": 8}),
     ]
     assert len({fingerprint(value) for value in values}) == len(values)
 

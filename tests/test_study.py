@@ -183,7 +183,7 @@ def test_the_smoke_study_is_a_sound_study_of_the_smoke_fidelity() -> None:
         pruning=Median(warmup_epochs=4),
     )
     smoke = spec.as_smoke()
-    assert smoke.cheap == smoke.full == smoke.smoke == Fidelity(INPUTS, 32, 32, 1)
+    assert smoke.cheap == smoke.full == smoke.smoke == Fidelity(size=INPUTS, train=32, val=32, epochs=1)
     assert smoke.task == Toy(pull=0.25), "what the tier pins, unless the space searches it"
     assert smoke.trials <= 4
     assert smoke.pruning.warmup_epochs == 0

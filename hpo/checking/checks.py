@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from hpo import space
+from hpo.data.batch import example, example_hash, examples_in, misfits, tensors_in
+from hpo.data.passes import one_pass
 from hpo.engine.evaluation import evaluate, judge_baselines, judge_batches, resolve_device, scores_of
 from hpo.engine.pseudo_values import pseudo_values
 from hpo.engine.rows import Rows
@@ -25,7 +27,7 @@ from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, Task, example_hash
+from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, Task
 from hpo.trial.artifact import card_of, packed, rebuild
 
 SAME = 1e-3  # relative difference up to which two scores count as the same
@@ -37,7 +39,7 @@ Numbers = Mapping[str, float]  # the losses, terms and scores of a run, by name 
 
 # -- data ------------------------------------------------------------------------------------------------------------
 def check_batches(study: StudySpec) -> list[Check]:
-    """Every field of a batch is a tensor with the examples first, of a sensible dtype, and finite.
+    """Every field of a batch has the examples first; its tensors have a sensible dtype and are finite.
 
     Every split has as many examples as the cheap fidelity says, and the task's `inputs` and `labels` are fields.
     """
@@ -58,10 +60,10 @@ def _split_faults(study: StudySpec, split: Split) -> Iterator[str]:
     fields: tuple[str, ...] = ()
     for batch in _batches(study, study.cheap, split):
         yield from _batch_faults(batch)
-        examples += len(batch[0])
+        examples += examples_in(batch)
         fields = batch._fields
-    expected = study.cheap.examples(split)
-    if examples != expected:
+    expected = study.cheap.limit(split)
+    if expected is not None and examples != expected:
         yield f"{examples} examples, but the cheap fidelity has {expected}"
     unknown = [name for name in (*study.task.inputs, *study.task.labels) if name not in fields]
     if unknown:
@@ -69,11 +71,15 @@ def _split_faults(study: StudySpec, split: Split) -> Iterator[str]:
 
 
 def _batch_faults(batch: NamedTuple) -> Iterator[str]:
-    examples = len(batch[0])
-    for name, tensor in zip(batch._fields, batch, strict=True):
-        if not isinstance(tensor, Tensor) or tensor.dim() == 0 or len(tensor) != examples:
-            yield f"{name} must be a tensor whose first dimension is the {examples} examples"
-        elif tensor.dtype in (torch.float64, torch.complex128):
+    examples = examples_in(batch)
+    for name, value in zip(batch._fields, batch, strict=True):
+        faults = list(misfits(name, value, examples))
+        yield from faults or _tensor_faults(name, value)
+
+
+def _tensor_faults(name: str, value: object) -> Iterator[str]:
+    for tensor in tensors_in(value):
+        if tensor.dtype in (torch.float64, torch.complex128):
             yield f"{name} is {tensor.dtype}; use float32 or complex64"
         elif not torch.isfinite(tensor).all():
             yield f"{name} is not finite in {int((~torch.isfinite(tensor)).sum())} of {tensor.numel()} elements"
@@ -87,9 +93,9 @@ def check_repeatable(study: StudySpec) -> list[Check]:
 
     def hashes(split: Split, seed: int, batch_size: int | None = None) -> list[str]:
         return [
-            example_hash(field[row] for field in batch)
+            example_hash([example(batch, row)])
             for batch in _batches(study, study.smoke, split, seed, batch_size)
-            for row in range(len(batch[0]))
+            for row in range(examples_in(batch))
         ]
 
     repeats = hashes("train", 1) == hashes("train", 1) and hashes("val", 1) == hashes("val", 1)
@@ -401,7 +407,7 @@ def _batches(
     study: StudySpec, fidelity: Fidelity, split: Split, seed: int = 1, batch_size: int | None = None
 ) -> Iterator[NamedTuple]:
     task, recipe = study.configure({}, fidelity)
-    return task.batches(split, fidelity, batch_size or recipe.batch_size, generator("preflight", seed))
+    return one_pass(task, split, fidelity, batch_size or recipe.batch_size, generator("preflight", seed))
 
 
 def _listed(change: Mapping[str, Any], name: str) -> str:

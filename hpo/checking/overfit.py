@@ -14,6 +14,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hpo.checking.controls import filled, zeroed
+from hpo.data.batch import example, examples_in
+from hpo.data.passes import one_pass, seed_globals
 from hpo.direction import Direction
 from hpo.engine.evaluation import evaluate
 from hpo.engine.training import Progress, fit
@@ -72,7 +75,7 @@ class OverfitSet(Task[Any]):
         epochs = self.task.overfit.epochs
         middle = Moment(epochs // 2, epochs, epochs // 2, epochs)
         loss = float(sum(self.task.loss(model, batch, middle).values()))
-        return {**self.task.score(model, batch), LOSS: torch.full((len(batch[0]),), loss)}
+        return {**self.task.score(model, batch), LOSS: torch.full((examples_in(batch),), loss)}
 
     def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
         """The task's scores, and the mean loss."""
@@ -111,7 +114,7 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
     )
     task, recipe = study.configure({}, fidelity)
     rng = generator("by heart")  # an older name of this check: another word would draw another set
-    batches = list(task.batches("train", fidelity, recipe.batch_size, rng))
+    batches = list(one_pass(task, "train", fidelity, recipe.batch_size, rng))
     overfit_set = OverfitSet(task, _spoiled(task, batches, name))
     untrained = seeded_model(task)
     start = evaluate(overfit_set, untrained, overfit_set.fixed_batches)
@@ -140,7 +143,7 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
 
 def seeded_model(task: Task[Any]) -> nn.Module:
     """The model that the engine starts from with seed SEED."""
-    torch.manual_seed(derive(SEED, "model"))
+    seed_globals(derive(SEED, "model"))
     return task.model()
 
 
@@ -161,20 +164,25 @@ def _with_rotated_labels(task: Task[Any], batches: list[NamedTuple]) -> list[Nam
 
     Over the whole set and not within a batch: neighbours may be alike, and a batch may hold a single example.
     """
-    sizes = [len(batch[0]) for batch in batches]
-    rotated: dict[str, tuple[Tensor, ...]] = {}
+    sizes = [examples_in(batch) for batch in batches]
+    ends = list(itertools.accumulate(sizes))
+    rotated: dict[str, list[Any]] = {}
     for name in task.labels:
-        labels = torch.cat([getattr(batch, name) for batch in batches])
-        rotated[name] = torch.split(labels.roll(len(labels) // 2, 0), sizes)
+        fields = [getattr(batch, name) for batch in batches]
+        labels = [example(field, row) for field, size in zip(fields, sizes, strict=True) for row in range(size)]
+        half = len(labels) // 2
+        labels = labels[len(labels) - half :] + labels[: len(labels) - half]
+        rotated[name] = [
+            filled(field, labels[end - size : end]) for field, size, end in zip(fields, sizes, ends, strict=True)
+        ]
     return [
-        batch._replace(**{name: parts[index] for name, parts in rotated.items()}) for index, batch in enumerate(batches)
+        batch._replace(**{name: fields[index] for name, fields in rotated.items()})
+        for index, batch in enumerate(batches)
     ]
 
 
 def _with_zeroed_inputs(task: Task[Any], batches: list[NamedTuple]) -> list[NamedTuple]:
-    return [
-        batch._replace(**{name: torch.zeros_like(getattr(batch, name)) for name in task.inputs}) for batch in batches
-    ]
+    return [batch._replace(**{name: zeroed(getattr(batch, name)) for name in task.inputs}) for batch in batches]
 
 
 def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:

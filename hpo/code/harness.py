@@ -12,6 +12,7 @@ from hpo.plain import fingerprint
 PACKAGE = Path(__file__).parents[1]
 
 HARNESS = (
+    "data/*.py",
     "engine/*.py",
     "trial/objective.py",
     "recipe.py",

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import distributed, nn
 
+from hpo.data.batch import examples_in, rows
 from hpo.engine.rows import Rows
 
 T = TypeVar("T")
@@ -38,12 +39,13 @@ class Share(NamedTuple):
 
 def share(batch: NamedTuple) -> Share:
     """This rank's share of a batch. Every rank has some: of a batch with fewer examples than ranks, each takes all."""
-    size = len(batch[0])
+    if world_size() == 1:
+        return Share(batch, 1.0)
+    size = examples_in(batch)
     if size < world_size():
         return Share(batch, 1 / world_size())
-    rows = slice(rank() * size // world_size(), (rank() + 1) * size // world_size())
-    examples = type(batch)(*(tensor[rows] for tensor in batch))
-    return Share(examples, len(examples[0]) / size)
+    first, end = rank() * size // world_size(), (rank() + 1) * size // world_size()
+    return Share(rows(batch, slice(first, end)), (end - first) / size)
 
 
 def total(terms: Mapping[str, float], device: torch.device) -> dict[str, float]:

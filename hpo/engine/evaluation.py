@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hpo.data.batch import map_tensors
 from hpo.engine.rows import Rows, join, rows_of
 from hpo.task import Columns, Fidelity, Task
 
@@ -92,14 +93,18 @@ def evaluating(model: nn.Module, precision: str) -> Iterator[torch.device]:
 
 
 def place(batch: NamedTuple, device: torch.device, *, channels_last: bool = False) -> NamedTuple:
-    """Copy the batch to a device; images, [B, C, H, W], in channels-last layout where that is asked for."""
+    """Copy the tensors of a batch to a device, also those in its lists and dicts; other things stay as they are.
+
+    Images, [B, C, H, W], are in channels-last layout where that is asked for.
+    """
 
     def move(tensor: Tensor) -> Tensor:
-        if channels_last and tensor.dim() == 4:
+        if channels_last and tensor.dim() == 4 and tensor.layout == torch.strided and not tensor.is_nested:
             return tensor.to(device, memory_format=torch.channels_last, non_blocking=True)
         return tensor.to(device, non_blocking=True)
 
-    return batch._make(move(tensor) for tensor in batch)
+    placed: NamedTuple = map_tensors(move, batch)
+    return placed
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

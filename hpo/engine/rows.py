@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hpo.data.batch import examples_in
 from hpo.task import Columns, Task
 
 
@@ -39,7 +40,7 @@ def rows_of(task: Task[Any], columns: Columns, batch: NamedTuple, *, source: str
 
     Raises ValueError unless each column is a tensor with one row an example.
     """
-    examples = len(batch[0])
+    examples = examples_in(batch)
     for name, column in columns.items():
         if not isinstance(column, Tensor) or column.dim() == 0 or len(column) != examples:
             kind = f"a tensor of shape {tuple(column.shape)}" if isinstance(column, Tensor) else repr(column)

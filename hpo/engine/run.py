@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from hpo.data.batch import examples_in, pieces
+from hpo.data.passes import batches_an_epoch, one_pass, seed_globals
 from hpo.direction import Direction
 from hpo.engine import distributed
 from hpo.engine.evaluation import autocast, evaluating, judge_batch, place, scores_of
@@ -39,7 +41,7 @@ class Run:
 
     def __init__(self, task: Task[Any], recipe: Recipe, fidelity: Fidelity, seed: int, device: torch.device) -> None:
         self.task, self.recipe, self.fidelity, self.seed, self.device = task, recipe, fidelity, seed, device
-        torch.manual_seed(derive(seed, "model"))
+        seed_globals(derive(seed, "model"))
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         # torch takes the layout, and its overloads leave it out
         self.model = task.model().to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -53,7 +55,7 @@ class Run:
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.average = _average(self.model, recipe.ema)
-        self.batches = math.ceil(fidelity.train / recipe.batch_size)
+        self.batches = batches_an_epoch(task, fidelity, recipe.batch_size, self._order(0))
         self.steps = 0
         self.record: list[Epoch] = []
         self.best_weights: dict[str, Tensor] = {}
@@ -66,7 +68,7 @@ class Run:
     def train_epoch(self, number: int) -> Epoch:
         """Train one epoch, score it, and append it to the record. Raises Diverged."""
         started = time.perf_counter()
-        torch.manual_seed(derive(self.seed, "epoch", number, *distributed.seed_parts()))
+        seed_globals(derive(self.seed, "epoch", number, *distributed.seed_parts()))
         totals = StepTotals()
         self.model.train()
         for batch in self._training_batches(number):
@@ -115,8 +117,9 @@ class Run:
         """
         summed: dict[str, float] = {}
         share = distributed.share(batch)
-        for piece in _pieces(share.batch, self.recipe.accumulate):
-            weight = share.weight * len(piece[0]) / len(share.batch[0])
+        examples = examples_in(share.batch)
+        for piece in pieces(share.batch, self.recipe.accumulate):
+            weight = share.weight * examples_in(piece) / examples
             with autocast(self.device, self.recipe.precision):
                 terms = self.task.loss(self.model, piece, at)
             weighted = torch.stack([_scalar(name, term).float() for name, term in terms.items()]) * weight
@@ -163,13 +166,16 @@ class Run:
 
     # -- batches -----------------------------------------------------------------------------------------------------
     def _training_batches(self, epoch: int) -> Iterator[NamedTuple]:
-        rng = generator(self.seed, "batches", epoch)
-        return self.task.batches("train", self.fidelity, self.recipe.batch_size, rng)
+        return one_pass(self.task, "train", self.fidelity, self.recipe.batch_size, self._order(epoch))
+
+    def _order(self, epoch: int) -> torch.Generator:
+        """What an epoch's batches and their order derive from."""
+        return generator(self.seed, "batches", epoch)
 
     def _validate(self) -> dict[str, float]:
         """The scores on validation. Of several ranks, each judges every n-th batch, and all have the same scores."""
         rng = generator("validation")  # the same for every trial of every study
-        batches = self.task.batches("val", self.fidelity, self.recipe.batch_size, rng)
+        batches = one_pass(self.task, "val", self.fidelity, self.recipe.batch_size, rng)
         with evaluating(self.scored, self.recipe.precision):
             own = [judge_batch(self.task, self.scored, self._place(batch)) for batch in distributed.own(batches)]
         return scores_of(self.task, join(distributed.interleaved(own)).columns)
@@ -178,7 +184,8 @@ class Run:
         return place(batch, self.device, channels_last=self.recipe.channels_last)
 
     def _require_count(self, holds: bool, got: object) -> None:
-        if not holds:
+        """Raise ValueError unless it holds, or the whole split is trained on: its epochs may differ in length."""
+        if not holds and self.fidelity.limit("train") is not None:
             raise ValueError(
                 f"{type(self.task).__name__}.batches must yield {self.batches} batches an epoch (train="
                 f"{self.fidelity.train}, batch_size={self.recipe.batch_size}); got {got}"
@@ -187,9 +194,9 @@ class Run:
     # -- the end of an epoch -----------------------------------------------------------------------------------------
     def _check_skipped(self, totals: StepTotals, epoch: int) -> None:
         """Raise Diverged where too many steps were skipped, or all of them."""
-        too_many = totals.unexpected_skips > max(1, MAX_SKIPPED * self.batches)
+        too_many = totals.unexpected_skips > max(1, MAX_SKIPPED * totals.batches)
         if too_many or (totals.unexpected_skips and not totals.taken):
-            raise Diverged(f"{totals.skipped} of {self.batches} steps were skipped in epoch {epoch}: {totals.reason}")
+            raise Diverged(f"{totals.skipped} of {totals.batches} steps were skipped in epoch {epoch}: {totals.reason}")
 
     def _conclude(self, number: int, totals: StepTotals, scores: dict[str, float], seconds: float) -> Epoch:
         """The epoch's record; keeps the weights where they are the best so far. Raises Diverged."""
@@ -211,7 +218,7 @@ class Run:
             value=value,
             best=best,
             best_epoch=best_epoch,
-            batches=self.batches,
+            batches=totals.batches,
             steps_taken=totals.taken,
             steps_skipped=totals.skipped,
             nonfinite=dict(totals.nonfinite),
@@ -255,14 +262,6 @@ def _average(model: nn.Module, decay: float) -> AveragedModel | None:
 
 def _copied_to_cpu(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-
-
-def _pieces(batch: NamedTuple, count: int) -> list[NamedTuple]:
-    """The batch in at most `count` pieces of neighbouring examples."""
-    if count == 1:
-        return [batch]
-    chunks = zip(*(tensor.chunk(count) for tensor in batch), strict=True)
-    return [type(batch)(*chunk) for chunk in chunks]
 
 
 def _scalar(name: str, term: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from hpo.page.findings import Findings, LoggedCommand, PreflightFindings, Proven
 from hpo.page.views import Badge, Cell, Code, Plot, Section, Table, number_cell, table
 from hpo.space import describe, distribution_of
 from hpo.study import StudySpec
-from hpo.task import Check, Fidelity
+from hpo.task import Check, Fidelity, Split
 
 VERBS = ("preflight", "sweep", "promote", "report")
 NOT_PASSED = ("no-go", "caution")
@@ -204,13 +204,16 @@ def _value_cell(params: Mapping[str, Any], name: str) -> Cell:
 
 
 def _fidelities(study: StudySpec) -> Table:
-    heads = ["Fidelity", sentence(study.task.size_unit), "Train", "Validation", "Test", "Epochs", "Pinned"]
+    size = [sentence(study.task.size_unit)] if study.task.size_unit else []
+    numbers = [*size, "Train", "Validation", "Test", "Epochs"]
     tiers = {"smoke": study.smoke, "cheap": study.cheap, "full": study.full}
-    rows = [_fidelity_row(name, fidelity) for name, fidelity in tiers.items()]
-    return table(heads, rows, name="Fidelities", numbers=heads[1:6])
+    rows = [_fidelity_row(name, fidelity, has_size=bool(size)) for name, fidelity in tiers.items()]
+    return table(["Fidelity", *numbers, "Pinned"], rows, name="Fidelities", numbers=numbers)
 
 
-def _fidelity_row(name: str, fidelity: Fidelity) -> list[Cell]:
+def _fidelity_row(name: str, fidelity: Fidelity, *, has_size: bool) -> list[Cell]:
     pinned = ", ".join(f"{key} = {setting(value)}" for key, value in fidelity.fixed.items())
-    numbers = (fidelity.size, fidelity.train, fidelity.val, fidelity.examples("test"), fidelity.epochs)
-    return [Cell(name), *(number_cell(number) for number in numbers), Cell(pinned or NOTHING, "words")]
+    size = [number_cell(fidelity.size)] if has_size else []
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    examples = [number_cell(limit, "" if limit else "all") for limit in map(fidelity.limit, splits)]
+    return [Cell(name), *size, *examples, number_cell(fidelity.epochs), Cell(pinned or NOTHING, "words")]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from hpo import space
+from hpo.data.passes import one_pass
 from hpo.direction import Direction
 from hpo.engine.evaluation import evaluate, place, resolve_device
 from hpo.seeds import generator
@@ -45,7 +46,7 @@ def retune(
         return Retuned(value)
     resolved = resolve_device(device)
     model = model.to(resolved)
-    batches = [place(batch, resolved) for batch in task.batches("val", fidelity, 128, generator("validation"))]
+    batches = [place(batch, resolved) for batch in one_pass(task, "val", fidelity, 128, generator("validation"))]
 
     @functools.cache
     def goal(settings: frozenset[tuple[str, Any]]) -> float:

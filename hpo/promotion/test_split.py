@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
+from hpo.data.passes import one_pass
 from hpo.engine.evaluation import judge_baselines, judge_batches, resolve_device, scores_of
 from hpo.engine.pseudo_values import pseudo_values
 from hpo.engine.rows import Rows
@@ -55,7 +56,7 @@ class SplitBatches:
     batch_size: int
 
     def __iter__(self) -> Iterator[NamedTuple]:
-        return iter(self.task.batches(self.split, self.fidelity, self.batch_size, generator(self.split)))
+        return one_pass(self.task, self.split, self.fidelity, self.batch_size, generator(self.split))
 
 
 def score_test_split(

@@ -29,7 +29,7 @@ from hpo.task import Task
 from hpo.trial.job import Job
 from hpo.trial.provenance import versions
 from hpo.workers import dask_private
-from hpo.workers.local import FOLLOW_S, Backend, WorkerDied, prepare_worker
+from hpo.workers.local import FOLLOW_S, Backend, WorkerDied, allow_processes, prepare_worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -199,6 +199,7 @@ def _on_worker(expected: dict[str, str], fn: Callable[P, T], /, *args: P.args, *
             f"a Dask worker runs other code or packages than this process: {differing}, expected "
             f"{ {key: expected.get(key) for key in differing} }"
         )
+    allow_processes()
     prepare_worker()
     worker, done = get_worker(), threading.Event()
     key = worker.get_current_task()

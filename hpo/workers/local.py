@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import multiprocessing
 import os
 import signal
 import threading
@@ -122,6 +124,7 @@ def _start_worker(coordinator: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
+    allow_processes()
     prepare_worker()
 
 
@@ -130,6 +133,17 @@ def _follow(coordinator: int) -> None:
     while os.getppid() == coordinator:
         time.sleep(FOLLOW_S)
     os._exit(1)
+
+
+@functools.cache  # once: what the user's own code has chosen later must stay
+def allow_processes() -> None:
+    """Let the user's code start processes, those of a DataLoader say, from this worker as from any other process.
+
+    Whoever starts a worker leaves its own way of starting processes behind as the default, with which the worker's
+    children cannot be started; a daemon may have none at all.
+    """
+    multiprocessing.set_start_method(None, force=True)  # the platform's default
+    multiprocessing.current_process().daemon = False
 
 
 def prepare_worker() -> None:

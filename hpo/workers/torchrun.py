@@ -17,7 +17,7 @@ from hpo.engine import distributed
 from hpo.trial.job import Job
 from hpo.trial.objective import trained
 from hpo.trial.record import Outcome, read_outcome, write_outcome
-from hpo.workers.local import WorkerDied, prepare_worker
+from hpo.workers.local import WorkerDied, allow_processes, prepare_worker
 
 GRACE_S = 60.0  # for rank 0 to write how the job ended, when another rank has failed
 
@@ -48,6 +48,7 @@ def on_devices(count: int, job: Job, train: Callable[[Job], Outcome]) -> Outcome
 def _rank(job: Job, train: Callable[[Job], Outcome]) -> None:
     """The main function of each rank: rank 0 writes the outcome, the others only train along."""
     events.keep(job.folder.parent.parent / "events.log")
+    allow_processes()
     prepare_worker()
     local_rank = int(os.environ["LOCAL_RANK"])
     cuda = job.device.startswith("cuda") or (job.device == "auto" and torch.cuda.is_available())

@@ -109,8 +109,9 @@ class Cloaking(Task[Batch]):
             return
         held = self.held()
         order = torch.randperm(len(held.names), generator=rng)  # one order an epoch, so no batch has a photograph twice
-        rounds = -(-fidelity.train // len(order))
-        for rows in order.repeat(rounds)[: fidelity.train].split(batch_size):
+        examples = fidelity.examples("train")
+        rounds = -(-examples // len(order))
+        for rows in order.repeat(rounds)[:examples].split(batch_size):
             yield data.make_batch(held, rows, 0)
 
     def photographs(self, split: Part, count: int) -> Photographs:
@@ -266,7 +267,7 @@ class Cloaking(Task[Batch]):
         return self.image_scores(torch.stack([method(photo) for photo in batch.photo_B3SS]), batch)
 
     def _check_tier(self, fidelity: Fidelity) -> None:
-        if fidelity.size != self.size or fidelity.val > self.val_photos:
+        if fidelity.size != self.size or fidelity.examples("val") > self.val_photos:
             raise ValueError(
                 f"cloak: a fidelity must be made by objectives.cloak.tier(), which pins task.size and "
                 f"task.val_photos; got size {fidelity.size} and val {fidelity.val} for a task with "

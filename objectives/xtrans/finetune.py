@@ -63,8 +63,9 @@ class FineTune(XTrans):
         if split != "train" or self.mixture == "100/0/0":
             yield from super().batches(split, fidelity, batch_size, rng)
             return
-        for start in range(0, fidelity.train, batch_size):
-            yield self._mixed(min(batch_size, fidelity.train - start), fidelity.size, rng)
+        examples = fidelity.examples("train")
+        for start in range(0, examples, batch_size):
+            yield self._mixed(min(batch_size, examples - start), fidelity.size, rng)
 
     def _mixed(self, count: int, size: int, rng: torch.Generator) -> Batch:
         """Each example's kind is drawn independently; all kinds get the same augmentation."""

@@ -89,8 +89,9 @@ class XTrans(Task[Batch]):
         if fidelity.size < data.MIN_SIZE:
             raise ValueError(f"xtrans: size must be at least {data.MIN_SIZE} pixels a side; got {fidelity.size}")
         if split == "train":
-            for start in range(0, fidelity.train, batch_size):
-                yield self._crops(min(batch_size, fidelity.train - start), fidelity.size, rng)
+            examples = fidelity.examples("train")
+            for start in range(0, examples, batch_size):
+                yield self._crops(min(batch_size, examples - start), fidelity.size, rng)
             return
         tiles = data.tiles(split, fidelity.examples(split), self.down, self.data, self.gain)
         yield from (Batch(*part) for part in zip(*(field.split(batch_size) for field in tiles), strict=True))
