@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,15 +64,12 @@ def _as_double(column: Tensor) -> Tensor:
 
 
 def _clusters(task: Task[Any], batch: NamedTuple) -> Tensor | None:
-    if task.cluster is None:
-        return None
-    values = getattr(batch, task.cluster)
+    return None if task.cluster is None else numbered(getattr(batch, task.cluster))
+
+
+def numbered(values: Tensor | np.ndarray | Iterable[object]) -> Tensor:
+    """A whole number for each value, the same in every batch and process."""
     if isinstance(values, Tensor):
         return values
-    return torch.tensor(_numbered(values))
-
-
-def _numbered(values: Iterable[object]) -> list[int]:
-    """A number for each value, the same in every batch and process."""
     digests = [hashlib.sha256(repr(value).encode()).digest() for value in values]
-    return [int.from_bytes(digest[:8], "big", signed=True) for digest in digests]
+    return torch.tensor([int.from_bytes(digest[:8], "big", signed=True) for digest in digests])

@@ -10,7 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
 from hpo import space
+from hpo.engine.own_training import OwnTraining
 from hpo.engine.training import Progress
+from hpo.promotion.own_runs import follow_and_test
 from hpo.promotion.retune import Retuned, retune, with_settings
 from hpo.promotion.selection import RunKey, Selection, run_key
 from hpo.promotion.test_split import SplitScores, score_test_split
@@ -120,11 +122,14 @@ class _Tested:
 
 
 def _train_and_test(job: Job) -> Outcome:
+    if isinstance(job.study.task, OwnTraining):
+        return follow_and_test(job)
     tested: list[_Tested] = []
 
     def epochs() -> Iterator[Progress]:
         last = None
         for progress in reported(job):
+            assert isinstance(progress, Progress)  # the engine trains it
             yield progress
             last = progress
         if last is not None:

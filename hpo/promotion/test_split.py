@@ -68,7 +68,12 @@ def score_test_split(
     """
     model = model.to(resolve_device(device))
     batches = SplitBatches(task, "test", fidelity, batch_size)
-    judged = _judged(task, judge_batches(task, model, batches, precision=precision))
+    return scores_of_rows(task, judge_batches(task, model, batches, precision=precision))
+
+
+def scores_of_rows(task: Task[Any], rows: Rows) -> SplitScores:
+    """The scores of a model's rows. Raises Diverged where the goal is not finite, or not without one of the blocks."""
+    judged = _judged(task, rows)
     for value in (judged.scores[task.goal], *judged.blocks[task.goal]):
         if not math.isfinite(value):
             raise Diverged(f"the test score {task.goal} was {value}")

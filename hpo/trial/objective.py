@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from hpo import events
 from hpo.engine import checkpoint
 from hpo.engine.checkpoint_files import reached
-from hpo.engine.training import Progress, fit
+from hpo.engine.own_training import OWN, OwnProgress, epochs_of
+from hpo.engine.training import Progress
 from hpo.epoch import Epoch
 from hpo.errors import Diverged, Halted, Refused, ResumeMismatch
 from hpo.storage.database import worker_storage
@@ -62,10 +64,11 @@ def settle(job: Job, outcome: Outcome) -> None:
 
 def _tidy(folder: Path) -> None:
     checkpoint.discard(folder)  # they have done their work
+    shutil.rmtree(folder / OWN, ignore_errors=True)
     (folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
 
 
-def outcome_of(progress: Iterator[Progress]) -> Outcome:
+def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
     """Run through the epochs; return how they ended, whatever ended them. Only Halted is raised: it is no result."""
     history: list[Epoch] = []
     try:
@@ -85,13 +88,13 @@ def outcome_of(progress: Iterator[Progress]) -> Outcome:
     return _summary("complete", history)
 
 
-def trained(job: Job) -> Iterator[Progress]:
+def trained(job: Job) -> Iterator[Progress | OwnProgress]:
     """The epochs of the job's configuration, going on from its checkpoint where it has one."""
     task, recipe = job.study.configure(job.params, job.fidelity)
-    return watched(fit(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
+    return watched(epochs_of(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
 
 
-def reported(job: Job) -> Iterator[Progress]:
+def reported(job: Job) -> Iterator[Progress | OwnProgress]:
     """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
     trial = retry_storage(lambda: _trial(job))
     before = retry_storage(lambda: trial.storage.get_trial(job.trial_id)).intermediate_values
