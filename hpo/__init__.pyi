@@ -12,6 +12,8 @@ from .engine.evaluation import baseline_columns as baseline_columns
 from .engine.evaluation import columns_of as columns_of
 from .engine.evaluation import evaluate as evaluate
 from .engine.evaluation import scores_of as scores_of
+from .engine.own_training import OwnEpoch as OwnEpoch
+from .engine.own_training import OwnTraining as OwnTraining
 from .engine.training import Progress as Progress
 from .engine.training import fit as fit
 from .epoch import Epoch as Epoch
