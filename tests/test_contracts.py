@@ -203,6 +203,14 @@ RETURNED = {  # the body of a task -> what is said
 """,
         "Wrong.batches yields a batch that cannot be used: y_BO must be a tensor whose first dimension is the 16 e",
     ),
+    "no examples": (
+        """
+    def batches(self, split, fidelity, batch_size, rng):
+        for _ in super().batches(split, fidelity, batch_size, rng):
+            yield Batch(None, 0.5)  # HERE
+""",
+        "Wrong.batches yields a batch that cannot be used: a batch needs a tensor or a list with one item for each e",
+    ),
     "a tensor as loss": (
         """
     def loss(self, model, batch, at):  # HERE

@@ -28,10 +28,20 @@ def checked_batch(task: Task[Any], batch: object, batches: Iterator[object]) -> 
     if not _is_batch(batch):
         must = "must yield NamedTuples of tensors, such as Batch(x, y) with `class Batch(NamedTuple)`"
         raise broken(task, "batches", f"{must}; got {described(batch)}", _yielding_line(batches))
-    for name, field in zip(batch._fields, batch, strict=True):
-        for fault in misfits(name, field, examples_in(batch)):
-            raise broken(task, "batches", f"yields a batch that cannot be used: {fault}", _yielding_line(batches))
+    fault = next(_faults(batch), None)
+    if fault is not None:
+        raise broken(task, "batches", f"yields a batch that cannot be used: {fault}", _yielding_line(batches))
     return batch
+
+
+def _faults(batch: NamedTuple) -> Iterator[str]:
+    try:
+        examples = examples_in(batch)
+    except ValueError as error:
+        yield str(error)
+        return
+    for name, field in zip(batch._fields, batch, strict=True):
+        yield from misfits(name, field, examples)
 
 
 def _is_batch(batch: object) -> TypeGuard[NamedTuple]:
