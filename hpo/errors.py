@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from enum import IntEnum
 from pathlib import Path
 
 HARNESS = Path(__file__).parent
+PACKAGES = frozenset({"site-packages", "dist-packages"})  # names of the folders that packages are installed into
+STANDARD_LIBRARY = frozenset(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 
 
 class ExitCode(IntEnum):
@@ -67,6 +70,17 @@ class Halted(HpoError, OSError):
         return f"{self}; nothing that was done is lost, and the same command goes on"
 
 
+class ContractError(HpoError, ValueError):
+    """A task does not keep what `hpo.Task` asks of it. Says what must hold, what was given, and in which line."""
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message, place)
+        self.message, self.place = message, place
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.place})" if self.place else self.message
+
+
 class Diverged(HpoError, RuntimeError):
     """The run cannot go on: its loss, gradients or score left the finite numbers. Says which, and where."""
 
@@ -101,16 +115,30 @@ class Stopped(KeyboardInterrupt):
 
 
 def origin(error: BaseException) -> str:
-    """Where an error came from, as file:line: the innermost line outside packages and hpo, or else in hpo."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-    theirs = [frame for frame in frames if not _is_harness(frame.filename)]
-    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(theirs or frames)), "")
+    """Where an error came from, as file:line: the innermost line of the user's own code, or else of hpo."""
+    if isinstance(error, ContractError) and error.place:
+        return error.place
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if _is_users(frame.filename)]
+    own = [frame for frame in frames if _is_harness(frame.filename)]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(users or own)), "")
 
 
 def says_enough(error: BaseException) -> bool:
     """Whether the message alone is meant for the user: hpo's own errors, and those of files."""
-    raised_by_hpo = isinstance(error, ValueError) and _is_harness(origin(error).rpartition(":")[0])
-    return raised_by_hpo or isinstance(error, OSError | HpoError)
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    raised_by_hpo = bool(files) and _is_harness(files[-1]) and not any(_is_users(file) for file in files)
+    return (isinstance(error, ValueError) and raised_by_hpo) or isinstance(error, OSError | HpoError)
+
+
+def _is_users(file: str) -> bool:
+    """Whether a file is neither hpo's, nor an installed package's, nor Python's. Code without a file, as that which
+    `dataclass` writes, is nobody's; the cells of a notebook are the user's."""
+    if _is_harness(file) or file == "<string>" or file.startswith("<frozen "):
+        return False
+    path = Path(file)
+    is_package = bool(PACKAGES.intersection(path.parts))
+    return not is_package and not any(path.is_relative_to(folder) for folder in STANDARD_LIBRARY)
 
 
 def _is_harness(file: str) -> bool:

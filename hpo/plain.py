@@ -14,9 +14,12 @@ from typing import Any
 
 @functools.singledispatch
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it; a dataclass keeps its class name. Other types register their own form."""
+    """A value as JSON can hold it; a dataclass keeps its class name. Other types register their own form.
+
+    A field with init=False is left out: it is computed from the others.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
         return {"class": type(value).__qualname__, **fields}
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 

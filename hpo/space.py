@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -51,6 +54,7 @@ def _(value: When) -> dict[str, Any]:
 
 def log(low: float, high: float) -> FloatDistribution:
     """A positive number whose logarithm is uniform on [log low, log high]. Raises ValueError for unusable bounds."""
+    low, high = _python(low), _python(high)
     _check_bounds("log", low, high)
     if low <= 0:
         raise ValueError(f"log: low must be above 0; got low={low!r}, high={high!r}")
@@ -59,12 +63,14 @@ def log(low: float, high: float) -> FloatDistribution:
 
 def uniform(low: float, high: float) -> FloatDistribution:
     """A number that is uniform on [low, high]. Raises ValueError for unusable bounds."""
+    low, high = _python(low), _python(high)
     _check_bounds("uniform", low, high)
     return FloatDistribution(float(low), float(high))
 
 
 def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
     """A whole number: low, low + step, ... high. Raises ValueError for unusable bounds, or a step that misses high."""
+    low, high, step = _python(low), _python(high), _python(step)
     _check_bounds("integer", low, high)
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in (low, high, step)):
         raise ValueError(f"integer: bounds and step must be whole numbers; got {low=}, {high=}, {step=}")
@@ -76,16 +82,28 @@ def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
 
 
 def choose(*choices: Choice) -> CategoricalDistribution:
-    """One of these values: finite numbers, strings, booleans or None, all different. Raises ValueError for others."""
+    """One of these values: finite numbers, strings, booleans or None, all different. Raises ValueError for others.
+
+    NumPy's scalars become Python's.
+    """
+    choices = tuple(_python(choice) for choice in choices)
     _check_choices("choose", choices)
     return CategoricalDistribution(choices)
 
 
 def when(parent: str, value: Choice, distribution: Distribution) -> When:
-    """`distribution` where `parent` took `value`; elsewhere the default stays and nothing is searched."""
+    """`distribution` where `parent` took `value`; elsewhere the default stays and nothing is searched.
+
+    `parent` is searched by choose or integer.
+    """
     if not isinstance(distribution, BaseDistribution):
         raise ValueError(f"when: the third argument must be log, uniform, integer or choose; got {distribution!r}")
-    return When(parent, value, distribution)
+    return When(parent, _python(value), distribution)
+
+
+def _python(value: Any) -> Any:
+    """The value as Python has it: numbers that NumPy made, as of np.linspace, have types of their own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def distribution_of(entry: Distribution | When) -> Distribution:
@@ -102,6 +120,7 @@ def extremes(distribution: Distribution) -> tuple[Any, ...]:
 
 def contains(distribution: Distribution, value: Any) -> bool:
     """Whether a trial could have drawn `value`."""
+    value = _python(value)
     if isinstance(distribution, CategoricalDistribution):
         return any(value == choice and type(value) is type(choice) for choice in distribution.choices)  # 1 is not True
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -169,7 +188,7 @@ def put(values: Mapping[str, Any], owners: Mapping[str, T]) -> dict[str, T]:
     changes: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"unknown hyperparameter {name!r}{nearest(name, known)}")
+            raise ValueError(f"unknown hyperparameter {name!r}{_hint(name, owners)}")
         owner_name, _, field = name.partition(".")
         changes.setdefault(owner_name, {})[field] = value
     changed = {owner_name: replace(owners[owner_name], **fields) for owner_name, fields in changes.items()}
@@ -183,7 +202,7 @@ def defaults(space: Space, owners: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(entry, When) and entry.parent in space and values.get(entry.parent, _ABSENT) != entry.value:
             continue
         owner, _, field = name.partition(".")
-        values[name] = getattr(owners[owner], field)
+        values[name] = _python(getattr(owners[owner], field))
     return values
 
 
@@ -197,7 +216,9 @@ def conditions(name: str, space: Space) -> dict[str, Any]:
 
 def known_names(owners: Mapping[str, Any]) -> list[str]:
     """The full names of all hyperparameters: "task.width", "recipe.lr"."""
-    return [f"{owner}.{field.name}" for owner, value in owners.items() for field in dataclasses.fields(value)]
+    return [
+        f"{owner}.{field.name}" for owner, value in owners.items() for field in dataclasses.fields(value) if field.init
+    ]
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
@@ -215,7 +236,7 @@ def check(space: Space, owners: Mapping[str, Any]) -> None:
 def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
     known = known_names(owners)
     if name not in known:
-        raise ValueError(f"space: unknown hyperparameter {name!r}{nearest(name, known)}")
+        raise ValueError(f"space: unknown hyperparameter {name!r}{_hint(name, owners)}")
     entry = space[name]
     if not isinstance(entry, BaseDistribution | When):
         raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
@@ -235,6 +256,28 @@ def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
             raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
 
 
+def _hint(name: object, owners: Mapping[str, Any]) -> str:
+    """A clause that says why a name is not known: it is no field, is written in other characters, or is misspelt."""
+    known = known_names(owners)
+    owner_name, _, attribute = str(name).partition(".")
+    if owner_name in owners and not attribute.startswith("_") and hasattr(owners[owner_name], attribute):
+        return f": {_no_hyperparameter(owners[owner_name], attribute)}"
+    normal = unicodedata.normalize("NFKC", str(name))
+    if normal in known and normal != name:
+        return f", which is {name!a}; Python calls that field {normal!a}: write it so in the space"
+    return nearest(name, known)
+
+
+def _no_hyperparameter(owner: DataclassInstance, attribute: str) -> str:
+    """Why an attribute that is there cannot be searched."""
+    full_name = f"{type(owner).__name__}.{attribute}"
+    if attribute in {field.name for field in dataclasses.fields(owner)}:
+        return f"{full_name} is computed (init=False), and only what is given can be searched"
+    if callable(getattr(owner, attribute)):
+        return f"{full_name} is a method, and only fields can be searched"
+    return f"{full_name} is no field, and only fields can be searched; a field has a type: `{attribute}: TYPE = ...`"
+
+
 def _check_condition(name: str, entry: When, space: Space) -> None:
     names = list(space)
     if entry.parent not in space:
@@ -243,7 +286,12 @@ def _check_condition(name: str, entry: When, space: Space) -> None:
     if names.index(entry.parent) >= names.index(name):
         raise ValueError(f"space[{name!r}]: must stand after {entry.parent!r}, which it depends on")
     parent = distribution_of(space[entry.parent])
-    if not isinstance(parent, CategoricalDistribution) or not contains(parent, entry.value):
+    if isinstance(parent, FloatDistribution):
+        raise ValueError(
+            f"space[{name!r}]: its condition names {entry.parent!r}, which is searched by {describe(parent)} and "
+            f"hardly ever takes {entry.value!r}; use choose or integer there"
+        )
+    if not contains(parent, entry.value):
         raise ValueError(
             f"space[{name!r}]: its condition {entry.parent} = {entry.value!r} can never hold; "
             f"allowed: {describe(parent)}"
@@ -262,6 +310,16 @@ def _check_choices(kind: str, choices: tuple[Choice, ...]) -> None:
     if not choices:
         raise ValueError(f"{kind}: needs at least one choice; got none")
     for choice in choices:
+        if isinstance(choice, Enum):
+            raise ValueError(
+                f"{kind}: a choice comes back from the storage as a plain value, and never as a member of an "
+                f"enumeration; write {choice.value!r} instead of {choice!r}"
+            )
+        if isinstance(choice, list | tuple | np.ndarray) and len(choices) == 1:
+            raise ValueError(
+                f"{kind}: a choice is a finite number, a string, a boolean or None; got {choice!r}; "
+                f"to choose among its items, write choose(*...)"
+            )
         if not isinstance(choice, Choice) or (isinstance(choice, float) and not math.isfinite(choice)):
             raise ValueError(f"{kind}: a choice is a finite number, a string, a boolean or None; got {choice!r}")
     for index, choice in enumerate(choices):

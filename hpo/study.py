@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from hpo import space as spaces
+from hpo.contract.declared import check_task
 from hpo.direction import Direction
 from hpo.recipe import Recipe
 from hpo.seeds import derive
@@ -169,12 +170,10 @@ class StudySpec:
         for key, kind in kinds.items():
             value = getattr(self, key)
             if not isinstance(value, kind):
-                raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}")
+                raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}{_call(value)}")
         if not isinstance(self.pruning, Median | None):
             raise ValueError(f"pruning: must be a Median or None; got {reprlib.repr(self.pruning)}")
-        direction = getattr(self.task, "direction", None)
-        if direction not in tuple(Direction):
-            raise ValueError(f"task.direction: must be 'minimize' or 'maximize'; got {direction!r}")
+        check_task(self.task)
 
     def _check_test_split(self) -> None:
         examples = self.full.limit("test")
@@ -192,11 +191,12 @@ class StudySpec:
                     raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {limit}; got {got}")
 
     def _check_fixed(self) -> None:
-        for tier in TIERS:
+        pins = {f"{tier}.fixed": getattr(self, tier).fixed for tier in TIERS}
+        for key, values in {**pins, "task.overfit.pinned": self.task.overfit.pinned}.items():
             try:
-                spaces.put(getattr(self, tier).fixed, self.owners)
+                spaces.put(values, self.owners)
             except ValueError as error:
-                raise ValueError(f"{tier}.fixed: {error}") from error
+                raise ValueError(f"{key}: {error}") from error
         pinned = sorted(set(self.cheap.fixed) & set(self.space))
         if pinned:
             raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
@@ -211,6 +211,11 @@ class StudySpec:
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
                 f"(for that, write pruning=None); got {self.pruning.warmup_epochs}"
             )
+
+
+def _call(value: object) -> str:
+    """A hint where a class was given instead of a value of it."""
+    return f"; write {value.__name__}(...)" if isinstance(value, type) else ""
 
 
 def _at_least(key: str, value: Any, least: int) -> None:

@@ -465,8 +465,8 @@ def test_a_task_that_breaks_its_contract_is_told_what_must_hold() -> None:
     for task, message in (
         (NoGroup(), r"NoGroup.groups must hold every trainable parameter exactly once; wrong for \['map.bias'\]"),
         (NoSuchRate(), r"NoSuchRate.rates names no group: \['al'\]; groups: \['all'\]"),
-        (Vector(), r"loss term 'mse' must be a scalar; got shape \(16,\)"),
-        (NoGoal(), r"NoGoal.metrics must contain its goal 'mse'; got \['worst'\]"),
+        (Vector(), r"Vector.loss returned the term 'mse', which must be a scalar; got a Tensor of shape \(16,\)"),
+        (NoGoal(), r"NoGoal.metrics must contain the goal 'mse'; got \['worst'\]"),
         (Long(), "Long.batches must end after the 16 examples of 'train' that the fidelity asks for, and goes on"),
         (Short(), r"Short.batches must yield 1 batches .*; got 0"),
     ):

@@ -333,7 +333,7 @@ class OwnCheck(Wrong):
 FAULTS: dict[type[Toy], tuple[set[str], str]] = {  # what fails, and what the first of it says
     Mislabelled: ({"overfit", "labels matter"}, "on 64 examples, 20 epochs"),
     WrongSign: ({"overfit"}, "mse 1."),
-    Detached: ({"overfit", "smoke run"}, "does not require grad"),
+    Detached: ({"overfit", "smoke run"}, "none of the terms has a gradient"),
     Broadcast: ({"overfit"}, "mse 1."),
     InfiniteGradient: ({"overfit", "finite everywhere", "smoke run"}, "gradients were not finite in map.weight"),
     Unlabelled: ({"labels matter", "input matters"}, "shuffled: loss 0."),

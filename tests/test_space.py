@@ -148,7 +148,7 @@ UNFIT = [
     ),
     (
         {"task.gain": uniform(0, 2), "task.heads": when("task.gain", 1.0, choose(2, 4))},
-        "its condition task.gain = 1.0 can never hold; allowed: uniform(0.0, 2.0)",
+        "its condition names 'task.gain', which is searched by uniform(0.0, 2.0) and hardly ever takes 1.0; use choose",
     ),
     (
         {"task.attention": choose(False, True), "task.heads": when("task.attention", True, choose(4, 5))},

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo.checking.controls import filled, zeroed
+from hpo.contract.returned import checked_columns, checked_scores, checked_terms, made_model
 from hpo.data.batch import example, examples_in
 from hpo.data.passes import one_pass, seed_globals
 from hpo.direction import Direction
@@ -53,7 +54,7 @@ class OverfitSet(Task[Any]):
     """A task whose every split is the same small fixed set of batches, and whose goal is the overfit measure."""
 
     def __init__(self, task: Task[Any], fixed_batches: list[NamedTuple]) -> None:
-        self.task = task
+        self.task = self.stands_for = task
         self.fixed_batches = fixed_batches
         # goal and direction belong to the class of every other task; here they follow from the task inside
         self.goal = task.overfit.measure  # type: ignore[misc]
@@ -74,13 +75,14 @@ class OverfitSet(Task[Any]):
         """The task's columns, and the loss of the batch as it is weighted in the middle of a run."""
         epochs = self.task.overfit.epochs
         middle = Moment(epochs // 2, epochs, epochs // 2, epochs)
-        loss = float(sum(self.task.loss(model, batch, middle).values()))
-        return {**self.task.score(model, batch), LOSS: torch.full((examples_in(batch),), loss)}
+        loss = float(sum(checked_terms(self, self.task.loss(model, batch, middle)).values()))
+        columns = checked_columns(self, self.task.score(model, batch), examples_in(batch), source="score")
+        return {**columns, LOSS: torch.full((examples_in(batch),), loss)}
 
     def metrics(self, columns: Columns) -> dict[str, float | Tensor]:
         """The task's scores, and the mean loss."""
         own = {name: column for name, column in columns.items() if name != LOSS}
-        return {**self.task.metrics(own), "loss": columns[LOSS].mean()}
+        return {**checked_scores(self, self.task.metrics(own)), "loss": columns[LOSS].mean()}
 
     def model(self) -> nn.Module:
         return self.task.model()
@@ -144,7 +146,7 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
 def seeded_model(task: Task[Any]) -> nn.Module:
     """The model that the engine starts from with seed SEED."""
     seed_globals(derive(SEED, "model"))
-    return task.model()
+    return made_model(task)
 
 
 def _epochs(epochs: int, name: RunName) -> int:

@@ -16,6 +16,7 @@ import torch
 
 from hpo.checking import checks, overfit
 from hpo.checking.overfit import OverfitRun, RunName
+from hpo.contract.returned import checked_checks
 from hpo.engine.training import fit
 from hpo.errors import Refused
 from hpo.files import write_json
@@ -214,7 +215,7 @@ def _curve(run: OverfitRun | Check | None) -> tuple[float, ...]:
 def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
     """The task's own checks on the overfit run."""
     task, _ = study.configure({}, study.cheap)
-    return task.checks(evidence)
+    return checked_checks(task, task.checks(evidence))
 
 
 def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:

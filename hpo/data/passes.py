@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hpo.data.batch import examples_in
+from hpo.data.contract import checked_batch, iterator_of
 from hpo.seeds import derive
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def one_pass(
     seed = derive("pass", split, rng.initial_seed() if split == "train" else 0)
     _seed_numpy_and_python(seed)
     with _Stream(seed) as stream:
-        batches = iter(task.batches(split, fidelity, batch_size, rng))
+        batches = iterator_of(task, task.batches(split, fidelity, batch_size, rng))
     limit = fidelity.limit(split)
     served = 0
     while True:
@@ -59,7 +60,7 @@ def one_pass(
                 f"asks for, and goes on; stop there, with itertools.islice where the dataset has no end"
             )
         served += _count(batch)
-        yield batch  # type: ignore[misc]  # not _END
+        yield checked_batch(task, batch, batches)
 
 
 def batches_an_epoch(task: Task[Any], fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hpo.contract.returned import checked_methods, checked_scores, require_goal
 from hpo.data.batch import map_tensors
 from hpo.engine.rows import Rows, join, rows_of
 from hpo.task import Columns, Fidelity, Task
@@ -60,7 +61,7 @@ def judge_batch(task: Task[Any], model: nn.Module, batch: NamedTuple) -> Rows:
 
 def judge_baselines(task: Task[Any], fidelity: Fidelity, batches: Iterable[NamedTuple]) -> dict[str, Rows]:
     """What each of the task's classical methods says of each example, by the method's name."""
-    methods = task.baselines(fidelity)
+    methods = checked_methods(task, task.baselines(fidelity))
     parts: dict[str, list[Rows]] = {name: [] for name in methods}
     if not methods:
         return {}
@@ -73,10 +74,9 @@ def judge_baselines(task: Task[Any], fidelity: Fidelity, batches: Iterable[Named
 
 def scores_of(task: Task[Any], columns: Columns) -> dict[str, float]:
     """The task's metrics of these columns as numbers. Raises ValueError where the goal is not among them."""
-    scores = task.metrics(columns)
-    if task.goal not in scores:
-        raise ValueError(f"{type(task).__name__}.metrics must contain its goal {task.goal!r}; got {sorted(scores)}")
-    return {name: float(score) for name, score in scores.items()}
+    scores = checked_scores(task, task.metrics(columns))
+    require_goal(task, scores)
+    return scores
 
 
 @contextmanager

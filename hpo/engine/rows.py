@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpo.code.place import broken
+from hpo.contract.returned import checked_columns
 from hpo.data.batch import examples_in
 from hpo.task import Columns, Task
 
@@ -39,16 +41,9 @@ class Rows:
 def rows_of(task: Task[Any], columns: Columns, batch: NamedTuple, *, source: str) -> Rows:
     """The columns of a batch as rows. `source` is the method that gave them, for the message.
 
-    Raises ValueError unless each column is a tensor with one row an example.
+    Raises ContractError unless each column is a tensor with one row an example.
     """
-    examples = examples_in(batch)
-    for name, column in columns.items():
-        if not isinstance(column, Tensor) or column.dim() == 0 or len(column) != examples:
-            kind = f"a tensor of shape {tuple(column.shape)}" if isinstance(column, Tensor) else repr(column)
-            raise ValueError(
-                f"{type(task).__name__}.{source} must give columns with a row for each of the {examples} examples; "
-                f"{name!r} is {kind}"
-            )
+    columns = checked_columns(task, columns, examples_in(batch), source=source)
     return Rows(columns, _clusters(task, batch))
 
 
@@ -64,7 +59,11 @@ def _as_double(column: Tensor) -> Tensor:
 
 
 def _clusters(task: Task[Any], batch: NamedTuple) -> Tensor | None:
-    return None if task.cluster is None else numbered(getattr(batch, task.cluster))
+    if task.cluster is None:
+        return None
+    if task.cluster not in batch._fields:
+        raise broken(task, "batches", f"must yield the field {task.cluster!r}, its cluster; got {list(batch._fields)}")
+    return numbered(getattr(batch, task.cluster))
 
 
 def numbered(values: Tensor | np.ndarray | Iterable[object]) -> Tensor:

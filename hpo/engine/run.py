@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from hpo.code.place import broken
+from hpo.contract.returned import checked_groups, checked_rates, checked_terms, made_model
 from hpo.data.batch import examples_in, pieces
 from hpo.data.passes import batches_an_epoch, one_pass, seed_globals
 from hpo.direction import Direction
@@ -44,7 +46,7 @@ class Run:
         seed_globals(derive(seed, "model"))
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         # torch takes the layout, and its overloads leave it out
-        self.model = task.model().to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self.model = made_model(task).to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.groups = _checked_groups(task, self.model)
         self.optimizer = torch.optim.AdamW(
             [{"params": parameters, "name": name} for name, parameters in self.groups.items()],
@@ -121,8 +123,8 @@ class Run:
         for piece in pieces(share.batch, self.recipe.accumulate):
             weight = share.weight * examples_in(piece) / examples
             with autocast(self.device, self.recipe.precision):
-                terms = self.task.loss(self.model, piece, at)
-            weighted = torch.stack([_scalar(name, term).float() for name, term in terms.items()]) * weight
+                terms = checked_terms(self.task, self.task.loss(self.model, piece, at))
+            weighted = torch.stack([term.float() for term in terms.values()]) * weight
             for name, value in zip(terms, weighted.tolist(), strict=True):  # one read from the device for all terms
                 summed[name] = summed.get(name, 0.0) + value
             if not math.isfinite(sum(summed.values())):
@@ -151,12 +153,7 @@ class Run:
 
     def _set_rates(self, at: Moment, totals: StepTotals) -> None:
         common = self.recipe.lr * warmup_cosine(at, warmup=self.recipe.warmup, final=self.recipe.final_lr)
-        rates = self.task.rates(at)
-        unknown = set(rates) - set(self.groups)
-        if unknown:
-            raise ValueError(
-                f"{type(self.task).__name__}.rates names no group: {sorted(unknown)}; groups: {sorted(self.groups)}"
-            )
+        rates = checked_rates(self.task, self.task.rates(at), self.groups)
         for group in self.optimizer.param_groups:
             rate = rates.get(group["name"], 1.0)
             group["lr"] = rate.lr if isinstance(rate, Held) else common * rate
@@ -186,10 +183,9 @@ class Run:
     def _require_count(self, holds: bool, got: object) -> None:
         """Raise ValueError unless it holds, or the whole split is trained on: its epochs may differ in length."""
         if not holds and self.fidelity.limit("train") is not None:
-            raise ValueError(
-                f"{type(self.task).__name__}.batches must yield {self.batches} batches an epoch (train="
-                f"{self.fidelity.train}, batch_size={self.recipe.batch_size}); got {got}"
-            )
+            counts = f"train={self.fidelity.train}, batch_size={self.recipe.batch_size}"
+            must = f"must yield {self.batches} batches an epoch ({counts}); got {got}"
+            raise broken(self.task, "batches", must)
 
     # -- the end of an epoch -----------------------------------------------------------------------------------------
     def _check_skipped(self, totals: StepTotals, epoch: int) -> None:
@@ -264,12 +260,6 @@ def _copied_to_cpu(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def _scalar(name: str, term: Tensor) -> Tensor:
-    if term.dim() != 0:
-        raise ValueError(f"loss term {name!r} must be a scalar; got shape {tuple(term.shape)}")
-    return term
-
-
 def _nonfinite_terms(terms: Mapping[str, float]) -> str:
     """The terms at fault; "the sum" where each of them is finite."""
     named = [f"{name} = {value}" for name, value in terms.items() if not math.isfinite(value)]
@@ -278,11 +268,10 @@ def _nonfinite_terms(terms: Mapping[str, float]) -> str:
 
 def _checked_groups(task: Task[Any], model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """The trainable parameters of the task's groups. Raises ValueError unless each is in exactly one group."""
-    groups = {name: [p for p in parameters if p.requires_grad] for name, parameters in task.groups(model).items()}
+    named = checked_groups(task, model)
+    groups = {name: [p for p in parameters if p.requires_grad] for name, parameters in named.items()}
     occurrences = Counter(id(parameter) for parameters in groups.values() for parameter in parameters)
     wrong = [name for name, p in model.named_parameters() if p.requires_grad and occurrences[id(p)] != 1]
     if wrong:
-        raise ValueError(
-            f"{type(task).__name__}.groups must hold every trainable parameter exactly once; wrong for {wrong[:5]}"
-        )
+        raise broken(task, "groups", f"must hold every trainable parameter exactly once; wrong for {wrong[:5]}")
     return groups

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial
 
+from hpo.contract.returned import checked_checks
 from hpo.files import write_json
 from hpo.plain import nulled, plain
 from hpo.promotion.export import best_run, export_winner, write_pictures
@@ -91,7 +92,7 @@ def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, runs: Ru
         trials=tuple(_swept_trial(trial) for trial in sweep_trials(study, folder)),
         baselines={baseline.name: baseline.scores for baseline in verdict.baselines},
     )
-    return [*check_retuned(best.tried, noise), *task.checks(evidence)]
+    return [*check_retuned(best.tried, noise), *checked_checks(task, task.checks(evidence))]
 
 
 def _swept_trial(trial: FrozenTrial) -> SweptTrial:

@@ -13,6 +13,8 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import safetensors.torch
 from torch import Tensor, nn
 
+from hpo.code.place import class_place
+from hpo.errors import ContractError
 from hpo.files import write_whole
 from hpo.plain import plain
 from hpo.task import Task
@@ -41,10 +43,17 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def card_of(task: Task[Any]) -> dict[str, Any]:
-    """What rebuilds a task: where its class is defined, and its fields."""
+    """What rebuilds a task: where its class is defined, and its fields.
+
+    Raises ContractError where the class stands in a function, which no other process can look into.
+    """
+    kind = type(task)
+    if "<locals>" in kind.__qualname__:
+        must = "is defined in a function, and a winner cannot be rebuilt from there; move it out of the function"
+        raise ContractError(f"task: {kind.__name__} {must}", class_place(kind))
     return {
         "task": f"{type(task).__module__}:{type(task).__qualname__}",
-        "fields": plain({field.name: getattr(task, field.name) for field in fields(task)}),
+        "fields": plain({field.name: getattr(task, field.name) for field in fields(task) if field.init}),
     }
 
 
@@ -76,7 +85,9 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
     """
     module, _, name = card["task"].partition(":")
     given = {key: _tuples(value) for key, value in card["fields"].items()}
-    kind = getattr(importlib.import_module(module), name, None)
+    kind: Any = importlib.import_module(module)
+    for part in name.split("."):  # a class may stand in another one
+        kind = getattr(kind, part, None)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise ValueError(f"{CARD}: must name a task, as module:Class; got {card['task']!r}")
     task = kind(**given)
@@ -87,4 +98,6 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
 
 def _tuples(value: Any) -> Any:
     """JSON has lists where a frozen task has tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

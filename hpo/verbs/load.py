@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import difflib
 import importlib
@@ -9,8 +10,10 @@ import importlib.util
 import inspect
 import linecache
 import re
+import reprlib
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,8 +35,21 @@ def load_study(name: str | Path) -> StudySpec:
         raise Refused(_located(error, path)) from error
     study = getattr(module, "study", None)
     if not isinstance(study, StudySpec):
-        raise Refused(f"{path}: must assign `study = StudySpec(...)`; got study = {study!r}")
+        raise Refused(_no_study(path, vars(module)))
     return study
+
+
+def _no_study(path: Path, names: Mapping[str, object]) -> str:
+    """What a file that assigns no study does instead, with the line where it assigns another value."""
+    lines = [
+        node.lineno
+        for node in ast.parse(path.read_bytes()).body
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == "study" for target in node.targets)
+    ]
+    place = f"{path}:{lines[-1]}" if lines else str(path)
+    others = [name for name, value in names.items() if isinstance(value, StudySpec)]
+    hint = f"; of {', '.join(others)}, call one `study`" if others else ""
+    return f"{place}: must assign `study = StudySpec(...)`; got study = {reprlib.repr(names.get('study'))}{hint}"
 
 
 def _find(name: str) -> Path:
