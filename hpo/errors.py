@@ -7,6 +7,7 @@ from enum import IntEnum
 from pathlib import Path
 
 HARNESS = Path(__file__).parent
+LONGEST = 600  # characters of a foreign message that are shown; torch's dispatcher writes 13,000
 
 
 class ExitCode(IntEnum):
@@ -98,6 +99,14 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error and its whole message in one line; a message of more than LONGEST characters is cut off."""
+    message = " ".join(str(error).split())
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]}..."
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def origin(error: BaseException) -> str:

@@ -191,7 +191,7 @@ def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:
     return tuple(
         name
         for name, parameter in after.named_parameters()
-        if start[name].requires_grad and torch.equal(start[name].cpu(), parameter.detach().cpu())
+        if start[name].requires_grad and parameter.numel() and torch.equal(start[name].cpu(), parameter.detach().cpu())
     )
 
 
