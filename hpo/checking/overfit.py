@@ -23,6 +23,7 @@ from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.formatting import count
+from hpo.recipe import Recipe
 from hpo.seeds import derive, generator
 from hpo.study import StudySpec
 from hpo.task import Check, Columns, Fidelity, Held, Moment, Split, Task
@@ -90,6 +91,9 @@ class OverfitSet(Task[Any]):
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         return self.task.groups(model)
+
+    def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer | None:
+        return self.task.optimizer(groups, recipe)
 
     def rates(self, at: Moment) -> dict[str, float | Held]:
         return self.task.rates(at)

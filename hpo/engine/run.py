@@ -24,12 +24,13 @@ from hpo.engine import distributed
 from hpo.engine.evaluation import autocast, evaluate, evaluating, judge_batch, place, scores_of
 from hpo.engine.gradients import densify, sanitise
 from hpo.engine.model import RunningAverage, copied_to_cpu, initial_model
+from hpo.engine.optimizers import optimizer_of
 from hpo.engine.rows import join
 from hpo.engine.totals import StepTotals
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.recipe import Recipe
-from hpo.schedule import warmup_cosine
+from hpo.schedule import rate_factor
 from hpo.seeds import derive, generator
 from hpo.task import Fidelity, Held, Moment, Task
 
@@ -47,13 +48,7 @@ class Run:
         # torch takes the layout, and its overloads leave it out
         self.model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.groups = _checked_groups(task, self.model)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": parameters, "name": name} for name, parameters in self.groups.items()],
-            lr=recipe.lr,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-            fused=device.type == "cuda",
-        )
+        self.optimizer = optimizer_of(task, recipe, self.model, self.groups, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.average = RunningAverage(self.model, recipe.ema) if recipe.ema else None
         self.batches = batches_an_epoch(task, fidelity, recipe.batch_size, self._order(0))
@@ -165,7 +160,7 @@ class Run:
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
 
     def _set_rates(self, at: Moment, totals: StepTotals) -> None:
-        common = self.recipe.lr * warmup_cosine(at, warmup=self.recipe.warmup, final=self.recipe.final_lr)
+        factor = rate_factor(self.recipe, at, self.record, Direction(self.task.direction))
         rates = self.task.rates(at)
         unknown = set(rates) - set(self.groups)
         if unknown:
@@ -173,7 +168,7 @@ class Run:
                 f"{type(self.task).__name__}.rates names no group: {sorted(unknown)}; groups: {sorted(self.groups)}"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = _learning_rate(group["name"], rates.get(group["name"], 1.0), common)
+            group["lr"] = _learning_rate(group["name"], rates.get(group["name"], 1.0), group["initial_lr"] * factor)
             totals.lr[group["name"]] = group["lr"]
             for parameter in group["params"]:
                 parameter.requires_grad_(group["lr"] > 0)  # frozen: no gradient, no weight decay, no moments
