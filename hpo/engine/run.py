@@ -78,9 +78,10 @@ class Run:
         return self.record[-1]
 
     def rescore(self, weights: Mapping[str, Any]) -> dict[str, float]:
-        """The validation scores of this run's model with these weights."""
+        """The validation scores of this run's model with these weights, on this rank alone."""
         self.scored.load_state_dict(weights)
-        return self._validate()
+        batches = self.task.batches("val", self.fidelity, self.recipe.batch_size, generator("validation"))
+        return evaluate(self.task, self.scored, map(self._place, batches), precision=self.recipe.precision)
 
     # -- one step ----------------------------------------------------------------------------------------------------
     def _step(self, batch: NamedTuple, epoch: int, totals: StepTotals) -> None:
