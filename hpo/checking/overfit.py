@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from hpo.checking.controls import filled, zeroed
 from hpo.data.batch import example, examples_in
-from hpo.data.passes import one_pass, seed_globals
+from hpo.data.passes import one_pass
 from hpo.direction import Direction
 from hpo.engine.evaluation import evaluate
+from hpo.engine.model import initial_model
 from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
@@ -120,7 +121,7 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
     rng = generator("by heart")  # an older name of this check: another word would draw another set
     batches = list(one_pass(task, "train", fidelity, recipe.batch_size, rng))
     overfit_set = OverfitSet(task, _spoiled(task, batches, name))
-    untrained = seeded_model(task)
+    untrained = initial_model(task, SEED, lambda: batches[0])
     start = evaluate(overfit_set, untrained, overfit_set.fixed_batches)
 
     curve = [start[bands.measure]]
@@ -143,12 +144,6 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
         scores=last.scores,
         start_loss=start["loss"],
     )
-
-
-def seeded_model(task: Task[Any]) -> nn.Module:
-    """The model that the engine starts from with seed SEED."""
-    seed_globals(derive(SEED, "model"))
-    return task.model()
 
 
 def _epochs(epochs: int, name: RunName) -> int:
