@@ -231,9 +231,9 @@ def test_preflight_lets_these_models_pass(kind: str) -> None:
     smoke = checks.smoke_run(study, "cpu")
     honest = overfit_run(study, "honest", "cpu")
     made = [
-        *saved.check_saved(study, "cpu", smoke),
-        *run_check("goal", lambda: checks.check_goal(study)),
-        *run_check("promotable", lambda: checks.check_promotable(study)),
+        *saved.check_saved(study, "cpu", smoke.numbers),
+        *run_check("rows", lambda: checks.check_rows(study, smoke.model)),
+        *run_check("promotable", lambda: checks.check_promotable(study, smoke.model)),
         check_moves(honest),
     ]
     assert [(check.name, check.seen) for check in made if check.status != "go"] == []
@@ -330,7 +330,7 @@ def test_preflight_says_what_of_a_model_cannot_be_kept(fault: str, monkeypatch: 
     model, said = FAULTS[fault]
     monkeypatch.setitem(MODELS, fault, model)
     study = toy_study(task=Modelled(kind=fault))
-    [check] = run_check("saved", lambda: saved.check_saved(study, "cpu", checks.smoke_run(study, "cpu")))
+    [check] = run_check("saved", lambda: saved.check_saved(study, "cpu", checks.smoke_run(study, "cpu").numbers))
     assert check.status == "no-go"
     assert re.search(said, check.seen), check.seen
 

@@ -228,7 +228,7 @@ CHOICES = {
 
 def test_a_space_of_optimizers_and_their_settings_is_searched_and_each_affects_training() -> None:
     study = toy_study(space=CHOICES)
-    smoke = checks.smoke_run(study, "cpu")
+    smoke = checks.smoke_run(study, "cpu").numbers
     made = [checks.check_affects_training(study, "cpu", smoke, name) for name in CHOICES]
     assert [(check.name, check.seen) for check in made if check.status != "go"] == []
     sgd = study.configure({"recipe.optimizer": "sgd", "recipe.momentum": 0.5}, study.cheap).recipe
