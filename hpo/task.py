@@ -205,11 +205,15 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """Return a fresh model. The engine seeds torch's global generator before each call."""
+        """Return a fresh model. The engine seeds torch's global generator before each call.
+
+        Lazy modules get their shapes from the loss of a training batch. What training changes must be a parameter, a
+        buffer, or returned by get_extra_state(): it is lost otherwise, and preflight says so.
+        """
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: B, at: Moment) -> dict[str, Tensor]:
-        """Return the terms of the loss by name: scalars with their weights applied.
+    def loss(self, model: nn.Module, batch: B, at: Moment) -> Mapping[str, Tensor | float]:
+        """Return the terms of the loss by name: scalars with their weights applied; a term that is off may be 0.0.
 
         The engine minimises their sum, and logs each of them.
         """

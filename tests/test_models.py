@@ -297,6 +297,10 @@ class Unreached(nn.Module):
         return self.map(x_BI)
 
 
+def frozen_throughout() -> nn.Module:
+    return two_layers().requires_grad_(False)
+
+
 FAULTS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "plain attribute": (
         lambda: nn.Sequential(Forgetful(), two_layers()),
@@ -317,6 +321,10 @@ FAULTS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "expanded buffer": (
         lambda: nn.Sequential(Expanded(), two_layers()),
         r"RuntimeError: Error.* in loading state_dict for .*: While copying the parameter named .*shift.*memory loc",
+    ),
+    "nothing to train": (
+        frozen_throughout,
+        "ValueError: Modelled.model.. must have a parameter that can be trained; it has none",
     ),
     "unreached lazy module": (
         Unreached,
@@ -369,6 +377,14 @@ def test_weights_come_back_from_their_file_as_they_went_in() -> None:
         "number": 4,
     }
     assert same(unpacked(packed(weights)), weights)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_model_that_cannot_be_copied_has_no_running_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "hooked", lambda: parametrised(nn.utils.weight_norm))
+    assert run(Modelled(kind="hooked"), RECIPE)
+    with pytest.raises(ValueError, match=r"recipe.ema needs a model that copy.deepcopy can copy: RuntimeError: Only"):
+        run(Modelled(kind="hooked"), replace(RECIPE, ema=0.5))
 
 
 def test_a_sparse_gradient_takes_the_step_of_the_dense_one() -> None:

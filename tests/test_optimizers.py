@@ -192,6 +192,23 @@ def test_an_optimizer_that_cannot_be_used_is_refused(returned: Callable[[Any], A
         run(Wrong(), FLAT)
 
 
+class Remembering(SignDescent):
+    """Has a set in its state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"seen": {1, 2}}
+
+
+def test_a_state_that_cannot_be_saved_is_refused_by_name(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Careless(Toy):
+        def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+            return Remembering(groups, lr=recipe.lr)
+
+    with pytest.raises(ValueError, match=r"plain values alone, and optimizer\['seen'\] is a set: \{1, 2\}"):
+        run(Careless(), FLAT, tmp_path)
+
+
 # -- schedules ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Planned(Toy):

@@ -87,7 +87,7 @@ class OverfitSet(Task[Any]):
     def model(self) -> nn.Module:
         return self.task.model()
 
-    def loss(self, model: nn.Module, batch: NamedTuple, at: Moment) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: NamedTuple, at: Moment) -> Mapping[str, Tensor | float]:
         return self.task.loss(model, batch, at)
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:

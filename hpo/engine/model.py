@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hpo.data.passes import seed_globals
+from hpo.errors import one_line
 from hpo.seeds import derive
 from hpo.task import Moment, Task
 
@@ -57,7 +58,8 @@ class RunningAverage(AveragedModel):
     """The exponential running average of a model: average <- decay * average + (1 - decay) * model, after every step.
 
     Only floating-point and complex tensors are averaged. Other tensors, such as counts, indices and masks, and the
-    extra state of modules are copied. The first update copies everything.
+    extra state of modules are copied. The first update copies everything. Raises ValueError for a model that cannot be
+    copied.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -70,7 +72,10 @@ class RunningAverage(AveragedModel):
                 for copied, tensor in zip(averages, current, strict=True):
                     copied.copy_(tensor)
 
-        super().__init__(model, multi_avg_fn=update, use_buffers=True)
+        try:
+            super().__init__(model, multi_avg_fn=update, use_buffers=True)
+        except RuntimeError as error:  # as of torch.nn.utils.weight_norm, which its parametrization has replaced
+            raise ValueError(f"recipe.ema needs a model that copy.deepcopy can copy: {one_line(error)}") from error
         self.with_extra_state = [name for name, module in model.named_modules() if _has_extra_state(module)]
 
     def update_parameters(self, model: nn.Module) -> None:

@@ -80,7 +80,7 @@ class Run:
     def rescore(self, weights: Mapping[str, Any]) -> dict[str, float]:
         """The validation scores of this run's model with these weights, on this rank alone."""
         self.scored.load_state_dict(weights)
-        batches = self.task.batches("val", self.fidelity, self.recipe.batch_size, generator("validation"))
+        batches = one_pass(self.task, "val", self.fidelity, self.recipe.batch_size, generator("validation"))
         return evaluate(self.task, self.scored, map(self._place, batches), precision=self.recipe.precision)
 
     # -- one step ----------------------------------------------------------------------------------------------------
@@ -294,6 +294,8 @@ def _checked_groups(task: Task[Any], model: nn.Module) -> dict[str, list[nn.Para
     """The trainable parameters of the task's groups. Raises ValueError unless each is in exactly one group."""
     groups = {name: [p for p in parameters if p.requires_grad] for name, parameters in task.groups(model).items()}
     occurrences = Counter(id(parameter) for parameters in groups.values() for parameter in parameters)
+    if not occurrences:
+        raise ValueError(f"{type(task).__name__}.model() must have a parameter that can be trained; it has none")
     wrong = [name for name, p in model.named_parameters() if p.requires_grad and occurrences[id(p)] != 1]
     if wrong:
         raise ValueError(
