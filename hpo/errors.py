@@ -10,6 +10,7 @@ from pathlib import Path
 HARNESS = Path(__file__).parent
 PACKAGES = frozenset({"site-packages", "dist-packages"})  # names of the folders that packages are installed into
 STANDARD_LIBRARY = frozenset(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+LONGEST = 600  # characters of a foreign message that are shown; torch's dispatcher writes 13,000
 
 
 class ExitCode(IntEnum):
@@ -112,6 +113,14 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error and its whole message in one line; a message of more than LONGEST characters is cut off."""
+    message = " ".join(str(error).split())
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]}..."
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def origin(error: BaseException) -> str:

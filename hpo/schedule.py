@@ -1,11 +1,99 @@
-"""Schedules as pure functions of a Moment. No rate is changed in place, so no factor is applied twice."""
+"""Schedules as pure functions of a Moment. No rate is changed in place, so no factor is applied twice.
+
+One of them, plateau, is a function of the scores so far, too.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from hpo.direction import Direction
+from hpo.epoch import Epoch
+from hpo.recipe import Recipe
 from hpo.task import Moment
+
+LEAST = 1e-8  # the smallest factor: at 0 nothing would be trained
+
+
+def rate_factor(recipe: Recipe, at: Moment, epochs: Sequence[Epoch], direction: Direction) -> float:
+    """Return the factor on the learning rate of the step that is about to be taken, in (0, 1].
+
+    `epochs` are those of the run so far, and `direction` is the way their values improve. Only "plateau" looks at
+    them; every other schedule is a function of the moment.
+    """
+    warmup, final = recipe.warmup, recipe.final_lr
+    match recipe.schedule:
+        case "cosine":
+            return warmup_cosine(at, warmup=warmup, final=final)
+        case "linear":
+            return warmup_linear(at, warmup=warmup, final=final)
+        case "onecycle":
+            return one_cycle(at, rise=warmup, final=final)
+        case "step":
+            return warmup_step(at, warmup=warmup, drop=recipe.drop, every=recipe.drop_every, final=final)
+        case "plateau":
+            drops = count_plateaus([epoch.value for epoch in epochs], direction, patience=recipe.drop_patience)
+            return _warm_up(at, warmup) * max(final, LEAST, recipe.drop**drops)
+        case "constant":
+            return _warm_up(at, warmup)
+
+
+def warmup_linear(at: Moment, *, warmup: float, final: float = 0.0) -> float:
+    """Rise as `warmup_cosine` does; then fall along a line to `final`."""
+    return _warm_up(at, warmup) * (1 - (1 - final) * _share_after(at, warmup))
+
+
+def warmup_step(at: Moment, *, warmup: float, drop: float, every: float, final: float = 0.0) -> float:
+    """Rise as `warmup_cosine` does; then multiply by `drop` after each `every` share of the steps that are left.
+
+    It does not fall below `final`.
+    """
+    warmup_steps = round(warmup * at.steps)
+    period = max(1, round(every * (at.steps - warmup_steps)))
+    drops = max(0, at.step - warmup_steps) // period
+    return _warm_up(at, warmup) * max(final, LEAST, drop**drops)
+
+
+def one_cycle(at: Moment, *, rise: float, final: float = 0.0) -> float:
+    """Rise from 1/25 to 1 over the first `rise` share of the steps, and fall to `final`, each along half a cosine.
+
+    A `final` below 1/250,000 counts as that. Source: Smith & Topin 2018, Super-Convergence, in the form and with the
+    ends that torch's OneCycleLR has.
+    """
+    start, final = 1 / 25, max(final, 1 / 25e4)
+    top = rise * at.steps - 1  # the step of the highest rate
+    if at.step <= top:
+        return start + (1 - start) * ramp(at.step, top)
+    return 1 - (1 - final) * ramp(at.step - max(0.0, top), at.steps - 1 - max(0.0, top))
+
+
+def count_plateaus(values: Sequence[float], direction: Direction, *, patience: int) -> int:
+    """How often more than `patience` values in a row have brought no better one; each time the count starts anew.
+
+    It is the rule of torch's ReduceLROnPlateau without a threshold.
+    """
+    best, waited, plateaus = math.nan, 0, 0
+    for index, value in enumerate(values):
+        if index == 0 or direction.better(value, best):
+            best, waited = value, 0
+        else:
+            waited += 1
+        if waited > patience:
+            plateaus, waited = plateaus + 1, 0
+    return plateaus
+
+
+def _warm_up(at: Moment, warmup: float) -> float:
+    """Rise linearly over the first `warmup` share of the steps, n steps, starting at 1/n; then stay at 1."""
+    warmup_steps = round(warmup * at.steps)
+    return (at.step + 1) / warmup_steps if at.step < warmup_steps else 1.0
+
+
+def _share_after(at: Moment, warmup: float) -> float:
+    """The share of the steps after the warm-up that is done."""
+    warmup_steps = round(warmup * at.steps)
+    return min(1.0, max(0, at.step - warmup_steps) / max(1, at.steps - warmup_steps))
 
 
 def warmup_cosine(at: Moment, *, warmup: float, final: float = 0.0) -> float:

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from hpo import space as spaces
 from hpo.contract.declared import check_task
 from hpo.direction import Direction
-from hpo.recipe import Recipe
+from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
 from hpo.space import Space, When
 from hpo.task import Fidelity, Task
@@ -89,6 +89,7 @@ class StudySpec:
         self._check_fixed()
         self._check_rescored()
         self._check_pruning()
+        self._check_recipe_settings()
 
     @property
     def direction(self) -> Direction:
@@ -211,6 +212,32 @@ class StudySpec:
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
                 f"(for that, write pruning=None); got {self.pruning.warmup_epochs}"
             )
+
+    def _check_recipe_settings(self) -> None:
+        """Each setting that is searched or set has an effect with some optimizer or schedule of this study."""
+        for setting, only_with in ONLY_WITH.items():
+            name, parent = f"recipe.{setting}", f"recipe.{only_with.field}"
+            has_default = getattr(self.recipe, setting) == getattr(Recipe(), setting)
+            has_own_optimizer = only_with.field == "optimizer" and type(self.task).optimizer is not Task.optimizer
+            if has_own_optimizer or (has_default and name not in self.space):
+                continue
+            possible = self._possible_values(parent, name)
+            if possible.isdisjoint(only_with.values):
+                raise ValueError(
+                    f"{name}: has no effect with {parent} = {', '.join(sorted(possible))}; "
+                    f"it belongs to {', '.join(only_with.values)}"
+                )
+
+    def _possible_values(self, parent: str, name: str) -> set[Any]:
+        """The values that `parent` can have where `name` is searched, or anywhere if it is not."""
+        conditions = spaces.conditions(name, self.space) if name in self.space else {}
+        if parent in conditions:
+            return {conditions[parent]}
+        owner, _, field = parent.partition(".")
+        values = {getattr(self.owners[owner], field)}
+        if parent in self.space:
+            values |= set(spaces.extremes(spaces.distribution_of(self.space[parent])))
+        return values | {tier.fixed[parent] for tier in (self.smoke, self.cheap, self.full) if parent in tier.fixed}
 
 
 def _call(value: object) -> str:

@@ -19,6 +19,7 @@ from hpo.data.batch import example, example_hash, examples_in
 from hpo.data.passes import one_pass
 from hpo.direction import Direction
 from hpo.epoch import Epoch
+from hpo.recipe import Recipe
 
 REFERENCE = (
     " (reference)"  # ends the name of a baseline that knows the answer: it is shown, but nobody competes with it
@@ -204,11 +205,15 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """Return a fresh model. The engine seeds torch's global generator before each call."""
+        """Return a fresh model. The engine seeds torch's global generator before each call.
+
+        Lazy modules get their shapes from the loss of a training batch. What training changes must be a parameter, a
+        buffer, or returned by get_extra_state(): it is lost otherwise, and preflight says so.
+        """
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: B, at: Moment) -> dict[str, Tensor]:
-        """Return the terms of the loss by name: scalars with their weights applied.
+    def loss(self, model: nn.Module, batch: B, at: Moment) -> Mapping[str, Tensor | float]:
+        """Return the terms of the loss by name: scalars with their weights applied; a term that is off may be 0.0.
 
         The engine minimises their sum, and logs each of them.
         """
@@ -233,6 +238,16 @@ class Task(ABC, Generic[B]):
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by learning-rate group; every trainable parameter is in exactly one of them."""
         return {"all": list(model.parameters())}
+
+    def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer | None:
+        """Return an optimizer of these groups; None means the one that the recipe names.
+
+        A group is what torch takes: its "params", its "name" from `groups()`, and its "weight_decay". The optimizer
+        must keep the names and all the parameters, as `torch.optim.SGD(groups, lr=recipe.lr)` does. The schedule and
+        `rates()` multiply the learning rate that each group is given here. Its state_dict() is saved with the run: it
+        must hold tensors and plain values alone.
+        """
+        return None
 
     def rates(self, at: Moment) -> dict[str, float | Held]:
         """Return the factor on the learning rate of each group at a moment.

@@ -428,12 +428,55 @@ def test_a_group_that_freezes_later_stops_dead_though_it_has_momentum() -> None:
     assert torch.equal(seen[2], seen[3])
 
 
+def test_a_rate_may_be_a_tensor_and_a_term_a_number() -> None:
+    class Plain(Grouped):
+        def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
+            return super().loss(model, batch, at) | {"pull": torch.zeros(())}
+
+    class Mixed(Grouped):
+        def rates(self, at: Moment) -> dict[str, float | Held]:
+            return {"weight": torch.tensor(0.25), "bias": Held(torch.tensor(0.5))}
+
+        def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
+            return super().loss(model, batch, at) | {"pull": 0.0}
+
+    expected = last(Plain(weight_rate=0.25, bias_rate=Held(0.5)), RECIPE, ONE_BATCH)
+    assert last(Mixed(), RECIPE, ONE_BATCH) == expected
+
+
 def test_rates_are_factors_and_a_held_rate_is_itself() -> None:
     task = Grouped(weight_rate=0.25, bias_rate=Held(0.007))
     run = list(fit(task, replace(RECIPE, warmup=0.3), replace(ONE_BATCH, epochs=10), seed=0, device="cpu"))
     for step, progress in enumerate(run):
         assert progress.lr["weight"] == 0.05 * warmup_cosine(Moment(step, 10, step, 10), warmup=0.3) * 0.25
         assert progress.lr["bias"] == 0.007
+
+
+def test_terms_and_rates_that_are_no_numbers_are_refused() -> None:
+    class ZeroTerms(Toy):
+        def loss(self, model, batch, at):
+            return {"mse": 0.0}
+
+    class NoTerm(Toy):
+        def loss(self, model, batch, at):
+            return super().loss(model, batch, at) | {"pull": None}
+
+    class TwoRates(Toy):
+        def rates(self, at):
+            return {"all": torch.ones(2)}
+
+    class NegativeRate(Toy):
+        def rates(self, at):
+            return {"all": -1.0}
+
+    for task, message in (
+        (ZeroTerms(), r"ZeroTerms.loss must depend on a parameter that is trained at this moment; .*\['mse'\]"),
+        (NoTerm(), r"loss term 'pull' must be a scalar tensor or a number; got None"),
+        (TwoRates(), r"rate of group 'all' must be a finite number of at least 0; got tensor\(\[1., 1.\]\)"),
+        (NegativeRate(), r"rate of group 'all' must be a finite number of at least 0; got -1.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            last(task, RECIPE, ONE_BATCH)
 
 
 def test_a_task_that_breaks_its_contract_is_told_what_must_hold() -> None:
@@ -723,6 +766,23 @@ def test_a_folder_that_holds_another_run_is_refused(tmp_path: Path) -> None:
         ("warmup", -0.1),
         ("warmup", math.nan),
         ("warmup", 5),
+        ("optimizer", "adamW"),
+        ("optimizer", None),
+        ("decay_norms", 0),
+        ("eps", 0.0),
+        ("eps", math.nan),
+        ("momentum", 1.0),
+        ("momentum", -0.1),
+        ("momentum", math.nan),
+        ("nesterov", 1),
+        ("schedule", "cos"),
+        ("schedule", None),
+        ("drop", 0.0),
+        ("drop", 1.0),
+        ("drop_every", 0.0),
+        ("drop_every", 1.5),
+        ("drop_patience", -1),
+        ("drop_patience", 1.5),
         ("final_lr", 1.1),
         ("final_lr", -0.1),
         ("final_lr", math.nan),

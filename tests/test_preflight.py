@@ -344,11 +344,11 @@ FAULTS: dict[type[Toy], tuple[set[str], str]] = {  # what fails, and what the fi
     BlindModel: ({"input matters", "labels matter"}, "shuffled: mse 1."),
     ByBatch: ({"rows belong to examples"}, "one by one: mse"),
     Raising: ({"overfit", "smoke run"}, "KeyError: 'no such score'"),
-    ForeignRandom: ({"same seed, same run"}, "repeats: no; seeds differ: yes"),
+    ForeignRandom: ({"same seed, same run", "saved whole"}, "repeats: no; seeds differ: yes"),
     DivergesInCheap: ({"cost"}, "the loss was nan (mse = nan)"),
     BadPicture: ({"can be promoted"}, "'map', is float32 (4, 4); it must be uint8 (H, W, 3)"),
     NoGoalBaseline: ({"can be promoted"}, "baseline 'zero' lacks the column 'mse', which metrics() needs"),
-    LeavesSomethingBehind: ({"can be promoted"}, "after export, not"),
+    LeavesSomethingBehind: ({"saved whole", "can be promoted"}, "look for what state_dict() does not hold"),
     OwnCheck: ({"bias is small"}, "preflight 0.0"),
 }
 

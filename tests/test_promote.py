@@ -498,14 +498,14 @@ def test_candidates_that_cannot_be_trained_leave_the_others_their_verdict(tmp_pa
 
 
 class Drifting(Linear):
-    """Every new one is another, and its state dict does not tell."""
+    """The fifth is another than the four that a sweep and a promotion make, and its state dict does not tell."""
 
     made = 0
 
     def __init__(self) -> None:
         super().__init__(0.0)
         Drifting.made += 1
-        self.offset = 0.1 * Drifting.made
+        self.offset = 0.1 * (Drifting.made > 4)
 
     def forward(self, x_BI: Tensor) -> Tensor:
         return super().forward(x_BI) + self.offset
@@ -522,6 +522,29 @@ def test_a_winner_that_is_another_after_export_is_not_passed_off(tmp_path: Path)
     ):
         promoted(study(task=Unfaithfully(), trials=1, seeds=1), tmp_path)
     assert not (tmp_path / "verdict.json").exists()
+
+
+class Redrawn(Linear):
+    """Draws something when it is made that its state dict does not hold."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.offset = float(torch.rand(()))
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        return super().forward(x_BI) + self.offset
+
+
+class Lossy(Toy):
+    def model(self) -> nn.Module:
+        return Redrawn()
+
+
+def test_weights_that_do_not_rebuild_the_model_are_not_scored_on_the_test_split(tmp_path: Path) -> None:
+    with pytest.raises(
+        SweepFailed, match=r"in a new model, score mse .* on validation, not .*look for what state_dict"
+    ):
+        promoted(study(task=Lossy(), trials=1, seeds=1), tmp_path)
 
 
 def test_a_test_split_of_one_example_is_refused_before_anything_is_trained() -> None:

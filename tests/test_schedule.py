@@ -6,8 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
-from hpo.schedule import blend, phase, ramp, ramped, stage, warmup_cosine
+from hpo.direction import Direction
+from hpo.recipe import SCHEDULES, Recipe
+from hpo.schedule import blend, count_plateaus, phase, ramp, ramped, rate_factor, stage, warmup_cosine
 from hpo.task import Moment
 
 
@@ -61,6 +64,76 @@ def test_the_rate_is_never_zero_never_above_one_and_never_below_its_end(steps, w
     if step + 1 < steps:
         following = warmup_cosine(at(step + 1, steps), warmup=warmup, final=final)
         assert following >= rate if step + 1 < rising else step < rising or following <= rate + 1e-12
+
+
+def rates_of(schedule_of, steps: int) -> list[float]:
+    """The factors that one of torch's schedulers gives."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = schedule_of(optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def ours(recipe: Recipe, steps: int) -> list[float]:
+    return [rate_factor(recipe, at(step, steps), (), Direction.MINIMIZE) for step in range(steps)]
+
+
+def test_a_linear_schedule_equals_torchs() -> None:
+    rates = rates_of(lambda o: LinearLR(o, start_factor=1, end_factor=0.2, total_iters=40), 40)
+    assert ours(Recipe(schedule="linear", warmup=0.0, final_lr=0.2), 40) == pytest.approx(rates)
+
+
+def test_a_step_schedule_equals_torchs() -> None:
+    rates = rates_of(lambda o: StepLR(o, step_size=12, gamma=0.3), 40)
+    assert ours(Recipe(schedule="step", warmup=0.0, drop=0.3, drop_every=0.3), 40) == pytest.approx(rates)
+    floored = ours(Recipe(schedule="step", warmup=0.0, drop=0.3, drop_every=0.3, final_lr=0.2), 40)
+    assert floored == pytest.approx([max(0.2, rate) for rate in rates])
+
+
+@pytest.mark.parametrize("rise", [0.1, 0.3, 0.75])
+def test_one_cycle_equals_torchs(rise: float) -> None:
+    rates = rates_of(lambda o: OneCycleLR(o, max_lr=1.0, total_steps=41, pct_start=rise, cycle_momentum=False), 40)
+    steps = ours(Recipe(schedule="onecycle", warmup=rise), 41)[:40]
+    assert steps == pytest.approx(rates, abs=1e-7)
+
+
+def test_a_constant_schedule_only_warms_up() -> None:
+    assert ours(Recipe(schedule="constant", warmup=0.2), 10) == [0.5] + [1.0] * 9
+    assert ours(Recipe(schedule="plateau", warmup=0.2), 10) == [0.5] + [1.0] * 9
+
+
+@given(
+    values=st.lists(st.integers(0, 6).map(float), max_size=40),
+    patience=st.integers(0, 4),
+    direction=st.sampled_from(Direction),
+)
+def test_plateaus_are_those_of_torchs_scheduler(values: list[float], patience: int, direction: Direction) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    mode = "min" if direction is Direction.MINIMIZE else "max"
+    scheduler = ReduceLROnPlateau(optimizer, mode=mode, factor=0.5, patience=patience, threshold=0.0, eps=0.0)
+    for value in values:
+        scheduler.step(value)
+    expected = optimizer.param_groups[0]["lr"]
+    assert 0.5 ** count_plateaus(values, direction, patience=patience) == expected
+
+
+@given(
+    schedule=st.sampled_from(SCHEDULES),
+    steps=st.integers(1, 300),
+    warmup=st.floats(0, 0.999),
+    final=st.floats(0, 1),
+    every=st.floats(1e-3, 1),
+    data=st.data(),
+)
+def test_no_schedule_is_ever_zero_or_above_one(schedule, steps, warmup, final, every, data) -> None:
+    """At 0 a group would be frozen."""
+    recipe = Recipe(schedule=schedule, warmup=warmup, final_lr=final, drop_every=every, drop=0.01)
+    step = data.draw(st.integers(0, steps - 1))
+    assert 0 < rate_factor(recipe, at(step, steps), (), Direction.MINIMIZE) <= 1 + 1e-12
 
 
 def test_a_moment_counts_the_share_of_steps_taken() -> None:

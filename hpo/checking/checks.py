@@ -28,7 +28,8 @@ from hpo.errors import Diverged
 from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, Task
-from hpo.trial.artifact import card_of, packed, rebuild
+from hpo.trial.artifact import card_of, rebuild
+from hpo.trial.weights import packed
 
 SAME = 1e-3  # relative difference up to which two scores count as the same
 MAY_DIFFER = 20  # of so many whole numbers one may differ
@@ -155,9 +156,9 @@ class SmokeRun:
 
 def smoke_run(study: StudySpec, device: str) -> SmokeRun:
     """Run the default configuration at the smoke fidelity. Raises Diverged."""
-    task, recipe = study.configure({}, _searchable(study, study.smoke))
+    task, recipe = study.configure({}, searchable(study, study.smoke))
     epochs = list(fit(task, recipe, study.smoke, seed=1, device=device))
-    return SmokeRun(_numbers(epochs), epochs[-1].model)
+    return SmokeRun(numbers_of(epochs), epochs[-1].model)
 
 
 def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]:
@@ -165,10 +166,10 @@ def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]
 
     `smoke` holds the numbers of the smoke run.
     """
-    fidelity = _searchable(study, study.smoke)
-    noise = _distance(smoke, _run(study, {}, fidelity, 1, device))
-    change = _distance(smoke, _run(study, {}, fidelity, 2, device))
-    is_same = noise == 0 or (not _is_exact(device) and NOISE * noise < change)
+    fidelity = searchable(study, study.smoke)
+    noise = distance(smoke, _run(study, {}, fidelity, 1, device))
+    change = distance(smoke, _run(study, {}, fidelity, 2, device))
+    is_same = noise == 0 or (not is_exact(device) and NOISE * noise < change)
     return [
         Check(
             name="same seed, same run",
@@ -224,7 +225,7 @@ def check_affects_training(study: StudySpec, device: str, smoke: Numbers, name: 
     """
     is_conditional = bool(space.conditions(name, study.space))
     change = _change_that_matters(
-        study, name, _searchable(study, study.smoke), device, reference=None if is_conditional else smoke
+        study, name, searchable(study, study.smoke), device, reference=None if is_conditional else smoke
     )
     if change is None:
         change = _change_that_matters(study, name, study.cheap, device)
@@ -250,9 +251,9 @@ def _change_that_matters(
     conditions = space.conditions(name, study.space)
     if reference is None:
         reference = _run(study, conditions, fidelity, 1, device)
-    noise = 0.0 if _is_exact(device) else _distance(reference, _run(study, conditions, fidelity, 1, device))
+    noise = 0.0 if is_exact(device) else distance(reference, _run(study, conditions, fidelity, 1, device))
     for change in _changes(study, name):
-        if _distance(reference, _run(study, {**conditions, **change}, fidelity, 1, device)) > NOISE * noise:
+        if distance(reference, _run(study, {**conditions, **change}, fidelity, 1, device)) > NOISE * noise:
             return change
     return None
 
@@ -355,7 +356,7 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
     """
     try:
         task, recipe = study.configure(values, fidelity)
-        return _numbers(fit(task, recipe, fidelity, seed=seed, device=device))
+        return numbers_of(fit(task, recipe, fidelity, seed=seed, device=device))
     except Diverged as diverged:
         return {str(diverged): 0.0}
     except Exception as error:
@@ -363,7 +364,7 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
         raise
 
 
-def _numbers(epochs: Iterable[Epoch]) -> Numbers:
+def numbers_of(epochs: Iterable[Epoch]) -> Numbers:
     """Losses, terms and scores of every epoch."""
     numbers: dict[str, float] = {}
     for epoch in epochs:
@@ -373,7 +374,7 @@ def _numbers(epochs: Iterable[Epoch]) -> Numbers:
     return numbers
 
 
-def _distance(a: Numbers, b: Numbers) -> float:
+def distance(a: Numbers, b: Numbers) -> float:
     """The largest relative difference between the numbers of two runs; infinite where their names differ."""
     if a.keys() != b.keys():
         return math.inf
@@ -392,13 +393,13 @@ def _close(value: float, expected: float) -> bool:
     return _relative(value, expected) == 0 or abs(value - expected) <= SAME * max(1e-6, abs(expected))
 
 
-def _is_exact(device: str) -> bool:
+def is_exact(device: str) -> bool:
     """Whether the same run gives the same numbers, bit for bit, on this device."""
     return resolve_device(device).type == "cpu"
 
 
 # -- small parts -----------------------------------------------------------------------------------------------------
-def _searchable(study: StudySpec, fidelity: Fidelity) -> Fidelity:
+def searchable(study: StudySpec, fidelity: Fidelity) -> Fidelity:
     """The fidelity without what it pins of the searched hyperparameters."""
     return replace(fidelity, fixed={name: value for name, value in fidelity.fixed.items() if name not in study.space})
 

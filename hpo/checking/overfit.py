@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from hpo.checking.controls import filled, zeroed
-from hpo.contract.returned import checked_columns, checked_scores, checked_terms, made_model
+from hpo.contract.returned import checked_columns, checked_scores, checked_terms
 from hpo.data.batch import example, examples_in
-from hpo.data.passes import one_pass, seed_globals
+from hpo.data.passes import one_pass
 from hpo.direction import Direction
 from hpo.engine.evaluation import evaluate
+from hpo.engine.model import initial_model
 from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.formatting import count
+from hpo.recipe import Recipe
 from hpo.seeds import derive, generator
 from hpo.study import StudySpec
 from hpo.task import Check, Columns, Fidelity, Held, Moment, Split, Task
@@ -87,11 +89,14 @@ class OverfitSet(Task[Any]):
     def model(self) -> nn.Module:
         return self.task.model()
 
-    def loss(self, model: nn.Module, batch: NamedTuple, at: Moment) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: NamedTuple, at: Moment) -> Mapping[str, Tensor | float]:
         return self.task.loss(model, batch, at)
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         return self.task.groups(model)
+
+    def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer | None:
+        return self.task.optimizer(groups, recipe)
 
     def rates(self, at: Moment) -> dict[str, float | Held]:
         return self.task.rates(at)
@@ -118,7 +123,7 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
     rng = generator("by heart")  # an older name of this check: another word would draw another set
     batches = list(one_pass(task, "train", fidelity, recipe.batch_size, rng))
     overfit_set = OverfitSet(task, _spoiled(task, batches, name))
-    untrained = seeded_model(task)
+    untrained = initial_model(task, SEED, lambda: batches[0])
     start = evaluate(overfit_set, untrained, overfit_set.fixed_batches)
 
     curve = [start[bands.measure]]
@@ -141,12 +146,6 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
         scores=last.scores,
         start_loss=start["loss"],
     )
-
-
-def seeded_model(task: Task[Any]) -> nn.Module:
-    """The model that the engine starts from with seed SEED."""
-    seed_globals(derive(SEED, "model"))
-    return made_model(task)
 
 
 def _epochs(epochs: int, name: RunName) -> int:
@@ -193,7 +192,7 @@ def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:
     return tuple(
         name
         for name, parameter in after.named_parameters()
-        if start[name].requires_grad and torch.equal(start[name].cpu(), parameter.detach().cpu())
+        if start[name].requires_grad and parameter.numel() and torch.equal(start[name].cpu(), parameter.detach().cpu())
     )
 
 

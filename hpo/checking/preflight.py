@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from hpo.checking import checks, overfit
+from hpo.checking import checks, overfit, saved
 from hpo.checking.overfit import OverfitRun, RunName
 from hpo.contract.returned import checked_checks
 from hpo.engine.training import fit
@@ -140,6 +140,7 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, d
         done.add(smoke)
         return _Measured(overfitting)
     done.add(*run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)))
+    done.add(*run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)))
     done.add(*run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)))
     done.add(*run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)))
     for made in pool.map(partial(_check_affects_training, study, device, smoke.numbers), study.space):

@@ -20,6 +20,7 @@ from hpo.files import write_whole
 from hpo.retry import cause
 
 KEEP = 2  # a damaged newest one falls back to the one before
+PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 ROOM = 2**28  # bytes that a view may span beyond its file: a buffer may be one number, expanded
 
 
@@ -27,7 +28,10 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
     """Write the state after `epoch`, and keep only it and the one before.
 
     What lies there for this epoch or a later one is dropped: the run has come here without it, so it was damaged.
+
+    Raises ValueError where the state holds something that could not be read back without running code from the file.
     """
+    _require_plain(state, "")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -38,6 +42,22 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
         if other != path and other not in before[: KEEP - 1]:
             other.unlink()
     return path
+
+
+def _require_plain(value: Any, place: str) -> None:
+    if isinstance(value, Tensor) or type(value) in PLAIN:
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _require_plain(key, place)
+            _require_plain(item, f"{place}[{key!r}]" if place else str(key))
+    elif type(value) in (list, tuple, torch.Size):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{place}[{index}]")
+    else:
+        raise ValueError(
+            f"a checkpoint holds tensors and plain values alone, and {place} is a {type(value).__name__}: {value!r}"
+        )
 
 
 def newest(folder: Path) -> dict[str, Any] | None:

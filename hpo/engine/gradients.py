@@ -1,9 +1,16 @@
-"""Gradients that are not finite."""
+"""Gradients that are sparse, and gradients that are not finite."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+
+
+def densify(model: nn.Module) -> None:
+    """Make sparse gradients dense: nn.Embedding(sparse=True) has them, and few optimizers take them."""
+    for parameter in model.parameters():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.to_dense()
 
 
 def sanitise(model: nn.Module) -> dict[str, int]:

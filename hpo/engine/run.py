@@ -15,22 +15,23 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hpo.code.place import broken
-from hpo.contract.returned import checked_groups, checked_rates, checked_terms, made_model
+from hpo.contract.returned import checked_groups, checked_rates, checked_terms
 from hpo.data.batch import examples_in, pieces
 from hpo.data.passes import batches_an_epoch, one_pass, seed_globals
 from hpo.direction import Direction
 from hpo.engine import distributed
-from hpo.engine.evaluation import autocast, evaluating, judge_batch, place, scores_of
-from hpo.engine.gradients import sanitise
+from hpo.engine.evaluation import autocast, evaluate, evaluating, judge_batch, place, scores_of
+from hpo.engine.gradients import densify, sanitise
+from hpo.engine.model import RunningAverage, copied_to_cpu, initial_model
+from hpo.engine.optimizers import optimizer_of
 from hpo.engine.rows import join
 from hpo.engine.totals import StepTotals
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.recipe import Recipe
-from hpo.schedule import warmup_cosine
+from hpo.schedule import rate_factor
 from hpo.seeds import derive, generator
 from hpo.task import Fidelity, Held, Moment, Task
 
@@ -43,24 +44,18 @@ class Run:
 
     def __init__(self, task: Task[Any], recipe: Recipe, fidelity: Fidelity, seed: int, device: torch.device) -> None:
         self.task, self.recipe, self.fidelity, self.seed, self.device = task, recipe, fidelity, seed, device
-        seed_globals(derive(seed, "model"))
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        model = initial_model(task, seed, lambda: next(self._training_batches(0)))
         # torch takes the layout, and its overloads leave it out
-        self.model = made_model(task).to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self.model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.groups = _checked_groups(task, self.model)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": parameters, "name": name} for name, parameters in self.groups.items()],
-            lr=recipe.lr,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-            fused=device.type == "cuda",
-        )
+        self.optimizer = optimizer_of(task, recipe, self.model, self.groups, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.average = _average(self.model, recipe.ema)
+        self.average = RunningAverage(self.model, recipe.ema) if recipe.ema else None
         self.batches = batches_an_epoch(task, fidelity, recipe.batch_size, self._order(0))
         self.steps = 0
         self.record: list[Epoch] = []
-        self.best_weights: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Any] = {}
 
     @property
     def scored(self) -> nn.Module:
@@ -83,6 +78,12 @@ class Run:
         self.record.append(self._conclude(number, totals, scores, time.perf_counter() - started))
         return self.record[-1]
 
+    def rescore(self, weights: Mapping[str, Any]) -> dict[str, float]:
+        """The validation scores of this run's model with these weights, on this rank alone."""
+        self.scored.load_state_dict(weights)
+        batches = one_pass(self.task, "val", self.fidelity, self.recipe.batch_size, generator("validation"))
+        return evaluate(self.task, self.scored, map(self._place, batches), precision=self.recipe.precision)
+
     # -- one step ----------------------------------------------------------------------------------------------------
     def _step(self, batch: NamedTuple, epoch: int, totals: StepTotals) -> None:
         at = Moment(epoch, self.fidelity.epochs, self.steps, self.batches * self.fidelity.epochs)
@@ -93,6 +94,7 @@ class Run:
             self.optimizer.zero_grad(set_to_none=True)
             totals.skip(f"the loss was {loss} ({_nonfinite_terms(terms)})")
             return
+        densify(self.model)
         distributed.sum_gradients(self.model)
         self.scaler.unscale_(self.optimizer)
         nonfinite = sanitise(self.model)
@@ -129,8 +131,16 @@ class Run:
                 summed[name] = summed.get(name, 0.0) + value
             if not math.isfinite(sum(summed.values())):
                 break
+            self._require_gradient(weighted, terms)
             self.scaler.scale(weighted.sum()).backward()  # type: ignore[no-untyped-call]
         return distributed.total(summed, self.device)
+
+    def _require_gradient(self, weighted: Tensor, terms: Mapping[str, Any]) -> None:
+        if not weighted.requires_grad:
+            raise ValueError(
+                f"{type(self.task).__name__}.loss must depend on a parameter that is trained at this moment; none of "
+                f"its terms does: {list(terms)}"
+            )
 
     def _descend(self, nonfinite: Mapping[str, int], norm: float) -> bool:
         """Take the step, unless its gradients cannot be used; return whether it was taken.
@@ -152,11 +162,10 @@ class Run:
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
 
     def _set_rates(self, at: Moment, totals: StepTotals) -> None:
-        common = self.recipe.lr * warmup_cosine(at, warmup=self.recipe.warmup, final=self.recipe.final_lr)
+        factor = rate_factor(self.recipe, at, self.record, Direction(self.task.direction))
         rates = checked_rates(self.task, self.task.rates(at), self.groups)
         for group in self.optimizer.param_groups:
-            rate = rates.get(group["name"], 1.0)
-            group["lr"] = rate.lr if isinstance(rate, Held) else common * rate
+            group["lr"] = _learning_rate(group["name"], rates.get(group["name"], 1.0), group["initial_lr"] * factor)
             totals.lr[group["name"]] = group["lr"]
             for parameter in group["params"]:
                 parameter.requires_grad_(group["lr"] > 0)  # frozen: no gradient, no weight decay, no moments
@@ -202,7 +211,7 @@ class Run:
         before = self.record[-1] if self.record else None
         if before is None or Direction(self.task.direction).better(value, before.best):
             best, best_epoch = value, number
-            self.best_weights = _copied_to_cpu(self.scored)
+            self.best_weights = copied_to_cpu(self.scored)
         else:
             best, best_epoch = before.best, before.best_epoch
         patience = self.recipe.patience
@@ -249,15 +258,15 @@ class Run:
         self.best_weights = saved["best_weights"]
 
 
-def _average(model: nn.Module, decay: float) -> AveragedModel | None:
-    if not decay:
-        return None
-    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-
-
-def _copied_to_cpu(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+def _learning_rate(name: str, rate: float | Held, common: float) -> float:
+    """The learning rate of a group: `rate` times the common one, or the rate that is held."""
+    try:
+        lr = float(rate.lr) if isinstance(rate, Held) else common * float(rate)
+    except (TypeError, ValueError, RuntimeError):  # torch raises RuntimeError for a tensor of several numbers
+        lr = math.nan
+    if not 0 <= lr < math.inf:
+        raise ValueError(f"rates(): the rate of group {name!r} must be a finite number of at least 0; got {rate!r}")
+    return lr
 
 
 def _nonfinite_terms(terms: Mapping[str, float]) -> str:
@@ -271,6 +280,8 @@ def _checked_groups(task: Task[Any], model: nn.Module) -> dict[str, list[nn.Para
     named = checked_groups(task, model)
     groups = {name: [p for p in parameters if p.requires_grad] for name, parameters in named.items()}
     occurrences = Counter(id(parameter) for parameters in groups.values() for parameter in parameters)
+    if not occurrences:
+        raise ValueError(f"{type(task).__name__}.model() must have a parameter that can be trained; it has none")
     wrong = [name for name, p in model.named_parameters() if p.requires_grad and occurrences[id(p)] != 1]
     if wrong:
         raise broken(task, "groups", f"must hold every trainable parameter exactly once; wrong for {wrong[:5]}")

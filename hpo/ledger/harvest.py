@@ -32,7 +32,8 @@ from hpo.space import describe
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.locks import is_held
-from hpo.trial.artifact import CARD, WEIGHTS
+from hpo.trial.artifact import CARD
+from hpo.trial.weights import WEIGHTS
 
 LEDGER = "experiments"
 REHEARSAL = "-smoke"  # the end of a rehearsed study's name: like a preflight, no experiment unless a record names it

@@ -25,7 +25,8 @@ from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Chart, Fidelity, Picture
 from hpo.trial import provenance
-from hpo.trial.artifact import CARD, WEIGHTS, card_of, load_winner
+from hpo.trial.artifact import CARD, card_of, load_winner
+from hpo.trial.weights import WEIGHTS
 
 
 def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, device: str) -> Path:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor
 
 from hpo import space
 from hpo.engine.own_training import OwnTraining
-from hpo.engine.training import Progress
+from hpo.engine.training import Progress, require_same_score
 from hpo.promotion.own_runs import follow_and_test
 from hpo.promotion.retune import Retuned, retune, with_settings
 from hpo.promotion.selection import RunKey, Selection, run_key
@@ -19,12 +19,12 @@ from hpo.promotion.test_split import SplitScores, score_test_split
 from hpo.seeds import derive
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.study import StudySpec
-from hpo.trial.artifact import write_weights
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import SUPERSEDED
 from hpo.trial.objective import once, outcome_of, reported
 from hpo.trial.record import Outcome, read_outcome
+from hpo.trial.weights import write_weights
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ def _train_and_test(job: Job) -> Outcome:
             last = progress
         if last is not None:
             write_weights(job.folder, last.best_weights)
+            task, recipe = job.study.configure(job.params, job.fidelity)
+            require_same_score(task, recipe, job.fidelity, last, device=job.device)
             tested.append(_test(job, last.best, last.best_weights))
 
     outcome = outcome_of(epochs())  # an exception in the test ends the run, just as one in an epoch does
@@ -152,7 +154,7 @@ def _train_and_test(job: Job) -> Outcome:
     )
 
 
-def _test(job: Job, value: float, weights: Mapping[str, Tensor]) -> _Tested:
+def _test(job: Job, value: float, weights: Mapping[str, Any]) -> _Tested:
     """Re-tune inference-only settings on validation, and then score the weights on the test split."""
     task, recipe = job.study.configure(job.params, job.fidelity)
     model = task.model()

@@ -1,4 +1,4 @@
-"""A trained model as files: weights as safetensors, and a JSON card that rebuilds it."""
+"""A trained model as files: its weights, and a JSON card that rebuilds it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
-import safetensors.torch
-from torch import Tensor, nn
+from torch import nn
 
 from hpo.code.place import class_place
 from hpo.errors import ContractError
-from hpo.files import write_whole
 from hpo.plain import plain
 from hpo.task import Task
+from hpo.trial.weights import WEIGHTS, unpacked
 
 T = TypeVar("T", bound=Task[Any])
 
-WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 
 
@@ -30,16 +28,6 @@ class TrainedTask(NamedTuple, Generic[T]):
 
     task: T
     model: nn.Module
-
-
-def packed(weights: Mapping[str, Tensor]) -> bytes:
-    """A state dict as safetensors: a format that cannot hold code."""
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()})
-
-
-def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write a state dict into a folder, whole or not at all."""
-    write_whole(folder / WEIGHTS, packed(weights))
 
 
 def card_of(task: Task[Any]) -> dict[str, Any]:
@@ -92,7 +80,7 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
         raise ValueError(f"{CARD}: must name a task, as module:Class; got {card['task']!r}")
     task = kind(**given)
     model = task.model()
-    model.load_state_dict(safetensors.torch.load(weights))
+    model.load_state_dict(unpacked(weights))
     return TrainedTask(task, model.eval())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from hpo.errors import origin
+from hpo.errors import one_line, origin
 from hpo.task import Check
 
 T = TypeVar("T")
@@ -27,7 +27,5 @@ def attempt(name: str, call: Callable[[], T]) -> T | Check:
 
 def failed_check(name: str, error: Exception) -> Check:
     """The check that met an exception: what was raised, and the line of the task's code that it came from."""
-    first_line = str(error).strip().splitlines()[:1]
-    raised = ": ".join([type(error).__name__, *first_line])
     notes = getattr(error, "__notes__", [])
-    return Check(name, "no-go", "; with ".join([raised, *notes]), "no exception", origin(error))
+    return Check(name, "no-go", "; with ".join([one_line(error), *notes]), "no exception", origin(error))

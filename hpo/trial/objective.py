@@ -17,7 +17,7 @@ from hpo.engine.checkpoint_files import reached
 from hpo.engine.own_training import OWN, OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.epoch import Epoch
-from hpo.errors import Diverged, Halted, Refused, ResumeMismatch
+from hpo.errors import Diverged, Halted, Refused, ResumeMismatch, one_line
 from hpo.storage.database import worker_storage
 from hpo.storage.locks import lease
 from hpo.storage.optuna_private import live_trial
@@ -83,8 +83,7 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
     except Exception as error:
         if is_out_of_memory(error):
             return _summary("pruned", history, reason=f"out of memory: {error}", memory=True)
-        reason = f"{type(error).__name__}: {error}"
-        return _summary("failed", history, reason=reason, traceback=traceback.format_exc())
+        return _summary("failed", history, reason=one_line(error), traceback=traceback.format_exc())
     return _summary("complete", history)
 
 

@@ -23,8 +23,9 @@ from hpo.epoch import Epoch
 from hpo.errors import Refused
 from hpo.storage.postgresql import check_url
 from hpo.trial import record
-from hpo.trial.artifact import load_winner, packed
+from hpo.trial.artifact import load_winner
 from hpo.trial.record import Asked, Outcome
+from hpo.trial.weights import packed
 from hpo.verbs.devices import check_device
 from hpo.verbs.load import load_study
 from tests.faults.studies import EPOCH

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from hpo import CARD, Task, write_json
-from hpo.trial.artifact import WEIGHTS, card_of, write_weights
+from hpo.trial.artifact import card_of
+from hpo.trial.weights import WEIGHTS, write_weights
 
 
 def exported(folder: Path, task: Task, model: nn.Module | None = None) -> Path:
