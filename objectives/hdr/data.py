@@ -60,8 +60,8 @@ class Examples(NamedTuple):
 
     def batch(self, rows: Tensor | slice = slice(None)) -> Batch:
         """The examples of these rows."""
-        *pictures, source_N = self
-        return Batch(*(field[rows].float() for field in pictures), source_N[rows])
+        warped, hole, occluder, motion, base_log, target = (field[rows].float() for field in self[:-1])
+        return Batch(warped, hole, occluder, motion, base_log, target, self.source[rows])
 
 
 def examples(split: Split, size: int, count: int, *, base: str, folder: str | None) -> Examples:
@@ -88,8 +88,10 @@ def mirrored(batch: Batch, axis: int, rng: torch.Generator) -> Batch:
     """The batch with about half of its examples mirrored, across (axis 0) or down (axis 1); the motion along that axis
     changes its sign with them."""
     chosen = (torch.rand(len(batch.hole_B1SS), generator=rng) < 0.5).view(-1, 1, 1, 1)
-    *pictures, source_B = batch
-    flipped = Batch(*(torch.where(chosen, field.flip(-1 - axis), field) for field in pictures), source_B)
+    pictures = {name: field for name, field in batch._asdict().items() if field.dim() == 4}
+    flipped = batch._replace(
+        **{name: torch.where(chosen, field.flip(-1 - axis), field) for name, field in pictures.items()}
+    )
     sign = torch.ones(len(chosen), 2, 1, 1)
     sign[:, axis] = torch.where(chosen[:, 0], -1.0, 1.0)
     return flipped._replace(motion_B2SS=flipped.motion_B2SS * sign)
