@@ -226,13 +226,16 @@ class RIS(Task[Batch]):
         return judged._asdict() | _covariance_errors(pipeline, sight, batch)
 
     def metrics(self, columns: Columns) -> dict[str, float]:
-        """OSPA (m) with a cutoff of 1 m, counting, matched errors, and covariance errors of a network."""
-        scores = summary(judged_from(columns)) | {"k_chance": 1 / self.k_max}
+        """OSPA (m) with a cutoff of 1 m, counting, matched errors; of a network also covariance errors and chance."""
+        scores = summary(judged_from(columns))
         errors = {name: column for name, column in columns.items() if name.startswith("nmse_")}
+        if not errors:
+            return scores  # of a classical method
+        scores |= means(errors) | {"k_chance": 1 / self.k_max}
         noisy = columns["snr_db"] < 0
-        if errors and noisy.any():
+        if noisy.any():
             scores |= {f"{name}_noisy": float(errors[name][noisy].mean()) for name in ("nmse_pred", "nmse_samp")}
-        return scores | means(errors)
+        return scores
 
     # -- beside the model --------------------------------------------------------------------------------------
     def baselines(self, fidelity: Fidelity) -> Mapping[str, Callable[[Batch], Columns]]:
