@@ -39,6 +39,7 @@ class Batch(NamedTuple):
     photo_B3SS: Tensor  # float32 in [0, 1]: the photograph to change
     reference_B3SS: Tensor  # the same photograph, which the changed one must look like and no longer match
     number_B: Tensor  # int64: the photograph's number in the model
+    photograph_B: Tensor  # int64: equal where a photograph is repeated, which then has several numbers in the model
 
 
 class Photographs(NamedTuple):
@@ -52,7 +53,8 @@ class Photographs(NamedTuple):
 def make_batch(photographs: Photographs, rows: Tensor, first: int) -> Batch:
     """Some of the photographs; `first` is the number of row 0 in the model."""
     photo = as_float(photographs.rgb_N3SS[rows])
-    return Batch(photo, photo.clone(), rows + first)
+    first_places = torch.tensor([photographs.origins.index(origin) for origin in photographs.origins])
+    return Batch(photo, photo.clone(), rows + first, first_places[rows])
 
 
 def load_shipped(part: Part, size: int, count: int) -> Photographs:

@@ -8,7 +8,6 @@ protected side by side.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from hpo import Columns, means
 from objectives.cloak.data import Batch
 from objectives.cloak.encoders import Critic
 from objectives.cloak.model import Cloaked, folded_share
@@ -173,10 +173,9 @@ def change_scores(cloaked: Cloaked, noise_limit: float, raw_B: Tensor) -> dict[s
     }
 
 
-def mean_scores(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+def means_and_maxima(columns: Columns) -> dict[str, float]:
     """Means over the photographs; maxima of the scores named WORST."""
-    joined = {name: torch.cat([part[name] for part in parts]).double() for name in parts[0]}
-    return {name: float(values.max() if name in WORST else values.mean()) for name, values in joined.items()}
+    return means(columns) | {name: float(columns[name].max()) for name in WORST if name in columns}
 
 
 def as_jpeg(image: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ photographs of val alone; a promotion also holds those of test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Chart, Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
+from hpo import Chart, Check, Columns, Evidence, Fidelity, Held, Method, Moment, Overfit, Picture, Split, Task
 from objectives.cloak import baseline, data, loss
 from objectives.cloak.checks import Bounds, EncoderState, Setup, checks
 from objectives.cloak.data import Batch, Part, Photographs
@@ -65,6 +67,8 @@ class Cloaking(Task[Batch]):
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("photo_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("reference_B3SS",)
+    cluster: ClassVar[str | None] = "photograph_B"
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"exposure": (0.0, math.inf)}
     # A visible change up to 0.8 leaves room to learn, but not to become another photograph.
     overfit: ClassVar[Overfit] = Overfit(
         measure="match_in_limit",
@@ -193,15 +197,14 @@ class Cloaking(Task[Batch]):
         cast(Cloak, model).project()
 
     # -- judgement -----------------------------------------------------------------------------------------------
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
         cloak = cast(Cloak, model)
-        parts = []
-        for batch in batches:
-            cloaked = cloak(batch.photo_B3SS, batch.number_B)
-            of_image = self.image_scores(cloaked.image_B3SS, batch)
-            of_change = loss.change_scores(cloaked, self.noise_limit, cloak.raw_max(batch.number_B))
-            parts.append(of_image | of_change)
-        return loss.mean_scores(parts)
+        cloaked = cloak(batch.photo_B3SS, batch.number_B)
+        of_change = loss.change_scores(cloaked, self.noise_limit, cloak.raw_max(batch.number_B))
+        return self.image_scores(cloaked.image_B3SS, batch) | of_change
+
+    def metrics(self, columns: Columns) -> Mapping[str, float]:
+        return loss.means_and_maxima(columns)
 
     def image_scores(self, image: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Scores of each photograph, [B], by whatever method it was changed."""
@@ -216,12 +219,8 @@ class Cloaking(Task[Batch]):
             visible_limit=self.visible_limit,
         )
 
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        batches = list(batches)
-        return {
-            name: loss.mean_scores([self._scored(method, batch) for batch in batches])
-            for name, method in self.methods().items()
-        }
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
+        return {name: partial(self._scored, method) for name, method in self.methods().items()}
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         from objectives.cloak.pictures import RIVAL, Judgement, pictures  # imports plotly, which no trial needs

@@ -37,6 +37,7 @@ def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
         motion_B2SS=torch.zeros(1, 2, height, width),  # unknown
         base_log_B3SS=filled(task.base, log_light(warped), ~hole),
         target_B3SS=warped,  # unknown too, and never read
+        source_B=torch.zeros(1, dtype=torch.int64),
     )
     return predict(model, batch).light_B3HW[0].clamp(min=0) / frame.gain
 

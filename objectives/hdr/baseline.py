@@ -6,7 +6,7 @@ scikit-image's implementation. Shapes as in a Batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from skimage.restoration import inpaint_biharmonic
@@ -31,12 +31,10 @@ def methods() -> Mapping[str, Method]:
     }
 
 
-def method_scores(batches: Sequence[Batch]) -> dict[str, dict[str, float]]:
-    """The scores of every method on the batches, which are on the CPU."""
-    return {
-        name: loss.mean_scores([_light_scores(method, batch) for batch in batches])
-        for name, method in methods().items()
-    }
+def method_scores(method: Method, batch: Batch) -> dict[str, Tensor]:
+    """The scores of a method for each picture, [B]."""
+    on_cpu = Batch(*(field.cpu() for field in batch))
+    return loss.light_scores(filled_light(method, on_cpu), *loss.score_references(on_cpu))
 
 
 def filled_light(method: Method, batch: Batch) -> Tensor:
@@ -52,10 +50,6 @@ def biharmonic(log_B3HW: Tensor, valid_B1HW: Tensor) -> Tensor:
         for log, valid in zip(log_B3HW, valid_B1HW, strict=True)
     ]
     return torch.stack([torch.from_numpy(image_HW3).permute(2, 0, 1).float() for image_HW3 in images_HW3])
-
-
-def _light_scores(method: Method, batch: Batch) -> dict[str, Tensor]:
-    return loss.light_scores(filled_light(method, batch), *loss.score_references(batch))
 
 
 def _log_and_valid(batch: Batch) -> tuple[Tensor, Tensor]:

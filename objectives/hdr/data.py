@@ -44,6 +44,7 @@ class Batch(NamedTuple):
     motion_B2SS: Tensor  # of each pixel, minus the mean, in units of 8 pixels; 0 in holes and where it is unknown
     base_log_B3SS: Tensor  # log(warped + EPS) with filled holes
     target_B3SS: Tensor  # the rendered light
+    source_B: Tensor  # int64: number of the photograph behind the scene; 0 for all of a user's sequence
 
 
 class Examples(NamedTuple):
@@ -55,6 +56,12 @@ class Examples(NamedTuple):
     motion: Tensor
     base_log: Tensor
     target: Tensor
+    source: Tensor
+
+    def batch(self, rows: Tensor | slice = slice(None)) -> Batch:
+        """The examples of these rows."""
+        warped, hole, occluder, motion, base_log, target = (field[rows].float() for field in self[:-1])
+        return Batch(warped, hole, occluder, motion, base_log, target, self.source[rows])
 
 
 def examples(split: Split, size: int, count: int, *, base: str, folder: str | None) -> Examples:
@@ -81,7 +88,10 @@ def mirrored(batch: Batch, axis: int, rng: torch.Generator) -> Batch:
     """The batch with about half of its examples mirrored, across (axis 0) or down (axis 1); the motion along that axis
     changes its sign with them."""
     chosen = (torch.rand(len(batch.hole_B1SS), generator=rng) < 0.5).view(-1, 1, 1, 1)
-    flipped = Batch(*(torch.where(chosen, field.flip(-1 - axis), field) for field in batch))
+    pictures = {name: field for name, field in batch._asdict().items() if field.dim() == 4}
+    flipped = batch._replace(
+        **{name: torch.where(chosen, field.flip(-1 - axis), field) for name, field in pictures.items()}
+    )
     sign = torch.ones(len(chosen), 2, 1, 1)
     sign[:, axis] = torch.where(chosen[:, 0], -1.0, 1.0)
     return flipped._replace(motion_B2SS=flipped.motion_B2SS * sign)
@@ -93,7 +103,7 @@ def log_light(light: Tensor) -> Tensor:
 
 
 def assembled(arrays: dict[str, np.ndarray], base: str) -> Examples:
-    """Examples from arrays named as the fields of scenes.Frame, with holes filled by the method `base`."""
+    """Examples from arrays named as scenes.Frame's fields and "source", with holes filled by the method `base`."""
     warped, hole, occluder, motion, target = (torch.from_numpy(np.array(arrays[name])) for name in scenes.Frame._fields)
     base_log = torch.cat(
         [
@@ -101,13 +111,16 @@ def assembled(arrays: dict[str, np.ndarray], base: str) -> Examples:
             for light, holes in zip(warped.split(FILL_BATCH), hole.split(FILL_BATCH), strict=True)
         ]
     )
-    return Examples(warped, hole, occluder, motion, base_log, target)
+    return Examples(warped, hole, occluder, motion, base_log, target, torch.from_numpy(np.array(arrays["source"])))
 
 
 def make_from_frames(
     user_frames: Sequence[frames.FrameFiles], split: Split, size: int, count: int
 ) -> dict[str, np.ndarray]:
-    """`count` patches of the user's frames in turn. Layers and motion are unknown, so those fields are 0."""
+    """`count` patches of the user's frames in turn. Layers and motion are unknown, so those fields are 0.
+
+    They are all of one source: neighbouring frames of a sequence are nearly the same.
+    """
     rng = generator("hdr", split)
     order = torch.randperm(len(user_frames), generator=rng).tolist()
     arrays = {
@@ -123,7 +136,7 @@ def make_from_frames(
             arrays["warped_3SS"][row] = frame.warped_3HW[:, rows, columns].numpy()
             arrays["hole_1SS"][row] = frame.hole_1HW[:, rows, columns].numpy()
             arrays["target_3SS"][row] = frame.target_3HW[:, rows, columns].numpy()
-    return arrays
+    return arrays | {"source": np.zeros(count, np.int64)}
 
 
 Window = tuple[slice, slice]  # rows and columns

@@ -6,13 +6,14 @@ Shapes: light [B, 3, H, W], linear and at least 0; masks [B, 1, H, W]; each term
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hpo import Columns, means
 from objectives.common.image_scores import MAX_PSNR_DB, ssim
 from objectives.common.perceptual import Backend, perceptual_distance, sobel
 from objectives.hdr.data import EPS, Batch, log_light
@@ -86,15 +87,12 @@ def log_supervision(out: Filled, base_log: Tensor, target: Tensor, weights: Weig
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
-def model_scores(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-    """The scores of a model and the signs of its health: means over the pictures of all batches."""
+def model_scores(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The scores of a model and the signs of its health, for each picture, [B]."""
+    out = predict(model, batch)
+    references = score_references(batch)
     scale = cast(LogResidualUNet, model).scale
-    parts = []
-    for batch in batches:
-        out = predict(model, batch)
-        references = score_references(batch)
-        parts.append(light_scores(out.light_B3HW, *references) | health(out, *references, scale))
-    return mean_scores(parts)
+    return light_scores(out.light_B3HW, *references) | health(out, *references, scale)
 
 
 def score_references(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,16 +157,15 @@ def psnr_db(squared_error: Tensor, mask_B1HW: Tensor) -> Tensor:
     return -10 * torch.log10(mean.clamp(min=10 ** (-MAX_PSNR_DB / 10)))
 
 
-def mean_scores(parts: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+def measured_means(columns: Columns) -> dict[str, float]:
     """Means over the pictures.
 
     The scores of cracks and disocclusions are means over the pictures that have any, and are left out if none has. Any
     other score that is not finite makes its mean not finite: it is never hidden.
     """
-    joined = {name: torch.cat([part[name] for part in parts]).double() for name in parts[0]}
-    regions = {name: joined.pop(name) for name in ("psnr_mu_crack", "psnr_mu_disocc")}
-    measured = {name: values[~values.isnan()] for name, values in regions.items()}
-    return {name: float(values.mean()) for name, values in {**joined, **measured}.items() if len(values)}
+    regions = {name: columns[name] for name in ("psnr_mu_crack", "psnr_mu_disocc")}
+    measured = {name: column[~column.isnan()] for name, column in regions.items()}
+    return means({name: column for name, column in {**columns, **measured}.items() if len(column)})
 
 
 def _masked_mean(values: Tensor, mask_B1HW: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def examples(size: int, base: str) -> Batch:
         name: torch.stack(fields).numpy()
         for name, fields in zip(Frame._fields, zip(*patches, strict=True), strict=True)
     }
-    return Batch(*(field.float() for field in assembled(arrays, base)))
+    return assembled(arrays | {"source": np.zeros(len(patches), np.int64)}, base).batch()
 
 
 @cache

@@ -6,6 +6,7 @@ Shapes: light [B, 3, H, W] or [3, H, W], linear; pixels [H, W, 3], uint8.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from hpo import REFERENCE, Chart, Picture
 from objectives.common.colour import as_uint8, luma, srgb_from_linear
+from objectives.common.columns import columns_over
 from objectives.hdr import baseline, loss, parallax
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.loss import TOO_BRIGHT
@@ -59,7 +61,9 @@ def drawn(model: nn.Module, batches: Sequence[Batch], *, base: str, cap: float) 
 def method_scores(model: nn.Module, batch: Batch) -> Scores:
     """The scores of the network and of every classical method."""
     parts = [Batch(*fields) for fields in zip(*(field.split(SCORING_BATCH) for field in batch), strict=True)]
-    return {NETWORK: loss.model_scores(model, parts), **baseline.method_scores(parts)}
+    by_method = {name: partial(baseline.method_scores, method) for name, method in baseline.methods().items()}
+    by_method = {NETWORK: partial(loss.model_scores, model), **by_method}
+    return {name: loss.measured_means(columns_over(method, parts)) for name, method in by_method.items()}
 
 
 def best_rival(scores: Scores) -> str:
@@ -71,7 +75,7 @@ def best_rival(scores: Scores) -> str:
 def rows_by_gain(model: nn.Module, batch: Batch, count: int) -> list[int]:
     """`count` rows, evenly spaced from the example with the smallest gain to the one with the largest."""
     examples = [_example(batch, row) for row in range(len(batch.hole_B1SS))]
-    gains = torch.tensor([loss.model_scores(model, [example])["gain_db"] for example in examples])
+    gains = torch.cat([loss.model_scores(model, example)["gain_db"] for example in examples])
     places = torch.linspace(0, len(gains) - 1, min(count, len(gains))).round().long().unique()
     return gains.argsort()[places].tolist()
 

@@ -47,6 +47,7 @@ class Scene(NamedTuple):
     outline_CC: Tensor  # bool
     background_motion: Motion
     foreground_motion: Motion
+    photograph: int = 0  # number of the background's photograph
 
 
 class Frame(NamedTuple):
@@ -60,23 +61,31 @@ class Frame(NamedTuple):
 
 
 def make(names: Sequence[str], split: str, size: int, count: int) -> dict[str, np.ndarray]:
-    """`count` frames cut from the named photographs, the same at every call."""
+    """`count` frames cut from the named photographs, the same at every call.
+
+    Arrays named as the fields of Frame, and "source", [N]: the number of the photograph of each background, which shows
+    in most of the picture and in all of the disocclusions.
+    """
     rng = generator("hdr", split)
     frames: list[Frame] = []
+    sources: list[int] = []
     while len(frames) < count:
-        frame = rendered(random_scene(names, size, rng), rng)
+        scene = random_scene(names, size, rng)
+        frame = rendered(scene, rng)
         if HOLES[0] < float(frame.hole_1SS.float().mean()) < HOLES[1]:
             frames.append(frame)
+            sources.append(scene.photograph)
     fields = zip(*frames, strict=True)
-    return {name: torch.stack(parts).numpy() for name, parts in zip(Frame._fields, fields, strict=True)}
+    arrays = {name: torch.stack(parts).numpy() for name, parts in zip(Frame._fields, fields, strict=True)}
+    return arrays | {"source": np.array(sources)}
 
 
 def random_scene(names: Sequence[str], size: int, rng: torch.Generator) -> Scene:
     """A random scene of two of the named photographs, for a frame of `size` pixels a side."""
     side = size + 2 * MARGIN
     draw = _Draw(rng)
-    background_srgb = _random_layer(names, side, draw)
-    foreground_srgb = _random_layer(names, side, draw)
+    photograph, background_srgb = _random_layer(names, side, draw)
+    _, foreground_srgb = _random_layer(names, side, draw)
     background = expanded(linear_from_srgb(background_srgb), 10 ** draw(0.5, 2.2))
     foreground = expanded(linear_from_srgb(foreground_srgb), 10 ** draw(0.5, 2.2))
     for _ in range(int(draw(0, 3))):
@@ -88,6 +97,7 @@ def random_scene(names: Sequence[str], size: int, rng: torch.Generator) -> Scene
         blob(side, size, draw),
         _random_motion(draw, angle=0.03, shift=2),
         _random_motion(draw, angle=0.05, shift=5),
+        photograph,
     )
 
 
@@ -153,9 +163,10 @@ def rendered(scene: Scene, rng: torch.Generator) -> Frame:
     )
 
 
-def _random_layer(names: Sequence[str], side: int, draw: _Draw) -> Tensor:
-    name = names[int(draw(0, len(names)))]
-    return random_square(photographs.srgb(name), side, scale=SCALE, rng=draw.rng, flip=True)
+def _random_layer(names: Sequence[str], side: int, draw: _Draw) -> tuple[int, Tensor]:
+    """The number of a random photograph, and a random square of it."""
+    number = int(draw(0, len(names)))
+    return number, random_square(photographs.srgb(names[number]), side, scale=SCALE, rng=draw.rng, flip=True)
 
 
 def _random_motion(draw: _Draw, *, angle: float, shift: float) -> Motion:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from hpo import Chart, Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Split, Task
 from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
 from objectives.hdr import baseline, data, frames, loss, pictures
@@ -71,6 +72,7 @@ class HDR(Task[Batch]):
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("warped_B3SS", "hole_B1SS", "occluder_B1SS", "motion_B2SS", "base_log_B3SS")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
+    cluster: ClassVar[str | None] = "source_B"
 
     def __post_init__(self) -> None:
         low, high = SCALE_RANGE
@@ -103,7 +105,7 @@ class HDR(Task[Batch]):
     @property
     def overfit(self) -> Overfit:  # type: ignore[override]  # a class attribute elsewhere; here it depends on the data
         """Four patches, to be learned 8 dB better than their fill, or nearly perfectly."""
-        batch = Batch(*(field.float() for field in self._examples("train", OVERFIT_SIZE, OVERFIT_SAMPLES)))
+        batch = self._examples("train", OVERFIT_SIZE, OVERFIT_SAMPLES).batch()
         fill = torch.exp(batch.base_log_B3SS) - data.EPS
         base_db = float(loss.light_scores(fill, *loss.score_references(batch))["psnr_mu_hole"].mean())
         return Overfit(
@@ -127,7 +129,7 @@ class HDR(Task[Batch]):
         count = len(examples.hole)
         order = torch.randperm(count, generator=rng) if split == "train" else torch.arange(count)
         for rows in order.split(batch_size):
-            batch = Batch(*(field[rows].float() for field in examples))
+            batch = examples.batch(rows)
             if split == "train" and self.flip:
                 batch = mirrored(mirrored(batch, 0, rng), 1, rng)
             yield batch
@@ -171,11 +173,14 @@ class HDR(Task[Batch]):
         cast(LogResidualUNet, model).project()
 
     # -- judgement -----------------------------------------------------------------------------------------------
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return loss.model_scores(model, batches)
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return loss.model_scores(model, batch)
 
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        return baseline.method_scores([Batch(*(field.cpu() for field in batch)) for batch in batches])
+    def metrics(self, columns: Columns) -> Mapping[str, float]:
+        return loss.measured_means(columns)
+
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
+        return {name: partial(baseline.method_scores, method) for name, method in baseline.methods().items()}
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         return pictures.drawn(model, list(batches), base=self.base, cap=self.cap)

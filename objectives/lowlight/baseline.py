@@ -6,7 +6,8 @@ Shapes: rgb_3HW in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from skimage import color, exposure
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from hpo import REFERENCE
 from objectives.common.colour import linear_from_srgb, luma, srgb_from_linear
+from objectives.common.columns import columns_over
 from objectives.common.perceptual import Backend
 from objectives.lowlight import loss
 from objectives.lowlight.data import Batch
@@ -39,21 +41,22 @@ def methods(train_mean: float, train_light: float) -> dict[str, Method]:
     }
 
 
-def method_scores(
-    methods: Mapping[str, Method], batches: Iterable[Batch], backend: Backend
-) -> dict[str, dict[str, float]]:
-    """The scores of every method on the batches."""
-    batches = list(batches)
-    return {
-        name: loss.mean_scores([_scores(method, batch, backend) for batch in batches])
-        for name, method in methods.items()
-    }
+def method_scores(method: Method, backend: Backend, batch: Batch) -> dict[str, Tensor]:
+    """The scores of a method for each picture, [B]."""
+    low = batch.low_B3SS.cpu()
+    high = batch.high_B3SS.cpu()
+    brightened = torch.stack([method(*pair) for pair in zip(low, high, strict=True)])
+    return loss.image_scores(brightened, high, backend)
 
 
-def best_rival(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """The name of the method with the best score; references do not count."""
-    rivals = [name for name in scores if not name.endswith(REFERENCE)]
-    return max(rivals, key=lambda name: scores[name]["score"])
+def best_rival(methods: Mapping[str, Method], backend: Backend, batches: Sequence[Batch]) -> str:
+    """The name of the method with the best score on the batches; references do not count."""
+
+    def score(name: str) -> float:
+        columns = columns_over(partial(method_scores, methods[name], backend), batches)
+        return loss.finite_means(columns)["score"]
+
+    return max((name for name in methods if not name.endswith(REFERENCE)), key=score)
 
 
 def mean_light(srgb: Tensor) -> float:
@@ -78,13 +81,6 @@ def gain_to_light(rgb_3HW: Tensor, light: float) -> Tensor:
     linear = linear_from_srgb(rgb_3HW)
     gain = light / max(1e-6, float(luma(linear).mean()))
     return srgb_from_linear((linear * gain).clamp(0, 1))
-
-
-def _scores(method: Method, batch: Batch, backend: Backend) -> dict[str, Tensor]:
-    low = batch.low_B3SS.cpu()
-    high = batch.high_B3SS.cpu()
-    brightened = torch.stack([method(*pair) for pair in zip(low, high, strict=True)])
-    return loss.image_scores(brightened, high, backend)
 
 
 def _clahe(rgb_3HW: Tensor, *, clip: float, tiles: int) -> Tensor:

@@ -22,7 +22,7 @@ from hpo import Split, generator, made_once
 from objectives.common import files, photographs
 from objectives.common.colour import as_float, as_uint8, linear_from_srgb, srgb_from_linear
 from objectives.common.crops import random_square
-from objectives.lowlight.pairs import Pair, Pairing, split_pairs
+from objectives.lowlight.pairs import Pair, Pairing, scene_numbers, split_pairs
 
 EVERYDAY = ("coffee", "chelsea", "china", "rocket", "astronaut", "flower")  # held out two by two
 ALWAYS_TRAIN = ("ihc", "retina", "hubble")  # no everyday scenes: they add colours and textures to training only
@@ -36,6 +36,7 @@ class Batch(NamedTuple):
 
     low_B3SS: Tensor  # the picture of the camera: 8 bits, dark and noisy
     high_B3SS: Tensor  # the same view in good light
+    photograph_B: Tensor  # int64: number of the photograph, or of the user's scene, that the example was cut from
 
 
 class Camera(NamedTuple):
@@ -56,6 +57,7 @@ class Examples(NamedTuple):
 
     low_N3SS: Tensor
     high_N3SS: Tensor
+    photograph_N: Tensor
 
 
 def darken(high_N3SS: Tensor, rng: torch.Generator, camera: Camera = CAMERA) -> Tensor:
@@ -81,7 +83,8 @@ def darken(high_N3SS: Tensor, rng: torch.Generator, camera: Camera = CAMERA) -> 
 def mirrored(batch: Batch, rng: torch.Generator) -> Batch:
     """The batch with about half of its pairs mirrored, both pictures of a pair alike."""
     chosen = (torch.rand(len(batch.low_B3SS), generator=rng) < 0.5).view(-1, 1, 1, 1)
-    return Batch(*(torch.where(chosen, field.flip(-1), field) for field in batch))
+    low, high = (torch.where(chosen, field.flip(-1), field) for field in (batch.low_B3SS, batch.high_B3SS))
+    return batch._replace(low_B3SS=low, high_B3SS=high)
 
 
 def photographs_of(split: Split, fold: int) -> tuple[str, ...]:
@@ -119,7 +122,10 @@ def origins(split: Split, *, fold: int, folder: str | None, pairing: Pairing) ->
 
 
 def make_from_photographs(names: Sequence[str], split: Split, size: int, count: int) -> dict[str, np.ndarray]:
-    """Crops of the named photographs in turn, and their darkened versions. Bytes [N, 3, S, S] each."""
+    """Crops of the named photographs in turn, their darkened versions, and the numbers of their photographs.
+
+    Bytes [N, 3, S, S] twice, and int64 [N].
+    """
     rng = generator("lowlight", split)
     flip = split == "train"
     crops = [
@@ -127,22 +133,32 @@ def make_from_photographs(names: Sequence[str], split: Split, size: int, count: 
         for index in range(count)
     ]
     high_N3SS = as_float(as_uint8(torch.stack(crops)))
-    return {"low": as_uint8(darken(high_N3SS, rng)).numpy(), "high": as_uint8(high_N3SS).numpy()}
+    return {
+        "low": as_uint8(darken(high_N3SS, rng)).numpy(),
+        "high": as_uint8(high_N3SS).numpy(),
+        "photograph": np.arange(count) % len(names),
+    }
 
 
 def make_from_pairs(pairs: Sequence[Pair], split: Split, size: int, count: int) -> dict[str, np.ndarray]:
-    """Crops of the user's pairs in turn, at the same place in both files. Bytes [N, 3, S, S] each."""
+    """Crops of the user's pairs in turn, at the same place in both files, and the numbers of their scenes.
+
+    Bytes [N, 3, S, S] twice, and int64 [N].
+    """
     rng = generator("lowlight", split)
     order = torch.randperm(len(pairs), generator=rng).tolist()
     low = np.empty((count, 3, size, size), np.uint8)
     high = np.empty((count, 3, size, size), np.uint8)
+    scene = np.empty(count, np.int64)
+    scenes = scene_numbers(pairs)
     for place, index in enumerate(order[:count]):  # each pair of files is decoded once
         both_6HW = _read_pair(pairs[index])
+        scene[place :: len(pairs)] = scenes[index]
         for row in range(place, count, len(pairs)):
             crop = as_uint8(random_square(both_6HW, size, scale=SCALE, rng=rng)).numpy()
             low[row] = crop[:3]
             high[row] = crop[3:]
-    return {"low": low, "high": high}
+    return {"low": low, "high": high, "photograph": scene}
 
 
 def _read_pair(pair: Pair) -> Tensor:
@@ -166,7 +182,7 @@ def _cached_examples(
     count: int,
 ) -> Examples:
     arrays = made_once(make, sources, split, size, count)
-    return Examples(torch.from_numpy(np.array(arrays["low"])), torch.from_numpy(np.array(arrays["high"])))
+    return Examples(*(torch.from_numpy(np.array(arrays[name])) for name in ("low", "high", "photograph")))
 
 
 def _uniform(bounds: tuple[float, float], count: int, rng: torch.Generator) -> Tensor:

@@ -6,13 +6,13 @@ No term and no sum of terms is clamped: above its bound a clamped sum has no gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo import blend, ramp, ramped
+from hpo import Columns, blend, means, ramp, ramped
 from objectives.common.colour import luma, round8, saturation
 from objectives.common.image_scores import MS_SSIM_MIN_SIDE, ms_ssim, psnr_db, ssim
 from objectives.common.perceptual import Backend, perceptual_distance, sobel
@@ -142,13 +142,10 @@ def _norm(rgb: Tensor) -> Tensor:
 
 
 # -- scores --------------------------------------------------------------------------------------------------------
-def model_scores(model: nn.Module, batches: Iterable[Batch], backend: Backend) -> dict[str, float]:
-    """The scores of a model and the signs of its health: means over the pictures of all batches."""
-    parts = []
-    for batch in batches:
-        out = model(batch.low_B3SS)
-        parts.append(image_scores(out.enhanced_B3HW, batch.high_B3SS, backend) | health(out))
-    return mean_scores(parts)
+def model_scores(model: nn.Module, batch: Batch, backend: Backend) -> dict[str, Tensor]:
+    """The scores of a model and the signs of its health, for each picture, [B]."""
+    out = model(batch.low_B3SS)
+    return image_scores(out.enhanced_B3HW, batch.high_B3SS, backend) | health(out)
 
 
 def image_scores(enhanced: Tensor, target: Tensor, backend: Backend) -> dict[str, Tensor]:
@@ -183,12 +180,11 @@ def health(out: Enhanced) -> dict[str, Tensor]:
     }
 
 
-def mean_scores(parts: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+def finite_means(columns: Columns) -> dict[str, float]:
     """Means over the pictures whose scores are all finite, and `skipped`, the share of the other pictures.
 
     If no picture has finite scores, every score is NaN: such a run must fail, and not score 0.
     """
-    joined = {name: torch.cat([part[name] for part in parts]).double() for name in parts[0]}
-    finite = torch.isfinite(torch.stack(list(joined.values()))).all(0)
-    means = {name: float(values[finite].mean()) for name, values in joined.items()}  # the mean of nothing is NaN
-    return {**means, "skipped": float((~finite).double().mean())}
+    finite = torch.isfinite(torch.stack(list(columns.values()))).all(0)
+    finite_columns = {name: column[finite] for name, column in columns.items()}
+    return {**means(finite_columns), "skipped": float((~finite).double().mean())}  # the mean of nothing is NaN

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -111,6 +111,12 @@ def scene_of(path: Path) -> str:
         stem = stem.removesuffix(ending)
     take = _TAKE.fullmatch(stem)
     return take.group(1) if take else stem
+
+
+def scene_numbers(pairs: Sequence[Pair]) -> list[int]:
+    """The number of each pair's scene; pairs of one scene have the same."""
+    number_by_pair = {pair: number for number, scene in enumerate(_scenes(pairs)) for pair in scene}
+    return [number_by_pair[pair] for pair in pairs]
 
 
 @lru_cache(maxsize=4)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Check, Evidence, Fidelity, Held, Moment, Overfit, Picture, Split, Task
+from hpo import Check, Columns, Evidence, Fidelity, Held, Method, Moment, Overfit, Picture, Split, Task
 from objectives.common.colour import as_float
 from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
@@ -59,6 +60,7 @@ class LowLight(Task[Batch]):
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("low_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("high_B3SS",)
+    cluster: ClassVar[str | None] = "photograph_B"
     overfit: ClassVar[Overfit] = Overfit(
         measure="psnr_db",
         go=26.0,
@@ -107,7 +109,8 @@ class LowLight(Task[Batch]):
         count = len(examples.low_N3SS)
         order = torch.randperm(count, generator=rng) if split == "train" else torch.arange(count)
         for rows in order.split(batch_size):
-            batch = Batch(as_float(examples.low_N3SS[rows]), as_float(examples.high_N3SS[rows]))
+            low, high = as_float(examples.low_N3SS[rows]), as_float(examples.high_N3SS[rows])
+            batch = Batch(low, high, examples.photograph_N[rows])
             if split == "train" and self.flip:
                 batch = data.mirrored(batch, rng)
             yield batch
@@ -166,16 +169,21 @@ class LowLight(Task[Batch]):
         cast(CurveBlendNet, model).project(self.identity_clamp)
 
     # -- judgement -----------------------------------------------------------------------------------------------
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return loss.model_scores(model, batches, self.perceptual)
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return loss.model_scores(model, batch, self.perceptual)
 
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        return baseline.method_scores(self._methods(), batches, self.perceptual)
+    def metrics(self, columns: Columns) -> Mapping[str, float]:
+        return loss.finite_means(columns)
+
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
+        methods = self._methods()
+        return {name: partial(baseline.method_scores, method, self.perceptual) for name, method in methods.items()}
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
         batches = list(batches)
-        rival = baseline.best_rival(self.baselines(batches))
-        return pictures.drawn(model, batches, rival, self._methods()[rival])
+        methods = self._methods()
+        rival = baseline.best_rival(methods, self.perceptual, batches)
+        return pictures.drawn(model, batches, rival, methods[rival])
 
     def checks(self, evidence: Evidence) -> list[Check]:
         pairs = data.split_pairs(self.data, self.pairing) if self.data else None

@@ -5,8 +5,9 @@ Shapes: B scenes, K = k_max sources, R = N' entries, C columns of a factor.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -136,30 +137,26 @@ class Classical:
         return sensing(self.method.surface, self.z.device, torch.float64)
 
 
-def competitors(batch: Batch, method: Method) -> dict[str, Estimates]:
-    """The methods that know no more than the network: name -> estimates."""
-    classical = Classical(batch, method)
-    mdl, aic = classical.music("mdl"), classical.music("aic")
-    return {
-        "Bartlett, AIC": classical.bartlett("aic"),
-        "MVDR, AIC": classical.mvdr("aic"),
-        "MUSIC on the grid, MDL": mdl.grid,
-        "MUSIC, MDL": mdl.fine,
-        "MUSIC + ML, MDL": mdl.polished,
-        "MUSIC on the grid, AIC": aic.grid,
-        "MUSIC, AIC": aic.fine,
-        "MUSIC + ML, AIC": aic.polished,
-        "greedy ML": classical.greedy,
-    }
+def solvers(method: Method) -> dict[str, Callable[[Batch], Estimates]]:
+    """Every method by name; the references are told the number of sources, or the true covariance as well.
 
-
-def references(batch: Batch, method: Method) -> dict[str, Estimates]:
-    """Estimates that are told the number of sources, or the true covariance as well: name -> estimates."""
-    music = Classical(batch, method).music("known")
+    What several of them need of one batch is computed once.
+    """
+    classical = lru_cache(maxsize=1)(lambda batch: Classical(batch, method))
+    music = lru_cache(maxsize=3)(lambda batch, rule: classical(batch).music(rule))  # one batch, by every rule
     return {
-        "MUSIC, K known" + REFERENCE: music.fine,
-        "MUSIC + ML, K known" + REFERENCE: music.polished,
-        "R_true, K known" + REFERENCE: ceiling(batch, method),
+        "Bartlett, AIC": lambda batch: classical(batch).bartlett("aic"),
+        "MVDR, AIC": lambda batch: classical(batch).mvdr("aic"),
+        "MUSIC on the grid, MDL": lambda batch: music(batch, "mdl").grid,
+        "MUSIC, MDL": lambda batch: music(batch, "mdl").fine,
+        "MUSIC + ML, MDL": lambda batch: music(batch, "mdl").polished,
+        "MUSIC on the grid, AIC": lambda batch: music(batch, "aic").grid,
+        "MUSIC, AIC": lambda batch: music(batch, "aic").fine,
+        "MUSIC + ML, AIC": lambda batch: music(batch, "aic").polished,
+        "greedy ML": lambda batch: classical(batch).greedy,
+        "MUSIC, K known" + REFERENCE: lambda batch: music(batch, "known").fine,
+        "MUSIC + ML, K known" + REFERENCE: lambda batch: music(batch, "known").polished,
+        "R_true, K known" + REFERENCE: lambda batch: ceiling(batch, method),
     }
 
 

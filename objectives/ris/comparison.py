@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from objectives.ris.baseline import competitors, references
+from hpo import REFERENCE
+from objectives.ris.baseline import solvers
 from objectives.ris.data import Batch, Scenario
 from objectives.ris.estimator import Estimates, estimate, locate, maximum_likelihood, newton, peaks, signal_basis
 from objectives.ris.geometry import View
-from objectives.ris.metrics import Bin, Judged, by_snr, interval, joined, judge
+from objectives.ris.metrics import Bin, Judged, by_snr, interval, judge
 from objectives.ris.pipeline import Pipeline, Sight
 
 BINS = 5  # of SNR
@@ -39,13 +40,16 @@ class Tables(NamedTuple):
 
 def compare(pipeline: Pipeline, model: nn.Module, batch: Batch) -> Tables:
     """Judge the learned variants, the classical methods and the references on the same scenes."""
+    methods = solvers(pipeline.method)
+    references = {name: solve for name, solve in methods.items() if name.endswith(REFERENCE)}
+    competitors = {name: solve for name, solve in methods.items() if name not in references}
     chunks = []
     for rows in torch.arange(len(batch.z), device=batch.z.device).split(CHUNK):
         part = Batch(*(field[rows] for field in batch))
         tables = Tables(
             learned=_judged(learned(pipeline, model, part), part, pipeline.view),
-            classical=_judged(competitors(part, pipeline.method), part, pipeline.view),
-            references=_judged(references(part, pipeline.method), part, pipeline.view),
+            classical=_judged({name: solve(part) for name, solve in competitors.items()}, part, pipeline.view),
+            references=_judged({name: solve(part) for name, solve in references.items()}, part, pipeline.view),
         )
         chunks.append(tables)
     return Tables(
@@ -142,4 +146,8 @@ def _judged(methods: Mapping[str, Estimates], batch: Batch, view: View) -> dict[
 
 
 def _joined_methods(chunks: list[dict[str, Judged]]) -> dict[str, Judged]:
-    return {name: joined([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    """The scenes of all chunks, in order."""
+    return {
+        name: Judged(*(torch.cat(field) for field in zip(*(chunk[name] for chunk in chunks), strict=True)))
+        for name in chunks[0]
+    }

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpo import derive
+from hpo import Columns, derive
 from objectives.ris.data import Batch
 from objectives.ris.estimator import Estimates
 from objectives.ris.geometry import View, to_metres, to_polar
@@ -100,9 +100,9 @@ def ospa(gap_BKK: Tensor, claimed_BK: Tensor, present_BK: Tensor, cutoff: float)
     return total / torch.maximum(claimed_BK.sum(1), present_BK.sum(1)).clamp_min(1)
 
 
-def joined(parts: list[Judged]) -> Judged:
-    """The scenes of all parts, in order."""
-    return Judged(*(torch.cat(field) for field in zip(*parts, strict=True)))
+def judged_from(columns: Columns) -> Judged:
+    """What `judge` said of the scenes, from columns named as its fields."""
+    return Judged(**{name: columns[name] for name in Judged._fields})
 
 
 def summary(judged: Judged) -> dict[str, float]:

@@ -5,23 +5,24 @@ Shapes: B scenes, K = k_max sources, R = N' entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task, example_hash
+from hpo import Chart, Check, Columns, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task, example_hash, means
 from objectives.ris import checks
 from objectives.ris import loss as losses
-from objectives.ris.baseline import competitors, references
+from objectives.ris.baseline import solvers
 from objectives.ris.covariance import truth
 from objectives.ris.data import Batch, Scenario, served
-from objectives.ris.estimator import Method
+from objectives.ris.estimator import Estimates, Method
 from objectives.ris.features import Grid, points
 from objectives.ris.geometry import Steering, View
-from objectives.ris.metrics import Judged, joined, judge, summary
+from objectives.ris.metrics import CUTOFF_M, judge, judged_from, summary
 from objectives.ris.model import GridNet
 from objectives.ris.pipeline import Pipeline, Sight
 from objectives.ris.probes import Subject
@@ -37,6 +38,7 @@ class RIS(Task[Batch]):
     size_unit: ClassVar[str] = "elements on the longer side of the surface"
     inputs: ClassVar[tuple[str, ...]] = ("z",)
     labels: ClassVar[tuple[str, ...]] = ("q", "power", "mask", "source_count")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"ospa": (0.0, CUTOFF_M)}
     overfit: ClassVar[Overfit] = Overfit(
         go=0.5,
         caution=1.0,
@@ -216,40 +218,35 @@ class RIS(Task[Batch]):
         weights = self.weights(at)
         return {name: weights[name] * value for name, value in values.items()}
 
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """The complete chain of inference: OSPA (m) with a cutoff of 1 m, matched errors, covariance errors."""
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        """The complete chain of inference, compared with the truth scene by scene, and covariance errors."""
         pipeline = self.pipeline
-        judged, errors = [], []
-        for batch in batches:
-            sight = pipeline.sight(model, batch.z)
-            judged.append(judge(pipeline.infer(sight, batch.z), batch, self.view))
-            errors.append(_covariance_errors(pipeline, sight, batch))
-        scenes = joined(judged)
-        pred, samp, blended, eye = torch.cat(errors).unbind(1)
-        scores = summary(scenes) | {
-            "nmse_pred": float(pred.mean()),
-            "nmse_samp": float(samp.mean()),
-            "nmse_blend": float(blended.mean()),
-            "nmse_eye": float(eye.mean()),
-            "k_chance": 1 / self.k_max,
-        }
-        noisy = scenes.snr_db < 0
+        sight = pipeline.sight(model, batch.z)
+        judged = judge(pipeline.infer(sight, batch.z), batch, self.view)
+        return judged._asdict() | _covariance_errors(pipeline, sight, batch)
+
+    def metrics(self, columns: Columns) -> dict[str, float]:
+        """OSPA (m) with a cutoff of 1 m, counting, matched errors; of a network also covariance errors and chance."""
+        scores = summary(judged_from(columns))
+        errors = {name: column for name, column in columns.items() if name.startswith("nmse_")}
+        if not errors:
+            return scores  # of a classical method
+        scores |= means(errors) | {"k_chance": 1 / self.k_max}
+        noisy = columns["snr_db"] < 0
         if noisy.any():
-            scores |= {"nmse_pred_noisy": float(pred[noisy].mean()), "nmse_samp_noisy": float(samp[noisy].mean())}
+            scores |= {f"{name}_noisy": float(errors[name][noisy].mean()) for name in ("nmse_pred", "nmse_samp")}
         return scores
 
     # -- beside the model --------------------------------------------------------------------------------------
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Callable[[Batch], Columns]]:
         """Beamformer, MVDR, MUSIC with MDL and AIC, greedy ML, and the references.
 
         All of them polish alike, whatever the trial drew.
         """
-        judged: dict[str, list[Judged]] = {}
-        for batch in batches:
-            estimates = competitors(batch, self.method) | references(batch, self.method)
-            for name, answer in estimates.items():
-                judged.setdefault(name, []).append(judge(answer, batch, self.view))
-        return {name: summary(joined(parts)) for name, parts in judged.items()}
+        return {name: partial(self._judged, solve) for name, solve in solvers(self.method).items()}
+
+    def _judged(self, solve: Callable[[Batch], Estimates], batch: Batch) -> Columns:
+        return judge(solve(batch), batch, self.view)._asdict()
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         """Errors by SNR beside every classical method, spectra, scenes."""
@@ -308,9 +305,9 @@ class RIS(Task[Batch]):
         return min(1.0, max(0.0, self.beta + self.jitter * draw))
 
 
-def _covariance_errors(pipeline: Pipeline, sight: Sight, batch: Batch) -> Tensor:
-    """Errors of R_pred, R_samp, R_blend and the identity, [B, 4]."""
+def _covariance_errors(pipeline: Pipeline, sight: Sight, batch: Batch) -> dict[str, Tensor]:
+    """Errors of R_pred, R_samp, R_blend and the identity, [B] each."""
     true = truth(batch, pipeline.sense(batch.z.device))
     eye = torch.eye(true.shape[-1], device=true.device, dtype=true.dtype).expand_as(true)
-    covariances = (sight.pred, sight.samp, pipeline.blend(sight), eye)
-    return torch.stack([losses.covariance_error(cov, true) for cov in covariances], 1)
+    covariances = {"pred": sight.pred, "samp": sight.samp, "blend": pipeline.blend(sight), "eye": eye}
+    return {f"nmse_{name}": losses.covariance_error(cov, true) for name, cov in covariances.items()}

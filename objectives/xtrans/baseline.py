@@ -99,11 +99,11 @@ def libraw_tiles(tiles_B1SS: Tensor, method: str, source: TileSource) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _demosaic_ahead(method: str, source: TileSource) -> dict[bytes, Tensor]:
-    """The output of a method for the first tiles of val and test and for the patterns, by the tiles' content."""
+    """The output of a method for the first tiles of val and test and for their patterns, by the tiles' content."""
     batches = [source.first_tiles("val"), source.first_tiles("test")]
-    batches += [loss.pattern_batch(batch) for batch in batches]
-    tiles = torch.cat([_balance(batch) for batch in batches])
-    return dict(zip(map(_key, tiles), _run(tiles, method), strict=True))
+    batches += [loss.carried_patterns(batch) for batch in batches]
+    tiles = {_key(tile): tile for batch in batches for tile in _balance(batch)}
+    return dict(zip(tiles, _run(torch.stack(list(tiles.values())), method), strict=True))
 
 
 def _run(tiles_B1SS: Tensor, method: str) -> Iterator[Tensor]:

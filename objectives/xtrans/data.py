@@ -29,7 +29,7 @@ from torch import Tensor
 from hpo import Split, generator, made_once
 from objectives.common import files, photographs
 from objectives.common.colour import linear_from_srgb
-from objectives.xtrans import cfa, raf
+from objectives.xtrans import cfa, raf, torture
 from objectives.xtrans.light import area_mean, per_channel
 from objectives.xtrans.model import interpolate
 
@@ -61,6 +61,8 @@ class Batch(NamedTuple):
     cfa_B3SS: Tensor  # 1 where a colour was measured, else 0
     target_B3SS: Tensor  # in the sensor's own scale
     gain_B3: Tensor  # target / gain is white-balanced light
+    photograph_B: Tensor  # int64: number of the photograph in its split; -1 for a pattern
+    pattern_B: Tensor  # int64: number of the scored pattern that a tile carries
 
 
 def model_inputs(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -75,6 +77,14 @@ class LinearPhotograph(NamedTuple):
     rgb_3HW: Tensor
     gain_3: Tensor | None  # of its own sensor; None where unknown: the task's gain is used
     weight: float  # how often a crop is taken from it
+
+
+class Crop(NamedTuple):
+    """A crop in balanced light, and what it was cut from."""
+
+    rgb_3SS: Tensor
+    gain_3: Tensor | None  # of its own sensor; None where unknown
+    photograph: int  # number of the photograph in its split; -1: none
 
 
 @dataclass(frozen=True)
@@ -114,17 +124,22 @@ def random_crops(
     """`count` random crops, flipped or turned, exposed and mosaiced. Without noise the mosaic's samples are exactly the
     target's. `gain` is for photographs whose own gain is unknown."""
     crops = [random_balanced_crop(photographs, size, rng) for _ in range(count)]
-    gain_B3 = torch.stack([torch.tensor(gain) if own_gain is None else own_gain for _, own_gain in crops])
-    return simulate_sensor(torch.stack([rgb for rgb, _ in crops]), gain_B3, rng, augment)
+    return measured(crops, gain, rng, augment)
 
 
-def random_balanced_crop(
-    photographs: Sequence[LinearPhotograph], size: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """A random crop in balanced light, and the gains of its own sensor where they are known."""
+def measured(crops: Sequence[Crop], gain: Sequence[float], rng: torch.Generator, augment: Augment) -> Batch:
+    """Crops as their sensors measure them; `gain` is for those whose own gain is unknown."""
+    gain_B3 = torch.stack([torch.tensor(gain) if crop.gain_3 is None else crop.gain_3 for crop in crops])
+    batch = simulate_sensor(torch.stack([crop.rgb_3SS for crop in crops]), gain_B3, rng, augment)
+    return batch._replace(photograph_B=torch.tensor([crop.photograph for crop in crops]))
+
+
+def random_balanced_crop(photographs: Sequence[LinearPhotograph], size: int, rng: torch.Generator) -> Crop:
+    """A random crop of a random photograph."""
     weights = torch.tensor([photo.weight for photo in photographs])
-    photo = photographs[int(torch.multinomial(weights, 1, generator=rng))]
-    return random_square(photo.rgb_3HW, size, rng), photo.gain_3
+    number = int(torch.multinomial(weights, 1, generator=rng))
+    photo = photographs[number]
+    return Crop(random_square(photo.rgb_3HW, size, rng), photo.gain_3, number)
 
 
 def random_square(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
@@ -138,7 +153,10 @@ def random_square(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
 def simulate_sensor(
     rgb_B3SS: Tensor, gain_B3: Tensor, rng: torch.Generator | None = None, augment: Augment | None = None
 ) -> Batch:
-    """Balanced light as a sensor with these gains measures it. The augmentation changes the light before the mosaic."""
+    """Balanced light as a sensor with these gains measures it. The augmentation changes the light before the mosaic.
+
+    What the light was cut from is unknown here; each example carries the first pattern.
+    """
     augment = augment or Augment()
     count = len(rgb_B3SS)
     if augment.gain:
@@ -151,7 +169,8 @@ def simulate_sensor(
         variance = augment.shot_noise * samples.clamp(min=0) + augment.read_noise**2
         samples = samples + variance.sqrt() * torch.randn(samples.shape, generator=rng)
     colours = cfa.masks(*target.shape[-2:]).expand(count, -1, -1, -1)
-    return Batch(samples, colours, target, gain_B3)
+    unknown_B = torch.full((count,), -1)
+    return Batch(samples, colours, target, gain_B3, unknown_B, torch.zeros_like(unknown_B))
 
 
 # -- judgement -------------------------------------------------------------------------------------------------------
@@ -170,7 +189,10 @@ def tiles(split: Split, count: int, down: int, folder: str | None, gain: tuple[f
     order = torch.randperm(len(places), generator=generator("xtrans", split))[:count].tolist()
     chosen = [places[index] for index in order]
     rgb = torch.stack([photo.rgb_3HW[:, top : top + TILE, left : left + TILE] for photo, top, left in chosen])
-    return simulate_sensor(rgb, torch.stack([_gain(photo, gain) for photo, _, _ in chosen]))
+    batch = simulate_sensor(rgb, torch.stack([_gain(photo, gain) for photo, _, _ in chosen]))
+    names = [photo.name for photo in load_photographs(split, down=down, folder=folder)]
+    photograph_B = torch.tensor([names.index(photo.name) for photo, _, _ in chosen])
+    return batch._replace(photograph_B=photograph_B, pattern_B=torture.dealt(count))
 
 
 def count_tiles(split: Split, down: int, folder: str | None) -> int:

@@ -11,7 +11,7 @@ one that never saw a pattern.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo import Check, Evidence, Fidelity, Held, Moment, Overfit, Split, made_once
-from objectives.xtrans import cfa, data, loss, parent, torture
-from objectives.xtrans.data import Batch, LinearPhotograph, model_inputs
+from hpo import Check, Columns, Evidence, Fidelity, Held, Moment, Overfit, Split, made_once
+from objectives.xtrans import cfa, data, loss, parent, spectrum, torture
+from objectives.xtrans.data import Batch, Crop, LinearPhotograph, model_inputs
 from objectives.xtrans.loss import Demosaic
 from objectives.xtrans.task import XTrans
 
@@ -73,8 +73,7 @@ class FineTune(XTrans):
         kinds = torch.multinomial(shares, count, replacement=True, generator=rng).tolist()
         photographs = data.load_photographs("train", down=self.down, folder=self.data)
         examples = [_draw_example(kind, photographs, size, rng) for kind in kinds]
-        gain_B3 = torch.stack([torch.tensor(self.gain) if gain is None else gain for _, gain in examples])
-        return data.simulate_sensor(torch.stack([rgb for rgb, _ in examples]), gain_B3, rng, self.augment)
+        return data.measured(examples, self.gain, rng, self.augment)
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def parent_model(self) -> nn.Module:
@@ -114,35 +113,38 @@ class FineTune(XTrans):
         return {**terms, "l2sp": self.l2sp * sum(distances, start=batch.target_B3SS.new_zeros(()))}
 
     # -- judgement -----------------------------------------------------------------------------------------------
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return self.fine_tuning_scores(lambda batch: model(*model_inputs(batch)), list(batches), probes=True)
-
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        batches = list(batches)
-        return {name: self.fine_tuning_scores(method, batches, probes=False) for name, method in self.methods().items()}
-
     def methods(self) -> dict[str, Demosaic]:
         return {PARENT: self._by_parent, **super().methods()}
 
-    def fine_tuning_scores(self, method: Demosaic, batches: list[Batch], *, probes: bool) -> dict[str, float]:
-        """The scores of `loss.score_method`, and on full tiles
+    def method_columns(self, method: Demosaic, batch: Batch, *, probes: bool) -> Columns:
+        """The columns of every demosaicing task, and on full tiles those of the parent on the same tile."""
+        columns = super().method_columns(method, batch, probes=probes)
+        if "torture_psnr" not in columns:
+            return columns  # crops of the overfit check
+        rgb = self._by_parent(batch)
+        return {
+            **columns,
+            "parent_psnr_srgb": loss.tile_scores(rgb, batch)["psnr_srgb"],
+            "parent_power": loss.error_power(rgb, batch),
+        }
+
+    def metrics(self, columns: Columns) -> Mapping[str, float]:
+        """The scores of `loss.summary`, and on full tiles
 
         forgetting_db   how much lower psnr_srgb is than the parent's
         grid_rise_db    how much higher grid_even_db is than the parent's
         score           the goal
         """
-        scores = loss.score_method(method, batches, probes=probes)
-        if "torture_psnr" not in scores:
+        scores = dict(super().metrics(columns))
+        if "parent_psnr_srgb" not in columns:
             return scores  # crops of the overfit check
-        kept = torch.cat([loss.tile_scores(method(batch), batch)["psnr_srgb"] for batch in batches])
-        before = torch.cat([loss.tile_scores(self._by_parent(batch), batch)["psnr_srgb"] for batch in batches])
-        forgotten = before - kept
+        forgotten = columns["parent_psnr_srgb"] - columns["psnr_srgb"]
         penalty = PENALTY * (forgotten - FORGIVEN_DB).clamp(min=0)
-        parent_scores = loss.score_method(self._by_parent, batches, probes=False)
+        gained = (columns["psnr_srgb"] + columns["torture_psnr"]) / 2
         return scores | {
-            "forgetting_db": float(forgotten.double().mean()),
-            "grid_rise_db": scores["grid_even_db"] - parent_scores["grid_even_db"],
-            "score": float(((kept + scores["torture_psnr"]) / 2 - penalty).double().mean()),
+            "forgetting_db": float(forgotten.mean()),
+            "grid_rise_db": scores["grid_even_db"] - spectrum.grid_db(columns["parent_power"].sum(0))[0],
+            "score": float((gained - penalty).mean()),
         }
 
     def _by_parent(self, batch: Batch) -> Tensor:
@@ -159,23 +161,19 @@ class FineTune(XTrans):
         return results
 
 
-def _draw_example(
-    kind: int, photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """Balanced light, and its sensor's gains where known: a crop (kind 0), a sharp crop (1) or a pattern (2)."""
+def _draw_example(kind: int, photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator) -> Crop:
+    """A crop (kind 0), a sharp crop (1) or a pattern (2)."""
     if kind == 0:
         return data.random_balanced_crop(photographs, size, rng)
     if kind == 1:
         return sharpest_crop(photographs, size, rng)
-    return draw_pattern(size, rng), None
+    return Crop(draw_pattern(size, rng), None, -1)
 
 
-def sharpest_crop(
-    photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """Of CANDIDATES random crops the one with the largest Laplacian variance, and its gains."""
+def sharpest_crop(photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator) -> Crop:
+    """Of CANDIDATES random crops the one with the largest Laplacian variance."""
     crops = [data.random_balanced_crop(photographs, size, rng) for _ in range(CANDIDATES)]
-    return max(crops, key=lambda crop: _sharpness(crop[0]))
+    return max(crops, key=lambda crop: _sharpness(crop.rgb_3SS))
 
 
 def _sharpness(rgb_3SS: Tensor) -> float:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo import Fidelity, Interval, crossed_interval, fit
-from objectives.xtrans import data, loss
+from objectives.xtrans import data, loss, spectrum
 from objectives.xtrans.data import model_inputs
 from objectives.xtrans.finetune import MIXTURES, FineTune
 from objectives.xtrans.parent import RECIPE
@@ -63,11 +63,10 @@ def measure_gains(task: FineTune, steps: int, lr: float, seed: int, tiles: int) 
 def scores_by_tile(model: nn.Module, batch: data.Batch) -> dict[str, Tensor]:
     """Scores of each tile and each pattern, and the grid of all tiles together."""
     model = model.eval()
-    patterns = loss.pattern_scores(lambda tiles: model(*model_inputs(tiles)), batch)
+    patterns = loss.pattern_scores(lambda tiles: model(*model_inputs(tiles)), loss.all_patterns(batch))
     rgb = model(*model_inputs(batch))
-    # Only the grid is needed: the model is not run again on the tiles, and its patterns are not looked at.
-    scores = loss.score_method(lambda tiles: rgb if tiles is batch else tiles.target_B3SS, [batch], probes=False)
-    return {**loss.tile_scores(rgb, batch), "patterns": patterns, "grid": torch.tensor([scores["grid_even_db"]])}
+    grid_db, _ = spectrum.grid_db(loss.error_power(rgb, batch).sum(0))
+    return {**loss.tile_scores(rgb, batch), "patterns": patterns, "grid": torch.tensor([grid_db])}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

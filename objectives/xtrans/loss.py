@@ -6,14 +6,14 @@ light is linear.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hpo import Columns, means
 from objectives.common.colour import luma
 from objectives.common.image_scores import psnr_db, ssim
 from objectives.xtrans import spectrum, torture
@@ -23,11 +23,11 @@ from objectives.xtrans.model import interpolate
 
 CUT = 6  # pixels at each side of a training crop that the loss leaves out
 SPACES = ("lin", "sqrt")
-PATTERNS_EACH = 2  # scored patterns of each kind
 MAX_PATTERN_DB = 60.0  # some methods are exact on straight lines, and would dominate a mean without this limit
 HIGHLIGHT = 4.0  # factor on the light for the test of highlights: two stops
 WELL_ABOVE = 1.25  # times white: just above white, an error alone may fall below it
 CHROMA = ((-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # Rec. ITU-R BT.601
+MEANS = ("psnr_lin", "lead_db", "psnr_srgb", "ssim_srgb", "torture_psnr", "offdomain_psnr_srgb")  # over the tiles
 Demosaic = Callable[[Batch], Tensor]  # to rgb_B3SS in the sensor's scale; a method does not read the target
 
 
@@ -77,13 +77,28 @@ def high_chroma(x_B3SS: Tensor) -> Tensor:
 
 
 # -- scores ----------------------------------------------------------------------------------------------------------
-def score_method(demosaic: Demosaic, batches: Iterable[Batch], *, probes: bool) -> dict[str, float]:
-    """Scores of a method on tiles, of which only the middle counts. Means over the tiles:
+def method_columns(demosaic: Demosaic, batch: Batch, *, probes: bool) -> dict[str, Tensor]:
+    """What each tile came to with a method: its scores, and what `summary` makes the scores of all tiles from.
+
+    Crops of the overfit check are smaller: no block of the spectrum fits into them, and they carry no pattern.
+    """
+    output = demosaic(batch)
+    columns = tile_scores(output, batch) | _error_columns(output, batch)
+    if probes:
+        columns |= _other_sensor_columns(batch, demosaic) | _highlight_columns(output, batch, demosaic)
+    if batch.mosaic_B1SS.shape[-1] == TILE:
+        columns["torture_psnr"] = pattern_scores(demosaic, carried_patterns(batch))
+    return columns
+
+
+def summary(columns: Columns) -> dict[str, float]:
+    """The scores of tiles from their columns. Means over the tiles:
 
     psnr_lin         dB, linear, for a peak of 1: the goal
     lead_db          psnr_lin above that of normalised convolution on the same tile
     psnr_srgb        dB, as displayed: white-balanced, clipped, sRGB
     ssim_srgb        SSIM, as displayed
+    torture_psnr     dB, linear, at most 60, of a fixed pattern: each tile carries one of 26, in turn
 
     Scores of all tiles together, because they are ratios or look for what repeats:
 
@@ -91,25 +106,28 @@ def score_method(demosaic: Demosaic, batches: Iterable[Batch], *, probes: bool) 
     grid_odd_db      the same where no grid can be: the control
     grid_fold        the grid's own size, 1e-3 of white, RMS
     sharpness_ratio  Laplacian variance of the output over that of the target; above 1.1 is ringing
-    torture_psnr     dB, linear, each at most 60, a mean over 26 fixed patterns
 
-    With `probes` also:
+    Of a network also:
 
     offdomain_psnr_srgb, offdomain_grid_db   the same tiles through the other sensor
     hdr_headroom     with two stops more light: output light over true light, where the true light is above 1.25
     hdr_lost         the share of those pixels where the output is at most 1
-    scale_error      how far the method is from proportional
+    scale_error      how far the method is from proportional: of the worst tile
     """
-    batches = list(batches)
-    tally = _Tally()
-    for batch in batches:
-        output = demosaic(batch)
-        tally.add(output, batch)
-        if probes:
-            tally.probe(output, batch, demosaic)
-    if batches[0].mosaic_B1SS.shape[-1] != TILE:
-        return tally.scores()  # crops of the overfit check
-    return tally.scores() | {"torture_psnr": pattern_scores(demosaic, batches[0]).mean().item()}
+    scores = means({name: column for name, column in columns.items() if name in MEANS})
+    fold = columns["fold"].mean(0)
+    scores["grid_fold"] = float(1e3 * (fold - fold.mean((1, 2), keepdim=True)).square().mean().sqrt())
+    scores["sharpness_ratio"] = float(columns["sharpness"].sum() / columns["target_sharpness"].sum().clamp(min=1e-12))
+    if "power" in columns and columns["power"].any():
+        scores["grid_even_db"], scores["grid_odd_db"] = spectrum.grid_db(columns["power"].sum(0))
+    if "offdomain_power" in columns and columns["offdomain_power"].any():
+        scores["offdomain_grid_db"] = spectrum.grid_db(columns["offdomain_power"].sum(0))[0]
+    if "scale_error" in columns:
+        above = int(columns["above"].sum())
+        scores["scale_error"] = float(columns["scale_error"].max())
+        scores["hdr_headroom"] = float(columns["light"].sum() / columns["true_light"].sum()) if above else 1.0
+        scores["hdr_lost"] = int(columns["lost"].sum()) / max(1, above)
+    return scores
 
 
 def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -127,17 +145,25 @@ def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def pattern_scores(demosaic: Demosaic, like: Batch) -> Tensor:
-    """Linear PSNR (dB) on each fixed pattern, [26], through the sensor of the batch's first tile."""
-    patterns = pattern_batch(like)
+def pattern_scores(demosaic: Demosaic, patterns: Batch) -> Tensor:
+    """Linear PSNR (dB) on each pattern, [B]."""
     return tile_scores(demosaic(patterns), patterns)["psnr_lin"].clamp(max=MAX_PATTERN_DB)
 
 
-def pattern_batch(like: Batch) -> Batch:
-    """The fixed patterns as tiles, through the sensor of the batch's first tile, on its device."""
-    rgb = torture.fixed(TILE, PATTERNS_EACH)
-    patterns = simulate_sensor(rgb, like.gain_B3[:1].cpu().expand(len(rgb), 3))
-    return Batch(*(field.to(like.target_B3SS) for field in patterns))
+def carried_patterns(batch: Batch) -> Batch:
+    """The pattern that each tile carries, through the sensor of the tile, on its device."""
+    return _patterns(batch.pattern_B, batch.gain_B3)
+
+
+def all_patterns(like: Batch) -> Batch:
+    """The 26 scored patterns as tiles, through the sensor of the batch's first tile, on its device."""
+    number_B = torch.arange(len(torture.fixed(TILE)), device=like.gain_B3.device)
+    return _patterns(number_B, like.gain_B3[:1].expand(len(number_B), 3))
+
+
+def _patterns(number_B: Tensor, gain_B3: Tensor) -> Batch:
+    patterns = simulate_sensor(torture.fixed(TILE)[number_B.cpu()], gain_B3.cpu())
+    return Batch(*(field.to(gain_B3.device) for field in patterns))
 
 
 def inner(x: Tensor, border: int) -> Tensor:
@@ -151,88 +177,51 @@ def laplacian(x_B1SS: Tensor) -> Tensor:
     return x_B1SS[..., 1:-1, :-2] + x_B1SS[..., 1:-1, 2:] + x_B1SS[..., :-2, 1:-1] + x_B1SS[..., 2:, 1:-1] - 4 * middle
 
 
-class _Tally:
-    """Sums over tiles, from which the scores are made."""
-
-    def __init__(self) -> None:
-        self.tiles: dict[str, list[Tensor]] = {}
-        self.power = torch.zeros((), dtype=torch.float64)
-        self.offdomain_power = torch.zeros((), dtype=torch.float64)
-        self.fold = torch.zeros((), dtype=torch.float64)
-        self.sums: defaultdict[str, float] = defaultdict(float)
-        self.scale_error = 0.0
-
-    def add(self, output: Tensor, batch: Batch) -> None:
-        """Add the output for a batch of tiles."""
-        self._keep(tile_scores(output, batch))
-        error = inner(output.float() - batch.target_B3SS, BORDER).cpu()
-        self.power = self.power + spectrum.power(error)
-        self.fold = self.fold + spectrum.fold(error).sum(0)
-        self._add_sums(
-            {
-                "sharpness": _sharpness(output, batch),
-                "target_sharpness": _sharpness(batch.target_B3SS, batch),
-                "count": len(output),
-            }
-        )
-
-    def probe(self, output: Tensor, batch: Batch, demosaic: Demosaic) -> None:
-        """Run the method on the same tiles through the other sensor, and with more light."""
-        self._probe_other_sensor(batch, demosaic)
-        self._probe_highlights(output, batch, demosaic)
-
-    def _probe_other_sensor(self, batch: Batch, demosaic: Demosaic) -> None:
-        balanced = batch.target_B3SS / per_channel(batch.gain_B3)
-        gain = other_gain(batch.gain_B3)
-        other = Batch(*(field.to(balanced) for field in simulate_sensor(balanced.cpu(), gain.cpu())))
-        output = demosaic(other)
-        self._keep({"offdomain_psnr_srgb": tile_scores(output, other)["psnr_srgb"]})
-        error = inner(output.float() - other.target_B3SS, BORDER).cpu()
-        self.offdomain_power = self.offdomain_power + spectrum.power(error)
-
-    def _probe_highlights(self, output: Tensor, batch: Batch, demosaic: Demosaic) -> None:
-        bright = inner(demosaic(batch._replace(mosaic_B1SS=HIGHLIGHT * batch.mosaic_B1SS)).float(), BORDER)
-        truth = HIGHLIGHT * inner(batch.target_B3SS, BORDER)
-        difference = (bright / HIGHLIGHT - inner(output.float(), BORDER)).abs().max()
-        self.scale_error = max(self.scale_error, float(difference))
-        above = truth > WELL_ABOVE
-        self._add_sums(
-            {
-                "light": float(bright[above].sum()),
-                "true_light": float(truth[above].sum()),
-                "lost": int((bright[above] <= 1).sum()),
-                "above": int(above.sum()),
-                "probed": len(output),
-            }
-        )
-
-    def scores(self) -> dict[str, float]:
-        """Scores whose tiles are too small, or that were not probed for, are left out."""
-        scores = {name: float(torch.cat(parts).double().mean()) for name, parts in self.tiles.items()}
-        sums = self.sums
-        if self.power.any():  # a block of the spectrum fits into a tile
-            scores["grid_even_db"], scores["grid_odd_db"] = spectrum.grid_db(self.power)
-        fold = self.fold / sums["count"]
-        scores["grid_fold"] = float(1e3 * (fold - fold.mean((1, 2), keepdim=True)).square().mean().sqrt())
-        scores["sharpness_ratio"] = sums["sharpness"] / max(1e-12, sums["target_sharpness"])
-        if sums["probed"]:
-            if self.offdomain_power.any():
-                scores["offdomain_grid_db"] = spectrum.grid_db(self.offdomain_power)[0]
-            scores["scale_error"] = self.scale_error
-            scores["hdr_headroom"] = sums["light"] / sums["true_light"] if sums["above"] else 1.0
-            scores["hdr_lost"] = sums["lost"] / max(1, sums["above"])
-        return scores
-
-    def _keep(self, scores: Mapping[str, Tensor]) -> None:
-        for name, values in scores.items():
-            self.tiles.setdefault(name, []).append(values.cpu())
-
-    def _add_sums(self, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.sums[name] += value
+def error_power(output: Tensor, batch: Batch) -> Tensor:
+    """[B, 48, 48]: the power spectrum of each tile's error."""
+    return spectrum.power(inner(output.float() - batch.target_B3SS, BORDER))
 
 
-def _sharpness(rgb: Tensor, batch: Batch) -> float:
-    """Laplacian variance of the displayed brightness, summed over the tiles."""
+def _error_columns(output: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """What the error repeats, and how sharp output and target are."""
+    columns = {
+        "fold": spectrum.fold(inner(output.float() - batch.target_B3SS, BORDER)),
+        "sharpness": _sharpness(output, batch),
+        "target_sharpness": _sharpness(batch.target_B3SS, batch),
+    }
+    return columns | ({"power": error_power(output, batch)} if _has_block(batch) else {})
+
+
+def _other_sensor_columns(batch: Batch, demosaic: Demosaic) -> dict[str, Tensor]:
+    """The method on the same tiles through the other sensor."""
+    balanced = batch.target_B3SS / per_channel(batch.gain_B3)
+    simulated = simulate_sensor(balanced.cpu(), other_gain(batch.gain_B3).cpu())
+    other = Batch(*(field.to(balanced.device) for field in simulated))
+    output = demosaic(other)
+    columns = {"offdomain_psnr_srgb": tile_scores(output, other)["psnr_srgb"]}
+    return columns | ({"offdomain_power": error_power(output, other)} if _has_block(batch) else {})
+
+
+def _highlight_columns(output: Tensor, batch: Batch, demosaic: Demosaic) -> dict[str, Tensor]:
+    """The method on the same tiles with more light: sums and counts of the pixels well above white."""
+    bright = inner(demosaic(batch._replace(mosaic_B1SS=HIGHLIGHT * batch.mosaic_B1SS)).float(), BORDER)
+    truth = HIGHLIGHT * inner(batch.target_B3SS, BORDER)
+    above = truth > WELL_ABOVE
+    return {
+        "scale_error": (bright / HIGHLIGHT - inner(output.float(), BORDER)).abs().amax((1, 2, 3)),
+        "light": torch.where(above, bright, 0).sum((1, 2, 3), dtype=torch.float64),
+        "true_light": torch.where(above, truth, 0).sum((1, 2, 3), dtype=torch.float64),
+        "lost": ((bright <= 1) & above).sum((1, 2, 3)),
+        "above": above.sum((1, 2, 3)),
+    }
+
+
+def _has_block(batch: Batch) -> bool:
+    """Whether a block of the spectrum fits into what is scored of a tile."""
+    return batch.target_B3SS.shape[-1] - 2 * BORDER >= spectrum.BLOCK
+
+
+def _sharpness(rgb: Tensor, batch: Batch) -> Tensor:
+    """Laplacian variance of the displayed brightness of each tile, [B]."""
     brightness = luma(to_display(inner(rgb.float(), BORDER), batch.gain_B3))
-    return float(laplacian(brightness).var((1, 2, 3)).sum())
+    return laplacian(brightness).var((1, 2, 3))

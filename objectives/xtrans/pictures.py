@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hpo import REFERENCE, Chart, Picture
 from objectives.common.colour import as_uint8
-from objectives.xtrans import loss, spectrum, torture
+from objectives.xtrans import loss, torture
 from objectives.xtrans.baseline import PLAIN
 from objectives.xtrans.data import BORDER, Batch, model_inputs
 from objectives.xtrans.light import per_channel, to_display
@@ -40,10 +40,11 @@ def draw_pictures(
     model = model.cpu()
     tiles = Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))
     methods: dict[str, Demosaic] = {NETWORK: lambda batch: model(*model_inputs(batch)), **baselines}
-    scores = {name: loss.score_method(method, [tiles], probes=False) for name, method in methods.items()}
+    scores = {name: loss.summary(loss.method_columns(method, tiles, probes=False)) for name, method in methods.items()}
     rival = best_rival(scores)
     yield methods_chart(scores, len(tiles.gain_B3), missing)
-    yield patterns_chart({name: loss.pattern_scores(methods[name], tiles) for name in (NETWORK, rival)})
+    patterns = loss.all_patterns(tiles)
+    yield patterns_chart({name: loss.pattern_scores(methods[name], patterns) for name in (NETWORK, rival)})
     yield spectrum_picture({name: methods[name](tiles) for name in (NETWORK, rival, PLAIN)}, tiles, scores)
     shown = {NETWORK: methods[NETWORK], rival: methods[rival]}
     yield from _tile_pictures(shown, tiles)
@@ -67,9 +68,9 @@ def _tile_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator[Pi
 
 def _pattern_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator[Picture]:
     """The patterns on which the network is worst."""
-    patterns = loss.pattern_batch(tiles)
+    patterns = loss.all_patterns(tiles)
     kinds = list(torture.KINDS)
-    for row in loss.pattern_scores(methods[NETWORK], tiles).argsort()[:SHOWN_PATTERNS].tolist():
+    for row in loss.pattern_scores(methods[NETWORK], patterns).argsort()[:SHOWN_PATTERNS].tolist():
         yield tile_picture(methods, _row(patterns, row), f"Pattern: {kinds[row % len(kinds)]}")
 
 
@@ -94,7 +95,7 @@ def spectrum_picture(outputs: Mapping[str, Tensor], tiles: Batch, scores: Scores
     """The error's power at every frequency, zero in the middle: a grid shows as bright points on a lattice of 6 x 6."""
     panels, values = {}, []
     for name, rgb in outputs.items():
-        power = torch.fft.fftshift(spectrum.power(inner(rgb - tiles.target_B3SS, BORDER)))
+        power = torch.fft.fftshift(loss.error_power(rgb, tiles).sum(0))
         decades = torch.log10(power.clamp(min=1e-12))
         low, high = torch.quantile(decades, 0.02), torch.quantile(decades, 0.998)
         shade = ((decades - low) / (high - low)).clamp(0, 1).float()

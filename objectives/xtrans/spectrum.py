@@ -22,12 +22,10 @@ NEAR, FAR = 3, 4  # distances in bins of what each is compared with: beyond the 
 
 
 def power(error_B3HW: Tensor) -> Tensor:
-    """[48, 48]: Hann-windowed power spectra of all blocks and colours, summed; 0 where no block fits."""
-    if min(error_B3HW.shape[-2:]) < BLOCK:
-        return torch.zeros(BLOCK, BLOCK, dtype=torch.float64)
+    """[B, 48, 48]: Hann-windowed power spectra of the blocks and colours of each picture, summed. A block must fit."""
     window = torch.hann_window(BLOCK, periodic=True, dtype=torch.float64, device=error_B3HW.device)
     blocks = error_B3HW.double().unfold(-2, BLOCK, BLOCK // 2).unfold(-2, BLOCK, BLOCK // 2)
-    return torch.fft.fft2(blocks * window[:, None] * window).abs().square().sum((0, 1, 2, 3))
+    return torch.fft.fft2(blocks * window[:, None] * window).abs().square().sum((1, 2, 3))
 
 
 def grid_db(power_SS: Tensor) -> tuple[float, float]:

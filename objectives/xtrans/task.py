@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Chart, Check, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task
+from hpo import Chart, Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Split, Task
 from objectives.common.fields import require
 from objectives.xtrans import baseline, data, loss
 from objectives.xtrans.checks import checks
@@ -49,6 +50,7 @@ class XTrans(Task[Batch]):
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("mosaic_B1SS", "cfa_B3SS")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
+    cluster: ClassVar[str | None] = "photograph_B"
     overfit: ClassVar[Overfit] = Overfit(  # four crops: a lead of 0 dB untrained, 6 dB and more when learned by heart
         measure="lead_db",
         go=5.0,
@@ -119,12 +121,19 @@ class XTrans(Task[Batch]):
         return Weights(self.gradient_weight, self.chroma_weight, self.ssim_weight, self.space)
 
     # -- judgement -----------------------------------------------------------------------------------------------
-    def score(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return loss.score_method(lambda batch: model(*model_inputs(batch)), batches, probes=True)
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return self.method_columns(lambda tiles: model(*model_inputs(tiles)), batch, probes=True)
 
-    def baselines(self, batches: Iterable[Batch]) -> dict[str, dict[str, float]]:
-        batches = list(batches)
-        return {name: loss.score_method(method, batches, probes=False) for name, method in self.methods().items()}
+    def metrics(self, columns: Columns) -> Mapping[str, float]:
+        return loss.summary(columns)
+
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
+        methods = self.methods()
+        return {name: partial(self.method_columns, method, probes=False) for name, method in methods.items()}
+
+    def method_columns(self, method: Demosaic, batch: Batch, *, probes: bool) -> Columns:
+        """What each tile came to with a method; with `probes` also through the other sensor, and with more light."""
+        return loss.method_columns(method, batch, probes=probes)
 
     def methods(self) -> dict[str, Demosaic]:
         """Classical demosaicers and a published network, by name."""

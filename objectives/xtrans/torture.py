@@ -19,6 +19,7 @@ from objectives.xtrans.light import area_mean
 
 FINER = 4  # patterns are drawn at this many times their size
 TRAIN_FROM = 1_000_000
+EACH = 2  # scored patterns of each kind
 MIN_COLOUR_DISTANCE = 0.15
 Plane = np.ndarray
 Draw = Callable[[Plane, Plane, np.random.Generator], Plane]  # x, y -> mixture of two colours in [0, 1], or an image
@@ -37,10 +38,15 @@ def pattern(number: int, size: int) -> Tensor:
     return area_mean(torch.from_numpy(drawn), FINER).float()
 
 
+def dealt(count: int) -> Tensor:
+    """The number of the scored pattern that each of `count` tiles carries, [count]: they take turns."""
+    return torch.arange(count) % (EACH * len(KINDS))
+
+
 @lru_cache(maxsize=4)
-def fixed(size: int, each: int) -> Tensor:
-    """The patterns that methods are scored on, [13 each, 3, S, S]. Shared: do not change it in place."""
-    return torch.stack([pattern(number, size) for number in range(each * len(KINDS))])
+def fixed(size: int) -> Tensor:
+    """The patterns that methods are scored on, [26, 3, S, S]. Shared: do not change it in place."""
+    return torch.stack([pattern(number, size) for number in range(EACH * len(KINDS))])
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[Plane, Plane]:

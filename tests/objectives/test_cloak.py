@@ -32,6 +32,7 @@ from objectives.cloak.model import (
 from objectives.common import perceptual
 from objectives.common.colour import as_float, round8
 from tests.epochs import epoch
+from tests.objectives.baselines import baseline_scores
 
 TINY = tier(size=48, val=2, steps=6, epochs=2)
 TASK = Cloaking(size=48, val_photos=2)
@@ -319,7 +320,7 @@ def test_nothing_is_clipped_over_all_photographs() -> None:
 # -- scores --------------------------------------------------------------------------------------------------------
 def test_an_unchanged_photograph_is_wholly_exposed_and_unprotected() -> None:
     """Closed form: cosine 1 with itself, no visible change."""
-    scores = TASK.baselines([_batch()])["identity"]
+    scores = baseline_scores(TASK, TINY, [_batch()])["identity"]
     assert scores["match_critic"] == pytest.approx(1, abs=1e-5)
     assert scores["match"] == pytest.approx(1, abs=1e-5)
     assert scores["exposure"] == pytest.approx(scores["match_jpeg"])
@@ -368,8 +369,8 @@ def test_blur_half_size_and_jpeg_do_what_they_say() -> None:
 
 
 def test_the_worst_photograph_shows_in_the_scores_named_so() -> None:
-    parts = [{"visible_max": torch.tensor([0.1, 0.3]), "ssim": torch.tensor([0.1, 0.3])}]
-    assert loss.mean_scores(parts) == pytest.approx({"visible_max": 0.3, "ssim": 0.2})
+    columns = {"visible_max": torch.tensor([0.1, 0.3]), "ssim": torch.tensor([0.1, 0.3])}
+    assert TASK.metrics(columns) == pytest.approx({"visible_max": 0.3, "ssim": 0.2})
 
 
 def test_a_missing_perceptual_backend_is_an_error_and_never_replaced(monkeypatch) -> None:
@@ -528,7 +529,7 @@ def _status(task: Cloaking, evidence: Evidence) -> dict[str, str]:
 
 def test_baselines_keep_the_bounds_and_protect_nobody() -> None:
     """Spec of a method that knows no encoder: cosines stay near 1."""
-    baselines = TASK.baselines([_batch()])
+    baselines = baseline_scores(TASK, TINY, [_batch()])
     assert set(baselines) >= {
         "identity",
         "uniform noise",

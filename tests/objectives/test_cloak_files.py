@@ -211,6 +211,8 @@ def test_too_few_photographs_stand_in_turn_and_the_checks_say_so(folder) -> None
     fidelity = tier(size=48, val=4, steps=2, epochs=1)
     batches = list(task.batches("val", fidelity, 4, generator("any")))
     assert sum(len(batch.number_B) for batch in batches) == 4
+    photographs = [photograph for batch in batches for photograph in batch.photograph_B.tolist()]
+    assert len(set(photographs)) == len(data.split_folder(str(folder))["val"]) < 4
     assert not task.origins("val", fidelity) & task.origins("test", fidelity)
     checks = {check.name: check for check in task.checks(Evidence("preflight"))}
     assert checks["enough of the user's own photographs"].status == "caution"

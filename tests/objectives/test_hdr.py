@@ -28,6 +28,7 @@ from objectives.hdr.loss import score_references
 from objectives.hdr.model import HARD_CLAMP, Filled, LogResidualUNet, contrast, normalised, predict
 from studies.hdr import study
 from tests.epochs import epoch
+from tests.objectives.baselines import baseline_scores
 
 TINY = Fidelity(size=32, train=8, val=4, epochs=1)
 
@@ -617,6 +618,20 @@ def test_mirroring_turns_the_motion_with_the_picture() -> None:
             sign[axis] = -1 if row in flipped else 1
             expected = batch.motion_B2SS[row].flip(-1 - axis) * sign if row in flipped else batch.motion_B2SS[row]
             assert torch.equal(turned.motion_B2SS[row], expected)
+        assert torch.equal(turned.source_B, batch.source_B)
+
+
+def test_a_scene_belongs_to_the_photograph_of_its_background() -> None:
+    """With the same draws, a scene of that photograph alone has the same background, and one of the other has not."""
+    names = ("coffee", "china")
+    for seed in range(4):
+        scene = scenes.random_scene(names, 32, _rng(seed))
+        same, different = (scenes.random_scene((name,) * 2, 32, _rng(seed)).background_3CC for name in names)
+        if scene.photograph == 1:
+            same, different = different, same
+        assert torch.equal(scene.background_3CC, same)
+        assert not torch.equal(scene.background_3CC, different)
+    assert set(_batch(8, "val").source_B.tolist()) == {0, 1}
 
 
 def test_scores_are_means_over_examples() -> None:
@@ -629,7 +644,7 @@ def test_scores_are_means_over_examples() -> None:
 
 
 def test_every_method_is_judged_and_only_the_one_that_trusts_layers_is_a_reference() -> None:
-    baselines = HDR().baselines([_batch(2, "val")])
+    baselines = baseline_scores(HDR(), TINY, [_batch(2, "val")])
     assert [name for name in baselines if name.endswith(REFERENCE)] == ["layered (reference)"]
     assert baselines["plain copy"]["score"] < baselines["push-pull"]["score"]
     assert baselines["harmonic"]["gain_db"] == pytest.approx(0, abs=1e-4)
@@ -706,4 +721,6 @@ def test_pictures_show_brackets_of_exposures_of_both_kinds_of_parallax() -> None
 def test_batches_on_the_device_of_the_harness_have_the_examples_first() -> None:
     batches = list(HDR().batches("val", TINY, 3, generator("any")))
     assert [len(batch.hole_B1SS) for batch in batches] == [3, 1]
-    assert all(len(field) == len(batch[0]) and field.dtype == torch.float32 for batch in batches for field in batch)
+    assert all(len(field) == len(batch[0]) for batch in batches for field in batch)
+    dtypes = {tuple(field.dtype for field in batch) for batch in batches}
+    assert dtypes == {(torch.float32,) * 6 + (torch.int64,)}

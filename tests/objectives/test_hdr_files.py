@@ -340,6 +340,7 @@ def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> N
     batch = next(task.batches("train", fidelity, 6, torch.Generator()))
     assert not batch.motion_B2SS.any()
     assert not batch.occluder_B1SS.any()
+    assert not batch.source_B.any()  # one sequence
     assert (batch.hole_B1SS.mean((1, 2, 3)) > 0.005).all()
     assert torch.equal(batch.warped_B3SS, batch.target_B3SS * (1 - batch.hole_B1SS))
     wholes = [frames.read_frame(f.warp, f.hole, f.ref).target_3HW for f in frames.read_sequence(tmp_path).train]

@@ -26,6 +26,7 @@ from objectives.lowlight.data import Batch
 from objectives.lowlight.loss import health
 from objectives.lowlight.model import CurveBlendNet, Enhanced, apply_curve, strengthen
 from tests.epochs import epoch
+from tests.objectives.baselines import baseline_scores
 from tests.objectives.exported import exported
 from tests.toy import Toy
 
@@ -344,11 +345,16 @@ class _Given(nn.Module):
         return Enhanced(made, made[:, :1], made, made, made.repeat(1, 8, 1, 1))
 
 
+def _reached(target: torch.Tensor) -> Batch:
+    """Examples whose dark picture is the target already."""
+    return Batch(target, target, torch.zeros(len(target), dtype=torch.int64))
+
+
 def test_the_goal_is_its_published_formula() -> None:
     """Closed form: the target off by 0.1 everywhere has 20 dB; score = 0.7 psnr + 6 ssim, saturation being ample."""
     target = (51 + (_pictures(3) * 100).round()) / 255
     made = target + 26 / 255
-    scores = evaluate(LowLight(), _Given(made), [Batch(target, target)])
+    scores = evaluate(LowLight(), _Given(made), [_reached(target)])
     psnr = -20 * math.log10(26 / 255)
     assert scores["psnr_db"] == pytest.approx(psnr, abs=1e-3)
     assert scores["score"] == pytest.approx(0.7 * psnr + 6 * scores["ssim"], abs=1e-4)
@@ -356,20 +362,20 @@ def test_the_goal_is_its_published_formula() -> None:
 
 def test_a_grey_picture_is_fined_by_what_it_lacks_of_saturation() -> None:
     grey = _pictures(1)[:, :1].expand(1, 3, 32, 32)
-    scores = evaluate(LowLight(), _Given(grey), [Batch(grey, grey)])
+    scores = evaluate(LowLight(), _Given(grey), [_reached(grey)])
     assert scores["score"] == pytest.approx(0.7 * scores["psnr_db"] + 6 * scores["ssim"] - 0.10, abs=1e-4)
 
 
 def test_scores_are_of_pictures_rounded_to_8_bit() -> None:
     """Planted: a picture 0.4 of a level off its target is, as a file, equal to it."""
     target = (_pictures(1) * 255).round().clamp(1, 254) / 255
-    scores = evaluate(LowLight(), _Given(target + 0.4 / 255), [Batch(target, target)])
+    scores = evaluate(LowLight(), _Given(target + 0.4 / 255), [_reached(target)])
     assert scores["psnr_db"] == pytest.approx(100.0)
 
 
 def test_scaling_to_the_targets_mean_forgives_exposure() -> None:
     target = 0.2 + 0.5 * _pictures(2)
-    scores = evaluate(LowLight(), _Given(0.5 * target), [Batch(target, target)])
+    scores = evaluate(LowLight(), _Given(0.5 * target), [_reached(target)])
     assert scores["psnr_gtmean_db"] > scores["psnr_db"] + 20
 
 
@@ -377,12 +383,12 @@ def test_a_picture_that_is_not_finite_is_skipped_and_counted_and_never_scores_0(
     target = _pictures(4)
     broken = target.clone()
     broken[1, 0, 3, 3] = math.nan
-    scores = evaluate(LowLight(), _Given(broken), [Batch(target, target)])
+    scores = evaluate(LowLight(), _Given(broken), [_reached(target)])
     assert scores["skipped"] == 0.25
     assert math.isfinite(scores["score"])
-    whole = evaluate(LowLight(), _Given(broken[[0, 2, 3]]), [Batch(target[[0, 2, 3]], target[[0, 2, 3]])])
+    whole = evaluate(LowLight(), _Given(broken[[0, 2, 3]]), [_reached(target[[0, 2, 3]])])
     assert scores["score"] == pytest.approx(whole["score"])
-    nothing = evaluate(LowLight(), _Given(torch.full_like(target, math.nan)), [Batch(target, target)])
+    nothing = evaluate(LowLight(), _Given(torch.full_like(target, math.nan)), [_reached(target)])
     assert math.isnan(nothing["score"])
     assert nothing["skipped"] == 1.0
 
@@ -397,7 +403,7 @@ def test_the_goal_of_a_set_is_the_mean_over_its_pictures_however_they_are_batche
 def test_ms_ssim_is_reported_from_161_pixels_on() -> None:
     for size, reported in ((160, False), (161, True)):
         target = _pictures(1, size)
-        assert ("ms_ssim" in evaluate(LowLight(), _Given(target), [Batch(target, target)])) is reported
+        assert ("ms_ssim" in evaluate(LowLight(), _Given(target), [_reached(target)])) is reported
 
 
 # -- rivals, pictures, checks --------------------------------------------------------------------------------------
@@ -410,7 +416,7 @@ def test_the_exposure_baselines_hit_what_they_aim_at() -> None:
 
 def test_every_baseline_has_the_networks_scores_and_the_oracle_is_named_a_reference() -> None:
     task = LowLight()
-    scored = task.baselines(task.batches("val", TINY, 4, generator("x")))
+    scored = baseline_scores(task, TINY, task.batches("val", TINY, 4, generator("x")))
     model_scores = evaluate(task, task.model(), task.batches("val", TINY, 4, generator("x")))
     assert set(scored["identity"]) == set(model_scores) - set(health(task.model()(_pictures())))
     assert len(scored) == 9

@@ -91,7 +91,7 @@ def test_batches_are_the_same_for_the_same_rng_and_validation_never_changes() ->
     def served(split: str, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         batches = list(task.batches(split, SMALL, size, _rng(seed)))
         assert len(batches) == -(-SMALL.examples(split) // size)
-        return tuple(torch.cat([batch[field] for batch in batches]) for field in range(2))
+        return tuple(torch.cat([batch[field] for batch in batches]) for field in range(3))
 
     assert all(map(torch.equal, served("train", 4, 1), served("train", 4, 1)))
     assert not torch.equal(served("train", 4, 1)[0], served("train", 4, 2)[0])
@@ -101,7 +101,7 @@ def test_batches_are_the_same_for_the_same_rng_and_validation_never_changes() ->
 
 def test_a_flip_mirrors_both_pictures_of_a_pair_or_neither() -> None:
     """The dark picture is the bright one less light, so their row means keep the same order from left to right."""
-    low, high = next(LowLight().batches("train", Fidelity(size=32, train=32, val=1, epochs=1), 32, _rng()))
+    low, high, _ = next(LowLight().batches("train", Fidelity(size=32, train=32, val=1, epochs=1), 32, _rng()))
     left_heavy = [(image[..., :16].mean((1, 2, 3)) - image[..., 16:].mean((1, 2, 3))).sign() for image in (low, high)]
     assert float((left_heavy[0] == left_heavy[1]).float().mean()) > 0.85
 
@@ -265,10 +265,33 @@ def test_a_users_pairs_are_cut_at_the_same_place_and_serve_every_split(tmp_path)
         Image.fromarray(np.asarray(Image.open(path)) // 2).save(tmp_path / "low" / path.name)
     task = LowLight(data=str(tmp_path))
     for split in ("train", "val", "test"):
-        for low, high in task.batches(split, SMALL, 4, _rng()):
+        for low, high, _ in task.batches(split, SMALL, 4, _rng()):
             assert float((low - high / 2).abs().max()) < 2.1 / 255
     origins = [task.origins(split, SMALL) for split in ("train", "val", "test")]
     assert len(set.union(*origins)) == sum(map(len, origins)) == 6
+
+
+def test_crops_of_one_photograph_or_of_one_of_the_users_scenes_have_one_number(tmp_path) -> None:
+    """Planted: six photographs of one colour each, which are two takes of three scenes: crops of a colour belong to
+    the scene of that colour."""
+    crops, numbers = zip(
+        *((high, number) for _, high, number in LowLight().batches("val", SMALL, 1, _rng())), strict=True
+    )
+    assert [int(number) for number in numbers] == [row % 2 for row in range(len(crops))]  # coffee and chelsea in turn
+    for folder in ("low", "high", "test/low", "test/high", "val/low", "val/high"):
+        (tmp_path / folder).mkdir(parents=True)
+    for scene in range(3):
+        for take in range(2):
+            colour = Image.new("RGB", (48, 48), (40 * scene + 10 * take + 5, 0, 0))
+            for folder in ("test/low", "test/high"):
+                colour.save(tmp_path / folder / f"{scene:03d}_{take}.png")
+    _pairs(tmp_path, ("low", "high"), ["a.png", "b.png"], seed=1)
+    _pairs(tmp_path / "val", ("low", "high"), ["c.png"], seed=2)
+    split = Fidelity(size=32, train=1, val=1, test=12, epochs=1)
+    batch = next(LowLight(data=str(tmp_path)).batches("test", split, 12, _rng()))
+    scenes = (batch.high_B3SS[:, 0, 0, 0] * 255).round().int() // 40
+    pairs = {(int(scene), int(number)) for scene, number in zip(scenes, batch.photograph_B, strict=True)}
+    assert len(pairs) == len({number for _, number in pairs}) == 3
 
 
 def test_an_unreadable_or_unequal_file_is_an_error_with_its_path(tmp_path) -> None:

@@ -16,7 +16,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from hpo import REFERENCE, Check, Evidence, Fidelity, Moment, SweptTrial, generator
+from hpo import REFERENCE, Check, Evidence, Fidelity, Moment, SweptTrial, evaluate, generator
 from objectives.ris import CHEAP, CHEAP_GPU, FULL, FULL_CPU_LONG, FULL_GPU, RIS, SMOKE, checks
 from objectives.ris import loss as losses
 from objectives.ris.comparison import bin_edges, compare, markdown, not_won
@@ -134,7 +134,7 @@ def test_an_empty_snapshot_stays_empty() -> None:
     with torch.no_grad():
         terms = task.loss(_model(task), batch, Moment(1, 3, 5, 15))
         assert all(torch.isfinite(term) for term in terms.values())
-        assert math.isfinite(task.score(_model(task), [batch])["ospa"])
+        assert math.isfinite(evaluate(task, _model(task), [batch])["ospa"])
 
 
 # -- losses ----------------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_training_jitters_beta_and_scoring_does_not() -> None:
     assert np.std(drawn) > 0.1
     assert task.loss(model, batch, at)["cov"] != task.loss(model, batch, at)["cov"]
     with torch.no_grad():
-        assert task.score(model.eval(), [batch]) == task.score(model, [batch])
+        assert evaluate(task, model.eval(), [batch]) == evaluate(task, model, [batch])
 
 
 def test_blending_the_same_beta_twice_gives_the_same_covariance_everywhere() -> None:
@@ -333,7 +333,7 @@ def test_blending_the_same_beta_twice_gives_the_same_covariance_everywhere() -> 
         assert torch.equal(scored, task.pipeline.blend(sight, task.training_beta(model)))
         true = truth(batch, sensing(task.surface, CPU, torch.float32))
         nmse = float(losses.covariance_error(scored, true).mean())
-        assert math.isclose(task.score(model, [batch])["nmse_blend"], nmse, rel_tol=1e-6)
+        assert math.isclose(evaluate(task, model, [batch])["nmse_blend"], nmse, rel_tol=1e-6)
         assert math.isclose(float(task.loss(model, batch, Moment(1, 3, 5, 15))["cov"]), nmse, rel_tol=1e-6)
 
 
@@ -371,7 +371,7 @@ def test_the_original_sizes_train_and_score_in_bounded_memory() -> None:
     model = task.model()
     sum(task.loss(model, batch, Moment(100, 160, 1, 2)).values()).backward()
     with torch.no_grad():
-        assert math.isfinite(task.score(model.eval(), [batch])["ospa"])
+        assert math.isfinite(evaluate(task, model.eval(), [batch])["ospa"])
     assert task.method.chunk(5) * 5 * max(241 * 144, task.method.grid.cells) <= 2**24
 
 
@@ -471,7 +471,7 @@ def test_pictures_show_every_method_and_where_it_does_not_win() -> None:
     rows = list(markdown(tables, edges))
     assert len(rows) == 2 + len(tables.everything)
     assert {"MVDR, AIC", "Bartlett, AIC", "MUSIC, MDL", "MUSIC, AIC", "greedy ML"} <= set(tables.classical)
-    assert set(tables.classical | tables.references) == set(task.baselines([batch]))
+    assert set(tables.classical | tables.references) == set(task.baselines(SMOKE))
     assert all(name.endswith(REFERENCE) for name in tables.references)
     same = tables._replace(classical={"itself": tables.learned["learned"]})
     assert all("ties" in words for words in not_won(same, edges)["itself"])

@@ -30,6 +30,7 @@ from hpo import (
     Recipe,
     StudySpec,
     derive,
+    evaluate,
     fit,
     generator,
     log,
@@ -150,7 +151,7 @@ def test_03_prevents_knobs_that_cannot_reach_the_score(change: dict[str, float])
     task, batch = _task(), _scenes(_task(), 48)
     model = _model(task)
     with torch.no_grad():
-        assert task.score(model, [batch]) != replace(task, **change).score(model, [batch])
+        assert evaluate(task, model, [batch]) != evaluate(replace(task, **change), model, [batch])
 
 
 def test_03_sees_a_knob_that_is_planted_to_reach_nothing() -> None:
@@ -172,7 +173,7 @@ def test_04_prevents_an_objective_that_holds_the_weights_under_search() -> None:
     heavy = replace(task, **{name: 10 * getattr(task, name) for name in weights})
     model = _model(task)
     with torch.no_grad():
-        assert heavy.score(model, [batch]) == task.score(model, [batch])
+        assert evaluate(heavy, model, [batch]) == evaluate(task, model, [batch])
         assert math.isclose(
             float(heavy.loss(model, batch, AT)["cov"]), 10 * float(task.loss(model, batch, AT)["cov"]), rel_tol=1e-5
         )
@@ -495,7 +496,7 @@ def test_20_prevents_saving_other_weights_than_those_that_were_scored() -> None:
     model = task.model().eval()
     model.load_state_dict(last.best_weights)
     with torch.no_grad():
-        score = task.score(model, task.batches("val", TINY, 32, generator("validation")))
+        score = evaluate(task, model, task.batches("val", TINY, 32, generator("validation")))
     assert score["ospa"] == last.best
 
 

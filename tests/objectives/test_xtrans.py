@@ -18,13 +18,14 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from hpo import Evidence, Fidelity, Recipe, fit, generator
+from hpo import Evidence, Fidelity, Recipe, evaluate, fit, generator
 from objectives.common import photographs
 from objectives.common.colour import linear_from_srgb, srgb_from_linear
 from objectives.xtrans import CHEAP, FULL, SMOKE, XTrans, baseline, cfa, data, lmmse, loss, spectrum, torture
 from objectives.xtrans.checks import checks
 from objectives.xtrans.data import BORDER, TILE, Augment, Batch, model_inputs
 from objectives.xtrans.light import BALANCED, RAW, area_mean, other_gain
+from objectives.xtrans.loss import Demosaic
 from objectives.xtrans.model import Demosaicer, interpolate
 from tests.epochs import epoch
 
@@ -361,7 +362,11 @@ def test_the_loss_is_not_blind_above_white_and_not_to_the_border() -> None:
 
 # -- scores ----------------------------------------------------------------------------------------------------------
 def _judged(made: Tensor, batch: Batch) -> dict[str, float]:
-    return loss.score_method(lambda given: made if given is batch else given.target_B3SS, [batch], probes=False)
+    return _scores(lambda given: made if given is batch else given.target_B3SS, batch, probes=False)
+
+
+def _scores(method: Demosaic, batch: Batch, *, probes: bool) -> dict[str, float]:
+    return loss.summary(loss.method_columns(method, batch, probes=probes))
 
 
 def test_psnr_is_the_mean_of_the_tiles_decibels_and_never_that_of_a_pooled_error() -> None:
@@ -418,15 +423,15 @@ def test_a_planted_grid_stands_out_of_the_spectrum_and_only_in_its_even_bins(
     """Planted: errors that are locked to the colour of each pixel, in noise of 0.005."""
     noise = 5e-3 * torch.randn(16, 3, 48, 48, generator=_rng())
     grid = amplitude * (cfa.masks(48, 48) - cfa.masks(48, 48).mean((1, 2), keepdim=True))
-    even, odd = spectrum.grid_db(spectrum.power(noise + grid))
+    even, odd = spectrum.grid_db(spectrum.power(noise + grid).sum(0))
     assert low <= even <= high
     assert abs(odd) < 1.5
 
 
 def test_a_raw_mosaic_taken_for_a_picture_has_a_grid_far_above_any_gate() -> None:
     batch = next(XTrans().batches("val", CHEAP, 24, _rng()))
-    made = loss.score_method(lambda given: given.mosaic_B1SS.expand_as(given.target_B3SS), [batch], probes=False)
-    clean = loss.score_method(lambda given: interpolate(*model_inputs(given), "nc"), [batch], probes=False)
+    made = _scores(lambda given: given.mosaic_B1SS.expand_as(given.target_B3SS), batch, probes=False)
+    clean = _scores(lambda given: interpolate(*model_inputs(given), "nc"), batch, probes=False)
     assert made["grid_even_db"] > 15
     assert abs(clean["grid_even_db"]) < 2
     assert made["grid_fold"] > 10 * clean["grid_fold"]
@@ -447,17 +452,15 @@ def test_a_network_is_judged_through_the_other_sensor_too() -> None:
         noise = 1e-3 * torch.randn(given.target_B3SS.shape, generator=_rng())
         return given.target_B3SS + noise + (0.02 * given.cfa_B3SS if foreign else 0)
 
-    scores = loss.score_method(demosaic, [batch], probes=True)
+    scores = _scores(demosaic, batch, probes=True)
     assert scores["grid_even_db"] < 3
     assert scores["offdomain_grid_db"] > 10
 
 
 def test_a_method_that_clips_loses_its_headroom_and_one_that_does_not_keeps_it() -> None:
     batch = next(XTrans().batches("val", CHEAP, 24, _rng()))
-    kept = loss.score_method(lambda given: interpolate(*model_inputs(given), "nc"), [batch], probes=True)
-    clipped = loss.score_method(
-        lambda given: interpolate(*model_inputs(given), "nc").clamp(max=1), [batch], probes=True
-    )
+    kept = _scores(lambda given: interpolate(*model_inputs(given), "nc"), batch, probes=True)
+    clipped = _scores(lambda given: interpolate(*model_inputs(given), "nc").clamp(max=1), batch, probes=True)
     assert 0.95 <= kept["hdr_headroom"] <= 1.03
     assert kept["scale_error"] < 1e-6
     assert clipped["hdr_headroom"] < 0.9
@@ -486,7 +489,37 @@ def test_thirteen_kinds_of_pattern_are_light_and_the_same_at_every_call() -> Non
 
 
 def test_patterns_that_judge_are_never_trained_on() -> None:
-    assert loss.PATTERNS_EACH * len(torture.KINDS) < torture.TRAIN_FROM
+    assert torture.EACH * len(torture.KINDS) < torture.TRAIN_FROM
+
+
+def test_each_tile_carries_a_pattern_in_turn_through_its_own_sensor() -> None:
+    """Planted: one tile has a sensor of its own."""
+    batch = next(XTrans().batches("test", replace(CHEAP, test=28), 28, _rng()))
+    assert batch.pattern_B.tolist() == [*range(26), 0, 1]
+    batch = batch._replace(gain_B3=batch.gain_B3.clone())  # the tiles are shared
+    batch.gain_B3[1] = torch.tensor([0.3, 1.0, 0.9])
+    carried = loss.carried_patterns(batch)
+    assert torch.equal(carried.target_B3SS[1], torture.pattern(1, TILE) * batch.gain_B3[1].view(3, 1, 1))
+    assert torch.equal(carried.target_B3SS[27], torture.pattern(1, TILE) * batch.gain_B3[27].view(3, 1, 1))
+    assert torch.equal(loss.all_patterns(batch).target_B3SS[:1], carried.target_B3SS[:1])
+
+
+def test_tiles_and_crops_know_their_photograph() -> None:
+    """Planted: three photographs of one colour each; a crop of one has its number. A tile is a window of its own."""
+    colours = [torch.full((3, 80, 80), 0.2 * (number + 1)) for number in range(3)]
+    photos = [data.LinearPhotograph(str(number), rgb, None, 1.0) for number, rgb in enumerate(colours)]
+    crops = data.random_crops(photos, 12, 24, _rng(), gain=BALANCED, augment=Augment())
+    numbers = (crops.target_B3SS[:, 1, 0, 0] / 0.2).round().long() - 1
+    assert torch.equal(crops.photograph_B, numbers)
+    assert set(crops.photograph_B.tolist()) == {0, 1, 2}
+    tiles = next(XTrans().batches("val", CHEAP, 24, _rng()))
+    assert set(tiles.photograph_B.tolist()) == {0, 1}
+    photos = data.load_photographs("val", down=2, folder=None)
+    wholes = [photo.rgb_3HW * torch.tensor(RAW).view(3, 1, 1) for photo in photos]
+    for tile, number in zip(tiles.target_B3SS, tiles.photograph_B.tolist(), strict=True):
+        whole = wholes[number]
+        places = (whole[0] == tile[0, 0, 0]).nonzero().tolist()
+        assert any(torch.equal(whole[:, top : top + TILE, left : left + TILE], tile) for top, left in places)
 
 
 # -- the task --------------------------------------------------------------------------------------------------------
@@ -532,8 +565,7 @@ def test_missing_demosaicers_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_smoke_is_the_cheapest_tier_and_has_a_block_for_the_grid() -> None:
-    with torch.no_grad():
-        scores = XTrans().score(XTrans().model(), list(XTrans().batches("val", SMOKE, 4, generator("x"))))
+    scores = evaluate(XTrans(), XTrans().model(), XTrans().batches("val", SMOKE, 4, generator("x")))
     assert {"psnr_lin", "grid_even_db", "torture_psnr", "offdomain_grid_db", "hdr_headroom"} <= set(scores)
     assert all(math.isfinite(value) for value in scores.values())
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpo import Evidence, Fidelity, Moment, Recipe, fit
+from hpo import Evidence, Fidelity, Moment, Recipe, fit, scores_of
 from objectives.xtrans import CHEAP, XTrans, cfa, data, forgetting, loss, parent, torture
 from objectives.xtrans.data import Batch, model_inputs
 from objectives.xtrans.finetune import CANDIDATES, FineTune, pattern_pool, sharpest_crop
 from objectives.xtrans.light import BALANCED
+from tests.objectives.baselines import baseline_scores
 from tests.objectives.exported import exported
 from tests.toy import Toy
 
@@ -82,7 +83,7 @@ def test_patterns_are_mosaiced_exposed_and_noisy_like_everything_else() -> None:
 
 
 def test_no_pattern_that_is_learned_from_judges() -> None:
-    judging = {rgb.numpy().tobytes() for rgb in torture.fixed(24, loss.PATTERNS_EACH)}
+    judging = {rgb.numpy().tobytes() for rgb in torture.fixed(24)}
     assert not any(rgb.numpy().tobytes() in judging for rgb in pattern_pool(24))
 
 
@@ -151,7 +152,7 @@ def test_an_unknown_mixture_is_refused_with_the_known_ones() -> None:
 # -- forgetting ------------------------------------------------------------------------------------------------------
 def test_the_parent_has_forgotten_nothing() -> None:
     batch = _tiles()
-    scores = _task().baselines([batch])["parent"]
+    scores = baseline_scores(_task(), CHEAP, [batch])["parent"]
     assert scores["forgetting_db"] == 0.0
     assert scores["grid_rise_db"] == 0.0
     assert scores["score"] == pytest.approx((scores["psnr_srgb"] + scores["torture_psnr"]) / 2)
@@ -167,7 +168,7 @@ def test_forgetting_is_what_photographs_lose_and_costs_twice_what_is_not_forgive
             made = task.parent_model()(*model_inputs(given))
         return made + noise[: len(made)] if given is batch else made
 
-    scores = task.fine_tuning_scores(method, [batch], probes=False)
+    scores = scores_of(task, task.method_columns(method, batch, probes=False))
     before, after = (
         loss.tile_scores(rgb, batch)["psnr_srgb"] for rgb in (task.parent_model()(*model_inputs(batch)), method(batch))
     )
