@@ -23,8 +23,9 @@ from hpo.seeds import generator
 from hpo.space import choose, contains, describe, integer, suggest
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.trial.artifact import card_of, packed, rebuild
+from hpo.trial.artifact import card_of, rebuild
 from hpo.trial.provenance import identity
+from hpo.trial.weights import packed
 from hpo.verbs.load import load_study
 
 HEAD = """from dataclasses import dataclass, field, replace

@@ -187,7 +187,7 @@ def check_rows(study: StudySpec, trained: nn.Module) -> list[Check]:
     Examples are scored in the recipe's batches and one by one: batch statistics, padding to the longest neighbour, and
     what is computed once a batch show as a difference.
     """
-    task, _ = study.configure({}, _searchable(study, study.smoke))  # as the trained model was
+    task, _ = study.configure({}, searchable(study, study.smoke))  # as the trained model was
     together = judge_batches(task, trained, _batches(study, study.smoke, "val")).columns
     alone = judge_batches(task, trained, _batches(study, study.smoke, "val", 1, batch_size=1)).columns
     differing = [name for name in together if not _same_column(together[name], alone[name])]
@@ -286,7 +286,7 @@ def check_promotable(study: StudySpec, trained: nn.Module) -> list[Check]:
 
     It is tried on the smoke fidelity's validation split, because a fault in it would cost every run before it.
     """
-    task, _ = study.configure({}, _searchable(study, study.smoke))  # as the trained model was
+    task, _ = study.configure({}, searchable(study, study.smoke))  # as the trained model was
     batches = list(_batches(study, study.smoke, "val"))
     rows = judge_batches(task, trained, batches)
     faults = [

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hpo.code.place import broken
 from hpo.contract.returned import checked_groups, checked_rates, checked_terms
@@ -131,16 +131,8 @@ class Run:
                 summed[name] = summed.get(name, 0.0) + value
             if not math.isfinite(sum(summed.values())):
                 break
-            self._require_gradient(weighted, terms)
             self.scaler.scale(weighted.sum()).backward()  # type: ignore[no-untyped-call]
         return distributed.total(summed, self.device)
-
-    def _require_gradient(self, weighted: Tensor, terms: Mapping[str, Any]) -> None:
-        if not weighted.requires_grad:
-            raise ValueError(
-                f"{type(self.task).__name__}.loss must depend on a parameter that is trained at this moment; none of "
-                f"its terms does: {list(terms)}"
-            )
 
     def _descend(self, nonfinite: Mapping[str, int], norm: float) -> bool:
         """Take the step, unless its gradients cannot be used; return whether it was taken.
@@ -165,7 +157,8 @@ class Run:
         factor = rate_factor(self.recipe, at, self.record, Direction(self.task.direction))
         rates = checked_rates(self.task, self.task.rates(at), self.groups)
         for group in self.optimizer.param_groups:
-            group["lr"] = _learning_rate(group["name"], rates.get(group["name"], 1.0), group["initial_lr"] * factor)
+            rate = rates.get(group["name"], 1.0)
+            group["lr"] = rate.lr if isinstance(rate, Held) else group["initial_lr"] * factor * rate
             totals.lr[group["name"]] = group["lr"]
             for parameter in group["params"]:
                 parameter.requires_grad_(group["lr"] > 0)  # frozen: no gradient, no weight decay, no moments
@@ -256,17 +249,6 @@ class Run:
         self.steps = saved["steps"]
         self.record = [Epoch(**epoch) for epoch in saved["record"]]
         self.best_weights = saved["best_weights"]
-
-
-def _learning_rate(name: str, rate: float | Held, common: float) -> float:
-    """The learning rate of a group: `rate` times the common one, or the rate that is held."""
-    try:
-        lr = float(rate.lr) if isinstance(rate, Held) else common * float(rate)
-    except (TypeError, ValueError, RuntimeError):  # torch raises RuntimeError for a tensor of several numbers
-        lr = math.nan
-    if not 0 <= lr < math.inf:
-        raise ValueError(f"rates(): the rate of group {name!r} must be a finite number of at least 0; got {rate!r}")
-    return lr
 
 
 def _nonfinite_terms(terms: Mapping[str, float]) -> str:
