@@ -78,12 +78,18 @@ def checked_rates(task: Task[Any], rates: object, groups: Collection[str]) -> Ma
     unknown = [name for name in rates if name not in groups]
     if unknown:
         raise broken(task, "rates", f"names no group: {unknown}; groups: {sorted(groups)}")
-    for name, rate in rates.items():
-        number = rate.lr if isinstance(rate, Held) else rate
-        if not isinstance(number, int | float) or not 0 <= number < math.inf:
-            must = f"must give {name!r} a finite number of at least 0, or Held of one"
-            raise broken(task, "rates", f"{must}; got {described(rate)}")
-    return rates
+    return {name: _rate(task, name, rate) for name, rate in rates.items()}
+
+
+def _rate(task: Task[Any], name: str, rate: Any) -> float | Held:
+    try:
+        number = float(rate.lr if isinstance(rate, Held) else rate)
+    except (TypeError, ValueError, RuntimeError):  # torch raises RuntimeError for a tensor of several numbers
+        number = math.nan
+    if not 0 <= number < math.inf:
+        must = f"must give {name!r} a finite number of at least 0, or Held of one"
+        raise broken(task, "rates", f"{must}; got {described(rate)}")
+    return Held(number) if isinstance(rate, Held) else number
 
 
 # -- columns and scores ----------------------------------------------------------------------------------------------
