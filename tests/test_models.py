@@ -367,13 +367,13 @@ def test_the_running_average_copies_what_is_no_floating_point_number() -> None:
 
 
 def test_the_running_average_has_the_extra_state_of_the_model() -> None:
-    live = Scaled(as_tensor=False)
+    live = nn.Sequential(Scaled(as_tensor=False), nn.Linear(INPUTS, OUTPUTS))
     average = RunningAverage(live, 0.9)
     for _ in range(3):
         live(torch.randn(8, INPUTS))
         average.update_parameters(live)
-    assert average.module.batches == 3
-    assert same(average.module.get_extra_state(), live.get_extra_state())
+    assert live[0].batches == average.module[0].batches == 3
+    assert same(average.module[0].get_extra_state(), live[0].get_extra_state())
 
 
 def test_weights_come_back_from_their_file_as_they_went_in() -> None:

@@ -120,7 +120,7 @@ def test_a_trained_model_is_judged_example_by_example_and_can_be_promoted(one_st
 def test_the_baselines_have_scores_of_the_models_names_and_the_goal(one_study: StudySpec) -> None:
     task, recipe = one_study.configure({}, one_study.smoke)
     batches = list(task.batches("val", one_study.smoke, recipe.batch_size, generator("validation")))
-    scores = evaluate(task, overfit.seeded_model(task), batches)
+    scores = evaluate(task, overfit.seeded_model(task, batches), batches)
     for name, columns in baseline_columns(task, one_study.smoke, batches).items():
         assert task.goal in scores_of(task, columns), name
         assert set(scores_of(task, columns)) <= set(scores), name

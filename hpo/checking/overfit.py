@@ -123,7 +123,7 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
     rng = generator("by heart")  # an older name of this check: another word would draw another set
     batches = list(one_pass(task, "train", fidelity, recipe.batch_size, rng))
     overfit_set = OverfitSet(task, _spoiled(task, batches, name))
-    untrained = initial_model(task, SEED, lambda: batches[0])
+    untrained = seeded_model(task, batches)
     start = evaluate(overfit_set, untrained, overfit_set.fixed_batches)
 
     curve = [start[bands.measure]]
@@ -146,6 +146,11 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
         scores=last.scores,
         start_loss=start["loss"],
     )
+
+
+def seeded_model(task: Task[Any], batches: list[NamedTuple]) -> nn.Module:
+    """The model that the engine starts from with seed SEED."""
+    return initial_model(task, SEED, lambda: batches[0])
 
 
 def _epochs(epochs: int, name: RunName) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import distributed, nn
 
 from hpo.data.batch import examples_in, rows
+from hpo.engine.model import parts_with_extra_state
 from hpo.engine.rows import Rows
 
 T = TypeVar("T")
@@ -74,11 +75,16 @@ def sum_gradients(model: nn.Module) -> None:
 
 
 def agree(*modules: nn.Module | None) -> None:
-    """Give all ranks the buffers of rank 0: running statistics are those of its shares."""
-    if world_size() > 1:
-        for module in modules:
-            for buffer in module.buffers() if module is not None else ():
-                distributed.broadcast(buffer, 0)
+    """Give all ranks the buffers and the extra state of rank 0: running statistics are those of its shares."""
+    if world_size() == 1:
+        return
+    for module in modules:
+        if module is None:
+            continue
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, 0)
+        for part in parts_with_extra_state(module).values():
+            part.set_extra_state(agreed(part.get_extra_state()))
 
 
 def agreed(value: T) -> T:

@@ -77,17 +77,21 @@ class RunningAverage(AveragedModel):
             super().__init__(model, multi_avg_fn=update, use_buffers=True)
         except RuntimeError as error:  # as of torch.nn.utils.weight_norm, which its parametrization has replaced
             raise ValueError(f"recipe.ema needs a model that copy.deepcopy can copy: {one_line(error)}") from error
-        self.with_extra_state = [name for name, module in model.named_modules() if _has_extra_state(module)]
+        self.with_extra_state = parts_with_extra_state(self.module)
 
     def update_parameters(self, model: nn.Module) -> None:
         super().update_parameters(model)
-        for name in self.with_extra_state:
-            state = model.get_submodule(name).get_extra_state()
-            self.module.get_submodule(name).set_extra_state(copy.deepcopy(state))
+        for name, part in self.with_extra_state.items():
+            part.set_extra_state(copy.deepcopy(model.get_submodule(name).get_extra_state()))
 
 
-def _has_extra_state(module: nn.Module) -> bool:
-    return type(module).get_extra_state is not nn.Module.get_extra_state
+def parts_with_extra_state(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules of a model that have a get_extra_state() of their own, by name."""
+    return {
+        name: part
+        for name, part in model.named_modules()
+        if type(part).get_extra_state is not nn.Module.get_extra_state
+    }
 
 
 def copied_to_cpu(model: nn.Module) -> dict[str, Any]:

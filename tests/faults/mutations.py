@@ -33,6 +33,7 @@ class Mutation(NamedTuple):
 ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/test_promote.py"
 FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
 SCHEDULER = "tests/faults/test_scheduler.py"
+MODELS, OPTIMIZERS = "tests/test_models.py", "tests/test_optimizers.py"
 RUN = "hpo/engine/run.py"
 ORPHAN = "orphan = next((trial for trial in self.trials() if is_orphan(trial, self.running)), None)"
 RESUMED = f"{ENGINE}::test_a_run_resumed_at_any_epoch_is_the_unbroken_one_bit_for_bit"
@@ -85,7 +86,7 @@ MUTATIONS = [
     Mutation(
         "random state of dropout",
         RUN,
-        '        torch.manual_seed(derive(self.seed, "epoch", number, *distributed.seed_parts()))\n',
+        '        seed_globals(derive(self.seed, "epoch", number, *distributed.seed_parts()))\n',
         "",
         RESUMED,
     ),
@@ -95,6 +96,41 @@ MUTATIONS = [
         'generator(self.seed, "batches", epoch)',
         'generator(self.seed, "batches")',
         f"{ENGINE}::test_every_epoch_draws_its_own_batches_and_its_own_dropout",
+    ),
+    Mutation(
+        "groups of several optimizers after a resume",
+        "hpo/engine/optimizers.py",
+        "        self.param_groups = self._groups()\n",
+        "",
+        f"{OPTIMIZERS}::test_a_run_with_any_optimizer_is_resumed_bit_for_bit",
+    ),
+    Mutation(
+        "scores that a plateau is counted from",
+        RUN,
+        "rate_factor(self.recipe, at, self.record,",
+        "rate_factor(self.recipe, at, [],",
+        f"{OPTIMIZERS}::test_a_run_with_any_schedule_is_resumed_bit_for_bit",
+    ),
+    Mutation(
+        "counts and indices in the running average",
+        "hpo/engine/model.py",
+        "copied.copy_(tensor)",
+        "copied.copy_(copied * decay + tensor * (1 - decay))",
+        f"{MODELS}::test_the_running_average_copies_what_is_no_floating_point_number",
+    ),
+    Mutation(
+        "extra state in the running average",
+        "hpo/engine/model.py",
+        "part.set_extra_state(copy.deepcopy(model.get_submodule(name).get_extra_state()))",
+        "pass",
+        f"{MODELS}::test_the_running_average_has_the_extra_state_of_the_model",
+    ),
+    Mutation(
+        "weights that rebuild the model",
+        "hpo/promotion/runs.py",
+        "            require_same_score(task, recipe, job.fidelity, last, device=job.device)\n",
+        "",
+        f"{PROMOTE}::test_weights_that_do_not_rebuild_the_model_are_not_scored_on_the_test_split",
     ),
     # -- files
     Mutation("fsync of a file", "hpo/files.py", "            os.fsync(file.fileno())\n", "", SYNCED),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from hpo.engine import distributed
 from hpo.engine.checkpoint_files import reached
@@ -22,6 +23,7 @@ from hpo.task import Fidelity
 from hpo.trial.provenance import identity
 from tests.faults.processes import alive, children, code_of, start, until
 from tests.faults.studies import Victim, events, swept, victims
+from tests.test_models import Scaled, same
 from tests.toy import INPUTS, Batch
 
 RELATIVE = 1e-4  # between one process and two: sums in another order, over all steps of a run
@@ -86,6 +88,22 @@ def test_two_processes_of_which_one_is_killed_come_to_what_one_comes_to(folder: 
 def test_several_processes_come_to_what_one_comes_to(folder: Path, one: dict, devices: int) -> None:
     promoted(folder, devices)
     as_one(results(folder), one)
+
+
+def test_ranks_agree_on_buffers_and_on_extra_state(tmp_path: Path) -> None:
+    def train(rank: int) -> None:
+        torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meeting", rank=rank, world_size=2)
+        model = nn.Sequential(Scaled(as_tensor=False), nn.BatchNorm1d(INPUTS))
+        model(torch.full((4, INPUTS), float(rank)) * torch.arange(4.0)[:, None])
+        distributed.agree(model, None)
+        torch.save(model.state_dict(), tmp_path / f"{rank}.pt")
+        torch.distributed.barrier()
+
+    ranks = [start(lambda rank=rank: train(rank)) for rank in range(2)]
+    assert [code_of(pid) for pid in ranks] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert same(first, second)
+    assert float(first["1.running_mean"].abs().sum()) == 0, "those of rank 0, which had seen zeros alone"
 
 
 def as_one(several: dict, one: dict) -> None:
