@@ -306,9 +306,9 @@ RETURNED = {  # the body of a task -> what is said
     "a tensor as rate": (
         """
     def rates(self, at):  # HERE
-        return {"all": torch.tensor(0.5)}
+        return {"all": torch.ones(2)}
 """,
-        "Wrong.rates must give 'all' a finite number of at least 0, or Held of one; got a Tensor of shape ()",
+        "Wrong.rates must give 'all' a finite number of at least 0, or Held of one; got a Tensor of shape (2,)",
     ),
     "a negative rate": (
         """
