@@ -472,7 +472,7 @@ def test_terms_and_rates_that_are_no_numbers_are_refused() -> None:
     for task, message in (
         (ZeroTerms(), r"ZeroTerms.loss must return a term that depends on parameters that are being trained"),
         (NoTerm(), r"NoTerm.loss returned the term 'pull', which must be a scalar tensor; got None"),
-        (TwoRates(), r"TwoRates.rates must give 'all' a finite number of at least 0, or Held of one; got a tensor"),
+        (TwoRates(), r"TwoRates.rates must give 'all' a finite number of at least 0, or Held of one; got a Tensor"),
         (NegativeRate(), r"NegativeRate.rates must give 'all' a finite number of at least 0, or Held of one; got -1.0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -64,7 +64,8 @@ def objective(trial: optuna.Trial) -> float:
         model.eval()
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
             held = task.batches("val", study.cheap, recipe.batch_size, generator("validation"))
-            scores = task.score(model, [laid_out(batch, recipe.channels_last) for batch in held])
+            rows = [task.score(model, laid_out(batch, recipe.channels_last)) for batch in held]
+            scores = task.metrics({name: torch.cat([row[name] for row in rows]).double() for name in rows[0]})
         best = min(best, sign * scores[task.goal])
         trial.report(sign * best, epoch)
         trial.should_prune()
