@@ -15,9 +15,9 @@ from hpo.study import StudySpec
 from tests.toy import Toy, toy_study
 
 
-def wide_study(parameters: int) -> StudySpec:
-    """The toy study with this many parameters more, from 0 to 1."""
-    names = [f"p{index:03d}" for index in range(parameters)]
+def wide_study(parameters: int, prefix: str = "p") -> StudySpec:
+    """The toy study, with this many parameters from 0 to 1 in place of its own."""
+    names = [f"{prefix}{index:03d}" for index in range(parameters)]
     task = make_dataclass("Wide", [(name, float, field(default=0.5)) for name in names], bases=(Toy,), frozen=True)
     space = {f"task.{name}": uniform(0, 1) for name in names}
     return toy_study(name="wide", task=task(), space=space)

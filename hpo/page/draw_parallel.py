@@ -7,6 +7,7 @@ figure has whenever an annotation or a shape is added.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from hpo.page.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT
 from hpo.page.views import Key
 
 TITLE_HEIGHT = 1.03  # of a column's title; the columns reach from 0 to 1
+TITLE_LETTERS = 12  # of a line of it: as many as fit above a column
+LINE_PX = 16
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
     axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
     top = sweep.ranked[: max(2, math.ceil(0.1 * len(sweep.ranked)))]
     conditional = {scale.name for scale in scales if any(scale.name not in trial.params for trial in shown)}
+    lines = max(2, *(len(_title_lines(scale.name)) for scale in scales))
     figure = blank(
-        420,
+        358 + 14 + LINE_PX * lines,
         x={"range": [-0.5, len(scales) + 0.5], "visible": False},
         y={"range": [(axes.OFF if conditional else 0.0) - 0.05, 1.03], "visible": False},
-        margin={"l": 4, "r": 4, "t": 62, "b": 4},
+        margin={"l": 4, "r": 4, "t": 14 + LINE_PX * lines, "b": 4},
     )
     pruned = [trial for trial in shown if trial.state != "complete" and not trial.is_default]
     columns = [_column(scale, is_conditional=scale.name in conditional) for scale in scales]
@@ -105,7 +109,7 @@ def _score_ticks(axis: Axis, direction: Direction) -> dict[float, str]:
 def _column(scale: Scale, *, is_conditional: bool) -> Column:
     """A conditional parameter has one more place, below its range, for the trials that did not search it."""
     absent = {axes.OFF: "not searched"} if is_conditional else {}
-    return Column(f"<b>{'<br>'.join(_parts(scale.name))}</b>", scale.ticks() | absent)
+    return Column(f"<b>{'<br>'.join(map(safe, _title_lines(scale.name)))}</b>", scale.ticks() | absent)
 
 
 def _axis_lines(columns: int) -> go.Scatter:
@@ -145,11 +149,15 @@ def _texts(x: Sequence[float], y: Sequence[float], text: Sequence[str], **style:
     return go.Scatter(x=x, y=y, text=text, mode="text", hoverinfo="skip", cliponaxis=False, **style)
 
 
-def _parts(name: str) -> list[str]:
+def _title_lines(name: str) -> list[str]:
     """A parameter's name in lines short enough for a column: "task.", "perceptual_", "weight"."""
     owner, _, field = name.partition(".")
-    cut = field.rfind("_", 0, 12) + 1 if len(field) > 12 else 0
-    return [safe(part) for part in (f"{owner}.", field[:cut], field[cut:]) if part]
+    lines = [""]
+    for part in re.findall("[^_]*_|[^_]+", field):
+        if lines[-1] and len(lines[-1] + part) > TITLE_LETTERS:
+            lines.append("")
+        lines[-1] += shortened(part, TITLE_LETTERS)
+    return [f"{owner}.", *lines]
 
 
 def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:

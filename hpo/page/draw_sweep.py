@@ -301,7 +301,7 @@ def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: st
             )
         )
     return Drawing(
-        f"slice-{scale.name}",
+        f"slice {scale.name}",
         f"{scale.name}{' (log)' if scale.log else ''}",
         _slice_point(sweep, scale),
         figure,

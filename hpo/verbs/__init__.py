@@ -2,6 +2,7 @@
 
 stages.py       preflight, sweep, promote, report, and run: all four in order
 overview.py     status
+findings.py     findings, figures
 upkeep.py       rebuild
 load.py         load_study
 init.py         a task, a study and a test to start from; their texts are in starter/
