@@ -11,4 +11,5 @@ opening.py      a study with its options applied; what can be refused is refused
 devices.py      which devices there are
 command_log.py  runs/STUDY/commands.log
 display.py      what is shown while a verb works
+notebook.py     ... in a notebook
 """
