@@ -65,6 +65,8 @@ from .trial.artifact import CARD as CARD
 from .trial.artifact import load_winner as load_winner
 
 # the verbs
+from .verbs.findings import figures as figures
+from .verbs.findings import findings as findings
 from .verbs.load import load_study as load_study
 from .verbs.overview import status as status
 from .verbs.stages import preflight as preflight

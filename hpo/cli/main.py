@@ -58,6 +58,21 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 @app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, the task and the study: rings.")],
+    debug: Debug = False,
+) -> None:
+    """Write NAME.py, a task and a study that work as they are, and test_NAME.py into this folder."""
+    with exits(debug):
+        from hpo.verbs.init import init_study
+
+        starter = init_study(name, Path())
+        say(f"wrote {starter.study}, a task and a study, and {starter.test}")
+        say(f"test them:  python -m pytest {starter.test}")
+        say(f"run them:   hpo run {starter.study}")
+
+
+@app.command()
 def run(
     study: Study,
     smoke: Smoke = False,

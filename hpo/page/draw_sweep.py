@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import numpy as np
 import plotly.graph_objects as go
 
 from hpo.direction import Direction
@@ -25,10 +23,11 @@ from hpo.page.drawing import (
     line,
     note,
     safe,
+    shortened,
 )
 from hpo.page.findings import Sweep, Trial
 from hpo.page.importance import Importance, Importances
-from hpo.page.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT, SURFACE
+from hpo.page.palette import COMPLETE, DEFAULT, INK
 from hpo.page.views import Key
 from hpo.task import StateName
 
@@ -83,13 +82,17 @@ def _best_so_far(sweep: Sweep) -> Curve:
 
 
 def _add_states(
-    figure: go.Figure, trials: list[Trial], x: Callable[[Trial], float], y: Callable[[Trial], float | None]
+    figure: go.Figure,
+    trials: list[Trial],
+    x: Callable[[Trial], float],
+    y: Callable[[Trial], float | None],
+    parameter: str = "",
 ) -> None:
-    """One trace a state, the completed ones on top; the default as a diamond."""
+    """One trace a state, the completed ones on top; the default as a diamond. `parameter` is named first."""
 
     def add(group: list[Trial], colour: str, symbol: str, size: float) -> None:
         if group:
-            xs, ys, texts = map(x, group), map(y, group), map(hover, group)
+            xs, ys, texts = map(x, group), map(y, group), (hover(trial, parameter) for trial in group)
             figure.add_trace(dots(list(xs), list(ys), list(texts), colour, symbol, size))
 
     for state in DRAWN_STATES:
@@ -274,7 +277,7 @@ def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: st
         x={
             "range": [-margin, 1 + margin],
             "tickvals": list(ticks),
-            "ticktext": [safe(_short(text)) for text in ticks.values()],
+            "ticktext": [safe(shortened(text, 12)) for text in ticks.values()],
             "tickangle": 0,
         },
         y=axis.plotly(title={"text": safe(label(goal))}),
@@ -284,20 +287,21 @@ def _slice(sweep: Sweep, trials: list[Trial], scale: Scale, axis: Axis, goal: st
         trials,
         lambda trial: scale.position(trial.params[scale.name]) + _jitter(trial, scale),
         lambda trial: trial.value,
+        scale.name,
     )
     if sweep.best and scale.name in sweep.best.params:
         figure.add_trace(
             dots(
                 [scale.position(sweep.best.params[scale.name]) + _jitter(sweep.best, scale)],
                 [sweep.best.value],
-                [hover(sweep.best)],
+                [hover(sweep.best, scale.name)],
                 INK,
                 "circle-open",
                 14,
             )
         )
     return Drawing(
-        f"slice-{scale.name}",
+        f"slice {scale.name}",
         f"{scale.name}{' (log)' if scale.log else ''}",
         _slice_point(sweep, scale),
         figure,
@@ -309,10 +313,6 @@ def _jitter(trial: Trial, scale: Scale) -> float:
     if scale.choices is None:
         return 0.0
     return (trial.number * 0.618 % 1 - 0.5) * 0.35 / max(1, len(scale.choices) - 1)
-
-
-def _short(text: str, most: int = 12) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _slice_point(sweep: Sweep, scale: Scale) -> str:
@@ -331,110 +331,3 @@ def _slice_point(sweep: Sweep, scale: Scale) -> str:
     if scale.choices is not None:
         return f"{best}; the best three: {listed([setting(value) for value in values])}."
     return f"{best}; the best three lie in {number(min(values))} to {number(max(values))}."
-
-
-def parallel(sweep: Sweep, scales: list[Scale], goal: str) -> Drawing | None:
-    """Every trial as a line through its parameters to its score. None below two completed trials."""
-    if len(sweep.ranked) < 2 or not scales:
-        return None
-    shown = [trial for trial in sweep.trials if trial.value is not None]
-    axis = axis_of((trial.value for trial in shown), direction=sweep.direction)
-    top = sweep.ranked[: max(2, math.ceil(0.1 * len(sweep.ranked)))]
-    columns = len(scales) + 1
-    conditional = {scale.name for scale in scales if any(scale.name not in trial.params for trial in shown)}
-    figure = blank(
-        420,
-        x={"range": [-0.5, columns - 0.5], "visible": False},
-        y={"range": [(axes.OFF if conditional else 0.0) - 0.05, 1.03], "visible": False},
-        margin={"l": 4, "r": 4, "t": 62, "b": 4},
-    )
-    pruned = [trial for trial in shown if trial.state != "complete" and not trial.is_default]
-    _add_paths(figure, sweep, scales, axis, top)
-    for column, scale in enumerate(scales):
-        absent = {axes.OFF: "not searched"} if scale.name in conditional else {}
-        _column(figure, column, scale.name, scale.ticks() | absent)
-    _column(figure, columns - 1, f"{safe(label(goal))}<br>(best at top)", _score_ticks(axis, sweep.direction))
-    keys = (
-        Key("complete", "line", f"the best {len(top)}"),
-        Key("pale", "line", "other completed"),
-        *([Key("pruned", "line", "pruned or failed")] if pruned else []),
-        *([Key("default", "dashed", "the default")] if sweep.default else []),
-    )
-    return Drawing("parallel", "All parameters at once", _parallel_point(top, scales), figure, keys, 92 * columns)
-
-
-def _add_paths(figure: go.Figure, sweep: Sweep, scales: list[Scale], axis: Axis, top: tuple[Trial, ...]) -> None:
-    """The lines of all trials that have a score, the best ones and the default on top."""
-    pruned: list[Trial] = []
-    rest: list[Trial] = []
-    for trial in sweep.trials:
-        if trial.value is None or trial.is_default or trial in top:
-            continue
-        (rest if trial.state == "complete" else pruned).append(trial)
-
-    def paths(trials: Iterable[Trial]) -> list[Curve]:
-        return [_path(trial, scales, axis, sweep.direction) for trial in trials]
-
-    if pruned:
-        figure.add_trace(line(paths(pruned), PRUNED, 1, opacity=0.35))
-    if rest:
-        figure.add_trace(line(paths(rest), PALE, 1.2, opacity=0.8))
-    figure.add_trace(line(paths(top), COMPLETE, 2.6, opacity=1))
-    if sweep.default and sweep.default.value is not None:
-        figure.add_trace(line(paths([sweep.default]), DEFAULT, 2.6, line={"dash": "dash"}))
-
-
-def _height(value: float, axis: Axis, direction: Direction) -> float:
-    """Where a score lies on the last column, from 0 to 1, the better the higher."""
-    share = axis.share(value)
-    return share if direction.better(axis.high, axis.low) else 1 - share
-
-
-def _path(trial: Trial, scales: list[Scale], axis: Axis, direction: Direction) -> Curve:
-    heights = [scale.position(trial.params[scale.name]) if scale.name in trial.params else axes.OFF for scale in scales]
-    return Curve(list(range(len(scales) + 1)), [*heights, _height(trial.score, axis, direction)], brief(trial))
-
-
-def _score_ticks(axis: Axis, direction: Direction) -> dict[float, str]:
-    ticks = axes.log_ticks(axis.low, axis.high) if axis.log else axes.round_ticks(float(axis.low), float(axis.high))
-    return {_height(tick, axis, direction): number(tick, 3) for tick in ticks}
-
-
-def _column(figure: go.Figure, column: int, name: str, ticks: dict[float, str]) -> None:
-    figure.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, line={"color": AXIS, "width": 1}, layer="below")
-    title = name if "<br>" in name else "<br>".join(_parts(name))
-    figure.add_annotation(
-        x=column, y=1.03, yanchor="bottom", text=f"<b>{title}</b>", showarrow=False, font={"size": 12, "color": INK}
-    )
-    for at, text in ticks.items():
-        figure.add_annotation(
-            x=column,
-            y=at,
-            xanchor="right",
-            xshift=-4,
-            text=safe(_short(text, 14)),
-            showarrow=False,
-            font={"size": 11, "color": SOFT},
-            bgcolor=SURFACE,
-            opacity=0.85,
-            borderpad=1,
-        )
-
-
-def _parts(name: str) -> list[str]:
-    """A parameter's name in lines short enough for a column: "task.", "perceptual_", "weight"."""
-    owner, _, field = name.partition(".")
-    cut = field.rfind("_", 0, 12) + 1 if len(field) > 12 else 0
-    return [safe(part) for part in (f"{owner}.", field[:cut], field[cut:]) if part]
-
-
-def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:
-    narrow = []
-    for scale in scales:
-        values = [trial.params[scale.name] for trial in top if scale.name in trial.params]
-        places = [scale.position(value) for value in values]
-        if len(values) == len(top) and np.ptp(places) <= 0.34:
-            is_single = len(set(values)) == 1
-            span = setting(values[0]) if is_single else f"{number(min(values), 3)} to {number(max(values), 3)}"
-            narrow.append(f"{scale.name} ({span})")
-    return f"The best {len(top)} completed trials agree on {listed(narrow) or 'no parameter'}."

@@ -17,6 +17,7 @@ from hpo.page.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
 from hpo.page.views import Key, Plot
 from hpo.task import StateName
 
+MOST_PARAMETERS = 15  # that are listed where a trial is pointed at: more do not fit on a screen
 STATE_COLOUR = {
     "complete": COMPLETE,
     "pruned": PRUNED,
@@ -77,15 +78,22 @@ def wrapped(text: str, width: int = 18) -> str:
     return "<br>".join(safe(part) for part in textwrap.wrap(text, width)) or " "
 
 
-def hover(trial: Trial, name: str = "") -> str:
-    """What a trial says when it is pointed at."""
-    title = safe(name) or f"trial {trial.number}"
+def shortened(text: str, most: int) -> str:
+    """The text, cut to `most` letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def hover(trial: Trial, parameter: str = "") -> str:
+    """What a trial says when it is pointed at: at most MOST_PARAMETERS of its values, that of `parameter` first."""
     default = ", the default" if trial.is_default else ""
+    names = sorted(trial.params, key=lambda name: name != parameter)
     lines = [
-        f"<b>{title}</b>, {trial.state}{default}",
+        f"<b>trial {trial.number}</b>, {trial.state}{default}",
         f"score {number(trial.value)}",
-        *(f"{safe(key)} = {safe(setting(value))}" for key, value in trial.params.items()),
+        *(f"{safe(name)} = {safe(setting(trial.params[name]))}" for name in names[:MOST_PARAMETERS]),
     ]
+    if len(names) > MOST_PARAMETERS:
+        lines.append(f"and {len(names) - MOST_PARAMETERS} more: see the table of trials")
     if trial.reason:
         lines.append(safe(trial.reason[:90]))
     return "<br>".join(lines)

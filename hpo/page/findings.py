@@ -254,9 +254,9 @@ class Headline:
     sentence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Findings:
-    """All that the report of a study says."""
+    """All that the report of a study says. A notebook shows it in one sentence."""
 
     study: StudySpec
     written: datetime
@@ -267,3 +267,6 @@ class Findings:
     exhibits: tuple[Exhibit, ...]
     provenance: Provenance
     missing: tuple[Missing, ...]
+
+    def __repr__(self) -> str:
+        return f"<findings of {self.study.name}: {self.headline.badge}. {self.headline.sentence}>"

@@ -10,6 +10,7 @@ from hpo import study as studies
 from hpo.formatting import NOTHING, better, count, duration, label, setting
 from hpo.page import draw_sweep
 from hpo.page.axes import scales
+from hpo.page.draw_parallel import parallel
 from hpo.page.draw_timeline import timeline
 from hpo.page.drawing import keys_for, plot
 from hpo.page.findings import Findings, Sweep, Trial
@@ -56,7 +57,7 @@ def sweep_section(findings: Findings) -> SweepSection | None:
     if all(trial.value is None for trial in sweep.trials):
         return SweepSection(lead=f"{lead} No trial has a score yet.", overview=tuple(timelines))
     searched = scales(studies.distributions(study.space))
-    parallel = draw_sweep.parallel(sweep, searched, goal)
+    parallel_lines = parallel(sweep, searched, goal)
     default_keys = [draw_sweep.DEFAULT_KEY] if sweep.default else []
     return SweepSection(
         lead=lead,
@@ -64,7 +65,7 @@ def sweep_section(findings: Findings) -> SweepSection | None:
         importances=_importances(sweep.importances),
         slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
         slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
-        details=(*([plot(parallel)] if parallel else []), *timelines),
+        details=(*([plot(parallel_lines)] if parallel_lines else []), *timelines),
     )
 
 

@@ -2,11 +2,14 @@
 
 stages.py       preflight, sweep, promote, report, and run: all four in order
 overview.py     status
+findings.py     findings, figures
 upkeep.py       rebuild
 load.py         load_study
+init.py         a task, a study and a test to start from; their texts are in starter/
 options.py      the options, as the command line has them
 opening.py      a study with its options applied; what can be refused is refused here
 devices.py      which devices there are
 command_log.py  runs/STUDY/commands.log
 display.py      what is shown while a verb works
+notebook.py     ... in a notebook
 """

@@ -54,7 +54,7 @@ class Display:
 
 
 class Bars(Display):
-    """Progress bars on standard error, where that is a terminal or a notebook."""
+    """Progress bars on standard error, where that is a terminal."""
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
@@ -68,8 +68,7 @@ class Bars(Display):
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        is_watched = console.is_terminal or console.is_jupyter
-        with Progress(*columns, console=console, disable=not is_watched) as progress:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task(title, total=total, note="")
             yield lambda done, note: progress.update(task, completed=done, note=note)
 
@@ -87,7 +86,13 @@ def display_for(progress: bool | Display) -> Display:
     """The display that a verb's argument `progress` asks for."""
     if isinstance(progress, Display):
         return progress
-    return Bars() if progress else Display()
+    if not progress:
+        return Display()
+    if Console().is_jupyter:
+        from hpo.verbs.notebook import NotebookBars  # IPython is there in a notebook, and need not be elsewhere
+
+        return NotebookBars()
+    return Bars()
 
 
 def standing_note(standing: Standing, goal: str) -> str:

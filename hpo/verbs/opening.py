@@ -54,6 +54,15 @@ def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
     return Opened(verb, given_name(study), spec, folder, identity(spec), _workers(options), on, options)
 
 
+def open_results(verb: str, study: AnyStudy, options: Options) -> Opened:
+    """A study that is only read. Raises Refused where nothing has been run."""
+    spec, name = configured(study, options), given_name(study)
+    folder = RunFolder(Path(options.runs) / spec.name)
+    if not folder.path.is_dir():
+        raise Refused(f"nothing has been run in {folder.path}; run: {help_command('run', name, options)}")
+    return Opened(verb, name, spec, folder, identity={}, workers=0, on="", options=options)
+
+
 def given_name(study: AnyStudy) -> str:
     """The word that a command would name the study by."""
     return study.name if isinstance(study, StudySpec) else str(study)

@@ -22,15 +22,15 @@ from hpo.promotion.selection import require_trials
 from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
 from hpo.storage.database import require_same
-from hpo.storage.folder import RunFolder, promotion_name
+from hpo.storage.folder import promotion_name
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import promotion_identity
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, display_for, standing_note
-from hpo.verbs.opening import AnyStudy, Opened, configured, given_name, open_study
-from hpo.verbs.options import Folder, Options, help_command
+from hpo.verbs.opening import AnyStudy, Opened, open_results, open_study
+from hpo.verbs.options import Folder, Options
 
 
 @failures_as_halted()
@@ -151,12 +151,7 @@ def report(
 
     Raises Refused where nothing has been run.
     """
-    options = Options(smoke=smoke, data=data, runs=runs)
-    spec, name = configured(study, options), given_name(study)
-    folder = RunFolder(Path(runs) / spec.name)
-    if not folder.path.is_dir():
-        raise Refused(f"nothing has been run in {folder.path}; run: {help_command('run', name, options)}")
-    opened = Opened("report", name, spec, folder, identity={}, workers=0, on="", options=options)
+    opened = open_results("report", study, Options(smoke=smoke, data=data, runs=runs))
     return _report(opened, display_for(progress))
 
 
