@@ -48,6 +48,7 @@ from hpo.promotion.verdict import Verdict
 from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
+from hpo.storage.identity import differing_parts
 from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD
@@ -319,7 +320,7 @@ def _preflight(folder: RunFolder, identity: Mapping[str, str]) -> PreflightFindi
     if preflight is None:
         return None
     before = preflight.identity or {}
-    stale = sorted(part for part in identity if before.get(part) != identity[part])
+    stale = differing_parts({part: before.get(part, "") for part in identity}, identity)
     return replace(preflight, stale=tuple(stale))
 
 

@@ -58,6 +58,10 @@ class RunFolder:
         return self.path / "preflight.json"
 
     @property
+    def identity(self) -> Path:
+        return self.path / "identity"  # what the study's hashes are of, a file for each
+
+    @property
     def selection(self) -> Path:
         return self.path / "promotion.json"
 

@@ -15,6 +15,7 @@ from hpo.errors import Refused
 from hpo.space import distribution_of
 from hpo.storage.database import open_storage
 from hpo.storage.folder import SQLITE, Kind, RunFolder, promotion_name
+from hpo.storage.identity import differing_parts
 from hpo.storage.locks import study_lock
 from hpo.storage.optuna_private import add_running_trial
 from hpo.storage.transient import retry_storage
@@ -68,7 +69,7 @@ def _require_same_question(trials: Sequence[_TrialFolder], identity: Mapping[str
         if trial.asked is None:
             continue
         before = trial.asked.identity
-        differing = sorted(key for key in identity if before.get(key) != identity[key])
+        differing = differing_parts({part: before.get(part, "") for part in identity}, identity)
         if differing:
             raise Refused(
                 f"trial {trial.number} was asked with another {', '.join(differing)}; undo that change first, "

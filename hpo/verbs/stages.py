@@ -21,11 +21,11 @@ from hpo.promotion import promote as promotion
 from hpo.promotion.selection import require_trials
 from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
-from hpo.storage.database import require_same
+from hpo.storage.database import package_changes, require_same
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.lifecycle import Standing
-from hpo.trial.provenance import promotion_identity
+from hpo.trial.provenance import identity_details, promotion_identity
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, display_for, standing_note
@@ -88,9 +88,9 @@ def sweep(
         force=force,
     )
     opened = open_study("sweep", study, options)
-    require_same(opened.folder, opened.study.name, opened.identity)
+    require_same(opened.folder, opened.study.name, opened.identity, opened.details)
     if not force:
-        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"))
+        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
     elif not _passed_before(opened):
         checking.record_force(opened.folder)
     return _sweep(opened, display_for(progress))
@@ -133,7 +133,7 @@ def promote(
     )
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
-    require_same(opened.folder, opened.study.name, opened.identity)
+    require_same(opened.folder, opened.study.name, opened.identity, opened.details)
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
     return _promote(opened, display_for(progress))
 
@@ -202,7 +202,7 @@ def run(
     )
     opened = open_study("run", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
-    require_same(opened.folder, opened.study.name, opened.identity)
+    require_same(opened.folder, opened.study.name, opened.identity, opened.details)
     return _run(opened, display_for(progress))
 
 
@@ -229,7 +229,7 @@ def _require_go_or_force(result: Preflight, opened: Opened) -> None:
 def _passed_before(opened: Opened) -> bool:
     """Whether a preflight of this very code, data and space is there, and did not say no-go."""
     try:
-        checking.require_go(opened.folder, opened.identity, "")
+        checking.require_go(opened.folder, opened.identity, "", opened.details)
     except Refused:
         return False
     return True
@@ -254,6 +254,7 @@ def _sweep(opened: Opened, display: Display) -> Standing:
     study = opened.study
     log_command(opened.folder, opened.argv)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
+    _say_package_changes(opened, study.name, display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with _in_ledger(opened, display), display.bar("sweep", study.trials) as update:
         standing = search.sweep(
@@ -270,12 +271,19 @@ def _sweep(opened: Opened, display: Display) -> Standing:
     return standing
 
 
+def _say_package_changes(opened: Opened, name: str, display: Display) -> None:
+    line = package_changes(opened.folder, name, opened.details)
+    if line:
+        display.say(line)
+
+
 def _promote(opened: Opened, display: Display) -> Verdict:
     study = opened.study
     full_identity = {**opened.identity, **promotion_identity(study)}
-    require_same(opened.folder, promotion_name(study.name), full_identity)
+    require_same(opened.folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
     log_command(opened.folder, opened.argv)
     others = count(study.keep, "best other", "best others")
+    _say_package_changes(opened, study.name, display)
     display.say(f"promotion of {study.name}: the default and the {others}, {count(study.seeds, 'seed')} each")
     with (
         entered(opened.folder, say=display.say, warn=display.warn),
