@@ -52,6 +52,7 @@ from hpo.storage.identity import differing_parts
 from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD
+from hpo.trial.changes import lineage
 from hpo.trial.lifecycle import STATE_NAME
 
 _FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
@@ -362,6 +363,7 @@ def _provenance(
         card=card,
         winner=folder.export,
         pruning=_pruning(study),
+        changes=lineage(folder),
         conditions={
             name: f"where {entry.parent} = {entry.value}"
             for name, entry in study.space.items()

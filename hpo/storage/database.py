@@ -67,14 +67,15 @@ def open_study(
     _require_sound(folder, kind)
     storage = retry_storage(lambda: open_storage(folder.storage, create=True))
     known = {study.study_name for study in retry_storage(storage.get_all_studies)}
-    if name not in known and folder.numbers(kind):
+    stored_name = folder.name_of(name)
+    if stored_name not in known and folder.numbers(kind):
         raise Damaged(
             f"the storage {folder.storage} knows nothing of the {len(folder.numbers(kind))} trials in "
             f"{folder.path / kind}; {REBUILD}"
         )
     study = retry_storage(
         lambda: optuna.create_study(
-            study_name=name,
+            study_name=stored_name,
             storage=storage,
             direction=optuna.study.StudyDirection[Direction(direction).name],
             load_if_exists=True,
@@ -95,13 +96,18 @@ def require_same(
     folder: RunFolder, name: str, identity: Mapping[str, str], details: Details = MappingProxyType({})
 ) -> None:
     """Raise Refused if a study of that name asked another question. Creates nothing."""
-    try:
-        stored = stored_study(folder, name)
-        before = stored.user_attrs.get("identity") if stored else None
-    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
-        return  # whoever opens it to write says what is wrong with it
+    before = stored_identity(folder, name)
     if before is not None:
         _require_same(folder, name, before, identity, details)
+
+
+def stored_identity(folder: RunFolder, name: str) -> Mapping[str, str] | None:
+    """The identity of a study in the storage; None where there is none, or it cannot be read."""
+    try:
+        stored = stored_study(folder, name)
+        return stored.user_attrs.get("identity") if stored else None
+    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
+        return None  # whoever opens it to write says what is wrong with it
 
 
 def package_changes(folder: RunFolder, name: str, details: Details) -> str:
@@ -149,10 +155,10 @@ def _require_sound(folder: RunFolder, kind: Kind) -> None:
         raise Damaged(f"the storage {database} is damaged ({damage}); {REBUILD}")
 
 
-def stored_study(folder: RunFolder, name: str) -> optuna.Study | None:
-    """A study to read, or None where it is not there. Creates nothing."""
+def stored_study(folder: RunFolder, name: str, generation: int | None = None) -> optuna.Study | None:
+    """A study to read, or None where it is not there: its newest generation, or the one given. Creates nothing."""
     try:
-        return optuna.load_study(study_name=name, storage=open_storage(folder.storage))
+        return optuna.load_study(study_name=folder.name_of(name, generation), storage=open_storage(folder.storage))
     except (KeyError, Refused):
         return None
 

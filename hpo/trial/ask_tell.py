@@ -18,6 +18,7 @@ from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.task import Fidelity
+from hpo.trial.carry import fit_params
 from hpo.trial.compare import require_agreement
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import SUPERSEDED, conclude, is_orphan
@@ -65,7 +66,7 @@ class AskTell(ABC):
             pruner=spec.pruner(),
             details=identity_details(spec, kind),
         )
-        require_agreement(self.optuna, folder, kind)
+        require_agreement(self.optuna, folder, kind, dict if folder.generation == 1 else partial(fit_params, spec))
         self.running: dict[int, optuna.Trial] = {}
         self.outcomes: deque[Outcome] = deque(maxlen=REMEMBERED)  # the last ones that were told
 
