@@ -6,15 +6,15 @@ import importlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from hpo.code import closure, fingerprint
-from hpo.code.closure import code_of
+from hpo.code import fingerprint
+from hpo.code.closure import ORDER, code_of
 from hpo.code.fingerprint import code_digest
-from hpo.code.harness import code_hash
+from hpo.code.harness import CodeIdentity, code_hash, harness_digests
 
 SOURCE = '''
 """A module."""
@@ -140,23 +140,34 @@ FILES = {
 }
 
 
-@pytest.fixture
-def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type]:
-    for name, source in FILES.items():
-        path = tmp_path / name
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, source in files.items():
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
+
+
+@pytest.fixture
+def forgotten(tmp_path: Path) -> Iterator[None]:
+    """Whatever a test imports of its own is not there for the next one."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None) -> type:
+    write(tmp_path, FILES)
     monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module("ours").Ours
-    for name in [name for name in sys.modules if name.split(".")[0] in ("ours", "beside")]:
-        del sys.modules[name]
+    return importlib.import_module("ours").Ours
 
 
 def test_imports_are_followed_beside_the_package_too_and_installed_packages_are_not(ours: type, tmp_path: Path) -> None:
     before = code_hash(ours)
     changed = set()
     for name, source in FILES.items():
-        (tmp_path / name).write_text(f"{source}Y = 2\n")
+        (tmp_path / name).write_text(f"{source}print('imported')\n")
         if code_hash(ours) != before:
             changed.add(name)
         (tmp_path / name).write_text(f"{source}# a comment\n")
@@ -167,7 +178,8 @@ def test_imports_are_followed_beside_the_package_too_and_installed_packages_are_
 
 def test_a_moved_checkout_is_the_same_code(ours: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_of(ours)
-    assert set(before) == {"ours", "ours.task", "ours.near", "ours.far", "ours.far.away", "ours.late", "beside"}
+    assert set(before.files) == {"ours/task.py", "ours/near.py", "ours/far/away.py", "ours/late.py", "beside.py"}
+    assert before.packages == ("numpy",)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for name in ("ours", "beside.py"):
@@ -178,8 +190,193 @@ def test_a_moved_checkout_is_the_same_code(ours: type, tmp_path: Path, monkeypat
     assert code_of(importlib.import_module("ours").Ours) == before
 
 
-def test_what_has_no_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = type("Typed", (), {"__module__": "__main__"})
-    monkeypatch.setattr(closure, "import_closure", lambda module: {})
+def test_what_has_no_source_is_refused() -> None:
+    typed = type("Typed", (), {"__module__": "__main__.no_file"})
     with pytest.raises(ValueError, match=r"has no source that can be read.*define it in a file"):
         code_of(typed)
+
+
+# -- a study file with modules beside it -----------------------------------------------------------------------------
+STUDY = {
+    "disc.py": """
+from dataclasses import dataclass, replace
+import importlib
+import runpy
+import drawing
+import profile as rows
+import shapes.circle
+from hpo import Fidelity, Recipe, StudySpec, log
+from net import Net
+from scores import REFERENCES, best_line, error
+from tests.toy import CHEAP, FULL, SMOKE, Toy
+
+RANGE = (1e-3, 1e-1)
+SPACE = {"recipe.lr": log(*RANGE)}
+SLOPE = 0.1
+
+@dataclass(frozen=True)
+class Disc(Toy):
+    width: int = 32
+
+    def __post_init__(self):
+        for name in ("width", "shift"):
+            getattr(self, name)
+
+    def model(self):
+        return self._built()
+
+    def _built(self):
+        try:
+            from fast import Fast as Fitting
+        except ImportError:
+            from net import Net as Fitting
+        late = importlib.import_module("late")
+        named = runpy.run_path("by_path.py")
+        return Fitting(self.width, SLOPE, late, named, shapes.circle.area, rows.read)
+
+    def score(self, model, batches):
+        return error(model, batches)
+
+    def pictures(self, model, batches):
+        yield from self._panels(drawing.panel)
+
+    def _panels(self, panel):
+        yield panel(REFERENCES)
+
+    def checks(self, evidence):
+        import slow_checks
+        return slow_checks.all_of(evidence)
+
+    def baselines(self, batches):
+        return best_line(batches)
+
+    def origins(self, split, fidelity):
+        return {split}
+
+study = StudySpec(name="disc", task=Disc(width=16), recipe=Recipe(lr=1e-2), space=SPACE, smoke=SMOKE, cheap=CHEAP,
+                  full=FULL, trials=6)
+""",
+    "net.py": "class Net:\n    slope = 1\n\nDEAD = 0\n",
+    "fast.py": "class Fast:\n    slope = 1\n",
+    "late.py": "SLOPE = 1\n",
+    "by_path.py": "SLOPE = 1\n",
+    "profile.py": "def read():\n    return 1\n",
+    "shapes/__init__.py": "",
+    "shapes/circle.py": "def area():\n    return 1\n\ndef _used_by_name():\n    return 1\n",
+    "drawing.py": "import strokes\n\nINK = 3\n\ndef panel(rows):\n    return strokes.line(INK)\n",
+    "strokes.py": "def line(ink):\n    return 1\n",
+    "slow_checks.py": "print('loaded')\n\ndef all_of(evidence):\n    return [1]\n",
+    "scores.py": "def error(model, batches):\n    return 1\n\nREFERENCES = {'a': 1}\n\n"
+    "def best_line(batches):\n    return _fit(2)\n\ndef _fit(order):\n    return 2\n",
+}
+COUNTS = {
+    "a module beside the file": ("net.py", "slope = 1", "slope = 2", "class Net"),
+    "what nobody uses, in doubt": ("net.py", "DEAD = 0", "DEAD = 1", "constant DEAD"),
+    "an import inside a function, in a try": ("fast.py", "slope = 1", "slope = 2", "class Fast"),
+    "an import by a call": ("late.py", "SLOPE = 1", "SLOPE = 2", "constant SLOPE"),
+    "a file named by its path": ("by_path.py", "SLOPE = 1", "SLOPE = 2", "constant SLOPE"),
+    "a module with a name of the standard library": ("profile.py", "return 1", "return 2", "function read"),
+    "a package beside it": ("shapes/circle.py", "area():\n    return 1", "area():\n    return 2", "function area"),
+    "a score": ("scores.py", "return 1", "return 3", "function error"),
+    "a method that training calls": ("disc.py", "self._built()", "self._built() or 1", "method Disc.model"),
+    "a method of the user's own": ("disc.py", "self.width, SLOPE", "self.width + 1, SLOPE", "method Disc._built"),
+    "a constant": ("disc.py", "SLOPE = 0.1", "SLOPE = 0.2", "constant SLOPE"),
+    "a field's default": ("disc.py", "width: int = 32", "width: int = 33", "class Disc"),
+    "a statement of a module that is only drawn with": (
+        "drawing.py",
+        "INK = 3\n",
+        "INK = 3\nprint(2)\n",
+        "statements outside functions",
+    ),
+}
+DOES_NOT_COUNT = {
+    "a picture": ("disc.py", "drawing.panel)", "drawing.panel or 1)"),
+    "what pictures alone call": ("disc.py", "yield panel(", "yield 1 + panel("),
+    "a module that pictures alone use": ("drawing.py", "strokes.line(INK)", "strokes.line(INK) + 1"),
+    "a constant of it": ("drawing.py", "INK = 3", "INK = 4"),
+    "a module that this module uses": ("strokes.py", "return 1", "return 2"),
+    "a constant that pictures alone use": ("scores.py", "{'a': 1}", "{'a': 2}"),
+    "a check": ("slow_checks.py", "[1]", "[2]"),
+    "what runs when a module is imported that checks alone import": ("slow_checks.py", "'loaded'", "'again'"),
+    "a baseline": ("scores.py", "_fit(2)", "_fit(3)"),
+    "what baselines alone call": ("scores.py", "return 2", "return 3"),
+    "where examples come from": ("disc.py", "{split}", "{split, fidelity}"),
+    "more trials in the study": ("disc.py", "trials=6", "trials=8"),
+    "another range": ("disc.py", "(1e-3, 1e-1)", "(1e-3, 1.0)"),
+    "another parameter": ("disc.py", "log(*RANGE)}", 'log(*RANGE), "task.shift": log(1, 64)}'),
+    "an import for the study": ("disc.py", "StudySpec, log", "StudySpec, integer, log"),
+    "a comment in a module beside it": ("net.py", "slope = 1", "slope = 1  # of the line"),
+}
+
+
+@pytest.fixture
+def disc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None) -> type:
+    write(tmp_path, STUDY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "profile", raising=False)  # of the standard library
+    return importlib.import_module("disc").Disc
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    source = path.read_text()
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new))
+
+
+@pytest.mark.parametrize("change", COUNTS)
+def test_an_edit_of_what_training_reaches_is_a_change_and_is_named(change: str, disc: type, tmp_path: Path) -> None:
+    file, old, new, name = COUNTS[change]
+    before = code_of(disc)
+    edit(tmp_path / file, old, new)
+    after = code_of(disc)
+    changed = {
+        (file, name)
+        for file in {*before.files, *after.files}
+        for name in {*before.files.get(file, {}), *after.files.get(file, {})} - {ORDER}
+        if before.files.get(file, {}).get(name) != after.files.get(file, {}).get(name)
+    }
+    assert changed == {(file, name)}
+    assert code_hash(disc) != CodeIdentity(before, harness_digests()).hash
+
+
+@pytest.mark.parametrize("change", DOES_NOT_COUNT)
+def test_an_edit_of_what_no_trial_depends_on_is_no_change(change: str, disc: type, tmp_path: Path) -> None:
+    file, old, new = DOES_NOT_COUNT[change]
+    before = code_hash(disc)
+    edit(tmp_path / file, old, new)
+    assert code_hash(disc) == before
+
+
+def test_a_check_that_training_calls_counts(disc: type, tmp_path: Path) -> None:
+    edit(tmp_path / "disc.py", "self._built()", "self._built(self.origins)")
+    before = code_hash(disc)
+    edit(tmp_path / "disc.py", "{split}", "{split, fidelity}")
+    assert code_hash(disc) != before
+
+
+def test_a_study_file_may_get_another_name(disc: type, tmp_path: Path) -> None:
+    before = code_of(disc)
+    (tmp_path / "disc.py").rename(tmp_path / "circle.py")
+    renamed = code_of(importlib.import_module("circle").Disc)
+    assert (before.root, renamed.root) == ("disc.py", "circle.py")
+    assert CodeIdentity(renamed, {}).hash == CodeIdentity(before, {}).hash
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_the_same_code(disc: type, tmp_path: Path) -> None:
+    before = code_hash(disc)
+    for name in ("net.py", "disc.py"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert code_hash(disc) == before
+
+
+def test_a_module_that_cannot_be_parsed_counts_as_a_whole(disc: type, tmp_path: Path) -> None:
+    (tmp_path / "fast.py").write_text("print 'python 2'\n")
+    before = code_hash(disc)
+    (tmp_path / "fast.py").write_text("print 'python 2!'\n")
+    assert code_hash(disc) != before
+
+
+def test_the_code_is_followed_without_running_any_of_it(disc: type, tmp_path: Path) -> None:
+    (tmp_path / "fast.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "slow_checks.py").write_text("raise RuntimeError('imported')\n")
+    code_hash(disc)

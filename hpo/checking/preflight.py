@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from types import MappingProxyType
 
 import torch
 
@@ -23,9 +24,11 @@ from hpo.files import write_json
 from hpo.formatting import count, duration
 from hpo.plain import nulled
 from hpo.storage.folder import RunFolder
+from hpo.storage.identity import Details, differences, differing_parts, keep_details
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence, Status
 from hpo.trial.guard import attempt, failed_check, run_check
+from hpo.trial.provenance import identity_details
 from hpo.workers import coordinator, local
 
 
@@ -124,6 +127,7 @@ def preflight(
         cost=measured.cost,
     )
     write_json(folder.preflight, nulled(asdict(result)))
+    keep_details(folder, identity, identity_details(study))
     return result
 
 
@@ -250,7 +254,9 @@ def _peak_mb() -> float:
 
 
 # -- the verdict that is kept ----------------------------------------------------------------------------------------
-def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> None:
+def require_go(
+    folder: RunFolder, identity: Mapping[str, str], command: str, details: Details = MappingProxyType({})
+) -> None:
     """Raise Refused unless the study's folder holds the verdict of a preflight of this identity, and it is not no-go.
 
     `command` is what the message tells the user to run.
@@ -261,9 +267,11 @@ def require_go(folder: RunFolder, identity: Mapping[str, str], command: str) -> 
         verdict = json.loads(folder.preflight.read_text())
     except json.JSONDecodeError as error:
         raise Refused(f"{folder.preflight} is damaged ({error}); run: {command}") from error
-    changed = sorted(key for key in identity if verdict["identity"].get(key) != identity[key])
+    before = {part: verdict["identity"].get(part) for part in identity}
+    changed = differing_parts(before, identity)
     if changed:
-        raise Refused(f"the preflight is stale: {', '.join(changed)} changed since; run: {command}")
+        lines = "; ".join(differences(folder, before, identity, details))
+        raise Refused(f"the preflight is stale: {', '.join(changed)} changed since ({lines}); run: {command}")
     if verdict["status"] == "no-go":
         failed = ", ".join(check["name"] for check in verdict["checks"] if check["status"] == "no-go")
         raise Refused(f"the preflight said no-go ({failed}); fix that, then run: {command}")

@@ -44,5 +44,5 @@ def copied(folder: RunFolder, path: Path) -> str:
         raise Refused(f"there is no storage of {folder.path} to show; a sweep makes it")
     storage = open_storage(folder.storage)
     for name in names:
-        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=url)
+        optuna.copy_study(from_study_name=folder.name_of(name), from_storage=storage, to_storage=url)
     return url

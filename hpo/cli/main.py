@@ -53,6 +53,10 @@ Backend = Annotated[str, typer.Option(metavar="NAME", help="local: processes; in
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask scheduler: tcp://HOST:8786.")]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
 Force = Annotated[bool, typer.Option("--force", help="Sweep without a fresh go of preflight. It is recorded.")]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PART", help="space or code: go on with a study in which that has changed."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -89,6 +93,7 @@ def run(
     scheduler: Scheduler = None,
     devices: Devices = 1,
     force: Force = False,
+    accept: Accept = None,
     debug: Debug = False,
 ) -> None:
     """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
@@ -110,6 +115,7 @@ def run(
                 scheduler=scheduler,
                 devices=devices,
                 force=force,
+                accept=accept or (),
                 progress=_terminal(),
             )
         except NoGo:  # the table of checks has said why
@@ -157,6 +163,7 @@ def sweep(
     backend: Backend = "local",
     scheduler: Scheduler = None,
     force: Force = False,
+    accept: Accept = None,
     debug: Debug = False,
 ) -> None:
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
@@ -174,6 +181,7 @@ def sweep(
             backend=backend,
             scheduler=scheduler,
             force=force,
+            accept=accept or (),
             progress=_terminal(),
         )
 

@@ -1,121 +1,298 @@
-"""The files of a module and of everything that it imports, outside installed packages and hpo itself."""
+"""What of the user's code a class or a function depends on: followed through imports, outside installed packages and
+hpo itself, and through the names that each definition uses.
+
+What only the pictures, checks, baselines and origins of a task reach is left out, and so is the statement that makes a
+study of it: no trial depends on them. Whatever cannot be told counts.
+"""
 
 from __future__ import annotations
 
-import ast
-import functools
-import importlib.util
 import inspect
-import linecache
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from hpo.code.fingerprint import code_digest
+from hpo.code.fingerprint import SHORT, bytes_digest, code_digest
+from hpo.code.modules import HARNESS, beside, own_file
+from hpo.code.notebook import source_of
+from hpo.code.units import Import, Unit, units_of
 from hpo.errors import Refused
 
-HARNESS = "hpo"
-INSTALLED = ("site-packages", "dist-packages")
+BESIDE_TRAINING = ("pictures", "checks", "baselines", "origins")  # methods of a task that no trial depends on
+ORDER = "the order of its definitions"
 
 
-def code_of(value: type | Callable[..., Any]) -> dict[str, str]:
-    """A digest of each module that a class or a function depends on, by the module's name.
+@dataclass(frozen=True)
+class Code:
+    """The code that something depends on: file -> definition -> digest."""
 
-    Of a class or function that has no file, as in a notebook, the digest is that of its own source. Raises ValueError
-    where it has no source either.
+    root: str  # the file that it is defined in
+    files: Mapping[str, Mapping[str, str]]
+    packages: tuple[str, ...] = ()  # installed packages that these files import, by the name of the import
+
+
+def code_of(value: type | Callable[..., Any]) -> Code:
+    """The user's code that a class or a function depends on.
+
+    Of a class or function that has no file, as in a notebook, that is its own source. Raises Refused where it has no
+    source either.
     """
-    modules = {name: file_digest(path) for name, path in import_closure(value.__module__).items()}
-    if modules:
-        return modules
+    if own_file(value.__module__):
+        return _Program(value).code()
+    label = f"{value.__module__}.{value.__qualname__}"
     try:
-        return {f"{value.__module__}.{value.__qualname__}": code_digest(inspect.cleandoc(_source(value)))}
+        digest = code_digest(inspect.cleandoc(source_of(value)))
     except (OSError, TypeError, SyntaxError) as error:
         raise Refused(
             f"{value.__qualname__} has no source that can be read, so a change of it would not be noticed; "
             f"define it in a file"
         ) from error
+    return Code(label, {label: {"its source": digest[:SHORT]}})
 
 
-def _source(value: type | Callable[..., Any]) -> str:
-    """The source of a class or a function. Of a class in a notebook `inspect` finds nothing, but the cells of its
-    methods are known."""
-    if not isinstance(value, type) or hasattr(sys.modules.get(value.__module__), "__file__"):
-        return inspect.getsource(value)
-    for method in filter(inspect.isfunction, vars(value).values()):
-        cell = "".join(linecache.getlines(method.__code__.co_filename))
-        for node in ast.walk(ast.parse(cell)):
-            if isinstance(node, ast.ClassDef) and node.name == value.__name__:
-                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-                return "\n".join(cell.splitlines()[first - 1 : node.end_lineno])
-    raise OSError("source code not available")
+@dataclass(frozen=True)
+class _Key:
+    """A unit of a module, by its place."""
+
+    module: str
+    index: int
 
 
-def import_closure(module: str) -> dict[str, Path]:
-    """The file of each module that running `module` runs, by name: followed through its import statements."""
-    closure: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = None if name in closure else _own_file(name)
+class _Module:
+    """The units of a module, and which of them bind a name."""
+
+    def __init__(self, name: str, units: tuple[Unit, ...]) -> None:
+        self.units = units
+        self.keys = [_Key(name, index) for index in range(len(units))]
+        self.binding: dict[str, list[_Key]] = {}
+        for key, unit in zip(self.keys, units, strict=True):
+            for bound in unit.binds:
+                self.binding.setdefault(bound, []).append(key)
+
+
+class _Program:
+    """The modules that a class or a function may reach, read as they are met."""
+
+    def __init__(self, value: type | Callable[..., Any]) -> None:
+        bases = inspect.getmro(value) if isinstance(value, type) else ()
+        self.root = value.__module__
+        self.own = [base for base in bases if own_file(base.__module__)]
+        foreign = [base for base in bases if base not in self.own]
+        self.hooks = {name for base in foreign for name in vars(base)} - set(BESIDE_TRAINING)
+        self.modules: dict[str, _Module] = {}
+        self.paths: dict[str, Path | None] = {}  # of modules that have been asked for
+        self.files: dict[str, str] = {}  # of modules that are named by a path
+        self.methods = {key for base in self.own for key in self._keys(base.__module__) if self._unit(key).method}
+
+    def code(self) -> Code:
+        """The units that count, bundled by file."""
+        kept = self._kept()
+        files = {}
+        for module in sorted({key.module for key in kept}):
+            units = [self._unit(key) for key in self._keys(module) if key in kept]
+            files[self._label(module)] = _digests(units)
+        imported = {target.module.partition(".")[0] for key in kept for target in self._unit(key).imports}
+        packages = tuple(sorted(name for name in imported if name and self._is_installed(name)))
+        return Code(self._label(self.root), files, packages)
+
+    def _kept(self) -> set[_Key]:
+        """What is left out is reached by what is beside training, and by nothing else."""
+        beside = [key for key in self.methods if self._unit(key).method in BESIDE_TRAINING]
+        beside += [key for key in self._keys(self.root) if self._unit(key).kind == "study"]
+        candidates = self._reach(beside)
+        starts = [*self._run(self.root), *self._doubtful(self.root, candidates)]
+        starts += [key for base in self.own for key in self._class(base.__module__, base.__name__)]
+        return self._reach(starts, lambda module: self._doubtful(module, candidates))
+
+    def _reach(self, starts: Iterable[_Key], enter: Callable[[str], Iterable[_Key]] = lambda _: ()) -> set[_Key]:
+        """The starts, and what these lead to. `enter` adds units of each module that something but its own statements
+        is reached in."""
+        reached: set[_Key] = set()
+        entered: set[str] = set()
+        waiting = list(starts)
+        while waiting:
+            key = waiting.pop()
+            if key in reached:
+                continue
+            reached.add(key)
+            waiting += self._followed(key)
+            modules = set(self._targets(key))
+            if self._unit(key).kind != "statement":
+                modules.add(key.module)
+            for module in modules - entered:
+                entered.add(module)
+                waiting += enter(module)
+        return reached
+
+    def _doubtful(self, module: str, candidates: set[_Key]) -> list[_Key]:
+        return [key for key in self._keys(module) if key not in candidates and not self._is_harmless(key)]
+
+    def _is_harmless(self, key: _Key) -> bool:
+        """Whether a unit that nobody uses has no effect: an import from hpo or from Python's own library."""
+        unit = self._unit(key)
+        tops = {target.module.partition(".")[0] for target in unit.imports}
+        return unit.kind == "import" and all(
+            top == HARNESS or (top in sys.stdlib_module_names and not self._is_own(top)) for top in tops
+        )
+
+    # -- what a unit leads to --------------------------------------------------------------------------------------
+    def _followed(self, key: _Key) -> Iterator[_Key]:
+        unit = self._unit(key)
+        for target in unit.imports:
+            yield from self._imported(target, binds_at_top=unit.kind == "import")
+        for name in unit.uses:
+            yield from self._named(key.module, name.split("."))
+        for text in unit.files:
+            yield from self._file(key.module, text)
+        yield from (method for method in self.methods if self._may_call(unit, self._unit(method).method))
+        if unit.is_dynamic:
+            yield from self._keys(key.module)
+        if unit.name.startswith("class "):
+            yield from self._hooks(key.module, unit.name.removeprefix("class "))
+
+    def _may_call(self, unit: Unit, method: str) -> bool:
+        return method in unit.mentions or (unit.asks_any and method not in BESIDE_TRAINING)
+
+    def _hooks(self, module: str, owner: str) -> Iterator[_Key]:
+        """The methods that hpo, or Python, calls by their name."""
+        for key in self._keys(module):
+            unit = self._unit(key)
+            if unit.owner == owner and unit.method in self.hooks:
+                yield key
+
+    def _imported(self, target: Import, *, binds_at_top: bool) -> Iterator[_Key]:
+        """What an import reaches: what runs then, and what the name is bound to. What is asked of a module that is
+        imported inside a function is not followed: all of it counts."""
+        yield from self._run(target.module)
+        if target.name == "*" or (target.name is None and not binds_at_top):
+            yield from self._keys(target.module)
+        elif target.name:
+            yield from self._inside(target.module, [target.name])
+
+    def _named(self, module: str, name: list[str]) -> Iterator[_Key]:
+        """What a name stands for in a module, as far as its attributes can be followed."""
+        for key in self._binding(module, name[0]):
+            yield key
+            unit = self._unit(key)
+            if unit.kind != "import":
+                continue
+            target = unit.imports[0]
+            if target.name:
+                yield from self._inside(target.module, [target.name, *name[1:]])
+            elif unit.name == f"import {target.module}":
+                yield from self._inside(target.module, name[1:])
+            else:  # `import a.b` binds a, `import a.b as c` binds that module itself
+                bound = unit.name.removeprefix("import ")
+                is_top = target.module.startswith(f"{bound}.")
+                yield from self._inside(bound if is_top else target.module, name[1:])
+
+    def _inside(self, module: str, name: list[str]) -> Iterator[_Key]:
+        """What a name stands for that is asked of a module; all of the module where that is not clear."""
+        submodule = f"{module}.{name[0]}" if name else ""
+        if name and self._binding(module, name[0]):
+            yield from self._named(module, name)
+        elif name and (self._is_own(submodule) or not self._is_own(module)):  # of a package without a file, go on
+            yield from self._run(submodule)
+            yield from self._inside(submodule, name[1:])
+        else:
+            yield from self._keys(module)
+
+    def _file(self, module: str, text: str) -> Iterator[_Key]:
+        """A source file that a text names, beside the module that has the text."""
+        own = self._path(module)
+        path = beside(own, text) if own else None
+        if path:
+            name = text.replace(".", ":")  # no module has this name
+            self.paths[name], self.files[name] = path, text
+            yield from self._keys(name)
+
+    def _run(self, module: str) -> Iterator[_Key]:
+        """The statements that run when a module is imported: its own, its packages' and those of what it imports."""
+        waiting, met = [module], set()
+        while waiting:
+            name = waiting.pop()
+            if name in met:
+                continue
+            met.add(name)
+            if "." in name:
+                waiting.append(name.rpartition(".")[0])
+            for key in self._keys(name):
+                unit = self._unit(key)
+                if unit.kind == "statement":
+                    yield key
+                waiting += self._targets(key)
+
+    def _targets(self, key: _Key) -> list[str]:
+        """The module that an import at the top of a file names."""
+        unit = self._unit(key)
+        if unit.kind != "import" and unit.name != "import *":
+            return []
+        (target,) = unit.imports
+        submodule = f"{target.module}.{target.name}"
+        is_submodule = target.name and not self._binding(target.module, target.name) and self._is_own(submodule)
+        return [submodule if is_submodule else target.module]
+
+    # -- modules -----------------------------------------------------------------------------------------------------
+    def _keys(self, module: str) -> list[_Key]:
+        return self._module(module).keys
+
+    def _unit(self, key: _Key) -> Unit:
+        return self._module(key.module).units[key.index]
+
+    def _binding(self, module: str, name: str) -> list[_Key]:
+        return self._module(module).binding.get(name, [])
+
+    def _class(self, module: str, name: str) -> list[_Key]:
+        return [key for key in self._keys(module) if self._unit(key).name == f"class {name}"]
+
+    def _module(self, module: str) -> _Module:
+        if module not in self.modules:
+            self.modules[module] = _Module(module, self._read(module))
+        return self.modules[module]
+
+    def _read(self, module: str) -> tuple[Unit, ...]:
+        path = self._path(module)
         if path is None:
-            continue
-        closure[name] = path
-        waiting += _imported(path, name)
-        if "." in name:
-            waiting.append(name.rpartition(".")[0])  # a package's own file runs before its modules
-    return closure
+            return ()
+        split = frozenset(base.__name__ for base in self.own if base.__module__ == module)
+        status = path.stat()
+        return units_of(path, status.st_mtime_ns, status.st_size, module, split)
+
+    def _path(self, module: str) -> Path | None:
+        if module not in self.paths:
+            self.paths[module] = own_file(module)
+        return self.paths[module]
+
+    def _is_own(self, module: str) -> bool:
+        return self._path(module) is not None
+
+    def _is_installed(self, top: str) -> bool:
+        return top not in sys.stdlib_module_names and top != HARNESS and not self._is_own(top)
+
+    def _label(self, module: str) -> str:
+        """The file of a module, from where imports start: net.py, objectives/ris/task.py."""
+        path = self._path(module)
+        assert path is not None
+        if module in self.files:
+            return self.files[module]
+        if module == "__main__":
+            return path.name
+        place = module.replace(".", "/")
+        return f"{place}/__init__.py" if path.name == "__init__.py" else f"{place}.py"
 
 
-def _own_file(module: str) -> Path | None:
-    """The source file of a module that belongs to the user; None for what is installed, built in, or no module."""
-    top = module.partition(".")[0]
-    if top == HARNESS or top in sys.stdlib_module_names:
-        return None
-    file = getattr(sys.modules.get(module), "__file__", None) or _found_file(module)
-    if not file or not file.endswith(".py"):
-        return None
-    path = Path(file).resolve()
-    is_installed = any(part in INSTALLED for part in path.parts) or path.is_relative_to(sysconfig.get_path("stdlib"))
-    return None if is_installed else path
-
-
-def _found_file(module: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        return None  # `from a import b` where b is a function; `__main__` of a notebook
-    return spec.origin if spec else None
-
-
-def _imported(path: Path, module: str) -> Iterator[str]:
-    """Names that may be modules, from the import statements of a file."""
-    is_package = path.name == "__init__.py"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(node, module, is_package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
-    """The module that names are imported from, dots resolved."""
-    if not node.level:
-        return node.module or ""
-    parts = module.split(".")
-    parents = parts[: len(parts) - node.level + is_package]
-    return ".".join([*parents, *([node.module] if node.module else [])])
-
-
-def file_digest(path: Path) -> str:
-    """The digest of a file's code, computed once for as long as the file does not change."""
-    status = path.stat()
-    return _digest_once(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=1024)
-def _digest_once(path: Path, changed_ns: int, size: int) -> str:  # noqa: ARG001  # they say which content it was
-    return code_digest(path.read_text(encoding="utf-8"))
+def _digests(units: Iterable[Unit]) -> dict[str, str]:
+    """The digest of each definition of a file, and that of their order."""
+    by_name: dict[str, list[str]] = {}
+    for unit in units:
+        by_name.setdefault(unit.name, []).append(unit.digest)
+    order: list[str] = []
+    for is_import, group in groupby(units, key=lambda unit: unit.name.startswith("import ")):
+        names = [unit.name for unit in group]
+        order += sorted(names) if is_import else names
+    contents = {name: "".join(digests) for name, digests in by_name.items()}
+    contents[ORDER] = "\n".join(order)
+    return {name: bytes_digest(content.encode())[:SHORT] for name, content in contents.items()}

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+SHORT = 12  # hex digits of a digest that is shown or kept
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields that do not change what the code does
 
 
-def code_digest(source: str) -> str:
+def code_digest(source: str | bytes) -> str:
     """64 hex digits of a sha256 over the meaning of a module's source. Raises SyntaxError where it has none."""
+    return nodes_digest(ast.parse(source))
+
+
+def nodes_digest(nodes: ast.AST | Sequence[Any]) -> str:
+    """The digest of a node, or of lists of nodes."""
     tokens: list[bytes] = []
-    _collect(ast.parse(source), tokens)
-    return hashlib.sha256(b"".join(b"%d:%b" % (len(token), token) for token in tokens)).hexdigest()
+    _collect(nodes, tokens)
+    return bytes_digest(b"".join(b"%d:%b" % (len(token), token) for token in tokens))
+
+
+def bytes_digest(content: bytes) -> str:
+    """The digest of what is not parsed."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _collect(value: Any, tokens: list[bytes]) -> None:
@@ -68,8 +79,8 @@ def _joined(node: ast.expr) -> list[ast.expr]:
     """The parts of an f-string: neighbouring texts as one, and no empty one. Pythons differ in how they split it."""
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     joined: list[ast.expr] = []
-    for is_text, group in groupby(parts, key=_is_text):
-        if not is_text:
+    for are_texts, group in groupby(parts, key=is_text):
+        if not are_texts:
             joined += group
             continue
         text = "".join(str(part.value) for part in group if isinstance(part, ast.Constant))
@@ -87,7 +98,7 @@ def _deleted(node: ast.Delete) -> list[ast.expr]:
 
 def _meaningful(items: list[Any]) -> list[Any]:
     """A body without docstrings and other bare strings, and with neighbouring imports in one order."""
-    kept = [item for item in items if not (isinstance(item, ast.Expr) and _is_text(item.value))]
+    kept = [item for item in items if not (isinstance(item, ast.Expr) and is_text(item.value))]
     ordered: list[Any] = []
     for is_import, group in groupby(kept, key=lambda item: isinstance(item, ast.Import | ast.ImportFrom)):
         neighbours = list(group)
@@ -102,5 +113,6 @@ def _imports(nodes: list[ast.Import | ast.ImportFrom]) -> Iterator[str]:
         yield from (f"{start}import {alias.name} as {alias.asname or alias.name}" for alias in node.names)
 
 
-def _is_text(node: ast.AST) -> bool:
+def is_text(node: ast.AST) -> bool:
+    """Whether the node is a string: alone on a line it is a docstring, or nothing."""
     return isinstance(node, ast.Constant) and isinstance(node.value, str)

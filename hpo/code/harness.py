@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.code.closure import code_of, file_digest
+from hpo.code.closure import Code, code_of
+from hpo.code.fingerprint import SHORT, code_digest
 from hpo.plain import fingerprint
 
 PACKAGE = Path(__file__).parents[1]
@@ -25,10 +28,23 @@ HARNESS = (
 PROMOTION = ("promotion/runs.py", "promotion/retune.py", "promotion/test_split.py")  # what a test score adds to that
 
 
-def harness_digests(patterns: tuple[str, ...] = HARNESS) -> dict[str, str]:
-    """A digest of each file of hpo that matches a pattern, by its path there."""
-    files = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
-    return {path.relative_to(PACKAGE).as_posix(): file_digest(path) for path in files}
+@dataclass(frozen=True)
+class CodeIdentity:
+    """The user's code that something depends on, and a digest of each file of hpo that it depends on."""
+
+    code: Code
+    harness: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits. The name of the file that the task is defined in does not change them."""
+        code = {"" if file == self.code.root else file: names for file, names in self.code.files.items()}
+        return fingerprint({"code": code, "harness": self.harness})
+
+
+def code_identity(value: type | Callable[..., Any], harness: tuple[str, ...] = HARNESS) -> CodeIdentity:
+    """The code that a class or a function depends on. Raises Refused where there is no source."""
+    return CodeIdentity(code_of(value), harness_digests(harness))
 
 
 def code_hash(value: type | Callable[..., Any], harness: tuple[str, ...] = HARNESS) -> str:
@@ -36,4 +52,21 @@ def code_hash(value: type | Callable[..., Any], harness: tuple[str, ...] = HARNE
 
     Comments, docstrings and formatting do not change it. Raises Refused where there is no source.
     """
-    return fingerprint({"code": code_of(value), "harness": harness_digests(harness)})
+    return code_identity(value, harness).hash
+
+
+def harness_digests(patterns: tuple[str, ...] = HARNESS) -> dict[str, str]:
+    """A digest of each file of hpo that matches a pattern, by its path there."""
+    files = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
+    return {f"hpo/{path.relative_to(PACKAGE).as_posix()}": _file_digest(path)[:SHORT] for path in files}
+
+
+def _file_digest(path: Path) -> str:
+    """The digest of a file's code, computed once for as long as the file does not change."""
+    status = path.stat()
+    return _digest_once(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest_once(path: Path, changed_ns: int, size: int) -> str:  # noqa: ARG001  # they say which content it was
+    return code_digest(path.read_bytes())

@@ -48,9 +48,11 @@ from hpo.promotion.verdict import Verdict
 from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
+from hpo.storage.identity import differing_parts
 from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.artifact import CARD
+from hpo.trial.changes import lineage
 from hpo.trial.lifecycle import STATE_NAME
 
 _FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
@@ -319,7 +321,7 @@ def _preflight(folder: RunFolder, identity: Mapping[str, str]) -> PreflightFindi
     if preflight is None:
         return None
     before = preflight.identity or {}
-    stale = sorted(part for part in identity if before.get(part) != identity[part])
+    stale = differing_parts({part: before.get(part, "") for part in identity}, identity)
     return replace(preflight, stale=tuple(stale))
 
 
@@ -361,6 +363,7 @@ def _provenance(
         card=card,
         winner=folder.export,
         pruning=_pruning(study),
+        changes=lineage(folder),
         conditions={
             name: f"where {entry.parent} = {entry.value}"
             for name, entry in study.space.items()

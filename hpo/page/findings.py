@@ -243,6 +243,7 @@ class Provenance:
     winner: Path
     pruning: str
     conditions: Mapping[str, str]  # parameter -> when it is searched
+    changes: tuple[str, ...] = ()  # of the study, that were accepted while it ran
 
 
 @dataclass(frozen=True)

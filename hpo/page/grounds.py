@@ -126,6 +126,7 @@ class ProvenanceSection(Section):
     space: Table
     fidelities: Table
     search: str
+    changes: tuple[str, ...]
     hashes: Table | None
     versions_title: str
     versions: Table
@@ -146,6 +147,7 @@ def provenance_section(findings: Findings) -> ProvenanceSection:
             f"{provenance.pruning}. Study seed {study.seed}: the seeds of every trial derive from it and from the "
             f"trial's number, those of the promotion from it and the run's."
         ),
+        changes=provenance.changes,
         hashes=_hashes(provenance.identity) if provenance.identity else None,
         versions_title=f"Versions {provenance.versions_of}",
         versions=table(

@@ -29,6 +29,7 @@ from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence, SweptTrial
 from hpo.trial.artifact import load_winner
+from hpo.trial.changes import code_note
 from hpo.trial.guard import run_check
 from hpo.trial.lifecycle import STATE_NAME
 from hpo.workers import coordinator, local
@@ -71,11 +72,18 @@ def promote(
         winner = export_winner(study, folder, verdict, device=device)
         checks = (
             *run_check("the task's checks", partial(_task_checks, study, folder, verdict, runs)),
+            *_one_code(folder),
             *run_check("pictures", partial(_draw, winner, study, folder)),
         )
         verdict = replace(verdict, checks=checks)
         write_json(folder.verdict, nulled(plain(asdict(verdict))))
     return verdict
+
+
+def _one_code(folder: RunFolder) -> list[Check]:
+    """A caution where candidates were chosen among trials of different code."""
+    note = code_note(folder)
+    return [Check("one code", "caution", note, "every trial of the sweep ran with the same code")] if note else []
 
 
 def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, runs: Runs) -> list[Check]:

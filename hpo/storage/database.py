@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import optuna
 import sqlalchemy
@@ -14,6 +15,7 @@ from hpo.direction import Direction
 from hpo.errors import Damaged, Refused
 from hpo.storage import postgresql, sqlite
 from hpo.storage.folder import SQLITE, Kind, RunFolder
+from hpo.storage.identity import Details, differences, differing_parts, keep_details, package_note
 from hpo.storage.transient import retry_storage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the command line says what matters
@@ -55,8 +57,9 @@ def open_study(
     direction: str,
     identity: Mapping[str, str],
     pruner: optuna.pruners.BasePruner | None = None,
+    details: Details = MappingProxyType({}),
 ) -> optuna.Study:
-    """Create a study, or open one that asked the same question.
+    """Create a study, or open one that asked the same question. `details` say what the hashes in `identity` are of.
 
     Raises Refused where anything in `identity` differs, and Damaged where the storage of trials that have run is
     missing or broken.
@@ -64,14 +67,15 @@ def open_study(
     _require_sound(folder, kind)
     storage = retry_storage(lambda: open_storage(folder.storage, create=True))
     known = {study.study_name for study in retry_storage(storage.get_all_studies)}
-    if name not in known and folder.numbers(kind):
+    stored_name = folder.name_of(name)
+    if stored_name not in known and folder.numbers(kind):
         raise Damaged(
             f"the storage {folder.storage} knows nothing of the {len(folder.numbers(kind))} trials in "
             f"{folder.path / kind}; {REBUILD}"
         )
     study = retry_storage(
         lambda: optuna.create_study(
-            study_name=name,
+            study_name=stored_name,
             storage=storage,
             direction=optuna.study.StudyDirection[Direction(direction).name],
             load_if_exists=True,
@@ -83,26 +87,42 @@ def open_study(
     if before is None and not study.get_trials(deepcopy=False):
         retry_storage(lambda: study.set_user_attr("identity", dict(identity)))
     else:
-        _require_same(name, before or {}, identity)
+        _require_same(folder, name, before or {}, identity, details)
+    keep_details(folder, identity, details)
     return study
 
 
-def require_same(folder: RunFolder, name: str, identity: Mapping[str, str]) -> None:
+def require_same(
+    folder: RunFolder, name: str, identity: Mapping[str, str], details: Details = MappingProxyType({})
+) -> None:
     """Raise Refused if a study of that name asked another question. Creates nothing."""
+    before = stored_identity(folder, name)
+    if before is not None:
+        _require_same(folder, name, before, identity, details)
+
+
+def stored_identity(folder: RunFolder, name: str) -> Mapping[str, str] | None:
+    """The identity of a study in the storage; None where there is none, or it cannot be read."""
     try:
         stored = stored_study(folder, name)
-        before = stored.user_attrs.get("identity") if stored else None
+        return stored.user_attrs.get("identity") if stored else None
     except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
-        return  # whoever opens it to write says what is wrong with it
-    if before is not None:
-        _require_same(name, before, identity)
+        return None  # whoever opens it to write says what is wrong with it
 
 
-def _require_same(name: str, before: Mapping[str, str], identity: Mapping[str, str]) -> None:
-    differing = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
+def package_changes(folder: RunFolder, name: str, details: Details) -> str:
+    """A line about the packages that have another version than when the study began; empty where there is none."""
+    stored = retry_storage(lambda: stored_study(folder, name))
+    return package_note(folder, stored.user_attrs.get("identity", {}), details) if stored else ""
+
+
+def _require_same(
+    folder: RunFolder, name: str, before: Mapping[str, str], identity: Mapping[str, str], details: Details
+) -> None:
+    differing = differing_parts(before, identity)
     if not differing:
         return
-    parts = "\n".join(f"  {key}: {before.get(key)} there, {identity.get(key)} now" for key in differing)
+    parts = "\n".join(f"  {line}" for line in differences(folder, before, identity, details))
     raise Refused(
         f"study {name!r} exists with other {', '.join(differing)}:\n{parts}\n"
         "its trials cannot be compared with new ones. Undo the change, or give the study another name, or another "
@@ -135,10 +155,10 @@ def _require_sound(folder: RunFolder, kind: Kind) -> None:
         raise Damaged(f"the storage {database} is damaged ({damage}); {REBUILD}")
 
 
-def stored_study(folder: RunFolder, name: str) -> optuna.Study | None:
-    """A study to read, or None where it is not there. Creates nothing."""
+def stored_study(folder: RunFolder, name: str, generation: int | None = None) -> optuna.Study | None:
+    """A study to read, or None where it is not there: its newest generation, or the one given. Creates nothing."""
     try:
-        return optuna.load_study(study_name=name, storage=open_storage(folder.storage))
+        return optuna.load_study(study_name=folder.name_of(name, generation), storage=open_storage(folder.storage))
     except (KeyError, Refused):
         return None
 

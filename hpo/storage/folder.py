@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hpo.errors import Refused
+from hpo.errors import Damaged, Refused
 
 SQLITE = "sqlite:///"
 Kind = Literal["sweep", "promotion"]  # what a trial belongs to: each kind is an Optuna study of its own
@@ -56,6 +57,27 @@ class RunFolder:
     @property
     def preflight(self) -> Path:
         return self.path / "preflight.json"
+
+    @property
+    def changes(self) -> Path:
+        return self.path / "changes.json"  # of the study, that were accepted
+
+    @property
+    def generation(self) -> int:
+        """1, and 1 more for each change of the study that was accepted."""
+        try:
+            return len(json.loads(self.changes.read_bytes())) + 1 if self.changes.exists() else 1
+        except ValueError as error:
+            raise Damaged(f"{self.changes} is damaged ({error})") from error
+
+    def name_of(self, study: str, generation: int | None = None) -> str:
+        """The name of a study, or of a promotion, in the storage: of its newest generation, or of the one given."""
+        number = self.generation if generation is None else generation
+        return study if number == 1 else f"{study}@{number}"
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "identity"  # what the study's hashes are of, a file for each
 
     @property
     def selection(self) -> Path:

@@ -18,10 +18,12 @@ from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.task import Fidelity
+from hpo.trial.carry import fit_params
 from hpo.trial.compare import require_agreement
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import SUPERSEDED, conclude, is_orphan
 from hpo.trial.objective import settle
+from hpo.trial.provenance import identity_details
 from hpo.trial.record import Asked, Outcome, write_asked
 
 REMEMBERED = 3  # outcomes
@@ -55,8 +57,16 @@ class AskTell(ABC):
     ) -> None:
         self.spec, self.fidelity, self.folder, self.kind = spec, fidelity, folder, kind
         self.identity, self.device = dict(identity), device
-        self.optuna = open_study(folder, kind, name, spec.direction, self.identity, pruner=spec.pruner())
-        require_agreement(self.optuna, folder, kind)
+        self.optuna = open_study(
+            folder,
+            kind,
+            name,
+            spec.direction,
+            self.identity,
+            pruner=spec.pruner(),
+            details=identity_details(spec, kind),
+        )
+        require_agreement(self.optuna, folder, kind, dict if folder.generation == 1 else partial(fit_params, spec))
         self.running: dict[int, optuna.Trial] = {}
         self.outcomes: deque[Outcome] = deque(maxlen=REMEMBERED)  # the last ones that were told
 

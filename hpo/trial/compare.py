@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -14,17 +16,23 @@ from hpo.trial.lifecycle import OPTUNA_STATE
 from hpo.trial.record import read_asked, read_outcome
 
 SHOWN = 5
+Params = Mapping[str, Any]
 
 
-def require_agreement(study: optuna.Study, folder: RunFolder, kind: Kind) -> None:
-    """Raise Damaged unless every trial of the storage is what its folder says."""
+def require_agreement(
+    study: optuna.Study, folder: RunFolder, kind: Kind, carried: Callable[[Params], Params] = dict
+) -> None:
+    """Raise Damaged unless every trial of the storage is what its folder says.
+
+    `carried` makes of the parameters that a trial was asked with those that it has in this generation of the study.
+    """
     try:
         trials = study.get_trials(deepcopy=False)
     except (LookupError, ValueError, TypeError, AssertionError) as error:
         raise Damaged(f"the storage {folder.storage} cannot be read ({error!r}); {REBUILD}") from error
     wrong = [f"trial {number}: is not in the storage" for number in folder.numbers(kind) if number >= len(trials)]
     for trial in trials:
-        difference = _difference(trial, folder.trial(kind, trial.number))
+        difference = _difference(trial, folder.trial(kind, trial.number), carried)
         if difference:
             wrong.append(f"trial {trial.number}: {difference}")
     if wrong:
@@ -36,17 +44,18 @@ def require_agreement(study: optuna.Study, folder: RunFolder, kind: Kind) -> Non
         )
 
 
-def _difference(trial: FrozenTrial, folder: Path) -> str:
+def _difference(trial: FrozenTrial, folder: Path, carried: Callable[[Params], Params]) -> str:
     """What the storage says otherwise than the folder; nothing where they agree."""
     asked = read_asked(folder)
-    if asked and {name: asked.params.get(name) for name in trial.params} != trial.params:
-        return f"params are {trial.params}, and {dict(asked.params)} in its folder"
+    params = carried(asked.params) if asked else {}
+    if asked and {name: params.get(name) for name in trial.params} != trial.params:
+        return f"params are {trial.params}, and {dict(params)} in its folder"
     if not trial.state.is_finished():
         return ""
     outcome = read_outcome(folder)
     if outcome is None:
         return f"{trial.state.name} in the storage, and its result.json is missing or damaged"
-    if asked is None or dict(asked.params) != trial.params:
+    if asked is None or dict(params) != trial.params:
         return "its trial.json is missing or damaged"
     value = trial.value if outcome.state == "complete" else outcome.value
     if (trial.state, value) != (OPTUNA_STATE[outcome.state], outcome.value):

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
 import torch
+from optuna.distributions import distribution_to_json
 
-from hpo.code.harness import HARNESS, PROMOTION, code_hash
+from hpo.code.closure import code_of
+from hpo.code.harness import HARNESS, PROMOTION, CodeIdentity, code_hash, code_identity
 from hpo.data.batch import example_hash
 from hpo.data.passes import TooManyBatches, one_pass
-from hpo.plain import fingerprint, without_place
+from hpo.plain import fingerprint, plain, without_place
 from hpo.seeds import generator
+from hpo.space import Distribution, When, describe, distribution_of
+from hpo.storage.folder import Kind
 from hpo.study import StudySpec
 from hpo.task import Fidelity, Split, Task
 
 
 def identity(study: StudySpec) -> dict[str, str]:
-    """What must not change while a study runs: each part by its hash or its name."""
+    """What must not change while a study runs: each part by its hash or its name. The packages may: their versions are
+    recorded."""
     return {
         "direction": study.task.direction,
         "goal": study.task.goal,
@@ -31,6 +37,7 @@ def identity(study: StudySpec) -> dict[str, str]:
         "pruning": fingerprint(study.pruning),
         "seed": str(study.seed),
         "code": code_hash(type(study.task)),
+        "packages": fingerprint(packages(type(study.task))),
         "data": data_hash(study.configure({}, study.cheap).task, study.cheap),
     }
 
@@ -43,6 +50,57 @@ def promotion_identity(study: StudySpec) -> dict[str, str]:
         "code": code_hash(type(study.task), HARNESS + PROMOTION),
         "data": data_hash(task, study.full, ("train", "val", "test")),
     }
+
+
+def identity_details(study: StudySpec, kind: Kind = "sweep") -> dict[str, Any]:
+    """What the hashes of the identity are of: of the sweep's, or of the promotion's."""
+    is_sweep = kind == "sweep"
+    pruning = {"pruning": plain(study.pruning)} if is_sweep else {}  # a promotion prunes nothing
+    return {
+        "space": {name: _entry(entry) for name, entry in study.space.items()},
+        "task": without_place(study.task),
+        "recipe": plain(study.recipe),
+        "fidelity": plain(study.cheap if is_sweep else study.full),
+        **pruning,
+        "code": code_details(code_identity(type(study.task), HARNESS if is_sweep else HARNESS + PROMOTION)),
+        "packages": packages(type(study.task)),
+    }
+
+
+def _entry(entry: Distribution | When) -> dict[str, Any]:
+    distribution = distribution_of(entry)
+    text = describe(distribution)
+    if isinstance(entry, When):
+        text = f"when({entry.parent!r}, {entry.value!r}, {text})"
+    return {"text": text, "distribution": distribution_to_json(distribution)}
+
+
+def code_details(identity: CodeIdentity) -> dict[str, Any]:
+    """Each file that counts, with the digests of what is defined in it."""
+    harness = {file: {"the file": digest} for file, digest in identity.harness.items()}
+    return {"root": identity.code.root, "files": {**identity.code.files, **harness}}
+
+
+def packages(task: type[Task[Any]]) -> dict[str, str]:
+    """The versions of Python, of the packages that train, and of those that the task's code imports."""
+    names = ("torch", "optuna", "numpy", *code_of(task).packages)
+    found = {name: _version(name) for name in names}
+    return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
+
+
+@functools.lru_cache(maxsize=256)
+def _version(name: str) -> str | None:
+    """The version of an installed package, by the name that it is imported under; None where it is no package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        distributions = _distributions().get(name)
+        return version(distributions[0]) if distributions else None
+
+
+@functools.lru_cache(maxsize=1)
+def _distributions() -> dict[str, list[str]]:
+    return dict(packages_distributions())
 
 
 def data_hash(task: Task[Any], fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:

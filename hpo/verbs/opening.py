@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from hpo.errors import Refused
 from hpo.storage.folder import SQLITE, RunFolder
+from hpo.storage.identity import Details
 from hpo.study import StudySpec
-from hpo.trial.provenance import identity
+from hpo.trial.provenance import identity, identity_details
 from hpo.verbs.devices import check_device, places
 from hpo.verbs.load import load_study
 from hpo.verbs.options import Folder, Options, help_command
@@ -32,6 +33,11 @@ class Opened:
     workers: int  # 0: all workers of a cluster
     on: str  # the backend, as coordinator.executor takes it
     options: Options
+
+    @property
+    def details(self) -> Details:
+        """What the hashes of the identity are of."""
+        return identity_details(self.study)
 
     @property
     def argv(self) -> list[str]:

@@ -11,6 +11,7 @@ from hpo.errors import Refused
 from hpo.storage.postgresql import check_url
 
 Folder: TypeAlias = str | Path
+ACCEPTABLE = ("code", "space")  # parts of a study that may change while it goes on
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Options:
     scheduler: str | None = None
     devices: int = 1
     force: bool = False
+    accept: tuple[str, ...] = ()  # changes of the study to go on with: "space", "code"
 
     def __post_init__(self) -> None:
         for name in ("workers", "trials", "keep", "seeds", "devices"):
@@ -42,6 +44,9 @@ class Options:
                 raise Refused(f"--{name}: must be a whole number of at least 1; got {value!r}")
         if self.timeout is not None and not _is_duration(self.timeout):
             raise Refused(f"--timeout: must be a number of seconds, at least 0; got {self.timeout!r}")
+        unknown = [part for part in self.accept if part not in ACCEPTABLE]
+        if unknown:
+            raise Refused(f"--accept: must be {' or '.join(ACCEPTABLE)}; got {unknown[0]!r}")
         if self.storage is not None:
             check_url(self.storage)
 
@@ -52,9 +57,8 @@ class Options:
             value = getattr(self, option.name)
             if str(value) == str(option.default):
                 continue
-            words.append(f"--{option.name}")
-            if value is not True:
-                words.append(str(value))
+            for item in value if isinstance(value, tuple) else [value]:
+                words += [f"--{option.name}"] if item is True else [f"--{option.name}", str(item)]
         return words
 
 

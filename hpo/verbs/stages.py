@@ -8,6 +8,7 @@ a Display that prints.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,11 +22,18 @@ from hpo.promotion import promote as promotion
 from hpo.promotion.selection import require_trials
 from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
+<<<<<<< HEAD
 from hpo.storage.database import require_same
 from hpo.storage.folder import promotion_name
+=======
+from hpo.storage.database import package_changes, require_same
+from hpo.storage.folder import RunFolder, promotion_name
+>>>>>>> w-identity
 from hpo.storage.transient import failures_as_halted
+from hpo.trial.changes import Change
 from hpo.trial.lifecycle import Standing
-from hpo.trial.provenance import promotion_identity
+from hpo.trial.provenance import identity_details, promotion_identity
+from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, display_for, standing_note
@@ -68,11 +76,13 @@ def sweep(
     backend: str = "local",
     scheduler: str | None = None,
     force: bool = False,
+    accept: Collection[str] = (),
     progress: bool | Display = False,
 ) -> Standing:
     """Search at the cheap fidelity until `trials` trials have ended, those of earlier calls included.
 
-    Raises Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded.
+    Raises Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded. A study
+    whose space or code has changed goes on with `accept=["space"]` or `["code"]`, with the trials that still fit.
     """
     options = Options(
         smoke=smoke,
@@ -86,14 +96,15 @@ def sweep(
         backend=backend,
         scheduler=scheduler,
         force=force,
+        accept=tuple(accept),
     )
     opened = open_study("sweep", study, options)
-    require_same(opened.folder, opened.study.name, opened.identity)
+    change = require_same_or_accepted(opened)
     if not force:
-        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"))
+        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
     elif not _passed_before(opened):
         checking.record_force(opened.folder)
-    return _sweep(opened, display_for(progress))
+    return _sweep(opened, display_for(progress), change)
 
 
 @failures_as_halted()
@@ -133,7 +144,7 @@ def promote(
     )
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
-    require_same(opened.folder, opened.study.name, opened.identity)
+    require_same(opened.folder, opened.study.name, opened.identity, opened.details)
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
     return _promote(opened, display_for(progress))
 
@@ -173,6 +184,7 @@ def run(
     scheduler: str | None = None,
     devices: int = 1,
     force: bool = False,
+    accept: Collection[str] = (),
     progress: bool | Display = False,
 ) -> Verdict:
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
@@ -194,19 +206,20 @@ def run(
         scheduler=scheduler,
         devices=devices,
         force=force,
+        accept=tuple(accept),
     )
     opened = open_study("run", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
-    require_same(opened.folder, opened.study.name, opened.identity)
-    return _run(opened, display_for(progress))
+    change = require_same_or_accepted(opened)
+    return _run(opened, display_for(progress), change)
 
 
-def _run(opened: Opened, display: Display) -> Verdict:
+def _run(opened: Opened, display: Display, change: Change | None) -> Verdict:
     if _passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
         _require_go_or_force(_preflight(opened, display), opened)
-    _sweep(opened, display)
+    _sweep(opened, display, change)
     verdict = _promote(opened, display)
     _report(opened, display)
     return verdict
@@ -224,7 +237,7 @@ def _require_go_or_force(result: Preflight, opened: Opened) -> None:
 def _passed_before(opened: Opened) -> bool:
     """Whether a preflight of this very code, data and space is there, and did not say no-go."""
     try:
-        checking.require_go(opened.folder, opened.identity, "")
+        checking.require_go(opened.folder, opened.identity, "", opened.details)
     except Refused:
         return False
     return True
@@ -245,10 +258,12 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
     return result
 
 
-def _sweep(opened: Opened, display: Display) -> Standing:
+def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
     study = opened.study
     log_command(opened.folder, opened.argv)
+    _say(go_on(opened, change), display)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
+    _say(package_changes(opened.folder, study.name, opened.details), display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with _in_ledger(opened, display), display.bar("sweep", study.trials) as update:
         standing = search.sweep(
@@ -265,12 +280,19 @@ def _sweep(opened: Opened, display: Display) -> Standing:
     return standing
 
 
+def _say(line: str, display: Display) -> None:
+    if line:
+        display.say(line)
+
+
 def _promote(opened: Opened, display: Display) -> Verdict:
     study = opened.study
     full_identity = {**opened.identity, **promotion_identity(study)}
-    require_same(opened.folder, promotion_name(study.name), full_identity)
+    require_same(opened.folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
     log_command(opened.folder, opened.argv)
+    _say(go_on(opened, None), display)
     others = count(study.keep, "best other", "best others")
+    _say(package_changes(opened.folder, study.name, opened.details), display)
     display.say(f"promotion of {study.name}: the default and the {others}, {count(study.seeds, 'seed')} each")
     with (
         entered(opened.folder, say=display.say, warn=display.warn),

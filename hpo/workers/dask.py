@@ -12,8 +12,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,13 +22,14 @@ from distributed import Client, KilledWorker, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
-from hpo.code.harness import code_hash
+from hpo.code.harness import code_identity
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Halted, HpoError, Refused
 from hpo.files import no_link, write_whole
+from hpo.storage.identity import code_difference
 from hpo.task import Task
 from hpo.trial.job import Job
-from hpo.trial.provenance import versions
+from hpo.trial.provenance import code_details, packages
 from hpo.workers import dask_private
 from hpo.workers.local import FOLLOW_S, Backend, WorkerDied, allow_processes, prepare_worker
 
@@ -190,14 +192,15 @@ def _epoch_reached(args: tuple[object, ...]) -> int:
     return reached(args[0].folder) if args and isinstance(args[0], Job) else -1
 
 
-def _on_worker(expected: dict[str, str], fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+def _on_worker(expected: _Surroundings, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Runs in the worker's one thread. Ends the process if the job is no longer wanted: nobody would take its result,
     and whoever is given the job next waits for the lease of its folder."""
-    differing = {key: value for key, value in _surroundings_of(args).items() if expected.get(key) != value}
+    differing = list(_differences(expected, _surroundings_of(args)))
     if differing:
         raise Refused(
-            f"a Dask worker runs other code or packages than this process: {differing}, expected "
-            f"{ {key: expected.get(key) for key in differing} }"
+            "a Dask worker runs other code or packages than the process that sent the job:\n  "
+            + "\n  ".join(differing)
+            + "\nbring both to the same state; `there` is the worker"
         )
     allow_processes()
     prepare_worker()
@@ -217,12 +220,31 @@ def _follow(worker: Worker, key: Any, done: threading.Event) -> None:
             os._exit(1)
 
 
-def _surroundings_of(args: tuple[object, ...]) -> dict[str, str]:
-    """What must be the same on all machines for the job among the arguments to give the same result."""
-    return _surroundings(args[0].study.task) if args and isinstance(args[0], Job) else {}
+@dataclass(frozen=True)
+class _Surroundings:
+    """What must be the same on all machines for a job to give the same result."""
+
+    code_hash: str = ""
+    code: Mapping[str, Any] = field(default_factory=dict)  # as code_details has it
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+def _differences(expected: _Surroundings, there: _Surroundings) -> Iterator[str]:
+    """What differs on a worker, a line each."""
+    if expected.code_hash != there.code_hash:
+        yield from code_difference(there.code, expected.code)
+    for name in sorted({*expected.packages, *there.packages}):
+        versions = there.packages.get(name, "missing"), expected.packages.get(name, "missing")
+        if versions[0] != versions[1]:
+            yield f"{name}: {versions[0]} there, {versions[1]} here"
+
+
+def _surroundings_of(args: tuple[object, ...]) -> _Surroundings:
+    """The surroundings of the job among the arguments."""
+    return _surroundings(type(args[0].study.task)) if args and isinstance(args[0], Job) else _Surroundings()
 
 
 @functools.lru_cache(maxsize=4)
-def _surroundings(task: Task[Any]) -> dict[str, str]:
-    packages = {name: value for name, value in versions().items() if name not in ("device", "processor")}
-    return {"code": code_hash(type(task)), **packages}
+def _surroundings(task: type[Task[Any]]) -> _Surroundings:
+    code = code_identity(task)
+    return _Surroundings(code.hash, code_details(code), packages(task))

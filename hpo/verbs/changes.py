@@ -1,0 +1,62 @@
+"""A study that was changed since it began: what a user must accept, and what is done then."""
+
+from __future__ import annotations
+
+from hpo.errors import Refused
+from hpo.storage.database import require_same, stored_identity
+from hpo.storage.identity import differing_parts
+from hpo.storage.locks import study_lock
+from hpo.trial.changes import Change, accept, code_note, read_changes
+from hpo.trial.generations import change_of, finish_change
+from hpo.verbs.opening import Opened
+from hpo.verbs.options import ACCEPTABLE
+
+
+def require_same_or_accepted(opened: Opened) -> Change | None:
+    """The change that the user accepts now; None where there is none. Writes nothing.
+
+    Raises Refused for a change that was not accepted, or that cannot be.
+    """
+    name, folder = opened.study.name, opened.folder
+    before = stored_identity(folder, name)
+    parts = differing_parts(before, opened.identity) if before else []
+    if not before or not parts:
+        return None
+    if not set(parts) <= set(ACCEPTABLE):
+        require_same(folder, name, opened.identity, opened.details)
+    change = change_of(opened.study, folder, before, opened.identity, opened.details)
+    missing = [part for part in parts if part not in opened.options.accept]
+    if missing:
+        raise Refused(_question(opened, change))
+    return change
+
+
+def _question(opened: Opened, change: Change) -> str:
+    differences = "\n".join(f"  {line}" for line in change.differences)
+    options = " ".join(f"--accept {part}" for part in change.parts)
+    kept = "the promotion that is there is kept in set-aside/; " if set(change.moved) - _trials(change) else ""
+    return (
+        f"study {opened.study.name!r} exists with other {', '.join(change.parts)}:\n{differences}\n"
+        f"undo the change, or give the study another name, or another folder (--runs DIR), or go on with it:\n"
+        f"  {opened.help_command('preflight')}\n  {opened.help_command('sweep')} {options}\n"
+        f"then: {change.outcome}; {kept}nothing is destroyed"
+    )
+
+
+def _trials(change: Change) -> set[str]:
+    return {place for place in change.moved if place.startswith("sweep/")}
+
+
+def go_on(opened: Opened, change: Change | None) -> str:
+    """Bring the study into the generation that the change begins, or into which an interrupted command was bringing
+    it. Returns what to tell the user, or nothing."""
+    if change is None and not read_changes(opened.folder):
+        return ""
+    with study_lock(opened.folder):
+        if change:
+            accept(opened.folder, change)
+        finish_change(opened.study, opened.folder, opened.identity)
+    note = code_note(opened.folder)
+    if change is None:
+        return note
+    return f"{', '.join(change.parts)} accepted: {change.outcome}" + (f"\n{note}" if note else "")
