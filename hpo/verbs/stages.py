@@ -22,13 +22,8 @@ from hpo.promotion import promote as promotion
 from hpo.promotion.selection import require_trials
 from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
-<<<<<<< HEAD
-from hpo.storage.database import require_same
-from hpo.storage.folder import promotion_name
-=======
 from hpo.storage.database import package_changes, require_same
-from hpo.storage.folder import RunFolder, promotion_name
->>>>>>> w-identity
+from hpo.storage.folder import promotion_name
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.changes import Change
 from hpo.trial.lifecycle import Standing
