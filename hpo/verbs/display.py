@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hpo.formatting import number
-
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.promotion.verdict import Verdict
@@ -80,19 +78,6 @@ class Bars(Display):
 
 def _show_nothing(*_: object) -> None:
     pass
-
-
-def display_for(progress: bool | Display) -> Display:
-    """The display that a verb's argument `progress` asks for."""
-    if isinstance(progress, Display):
-        return progress
-    if not progress:
-        return Display()
-    if Console().is_jupyter:
-        from hpo.verbs.notebook import NotebookBars  # IPython is there in a notebook, and need not be elsewhere
-
-        return NotebookBars()
-    return Bars()
 
 
 def standing_note(standing: Standing, goal: str) -> str:

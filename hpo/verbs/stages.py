@@ -31,9 +31,10 @@ from hpo.trial.provenance import identity_details, promotion_identity
 from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
-from hpo.verbs.display import Display, display_for, standing_note
+from hpo.verbs.display import Display, standing_note
 from hpo.verbs.opening import AnyStudy, Opened, open_results, open_study
 from hpo.verbs.options import Folder, Options
+from hpo.verbs.progress import display_for
 
 
 @failures_as_halted()
