@@ -8,24 +8,34 @@ from __future__ import annotations
 import multiprocessing
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Subset
 
 from hpo.checking import checks
 from hpo.checking.preflight import preflight
+from hpo.data.batch import example_hash, examples_in, pieces, rows
+from hpo.data.passes import one_pass
+from hpo.engine.evaluation import place
+from hpo.engine.training import fit
+from hpo.promotion.promote import promote
+from hpo.recipe import Recipe
+from hpo.search.sweep import sweep
 from hpo.seeds import generator
 from hpo.space import log
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
-from hpo.task import Fidelity
+from hpo.task import Fidelity, Split
 from hpo.trial.provenance import data_hash, identity
 from hpo.workers.local import Processes
 from tests.faults.processes import code_of, start
-from tests.loaders import Loaded, Streamed, plain_process, values
-from tests.toy import INPUTS, Toy, toy_study
+from tests.loaders import Bags, Loaded, Points, Streamed, plain_process, values
+from tests.toy import CHEAP, FULL, INPUTS, Batch, Toy, toy_study
 
 TINY = Fidelity(size=INPUTS, train=40, val=32, epochs=3)
 
@@ -84,7 +94,7 @@ def test_a_run_over_a_dataloader_repeats_bit_for_bit_in_a_worker_and_here_and_wh
 def test_every_epoch_is_augmented_anew() -> None:
     task = Loaded(augmented=True)
     first, second = (
-        [batch.x_BI.sum(1).sort().values for batch in checks.one_pass(task, "train", TINY, 40, generator(epoch))]
+        [batch.x_BI.sum(1).sort().values for batch in one_pass(task, "train", TINY, 40, generator(epoch))]
         for epoch in range(2)
     )
     assert not torch.equal(first[0], second[0])
@@ -95,7 +105,7 @@ def test_what_a_model_draws_does_not_change_the_batches() -> None:
 
     def batches(draws: int) -> list[torch.Tensor]:
         served = []
-        for batch in checks.one_pass(Loaded(augmented=True), "train", TINY, 16, generator(1)):
+        for batch in one_pass(Loaded(augmented=True), "train", TINY, 16, generator(1)):
             torch.rand(draws)
             served.append(batch.x_BI)
         return served
@@ -133,3 +143,121 @@ def test_an_endless_test_split_is_stopped_in_preflight(tmp_path: Path) -> None:
     result = preflight(loaded_study(Streamed(endless=("test",))), RunFolder(tmp_path), {})
     assert any("'test' that the fidelity asks for, and goes on" in check.seen for check in result.checks)
     assert result.status == "no-go"
+
+
+# -- fields that are no tensors --------------------------------------------------------------------------------------
+def test_lists_dicts_and_ragged_fields_go_the_whole_way(worker: Processes, tmp_path: Path) -> None:
+    """Padded batches of several lengths, a mask, integer labels and names; also in a worker, and in pieces."""
+    study = loaded_study(Bags())
+    result = preflight(study, RunFolder(tmp_path), identity(study))
+    assert result.status == "go", [check for check in result.checks if check.status != "go"]
+    whole = values(study.task, TINY)
+    assert worker.submit(values, study.task, TINY).result() == whole
+    assert values(study.task, TINY, accumulate=3) == pytest.approx(whole, rel=1e-4)
+
+
+def test_a_batch_is_cut_along_its_examples_and_counted_whatever_its_first_field_is() -> None:
+    (batch,) = one_pass(Bags(), "val", replace(TINY, val=5), 5, generator(0))
+    parts = pieces(batch, 2)
+    assert [examples_in(part) for part in (batch, *parts)] == [5, 3, 2]
+    assert [name for part in parts for name in part.name_B] == batch.name_B
+    assert torch.equal(torch.cat([part.words["ids"] for part in parts]), batch.words["ids"])
+    ragged = [row for part in parts for row in part.parts.unbind()]
+    assert all(torch.equal(a, b) for a, b in zip(ragged, batch.parts.unbind(), strict=True))
+    assert parts[1].note is None
+
+
+def test_every_tensor_of_a_batch_is_moved() -> None:
+    (batch,) = one_pass(Bags(), "val", replace(TINY, val=5), 5, generator(0))
+    moved = place(batch, torch.device("meta"))
+    tensors = [moved.words["ids"], moved.words["mask"], moved.label_B, *moved.weights_B]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert moved.name_B == batch.name_B
+
+
+@pytest.mark.parametrize("field", ["name_B", "words", "parts", "weights_B", "label_B"])
+def test_every_field_counts_in_the_identity_of_the_data(field: str) -> None:
+    (batch,) = one_pass(Bags(), "val", replace(TINY, val=5), 5, generator(0))
+    assert example_hash([batch]) == example_hash([batch._replace()])
+    assert example_hash([batch]) != example_hash([batch._replace(**{field: rows(getattr(batch, field), slice(4))})])
+
+
+@dataclass(frozen=True)
+class Odd(Bags):
+    """A batch with a field that has nothing to do with its examples."""
+
+    kind: str = ""
+
+    def batches(self, *args) -> Iterator[NamedTuple]:
+        odd = {"a set": {1, 2}, "too few": ["a"], "a number": 3, "inside": {"ids": torch.zeros(2, 1)}}[self.kind]
+        for batch in super().batches(*args):
+            yield batch._replace(note=odd)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("a set", "note must be a tensor, a list or an array with one item for each example, a dict of such, or None"),
+        ("too few", "note must have one item for each of the 16 examples; it has 1"),
+        ("a number", "it is of type int"),
+        ("inside", "note['ids'] must be a tensor whose first dimension is the 16 examples"),
+    ],
+)
+def test_a_field_that_cannot_be_cut_is_refused_by_the_check_and_not_by_a_crash(
+    kind: str, told: str, tmp_path: Path
+) -> None:
+    study = loaded_study(Odd(kind=kind))
+    result = preflight(study, RunFolder(tmp_path), identity(study))
+    (check,) = [check for check in result.checks if check.name == "data"]
+    assert check.status == "no-go"
+    assert told in check.seen
+
+
+# -- whole splits ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Whole(Toy):
+    """The toy without a size, whose splits have as many examples as they have. The last training batch is dropped."""
+
+    size_unit = ""
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        points = Points(split, {"train": 70, "val": 33, "test": 21}[split])
+        data = Subset(points, range(len(points))[: fidelity.limit(split)])
+        is_train = split == "train"
+        yield from DataLoader(data, batch_size, shuffle=is_train, generator=rng, drop_last=is_train)
+
+
+def test_a_fidelity_may_ask_for_whole_splits_and_its_schedule_knows_the_number_of_steps(tmp_path: Path) -> None:
+    whole = Fidelity(epochs=3)
+    epochs = list(fit(Whole(), Recipe(lr=0.1, batch_size=16), whole, seed=3, device="cpu"))
+    assert [epoch.batches for epoch in epochs] == [4, 4, 4]
+    exact = list(fit(Whole(), Recipe(lr=0.1, batch_size=16), Fidelity(train=64, epochs=3), seed=3, device="cpu"))
+    assert [epoch.lr for epoch in epochs] == [epoch.lr for epoch in exact], "the cosine ends with the run"
+    undisturbed = values(Whole(), whole)
+    assert values(Whole(), whole, tmp_path, epochs=1) == undisturbed[:2]
+    assert values(Whole(), whole, tmp_path) == undisturbed
+
+
+def test_a_study_of_whole_splits_goes_through_preflight_and_promotion(tmp_path: Path) -> None:
+    whole = Fidelity(epochs=2)
+    smoke = Fidelity(train=32, val=32, epochs=1)
+    study = replace(
+        loaded_study(Whole()), smoke=smoke, cheap=whole, full=whole, trials=1, keep=1, seeds=2, pruning=None
+    )
+    folder = RunFolder(tmp_path)
+    result = preflight(study, folder, identity(study))
+    assert result.status == "go", [check for check in result.checks if check.status != "go"]
+    sweep(study, folder, identity(study), device="cpu")
+    verdict = promote(study, folder, identity(study), device="cpu")
+    assert "21 test examples" in verdict.sentence
+
+
+def test_no_fidelity_is_larger_than_a_dearer_one_and_a_whole_split_is_the_largest() -> None:
+    with pytest.raises(ValueError, match=r"cheap.train: must be at most full.train = 256; got None, the whole split"):
+        toy_study(cheap=replace(CHEAP, train=None))
+    assert toy_study(full=replace(FULL, train=None, val=None)).full.limit("test") == 200
+
+
+def test_a_task_that_needs_a_number_of_examples_says_so() -> None:
+    with pytest.raises(ValueError, match=r"asks for the whole 'train' split, and this task needs a number of examples"):
+        values(Toy(), Fidelity(epochs=1))
