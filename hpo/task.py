@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -234,6 +234,14 @@ class Task(ABC, Generic[B]):
         column of one dimension gives a score of its name: its mean.
         """
         return means(columns)
+
+    def from_data(self, fidelity: Fidelity) -> Self:
+        """Return this task with the fields that follow from its training data: a vocabulary, a number of features.
+
+        That is `replace(self, vocabulary=...)`: the fields travel in the winner's card, and so it is loaded without the
+        data. The same task and fidelity give the same fields. None of them may be searched.
+        """
+        return self
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by learning-rate group; every trainable parameter is in exactly one of them."""

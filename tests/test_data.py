@@ -18,24 +18,26 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from hpo.checking import checks
+from hpo.checking.folds import check_folds
 from hpo.checking.preflight import preflight
 from hpo.data.batch import example_hash, examples_in, pieces, rows
 from hpo.data.passes import one_pass
-from hpo.engine.evaluation import place
+from hpo.engine.evaluation import evaluate, place
 from hpo.engine.training import fit
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
-from hpo.seeds import generator
-from hpo.space import log
+from hpo.seeds import derive, generator
+from hpo.space import choose, log, uniform
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Fidelity, Split
-from hpo.trial.provenance import data_hash, identity
+from hpo.trial.artifact import load_winner
+from hpo.trial.provenance import data_hash, identity, promotion_identity
 from hpo.workers.local import Processes
 from tests.faults.processes import code_of, start
 from tests.loaders import Bags, Loaded, Points, Streamed, plain_process, values
-from tests.toy import CHEAP, FULL, INPUTS, Batch, Toy, toy_study
+from tests.toy import A_OI, CHEAP, FULL, INPUTS, Batch, Toy, toy_study
 
 TINY = Fidelity(size=INPUTS, train=40, val=32, epochs=3)
 
@@ -261,3 +263,163 @@ def test_no_fidelity_is_larger_than_a_dearer_one_and_a_whole_split_is_the_larges
 def test_a_task_that_needs_a_number_of_examples_says_so() -> None:
     with pytest.raises(ValueError, match=r"asks for the whole 'train' split, and this task needs a number of examples"):
         values(Toy(), Fidelity(epochs=1))
+
+
+# -- fields that follow from the data --------------------------------------------------------------------------------
+LOOKS: list[int] = []  # one for each time that data was looked at
+
+
+@dataclass(frozen=True)
+class Scaled(Toy):
+    """The toy, whose model needs the mean and the number of the features."""
+
+    mean: float = 0.0
+    features: int | None = None
+
+    def from_data(self, fidelity: Fidelity) -> Scaled:
+        LOOKS.append(1)
+        (batch,) = self.batches("train", fidelity, fidelity.examples("train"), torch.Generator().manual_seed(0))
+        return replace(self, mean=float(batch.x_BI.mean()), features=batch.x_BI.shape[1])
+
+    def model(self) -> torch.nn.Module:
+        model = super().model()
+        model.map = torch.nn.Linear(self.features, model.map.out_features)
+        return model
+
+
+def test_fields_that_follow_from_the_data_travel_to_the_winner_which_needs_none(tmp_path: Path) -> None:
+    study = toy_study(task=Scaled(), cheap=TINY, smoke=TINY, pruning=None, trials=2, keep=1, seeds=2)
+    folder = RunFolder(tmp_path)
+    LOOKS.clear()
+    sweep(study, folder, identity(study), device="cpu")
+    promote(study, folder, identity(study), device="cpu")
+    looked = len(LOOKS)
+    task, model = load_winner(folder.export, Scaled)
+    assert len(LOOKS) == looked, "a winner is loaded without the data"
+    assert task.features == model.map.in_features == INPUTS
+    assert task.mean == study.configure({}, study.full).task.mean != study.configure({}, study.cheap).task.mean
+
+
+def test_the_data_is_looked_at_once_for_a_task_and_a_fidelity() -> None:
+    study = toy_study(task=Scaled())
+    study.configure({"task.shift": 0.123}, study.cheap)
+    LOOKS.clear()
+    study.configure({"task.shift": 0.123}, study.cheap)
+    assert not LOOKS
+    study.configure({"task.shift": 0.321}, study.cheap)
+    assert len(LOOKS) == 1
+    assert study.as_smoke().task == Scaled(), "a rehearsal has the fields of its own data"
+
+
+def test_what_is_searched_cannot_follow_from_the_data() -> None:
+    study = toy_study(task=Scaled(), space={"task.mean": uniform(-1, 1)})
+    with pytest.raises(ValueError, match=r"Scaled.from_data changes \['task.mean'\], which the space searches"):
+        study.configure({"task.mean": 0.5}, study.cheap)
+
+
+# -- folds -----------------------------------------------------------------------------------------------------------
+class Visit(NamedTuple):
+    x_BI: torch.Tensor
+    y_BO: torch.Tensor
+    patient_B: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Patients(Toy):
+    """Visits of nine patients: 0 to 2 always validate, and each fold is tested on two others."""
+
+    fold: int = 0
+    fault: str = ""
+
+    folds = 3
+    cluster = "patient_B"
+
+    def patients(self, split: Split) -> list[int]:
+        fold = 0 if self.fault == "stays" else self.fold
+        tested = [3 + 2 * fold, 4 + 2 * fold]
+        if self.fault == "changes" and fold == 2:
+            tested = tested[:1]
+        if split == "val":
+            validating = {"chooses": [0, 1, 2, 3], "moves": [0, 1, 2][fold:]}
+            return validating.get(self.fault, [0, 1, 2])
+        if split == "test":
+            return tested
+        return [patient for patient in range(3, 9) if self.fault == "trains" or patient not in tested]
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Visit]:
+        patients = torch.tensor(self.patients(split)).repeat_interleave(8)
+        x_NI = torch.randn(9, 8, INPUTS, generator=generator("patients")).flatten(0, 1)
+        chosen = [8 * patient + visit for patient in self.patients(split) for visit in range(8)]
+        data = [Visit(x, x @ A_OI.T, patient) for x, patient in zip(x_NI[chosen], patients, strict=True)]
+        yield from DataLoader(data, batch_size, shuffle=split == "train", generator=rng)
+
+
+def folded(fault: str = "") -> StudySpec:
+    whole = Fidelity(epochs=2)
+    return replace(
+        toy_study(task=Patients(fault=fault), space={"recipe.lr": log(1e-3, 0.3)}, pruning=None),
+        smoke=whole,
+        cheap=whole,
+        full=whole,
+        trials=2,
+        keep=1,
+        seeds=3,
+    )
+
+
+def test_each_run_of_a_promotion_is_tested_on_a_fold_of_its_own(tmp_path: Path) -> None:
+    study, folder = folded(), RunFolder(tmp_path)
+    sweep(study, folder, identity(study), device="cpu")
+    verdict = promote(study, folder, identity(study), device="cpu")
+    assert verdict.sample.folds == 3
+    for result in verdict.results:
+        for run in result.runs:
+            task, recipe = study.configure(result.candidate.params, study.full, fold=run.seed_index)
+            assert task.fold == run.seed_index
+            trained = values_of(task, recipe, study, run.seed_index)
+            assert run.test["mse"] == pytest.approx(trained, rel=1e-6)
+
+
+def values_of(task: Patients, recipe: Recipe, study: StudySpec, run: int) -> float:
+    """The test error of a run that is trained by hand, on the fold that its task says."""
+    seed = derive(study.seed, "promotion", run)
+    best = list(fit(task, recipe, study.full, seed=seed, device="cpu"))[-1]
+    model = task.model()
+    model.load_state_dict(best.best_weights)
+    batches = one_pass(task, "test", study.full, 16, generator("test"))
+    return evaluate(task, model, batches)["mse"]
+
+
+def test_what_another_fold_trains_on_is_no_leak() -> None:
+    (check,) = check_folds(folded())
+    assert (check.status, check.seen) == ("go", "3 folds test on 2 + 2 + 2, and validate on none of them")
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ("chooses", "fold 0 tests on 1 cluster of the validation split"),
+        ("moves", "fold 1 validates on other examples than fold 0"),
+        ("stays", "folds 0 and 1 both test on 2 clusters"),
+        ("trains", "fold 0 trains on 16 origins that it tests on"),
+    ],
+)
+def test_folds_that_choose_and_judge_by_the_same_things_are_refused(fault: str, seen: str, tmp_path: Path) -> None:
+    result = preflight(folded(fault), RunFolder(tmp_path), {})
+    assert ("folds", "no-go", seen) in {(check.name, check.status, check.seen) for check in result.checks}
+
+
+def test_a_task_with_folds_has_a_field_that_says_which_one_it_is() -> None:
+    class Unsaid(Toy):
+        folds = 3
+
+    with pytest.raises(ValueError, match=r"a task with 3 folds needs a field .*: `fold: int = 0` in Unsaid"):
+        toy_study(task=Unsaid())
+    with pytest.raises(ValueError, match=r"space\['task.fold'\]: a fold is no hyperparameter"):
+        replace(folded(), space={"task.fold": choose(0, 1, 2)})
+
+
+def test_a_promotion_rests_on_the_test_data_of_every_fold() -> None:
+    before, after = folded(), folded(fault="changes")  # of fold 2 alone
+    assert identity(before)["data"] == identity(after)["data"]
+    assert promotion_identity(before)["data"] != promotion_identity(after)["data"]

@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from hpo.checking import checks, overfit, saved
+from hpo.checking import checks, folds, overfit, saved
 from hpo.checking.overfit import OverfitRun, RunName
 from hpo.contract.returned import checked_checks
 from hpo.engine.training import fit
@@ -132,6 +132,7 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, d
     done.add(*run_check("data", partial(checks.check_batches, study)))
     done.add(*run_check("same seed, same batches", partial(checks.check_repeatable, study)))
     done.add(*run_check("splits disjoint", partial(checks.check_disjoint, study)))
+    done.add(*run_check("folds", partial(folds.check_folds, study)))
     if done.have_failed():
         return _Measured()
     overfitting = _run_overfit_check(study, done, pool, device)

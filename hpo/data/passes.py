@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import sys
@@ -30,6 +31,15 @@ def seed_globals(seed: int) -> None:
     """Seed the global generators of torch, of numpy and of Python."""
     torch.manual_seed(seed)
     _seed_numpy_and_python(seed)
+
+
+@contextlib.contextmanager
+def seeded(*parts: int | str) -> Iterator[None]:
+    """The global generators are seeded inside, the same for the same parts; torch's goes on as before afterwards."""
+    seed = derive(*parts)
+    _seed_numpy_and_python(seed)
+    with _Stream(seed):
+        yield
 
 
 def one_pass(

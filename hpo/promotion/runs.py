@@ -79,6 +79,7 @@ class PromotionRuns(AskTell):
             params=space.suggest(trial, self.spec.space),
             seed=derive(self.spec.seed, "promotion", key.seed_index),
             attributes={"key": key.candidate, "seed": key.seed_index},
+            fold=key.seed_index % self.spec.task.folds,
         )
 
     def is_wanted(self, trial: optuna.Trial) -> bool:
@@ -156,7 +157,7 @@ def _train_and_test(job: Job) -> Outcome:
 
 def _test(job: Job, value: float, weights: Mapping[str, Any]) -> _Tested:
     """Re-tune inference-only settings on validation, and then score the weights on the test split."""
-    task, recipe = job.study.configure(job.params, job.fidelity)
+    task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
     model = task.model()
     model.load_state_dict(weights)
     retuned = retune(task, model, job.fidelity, value, device=job.device, precision=recipe.precision)

@@ -89,7 +89,7 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
 
 def trained(job: Job) -> Iterator[Progress | OwnProgress]:
     """The epochs of the job's configuration, going on from its checkpoint where it has one."""
-    task, recipe = job.study.configure(job.params, job.fidelity)
+    task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
     return watched(epochs_of(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
 
 
