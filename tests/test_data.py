@@ -5,16 +5,21 @@ Shape suffixes: B batch, N examples, I inputs, O outputs.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
 import numpy as np
+import optuna
 import pytest
 import torch
+from optuna.trial import TrialState
 from torch.utils.data import DataLoader, Subset
 
 from hpo.checking import checks
@@ -24,6 +29,7 @@ from hpo.data.batch import example_hash, examples_in, pieces, rows
 from hpo.data.passes import one_pass
 from hpo.engine.evaluation import evaluate, place
 from hpo.engine.training import fit
+from hpo.errors import SweepFailed
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
@@ -119,6 +125,48 @@ def test_what_a_model_draws_does_not_change_the_batches() -> None:
 def test_the_checks_take_random_transforms_of_training_data_for_what_they_are(workers: int) -> None:
     (check,) = checks.check_repeatable(loaded_study(Loaded(workers=workers, augmented=True, own_generator=False)))
     assert (check.status, check.seen) == ("go", "repeats: yes; epochs differ: yes; validation fixed: yes")
+
+
+@dataclass(frozen=True)
+class Killed(Toy):
+    """The toy, whose first DataLoader processes are killed, as many as there are files in a folder."""
+
+    kills: str = ""
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        data = Dying(split, fidelity.examples(split), Path(self.kills))
+        yield from DataLoader(data, batch_size, shuffle=split == "train", generator=rng, num_workers=1)
+
+
+class Dying(Points):
+    def __init__(self, split: Split, size: int, kills: Path) -> None:
+        super().__init__(split, size)
+        self.kills = kills if split == "train" else None
+
+    def __getitem__(self, row: int) -> Batch:
+        for kill in self.kills.iterdir() if self.kills else ():
+            kill.unlink()
+            signal.raise_signal(signal.SIGKILL)
+        return super().__getitem__(row)
+
+
+@pytest.mark.parametrize(("kills", "state"), [(2, TrialState.COMPLETE), (3, TrialState.FAIL)])
+def test_a_killed_process_of_a_dataloader_is_not_the_fault_of_the_trial(
+    kills: int, state: TrialState, tmp_path: Path
+) -> None:
+    (tmp_path / "kills").mkdir()
+    task = Killed(kills=str(tmp_path / "kills"))
+    study = toy_study(task=task, smoke=TINY, cheap=TINY, full=TINY, trials=1, pruning=None)
+    folder = RunFolder(tmp_path / "run")
+    hashes = identity(study)
+    for number in range(kills):
+        (tmp_path / "kills" / str(number)).touch()
+    with contextlib.suppress(SweepFailed):
+        sweep(study, folder, hashes, device="cpu")
+    (trial,) = optuna.load_study(study_name=study.name, storage=folder.storage).trials
+    assert trial.state is state, trial.user_attrs
+    if state is TrialState.FAIL:
+        assert "DataLoader worker (pid" in trial.user_attrs["reason"]
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------
@@ -263,6 +311,33 @@ def test_no_fidelity_is_larger_than_a_dearer_one_and_a_whole_split_is_the_larges
 def test_a_task_that_needs_a_number_of_examples_says_so() -> None:
     with pytest.raises(ValueError, match=r"asks for the whole 'train' split, and this task needs a number of examples"):
         values(Toy(), Fidelity(epochs=1))
+
+
+# -- data that is larger than memory ---------------------------------------------------------------------------------
+ALIVE: list[int] = []  # how many batches of a split were alive together, at each of them
+
+
+@dataclass(frozen=True)
+class Large(Toy):
+    """The toy, which counts how many of its batches are held at a time."""
+
+    def batches(self, *args) -> Iterator[Batch]:
+        alive: WeakSet[torch.Tensor] = WeakSet()
+        for batch in super().batches(*args):
+            alive.add(batch.x_BI)
+            ALIVE.append(len(alive))
+            yield batch
+
+
+def test_no_split_is_held_in_memory_by_a_sweep_or_a_promotion(tmp_path: Path) -> None:
+    long = Fidelity(size=INPUTS, train=96, val=96, epochs=1, test=96)  # of 6 batches
+    study = toy_study(task=Large(), smoke=long, cheap=long, full=long, trials=1, keep=1, seeds=2, pruning=None)
+    folder = RunFolder(tmp_path)
+    ALIVE.clear()
+    sweep(study, folder, promotion_identity(study), device="cpu")
+    promote(study, folder, promotion_identity(study), device="cpu")
+    assert ALIVE
+    assert max(ALIVE) <= 2, "the batch at work, and the one that is being made"
 
 
 # -- fields that follow from the data --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ _END = object()  # what no task yields
 
 class TooManyBatches(ValueError):
     """A split goes on after its last example."""
+
+
+class LoaderDied(BrokenExecutor):
+    """A process that reads data for a task has died: somebody has killed it, or memory was short."""
 
 
 def seed_globals(seed: int) -> None:
@@ -51,7 +56,8 @@ def one_pass(
     are seeded, for "train" from the seed of `rng`, and for "val" and "test" always alike. torch's global generator is
     the pass's own: what is drawn between two batches neither disturbs it nor is disturbed.
 
-    Raises TooManyBatches one batch after the last example of a split whose size the fidelity gives.
+    Raises TooManyBatches one batch after the last example of a split whose size the fidelity gives, and LoaderDied
+    where a process of a DataLoader dies.
     """
     seed = derive("pass", split, rng.initial_seed() if split == "train" else 0)
     _seed_numpy_and_python(seed)
@@ -60,7 +66,7 @@ def one_pass(
     limit = fidelity.limit(split)
     served = 0
     while True:
-        with stream:
+        with stream, _deaths_named():
             batch = next(batches, _END)
         if batch is _END:
             return
@@ -71,6 +77,17 @@ def one_pass(
             )
         served += _count(batch)
         yield checked_batch(task, batch, batches)
+
+
+@contextlib.contextmanager
+def _deaths_named() -> Iterator[None]:
+    """Raise LoaderDied where a DataLoader says that one of its processes has died: the data is not to blame."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error).startswith("DataLoader worker (pid"):
+            raise LoaderDied(str(error)) from error
+        raise
 
 
 def batches_an_epoch(task: Task[Any], fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> int:

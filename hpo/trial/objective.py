@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,10 @@ def _tidy(folder: Path) -> None:
 
 
 def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
-    """Run through the epochs; return how they ended, whatever ended them. Only Halted is raised: it is no result."""
+    """Run through the epochs; return how they ended, whatever ended them.
+
+    Raises Halted and BrokenExecutor, the death of a process that the task had started: they are no result.
+    """
     history: list[Epoch] = []
     try:
         for epoch in progress:
@@ -78,7 +82,7 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
         return _summary("pruned", history, reason=str(pruned))
     except Diverged as diverged:
         return _summary("pruned", history, reason=f"diverged: {diverged}")
-    except Halted:
+    except (Halted, BrokenExecutor):
         raise
     except Exception as error:
         if is_out_of_memory(error):
