@@ -25,6 +25,7 @@ from hpo.space import Space, When
 from hpo.task import Fidelity, Task, in_fold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
 TIERS = ("smoke", "cheap", "full")  # the fidelities of a study, from the cheapest to the dearest
 
 
@@ -80,14 +81,23 @@ class StudySpec:
     keep: int = 3  # how many configurations are promoted beside the default
     seeds: int = 3  # fresh seeds that each of them is trained with
     seed: int = 0
+    cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
 
     def __post_init__(self) -> None:
         self._check_name()
         self._check_kinds()
-        for key, least in (("trials", 1), ("startup_trials", 0), ("keep", 1), ("seeds", 1), ("seed", 0)):
+        for key, least in (
+            ("trials", 1),
+            ("startup_trials", 0),
+            ("keep", 1),
+            ("seeds", 1),
+            ("seed", 0),
+            ("cross_validate", 1),
+        ):
             _at_least(key, getattr(self, key), least)
         spaces.check(self.space, self.owners)
         self._check_folds()
+        self._check_parts()
         self._check_test_split()
         self._check_costs()
         self._check_fixed()
@@ -105,15 +115,20 @@ class StudySpec:
         """The values whose fields are the hyperparameters, by the first part of a full name."""
         return {"task": self.task, "recipe": self.recipe}
 
-    def configure(self, values: Mapping[str, Any], fidelity: Fidelity, *, fold: int = 0) -> Configuration:
+    def configure(
+        self, values: Mapping[str, Any], fidelity: Fidelity, *, fold: int = 0, part: int | None = None
+    ) -> Configuration:
         """The default configuration with a trial's values, over these what the fidelity pins, and then what follows
         from the data.
 
-        `fold` is the one that a run of a promotion is tested on. Raises ValueError where the task's `from_data` changes
-        what is searched.
+        `fold` is the one that a run of a promotion is tested on, and `part` the one of `cross_validate` parts that a
+        run of a trial validates on; None: the ordinary validation split. Raises ValueError where the task's `from_data`
+        changes what is searched.
         """
         owners = self._owners_with(values, fidelity)
         task = in_fold(owners["task"], fold)
+        if part is not None:
+            task = spaces.put({"task.part": part, "task.parts": self.cross_validate}, {"task": task})["task"]
         derived = fields_from_data(task, fidelity)
         searched = sorted({f"task.{name}" for name in derived} & set(self.space))
         if searched:
@@ -206,6 +221,19 @@ class StudySpec:
             )
         if folds > 1 and "task.fold" in self.space:
             raise ValueError("space['task.fold']: a fold is no hyperparameter; promotion runs through all of them")
+
+    def _check_parts(self) -> None:
+        if self.cross_validate == 1:
+            return
+        missing = [name for name in PARTS if name not in spaces.known_names(self.owners)]
+        if missing:
+            raise ValueError(
+                f"cross_validate: {type(self.task).__name__} needs the fields `part: int = 0` and `parts: int = 1`: "
+                f"what it trains and validates on is in `parts` parts, of which number `part` validates"
+            )
+        searched = [name for name in PARTS if name in self.space]
+        if searched:
+            raise ValueError(f"space: {searched} are set by cross_validate and cannot be searched")
 
     def _check_test_split(self) -> None:
         examples = self.full.limit("test")

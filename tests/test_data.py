@@ -11,6 +11,7 @@ import random
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
@@ -23,12 +24,13 @@ from optuna.trial import TrialState
 from torch.utils.data import DataLoader, Subset
 
 from hpo.checking import checks
-from hpo.checking.folds import check_folds
+from hpo.checking.folds import check_folds, check_parts
 from hpo.checking.preflight import preflight
 from hpo.data.batch import example_hash, examples_in, pieces, rows
 from hpo.data.passes import one_pass
+from hpo.engine.cross_validation import fit_parts
 from hpo.engine.evaluation import evaluate, place
-from hpo.engine.training import fit
+from hpo.engine.training import Progress, fit
 from hpo.errors import SweepFailed
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
@@ -498,3 +500,94 @@ def test_a_promotion_rests_on_the_test_data_of_every_fold() -> None:
     before, after = folded(), folded(fault="changes")  # of fold 2 alone
     assert identity(before)["data"] == identity(after)["data"]
     assert promotion_identity(before)["data"] != promotion_identity(after)["data"]
+
+
+# -- cross-validation ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Parted(Toy):
+    """The toy on 60 points: part p of them validates, and the others are trained on."""
+
+    part: int = 0
+    parts: int = 1
+    leaks: bool = False
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        if split == "test":
+            yield from DataLoader(Points("test", 20), batch_size)
+            return
+        points = Points("train", 60)
+        parts = torch.arange(60) % max(2, self.parts)
+        chosen = parts == self.part if split == "val" else (parts != self.part) | self.leaks
+        data = Subset(points, chosen.nonzero().flatten().tolist())
+        yield from DataLoader(data, batch_size, shuffle=split == "train", generator=rng)
+
+
+def parted(**changes) -> StudySpec:
+    whole = Fidelity(epochs=3)
+    study = toy_study(task=Parted(), space={"recipe.lr": log(1e-3, 0.3)}, smoke=whole, cheap=whole, full=whole)
+    return replace(study, **{"trials": 3, "keep": 1, "seeds": 2, "pruning": None, "cross_validate": 3, **changes})
+
+
+def test_a_trial_of_a_cross_validation_is_the_mean_of_its_runs(tmp_path: Path) -> None:
+    study, folder = parted(), RunFolder(tmp_path)
+    sweep(study, folder, identity(study), device="cpu")
+    for trial in optuna.load_study(study_name=study.name, storage=folder.storage).trials:
+        runs = []
+        for part in range(3):
+            task, recipe = study.configure(trial.params, study.cheap, part=part)
+            assert (task.part, task.parts) == (part, 3)
+            seed = derive(study.training_seed(trial.number), "part", part)
+            runs.append([epoch.value for epoch in fit(task, recipe, study.cheap, seed=seed, device="cpu")])
+        means = np.mean(runs, axis=0)
+        assert trial.value == pytest.approx(means.min(), rel=1e-12)
+        assert list(trial.intermediate_values.values()) == pytest.approx(
+            np.minimum.accumulate(means).tolist(), rel=1e-12
+        )
+    assert not list(tmp_path.rglob("*.pt")), "checkpoints have done their work, those of every part"
+    verdict = promote(study, folder, identity(study), device="cpu")
+    assert {run.seed_index for run in verdict.results[0].runs} == {0, 1}, "a promotion trains one run a seed"
+
+
+def test_a_cross_validation_goes_on_from_the_checkpoints_of_all_its_runs(tmp_path: Path) -> None:
+    study = parted()
+    configured = [study.configure({}, study.cheap, part=part) for part in range(3)]
+    tasks, recipe = [each.task for each in configured], configured[0].recipe
+
+    def epochs(folder: Path | None, number: int | None = None) -> list[Progress]:
+        return list(islice(fit_parts(tasks, recipe, study.cheap, seed=5, device="cpu", resume=folder), number))
+
+    whole = epochs(None)
+    assert epochs(tmp_path, 2) == whole[:2]
+    newest = max((tmp_path / "part-2").glob("*.pt"))
+    newest.unlink()  # it was killed before its last run had finished the epoch
+    resumed = epochs(tmp_path)
+    assert resumed == whole
+    assert [epoch.replayed for epoch in resumed] == [True, False, False]
+
+
+def test_patience_looks_at_the_mean() -> None:
+    study = parted()
+    tasks = [study.configure({}, study.cheap, part=part).task for part in range(3)]
+    recipe = Recipe(lr=1e-9, batch_size=16, patience=1, weight_decay=0.0)
+    long = replace(study.cheap, epochs=9)
+    epochs = list(fit_parts(tasks, replace(recipe, lr=10.0, clip=1e9), long, seed=5, device="cpu"))
+    first_rise = next(n for n in range(1, len(epochs)) if epochs[n].value >= min(e.value for e in epochs[:n]))
+    assert len(epochs) == first_rise + 1
+    assert epochs[-1].stopped
+
+
+def test_parts_that_train_on_what_they_validate_on_are_refused(tmp_path: Path) -> None:
+    (check,) = check_parts(parted())
+    assert (check.status, check.seen) == ("go", "3 parts validate on 20 + 20 + 20")
+    result = preflight(parted(task=Parted(leaks=True)), RunFolder(tmp_path), {})
+    assert result.status == "no-go"
+    (check,) = check_parts(parted(task=Parted(leaks=True)))
+    assert check.seen == "part 0 trains on 20 origins that it validates on"
+
+
+def test_a_task_without_parts_cannot_be_cross_validated() -> None:
+    with pytest.raises(ValueError, match=r"cross_validate: Toy needs the fields `part: int = 0` and `parts: int = 1`"):
+        toy_study(cross_validate=3)
+    with pytest.raises(ValueError, match=r"cross_validate: must be a whole number of at least 1; got 0"):
+        toy_study(cross_validate=0)
+    assert identity(parted()) != identity(parted(cross_validate=2))

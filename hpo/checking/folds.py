@@ -1,4 +1,4 @@
-"""The check on folds: each tests on other things, all validate on the same, and nothing that validates is tested on."""
+"""The checks on folds and on the parts of a cross-validation: nothing both teaches or chooses and judges."""
 
 from __future__ import annotations
 
@@ -52,6 +52,40 @@ def check_folds(study: StudySpec) -> list[Check]:
             look_at="what batches() serves as 'val' and 'test' for each value of self.fold",
         )
     ]
+
+
+def check_parts(study: StudySpec) -> list[Check]:
+    """In every part of a cross-validation, what validates is trained on nowhere in it, validates once, and is not
+    tested on. Nothing is checked of a study without cross-validation.
+    """
+    if study.cross_validate == 1:
+        return []
+    tasks = [study.configure({}, study.cheap, part=part).task for part in range(study.cross_validate)]
+    validations = [_contents(task, "val", study.cheap) for task in tasks]
+    test = _contents(tasks[0], "test", study.cheap)
+    faults = [*_part_faults(validations, [_contents(task, "train", study.cheap) for task in tasks], test)]
+    sizes = " + ".join(str(len(validation.clusters or validation.origins)) for validation in validations)
+    return [
+        Check(
+            name="cross-validation",
+            status="no-go" if faults else "go",
+            seen=faults[0] if faults else f"{len(tasks)} parts validate on {sizes}",
+            allowed="each part validates on what it is not trained on, what no other validates on, and nothing tests",
+            look_at="what batches() serves as 'train' and 'val' for each value of self.part",
+        )
+    ]
+
+
+def _part_faults(validations: list[_Contents], trains: list[_Contents], test: _Contents) -> Iterator[str]:
+    for part, (validation, train) in enumerate(zip(validations, trains, strict=True)):
+        if validation.shared_with(train):
+            yield f"part {part} trains on {validation.shared_with(train)} that it validates on"
+        if validation.shared_with(test):
+            yield f"part {part} validates on {validation.shared_with(test)} of the test split"
+    for first, second in itertools.combinations(range(len(validations)), 2):
+        shared = validations[first].shared_with(validations[second])
+        if shared:
+            yield f"parts {first} and {second} both validate on {shared}"
 
 
 def _validation_faults(validations: list[_Contents], tests: list[_Contents]) -> Iterator[str]:

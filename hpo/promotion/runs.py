@@ -52,7 +52,7 @@ class PromotionRuns(AskTell):
     def __init__(
         self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], *, device: str
     ) -> None:
-        unpruned = replace(study, pruning=None)
+        unpruned = replace(study, pruning=None, cross_validate=1)
         name = promotion_name(study.name)
         super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
         self.wanted = {

@@ -15,6 +15,7 @@ import torch
 from hpo import events
 from hpo.engine import checkpoint
 from hpo.engine.checkpoint_files import reached
+from hpo.engine.cross_validation import fit_parts
 from hpo.engine.own_training import OWN, OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.epoch import Epoch
@@ -92,7 +93,15 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
 
 
 def trained(job: Job) -> Iterator[Progress | OwnProgress]:
-    """The epochs of the job's configuration, going on from its checkpoint where it has one."""
+    """The epochs of the job's configuration, going on from its checkpoint where it has one.
+
+    With cross-validation they are the means of its runs.
+    """
+    parts = job.study.cross_validate
+    if parts > 1:
+        configured = [job.study.configure(job.params, job.fidelity, part=part) for part in range(parts)]
+        tasks, recipe = [each.task for each in configured], configured[0].recipe
+        return watched(fit_parts(tasks, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
     task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
     return watched(epochs_of(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
 

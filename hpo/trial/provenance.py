@@ -22,7 +22,9 @@ from hpo.task import Fidelity, Split, Task, in_fold
 
 def identity(study: StudySpec) -> dict[str, str]:
     """What must not change while a study runs: each part by its hash or its name."""
+    parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     return {
+        **parts,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
