@@ -205,7 +205,7 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """Return a fresh model. The engine seeds torch's global generator before each call.
+        """Return a fresh model. The engine seeds the global generators of torch, numpy and Python before each call.
 
         Lazy modules get their shapes from the loss of a training batch. What training changes must be a parameter, a
         buffer, or returned by get_extra_state(): it is lost otherwise, and preflight says so.

@@ -179,7 +179,7 @@ def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]
             status=_status(is_same and change > 0),
             seen=f"repeats: {_yes(is_same)}; seeds differ: {_yes(change > 0)}",
             allowed="yes; yes",
-            look_at="random numbers that come neither from rng nor from torch",
+            look_at="random numbers from a generator of one's own that is not seeded",
         )
     ]
 
