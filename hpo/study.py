@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import pickle
 import re
 import reprlib
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import optuna
@@ -15,13 +17,15 @@ from optuna.distributions import BaseDistribution
 
 from hpo import space as spaces
 from hpo.contract.declared import check_task
+from hpo.data.passes import seeded
 from hpo.direction import Direction
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
 from hpo.space import Space, When
-from hpo.task import Fidelity, Task
+from hpo.task import Fidelity, Task, in_fold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
 TIERS = ("smoke", "cheap", "full")  # the fidelities of a study, from the cheapest to the dearest
 
 
@@ -77,13 +81,23 @@ class StudySpec:
     keep: int = 3  # how many configurations are promoted beside the default
     seeds: int = 3  # fresh seeds that each of them is trained with
     seed: int = 0
+    cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
 
     def __post_init__(self) -> None:
         self._check_name()
         self._check_kinds()
-        for key, least in (("trials", 1), ("startup_trials", 0), ("keep", 1), ("seeds", 1), ("seed", 0)):
+        for key, least in (
+            ("trials", 1),
+            ("startup_trials", 0),
+            ("keep", 1),
+            ("seeds", 1),
+            ("seed", 0),
+            ("cross_validate", 1),
+        ):
             _at_least(key, getattr(self, key), least)
         spaces.check(self.space, self.owners)
+        self._check_folds()
+        self._check_parts()
         self._check_test_split()
         self._check_costs()
         self._check_fixed()
@@ -101,10 +115,30 @@ class StudySpec:
         """The values whose fields are the hyperparameters, by the first part of a full name."""
         return {"task": self.task, "recipe": self.recipe}
 
-    def configure(self, values: Mapping[str, Any], fidelity: Fidelity) -> Configuration:
-        """The default configuration with a trial's values, and over these what the fidelity pins."""
-        owners = spaces.put({**values, **fidelity.fixed}, self.owners)
-        return Configuration(owners["task"], owners["recipe"])
+    def configure(
+        self, values: Mapping[str, Any], fidelity: Fidelity, *, fold: int = 0, part: int | None = None
+    ) -> Configuration:
+        """The default configuration with a trial's values, over these what the fidelity pins, and then what follows
+        from the data.
+
+        `fold` is the one that a run of a promotion is tested on, and `part` the one of `cross_validate` parts that a
+        run of a trial validates on; None: the ordinary validation split. Raises ValueError where the task's `from_data`
+        changes what is searched.
+        """
+        owners = self._owners_with(values, fidelity)
+        task = in_fold(owners["task"], fold)
+        if part is not None:
+            task = spaces.put({"task.part": part, "task.parts": self.cross_validate}, {"task": task})["task"]
+        derived = fields_from_data(task, fidelity)
+        searched = sorted({f"task.{name}" for name in derived} & set(self.space))
+        if searched:
+            raise ValueError(
+                f"{type(task).__name__}.from_data changes {searched}, which the space searches; search other fields"
+            )
+        return Configuration(replace(task, **derived) if derived else task, owners["recipe"])
+
+    def _owners_with(self, values: Mapping[str, Any], fidelity: Fidelity) -> dict[str, Any]:
+        return spaces.put({**values, **fidelity.fixed}, self.owners)
 
     def defaults(self) -> dict[str, Any]:
         """The default configuration in the names of the space."""
@@ -139,7 +173,7 @@ class StudySpec:
         What the smoke fidelity pins becomes a default, unless the space searches it.
         """
         unsearched = {name: value for name, value in self.smoke.fixed.items() if name not in self.space}
-        task, recipe = self.configure({}, replace(self.smoke, fixed=unsearched))
+        owners = self._owners_with({}, replace(self.smoke, fixed=unsearched))
         smoke = replace(self.smoke, fixed={})
         pruning = self.pruning
         if pruning is not None:
@@ -147,8 +181,8 @@ class StudySpec:
         return replace(
             self,
             name=f"{self.name[:58]}-smoke",
-            task=task,
-            recipe=recipe,
+            task=owners["task"],
+            recipe=owners["recipe"],
             smoke=smoke,
             cheap=smoke,
             full=smoke,
@@ -175,6 +209,31 @@ class StudySpec:
         if not isinstance(self.pruning, Median | None):
             raise ValueError(f"pruning: must be a Median or None; got {reprlib.repr(self.pruning)}")
         check_task(self.task)
+
+    def _check_folds(self) -> None:
+        folds = self.task.folds
+        if not isinstance(folds, int) or isinstance(folds, bool) or folds < 1:
+            raise ValueError(f"task.folds: must be a whole number of at least 1; got {folds!r}")
+        if folds > 1 and "task.fold" not in spaces.known_names(self.owners):
+            raise ValueError(
+                f"task.folds: a task with {folds} folds needs a field that says which one it is: `fold: int = 0` in "
+                f"{type(self.task).__name__}"
+            )
+        if folds > 1 and "task.fold" in self.space:
+            raise ValueError("space['task.fold']: a fold is no hyperparameter; promotion runs through all of them")
+
+    def _check_parts(self) -> None:
+        if self.cross_validate == 1:
+            return
+        missing = [name for name in PARTS if name not in spaces.known_names(self.owners)]
+        if missing:
+            raise ValueError(
+                f"cross_validate: {type(self.task).__name__} needs the fields `part: int = 0` and `parts: int = 1`: "
+                f"what it trains and validates on is in `parts` parts, of which number `part` validates"
+            )
+        searched = [name for name in PARTS if name in self.space]
+        if searched:
+            raise ValueError(f"space: {searched} are set by cross_validate and cannot be searched")
 
     def _check_test_split(self) -> None:
         examples = self.full.limit("test")
@@ -248,6 +307,43 @@ def _call(value: object) -> str:
 def _at_least(key: str, value: Any, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{key}: must be a whole number of at least {least}; got {value!r}")
+
+
+def fields_from_data(task: Task[Any], fidelity: Fidelity) -> dict[str, Any]:
+    """The fields that follow from a task's training data, which a process works out once.
+
+    Raises ValueError where `from_data` gives another kind of task.
+    """
+    if type(task).from_data is Task.from_data:
+        return {}
+    try:
+        known = pickle.dumps((task, fidelity))
+    except (pickle.PicklingError, AttributeError, TypeError):  # a task of a notebook's or of a test's
+        return _fields_from_data(task, fidelity)
+    return _known_fields(type(task), known)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_fields(kind: type, known: bytes) -> dict[str, Any]:  # noqa: ARG001  # a class that was defined anew is another
+    task, fidelity = pickle.loads(known)
+    return _fields_from_data(task, fidelity)
+
+
+def _fields_from_data(task: Task[Any], fidelity: Fidelity) -> dict[str, Any]:
+    with seeded("from data"):
+        derived = task.from_data(fidelity)
+    if type(derived) is not type(task):
+        raise ValueError(f"{type(task).__name__}.from_data must return replace(self, ...); got {reprlib.repr(derived)}")
+    names = [each.name for each in fields(task)]
+    pairs = ((name, getattr(task, name), getattr(derived, name)) for name in names)
+    return {name: after for name, before, after in pairs if _differs(before, after)}
+
+
+def _differs(before: Any, after: Any) -> bool:
+    try:
+        return after is not before and bool(after != before)
+    except (TypeError, ValueError, RuntimeError):  # an array has no one truth
+        return True
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -205,7 +205,7 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """Return a fresh model. The engine seeds torch's global generator before each call.
+        """Return a fresh model. The engine seeds the global generators of torch, numpy and Python before each call.
 
         Lazy modules get their shapes from the loss of a training batch. What training changes must be a parameter, a
         buffer, or returned by get_extra_state(): it is lost otherwise, and preflight says so.
@@ -234,6 +234,14 @@ class Task(ABC, Generic[B]):
         column of one dimension gives a score of its name: its mean.
         """
         return means(columns)
+
+    def from_data(self, fidelity: Fidelity) -> Self:
+        """Return this task with the fields that follow from its training data: a vocabulary, a number of features.
+
+        That is `replace(self, vocabulary=...)`: the fields travel in the winner's card, and so it is loaded without the
+        data. The same task and fidelity give the same fields. None of them may be searched.
+        """
+        return self
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by learning-rate group; every trainable parameter is in exactly one of them."""

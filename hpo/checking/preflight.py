@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import torch
 
-from hpo.checking import checks, overfit, saved
+from hpo.checking import checks, folds, overfit, saved
 from hpo.checking.overfit import OverfitRun, RunName
 from hpo.contract.returned import checked_checks
 from hpo.engine.training import fit
@@ -136,6 +136,8 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, d
     done.add(*run_check("data", partial(checks.check_batches, study)))
     done.add(*run_check("same seed, same batches", partial(checks.check_repeatable, study)))
     done.add(*run_check("splits disjoint", partial(checks.check_disjoint, study)))
+    done.add(*run_check("folds", partial(folds.check_folds, study)))
+    done.add(*run_check("cross-validation", partial(folds.check_parts, study)))
     if done.have_failed():
         return _Measured()
     overfitting = _run_overfit_check(study, done, pool, device)
@@ -236,7 +238,7 @@ def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
     task, recipe = study.configure({}, study.cheap)
     epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
     epoch_seconds = [progress.seconds for progress in epochs][-1]
-    trial_seconds = epoch_seconds * study.cheap.epochs
+    trial_seconds = epoch_seconds * study.cheap.epochs * study.cross_validate
     rounds = math.ceil(study.trials / workers)
     return Cost(trial_seconds, trial_seconds * rounds, workers, _peak_mb())
 

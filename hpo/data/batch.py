@@ -116,6 +116,22 @@ def example(value: object, row: int) -> Any:
     return value[row] if isinstance(value, Tensor | list | tuple | np.ndarray) else value
 
 
+def same_but_for_padding(a: object, b: object) -> bool:
+    """Whether two examples are the same, where one may come from a batch that was padded further.
+
+    Padding is what the smaller one lacks, and has one value throughout.
+    """
+    if isinstance(a, MutableMapping) and isinstance(b, MutableMapping):
+        return a.keys() == b.keys() and all(same_but_for_padding(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same_but_for_padding, a, b))
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape != b.shape and a.dim() == b.dim():
+        common = tuple(slice(min(sizes)) for sizes in zip(a.shape, b.shape, strict=True))
+        is_padded = _is_padding(a, common) and _is_padding(b, common)
+        return is_padded and example_hash([a[common]]) == example_hash([b[common]])
+    return example_hash([a]) == example_hash([b])
+
+
 # -- by kind of field ------------------------------------------------------------------------------------------------
 def _is_named_tuple(value: object) -> TypeGuard[NamedTuple]:
     return isinstance(value, tuple) and hasattr(value, "_fields")
@@ -151,6 +167,14 @@ def _tensor_rows(tensor: Tensor, chosen: slice) -> Tensor:
     if tensor.layout != torch.strided:
         return tensor.index_select(0, torch.arange(*chosen.indices(tensor.size(0)), device=tensor.device))
     return tensor[chosen]
+
+
+def _is_padding(tensor: Tensor, kept: tuple[slice, ...]) -> bool:
+    """Whether all that is not kept has one value."""
+    outside = torch.ones(tensor.shape, dtype=torch.bool)
+    outside[kept] = False
+    values = tensor[outside]
+    return bool((values == values[:1]).all())
 
 
 def _dense_parts(tensor: Tensor) -> tuple[Tensor, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,10 +28,23 @@ class TooManyBatches(ValueError):
     """A split goes on after its last example."""
 
 
+class LoaderDied(BrokenExecutor):
+    """A process that reads data for a task has died: somebody has killed it, or memory was short."""
+
+
 def seed_globals(seed: int) -> None:
     """Seed the global generators of torch, of numpy and of Python."""
     torch.manual_seed(seed)
     _seed_numpy_and_python(seed)
+
+
+@contextlib.contextmanager
+def seeded(*parts: int | str) -> Iterator[None]:
+    """The global generators are seeded inside, the same for the same parts; torch's goes on as before afterwards."""
+    seed = derive(*parts)
+    _seed_numpy_and_python(seed)
+    with _Stream(seed):
+        yield
 
 
 def one_pass(
@@ -41,7 +56,8 @@ def one_pass(
     are seeded, for "train" from the seed of `rng`, and for "val" and "test" always alike. torch's global generator is
     the pass's own: what is drawn between two batches neither disturbs it nor is disturbed.
 
-    Raises TooManyBatches one batch after the last example of a split whose size the fidelity gives.
+    Raises TooManyBatches one batch after the last example of a split whose size the fidelity gives, and LoaderDied
+    where a process of a DataLoader dies.
     """
     seed = derive("pass", split, rng.initial_seed() if split == "train" else 0)
     _seed_numpy_and_python(seed)
@@ -50,7 +66,7 @@ def one_pass(
     limit = fidelity.limit(split)
     served = 0
     while True:
-        with stream:
+        with stream, _deaths_named():
             batch = next(batches, _END)
         if batch is _END:
             return
@@ -61,6 +77,17 @@ def one_pass(
             )
         served += _count(batch)
         yield checked_batch(task, batch, batches)
+
+
+@contextlib.contextmanager
+def _deaths_named() -> Iterator[None]:
+    """Raise LoaderDied where a DataLoader says that one of its processes has died: the data is not to blame."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error).startswith("DataLoader worker (pid"):
+            raise LoaderDied(str(error)) from error
+        raise
 
 
 def batches_an_epoch(task: Task[Any], fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> int:

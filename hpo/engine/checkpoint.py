@@ -104,5 +104,8 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def discard(folder: Path) -> None:
     """Remove all checkpoints of a run that has ended, and what a killed process left of an unfinished write."""
+    for part in folder.glob("part-*"):  # of a cross-validation
+        discard(part)
+        part.rmdir()
     for path in [*checkpoints(folder), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)

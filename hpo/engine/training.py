@@ -62,7 +62,7 @@ def fit(
     the same arguments yields the recorded epochs again and goes on after them. On the CPU the result is the same bit
     for bit, resumed or not.
 
-    Reseeds torch's global generator at the start and before every epoch.
+    Seeds the global generators of torch, numpy and Python at the start and before every epoch.
 
     Raises Diverged when the run has left the finite numbers, and ValueError when the task breaks its contract or
     `resume` holds another run.

@@ -42,6 +42,13 @@ class PromotionSection(Section):
     training: tuple[Plot, ...] = ()
 
 
+def _independence(verdict: Verdict) -> str:
+    """Why the test scores are of data that the study has not been fitted to."""
+    if verdict.sample.folds > 1:
+        return "What was tested on has chosen nothing: each run has a fold of its own, and all validate on the same."
+    return "The test split was read here alone."
+
+
 def promotion_section(findings: Findings) -> PromotionSection | None:
     """None where nothing has been promoted."""
     promotion, goal = findings.promotion, findings.study.task.goal
@@ -59,8 +66,8 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
     return PromotionSection(
         lead=(
             f"{count(len(verdict.results), 'configuration')} at full fidelity, "
-            f"{count(promotion.seeds, 'fresh seed')} each, the best validation score first. The test split was read "
-            f"here alone. Intervals are 95 %, over seeds and test examples."
+            f"{count(promotion.seeds, 'fresh seed')} each, the best validation score first. {_independence(verdict)} "
+            f"Intervals are 95 %, over seeds and test examples."
         ),
         comparisons=_plots(draw_promotion.scores(promotion, verdict), draw_promotion.leads(verdict)),
         runs=_results(promotion, verdict),

@@ -37,7 +37,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     """
     winner = verdict.results[0]
     run = best_run(study, winner)
-    task, recipe = study.configure(winner.candidate.params, study.full)
+    task, recipe = study.configure(winner.candidate.params, study.full, fold=run.seed_index)
     task = with_settings(task, run.chosen)
     weights = (folder.trial("promotion", run.number) / WEIGHTS).read_bytes()
     write_whole(folder.export / WEIGHTS, weights)

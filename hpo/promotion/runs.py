@@ -52,7 +52,7 @@ class PromotionRuns(AskTell):
     def __init__(
         self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], *, device: str
     ) -> None:
-        unpruned = replace(study, pruning=None)
+        unpruned = replace(study, pruning=None, cross_validate=1)
         name = promotion_name(study.name)
         super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
         self.wanted = {
@@ -79,6 +79,7 @@ class PromotionRuns(AskTell):
             params=space.suggest(trial, self.spec.space),
             seed=derive(self.spec.seed, "promotion", key.seed_index),
             attributes={"key": key.candidate, "seed": key.seed_index},
+            fold=key.seed_index % self.spec.task.folds,
         )
 
     def is_wanted(self, trial: optuna.Trial) -> bool:
@@ -156,7 +157,7 @@ def _train_and_test(job: Job) -> Outcome:
 
 def _test(job: Job, value: float, weights: Mapping[str, Any]) -> _Tested:
     """Re-tune inference-only settings on validation, and then score the weights on the test split."""
-    task, recipe = job.study.configure(job.params, job.fidelity)
+    task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
     model = task.model()
     model.load_state_dict(weights)
     retuned = retune(task, model, job.fidelity, value, device=job.device, precision=recipe.precision)

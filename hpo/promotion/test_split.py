@@ -18,7 +18,7 @@ from hpo.errors import Diverged
 from hpo.promotion.intervals import Interval
 from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import REFERENCE, Fidelity, Split, Task, in_fold
+from hpo.task import REFERENCE, Fidelity, Split, Task
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def scores_of_rows(task: Task[Any], rows: Rows) -> SplitScores:
 
 def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
     """Score the task's classical methods on the test split of each fold, in the same blocks as a model."""
-    task, recipe = study.configure({}, study.full)
-    by_fold = [_scores_of_baselines(in_fold(task, fold), study.full, recipe.batch_size) for fold in range(task.folds)]
+    configured = [study.configure({}, study.full, fold=fold) for fold in range(study.task.folds)]
+    by_fold = [_scores_of_baselines(task, study.full, recipe.batch_size) for task, recipe in configured]
     return tuple(_baseline(name, tuple(fold[name] for fold in by_fold)) for name in by_fold[0])
 
 

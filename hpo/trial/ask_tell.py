@@ -36,6 +36,7 @@ class Question:
     params: Mapping[str, Any]
     seed: int
     attributes: Mapping[str, Any] = field(default_factory=dict)  # to be kept in the trial's folder
+    fold: int = 0  # that a run of a promotion is tested on
 
 
 class AskTell(ABC):
@@ -127,6 +128,7 @@ class AskTell(ABC):
             storage=self.folder.storage,
             study_name=self.optuna.study_name,
             device=self.device,
+            fold=question.fold,
         )
         write_asked(job.folder, Asked(trial.number, job.params, question.attributes, self.identity))
         self.running[trial.number] = trial

@@ -26,6 +26,7 @@ class Job:
     storage: str
     study_name: str  # in the storage: the sweep's or the promotion's
     device: str = "auto"
+    fold: int = 0  # that a run of a promotion is tested on
 
     @property
     def inputs(self) -> str:

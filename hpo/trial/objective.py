@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from hpo import events
 from hpo.engine import checkpoint
 from hpo.engine.checkpoint_files import reached
+from hpo.engine.cross_validation import fit_parts
 from hpo.engine.own_training import OWN, OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.epoch import Epoch
@@ -69,7 +71,10 @@ def _tidy(folder: Path) -> None:
 
 
 def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
-    """Run through the epochs; return how they ended, whatever ended them. Only Halted is raised: it is no result."""
+    """Run through the epochs; return how they ended, whatever ended them.
+
+    Raises Halted and BrokenExecutor, the death of a process that the task had started: they are no result.
+    """
     history: list[Epoch] = []
     try:
         for epoch in progress:
@@ -78,7 +83,7 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
         return _summary("pruned", history, reason=str(pruned))
     except Diverged as diverged:
         return _summary("pruned", history, reason=f"diverged: {diverged}")
-    except Halted:
+    except (Halted, BrokenExecutor):
         raise
     except Exception as error:
         if is_out_of_memory(error):
@@ -88,8 +93,16 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
 
 
 def trained(job: Job) -> Iterator[Progress | OwnProgress]:
-    """The epochs of the job's configuration, going on from its checkpoint where it has one."""
-    task, recipe = job.study.configure(job.params, job.fidelity)
+    """The epochs of the job's configuration, going on from its checkpoint where it has one.
+
+    With cross-validation they are the means of its runs.
+    """
+    parts = job.study.cross_validate
+    if parts > 1:
+        configured = [job.study.configure(job.params, job.fidelity, part=part) for part in range(parts)]
+        tasks, recipe = [each.task for each in configured], configured[0].recipe
+        return watched(fit_parts(tasks, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
+    task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
     return watched(epochs_of(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
 
 

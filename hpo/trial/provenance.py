@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import platform
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
@@ -21,13 +22,15 @@ from hpo.seeds import generator
 from hpo.space import Distribution, When, describe, distribution_of
 from hpo.storage.folder import Kind
 from hpo.study import StudySpec
-from hpo.task import Fidelity, Split, Task
+from hpo.task import Fidelity, Split, Task, in_fold
 
 
 def identity(study: StudySpec) -> dict[str, str]:
     """What must not change while a study runs: each part by its hash or its name. The packages may: their versions are
     recorded."""
+    parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     return {
+        **parts,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
@@ -107,9 +110,10 @@ def data_hash(task: Task[Any], fidelity: Fidelity, splits: tuple[Split, ...] = (
     """12 hex digits over the validation split and one epoch of training batches, as the engine is served them. The
     test split belongs to promotion, which alone asks for it. Of a split that goes on, what was asked for counts."""
     digest = hashlib.sha256()
-    for split in splits:
+    folds = range(task.folds if "test" in splits else 1)
+    for fold, split in itertools.product(folds, splits):
         with contextlib.suppress(TooManyBatches):  # preflight says it, with where to look
-            for batch in one_pass(task, split, fidelity, 64, generator("data hash")):
+            for batch in one_pass(in_fold(task, fold), split, fidelity, 64, generator("data hash")):
                 digest.update(example_hash([batch]).encode())
     return digest.hexdigest()[:12]
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hpo.formatting import number
+
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.promotion.verdict import Verdict

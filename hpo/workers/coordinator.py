@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from hpo import events
+from hpo.data.passes import LoaderDied
 from hpo.engine.checkpoint_files import reached
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
@@ -102,9 +103,10 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
         events.record("death", study=job.study_name, trial=job.number, deaths=deaths, epoch=reached(job.folder))
         if deaths < ATTEMPTS:
             return None
-        return Outcome(
-            "failed", reason=f"its worker died {deaths} times (killed, out of memory, hung, or a crash in native code)"
+        cause = (
+            str(error) if isinstance(error, LoaderDied) else "killed, out of memory, hung, or a crash in native code"
         )
+        return Outcome("failed", reason=f"its worker died {deaths} times ({cause})")
 
 
 @functools.cache

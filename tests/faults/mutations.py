@@ -33,8 +33,8 @@ class Mutation(NamedTuple):
 ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/test_promote.py"
 FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
 SCHEDULER = "tests/faults/test_scheduler.py"
-MODELS, OPTIMIZERS = "tests/test_models.py", "tests/test_optimizers.py"
-RUN = "hpo/engine/run.py"
+MODELS, OPTIMIZERS, DATA = "tests/test_models.py", "tests/test_optimizers.py", "tests/test_data.py"
+RUN, PASSES = "hpo/engine/run.py", "hpo/data/passes.py"
 ORPHAN = "orphan = next((trial for trial in self.trials() if is_orphan(trial, self.running)), None)"
 RESUMED = f"{ENGINE}::test_a_run_resumed_at_any_epoch_is_the_unbroken_one_bit_for_bit"
 KILLED = f"{SWEEP}::test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows"
@@ -131,6 +131,27 @@ MUTATIONS = [
         "            require_same_score(task, recipe, job.fidelity, last, device=job.device)\n",
         "",
         f"{PROMOTE}::test_weights_that_do_not_rebuild_the_model_are_not_scored_on_the_test_split",
+    ),
+    Mutation(
+        "random state of transforms",
+        PASSES,
+        "    _seed_numpy_and_python(seed)\n    with _Stream(seed) as stream:",
+        "    with _Stream(seed) as stream:",
+        f"{DATA}::test_the_checks_take_random_transforms_of_training_data_for_what_they_are[0]",
+    ),
+    Mutation(
+        "batches draw from the model's random numbers",
+        PASSES,
+        "        self.outside = torch.get_rng_state()\n        torch.set_rng_state(self.inside)\n",
+        "        self.outside = torch.get_rng_state()\n",
+        f"{DATA}::test_what_a_model_draws_does_not_change_the_batches",
+    ),
+    Mutation(
+        "processes of a worker's own",
+        "hpo/workers/local.py",
+        "    allow_processes()\n    prepare_worker()",
+        "    prepare_worker()",
+        f"{DATA}::test_a_worker_starts_processes_as_any_other_process_does",
     ),
     # -- files
     Mutation("fsync of a file", "hpo/files.py", "            os.fsync(file.fileno())\n", "", SYNCED),
