@@ -206,6 +206,26 @@ def test_a_change_that_was_interrupted_is_finished_by_the_next_command(
         assert [told(trial) for trial in trials(RunFolder(copy / "toy"))] == before
 
 
+@pytest.mark.parametrize("step", ["move_aside", "make_generation"])
+def test_a_change_that_was_interrupted_may_be_undone(step: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(runs / "toy")
+    before = [told(trial) for trial in trials(folder)]
+    narrower = study_of(space={**SPACE, "task.shift": uniform(-0.01, 0.01)})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"hpo.trial.generations.{step}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(narrower, runs, "space")
+    with pytest.raises(Refused, match="has a wider range"):
+        sweep(study_of(), runs)
+    assert sweep(study_of(), runs, "space").done == 6
+    fitting = [trial for trial in before if abs(trial[3]["task.shift"]) <= 0.01]
+    assert fitting == [told(trial) for trial in trials(folder) if abs(trial.params["task.shift"]) <= 0.01]
+
+
 class _Killed:
     """Adds so many trials to the storage, and is then interrupted."""
 

@@ -169,3 +169,14 @@ def test_a_package_of_another_version_is_recorded_and_said_and_refuses_nothing(t
 
 def test_the_packages_are_those_that_train_and_those_that_the_task_imports() -> None:
     assert identity_details(toy_study())["packages"].keys() == {"python", "torch", "optuna", "numpy"}
+
+
+def test_a_worker_with_other_code_or_packages_is_told_apart_by_name() -> None:
+    from hpo.workers.dask import Surroundings, differences_of
+
+    here = Surroundings("1", CODE, {"numpy": "2.4"})
+    there = Surroundings(
+        "2", {**CODE, "files": {**CODE["files"], "net.py": {**NET, "function net": "9"}}}, {"numpy": "2.3"}
+    )
+    assert list(differences_of(here, there)) == ["net.py: function net changed", "numpy: 2.3 there, 2.4 here"]
+    assert list(differences_of(here, here)) == []

@@ -87,7 +87,7 @@ def open_study(
     if before is None and not study.get_trials(deepcopy=False):
         retry_storage(lambda: study.set_user_attr("identity", dict(identity)))
     else:
-        _require_same(folder, name, before or {}, identity, details)
+        require_equal(folder, name, before or {}, identity, details)
     keep_details(folder, identity, details)
     return study
 
@@ -98,7 +98,7 @@ def require_same(
     """Raise Refused if a study of that name asked another question. Creates nothing."""
     before = stored_identity(folder, name)
     if before is not None:
-        _require_same(folder, name, before, identity, details)
+        require_equal(folder, name, before, identity, details)
 
 
 def stored_identity(folder: RunFolder, name: str) -> Mapping[str, str] | None:
@@ -116,9 +116,10 @@ def package_changes(folder: RunFolder, name: str, details: Details) -> str:
     return package_note(folder, stored.user_attrs.get("identity", {}), details) if stored else ""
 
 
-def _require_same(
+def require_equal(
     folder: RunFolder, name: str, before: Mapping[str, str], identity: Mapping[str, str], details: Details
 ) -> None:
+    """Raise Refused where two identities differ, with what differs in words. `details` are those of the second."""
     differing = differing_parts(before, identity)
     if not differing:
         return

@@ -12,6 +12,8 @@ from hpo.files import write_json
 from hpo.formatting import count
 from hpo.storage.folder import RunFolder
 
+SHOWN = 6  # trials that are named
+
 
 @dataclass(frozen=True)
 class Change:
@@ -32,10 +34,9 @@ class Change:
         carried = f"{count(len(self.carried), 'trial')} carried over, with their numbers, curves and folders"
         if not self.set_aside:
             return f"{carried}; none is set aside"
-        reasons = "; ".join(
-            f"trial {number} ({reason})" for number, reason in zip(self.set_aside, self.reasons, strict=True)
-        )
-        return f"{carried}; set aside: {reasons}"
+        aside = [f"trial {number} ({reason})" for number, reason in zip(self.set_aside, self.reasons, strict=True)]
+        more = f"; and {len(aside) - SHOWN} more" if len(aside) > SHOWN else ""
+        return f"{carried}; set aside: {'; '.join(aside[:SHOWN])}{more}"
 
 
 def read_changes(folder: RunFolder) -> tuple[Change, ...]:

@@ -70,11 +70,11 @@ def finish_change(study: StudySpec, folder: RunFolder, identity: Mapping[str, st
 
 
 def _is_made(folder: RunFolder, name: str) -> bool:
-    """Whether the storage has the whole of the newest generation, or has lost even the one before."""
+    """Whether the storage has the whole of the newest generation, or has lost even the earlier ones."""
     try:
         stored = stored_study(folder, name)
         if stored is not None:
             return bool(stored.user_attrs.get("generation") == folder.generation)
-        return stored_study(folder, name, folder.generation - 1) is None
+        return not any(stored_study(folder, name, earlier) for earlier in range(1, folder.generation))
     except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
         return True  # whoever opens it to write says what is wrong with it

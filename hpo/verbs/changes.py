@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hpo.errors import Refused
-from hpo.storage.database import require_same, stored_identity
-from hpo.storage.identity import differing_parts
+from hpo.storage.database import require_equal, stored_identity
+from hpo.storage.identity import differing_parts, keep_details
 from hpo.storage.locks import study_lock
 from hpo.trial.changes import Change, accept, code_note, read_changes
 from hpo.trial.generations import change_of, finish_change
@@ -18,12 +18,13 @@ def require_same_or_accepted(opened: Opened) -> Change | None:
     Raises Refused for a change that was not accepted, or that cannot be.
     """
     name, folder = opened.study.name, opened.folder
-    before = stored_identity(folder, name)
+    changes = read_changes(folder)
+    before = stored_identity(folder, name) or (changes[-1].now if changes else None)
     parts = differing_parts(before, opened.identity) if before else []
     if not before or not parts:
         return None
     if not set(parts) <= set(ACCEPTABLE):
-        require_same(folder, name, opened.identity, opened.details)
+        require_equal(folder, name, before, opened.identity, opened.details)
     change = change_of(opened.study, folder, before, opened.identity, opened.details)
     missing = [part for part in parts if part not in opened.options.accept]
     if missing:
@@ -54,6 +55,7 @@ def go_on(opened: Opened, change: Change | None) -> str:
         return ""
     with study_lock(opened.folder):
         if change:
+            keep_details(opened.folder, opened.identity, opened.details)
             accept(opened.folder, change)
         finish_change(opened.study, opened.folder, opened.identity)
     note = code_note(opened.folder)

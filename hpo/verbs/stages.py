@@ -140,7 +140,7 @@ def promote(
     )
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
-    require_same(opened.folder, opened.study.name, opened.identity, opened.details)
+    require_same_or_accepted(opened)
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
     return _promote(opened, display_for(progress))
 

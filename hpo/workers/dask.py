@@ -192,10 +192,10 @@ def _epoch_reached(args: tuple[object, ...]) -> int:
     return reached(args[0].folder) if args and isinstance(args[0], Job) else -1
 
 
-def _on_worker(expected: _Surroundings, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+def _on_worker(expected: Surroundings, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Runs in the worker's one thread. Ends the process if the job is no longer wanted: nobody would take its result,
     and whoever is given the job next waits for the lease of its folder."""
-    differing = list(_differences(expected, _surroundings_of(args)))
+    differing = list(differences_of(expected, _surroundings_of(args)))
     if differing:
         raise Refused(
             "a Dask worker runs other code or packages than the process that sent the job:\n  "
@@ -221,7 +221,7 @@ def _follow(worker: Worker, key: Any, done: threading.Event) -> None:
 
 
 @dataclass(frozen=True)
-class _Surroundings:
+class Surroundings:
     """What must be the same on all machines for a job to give the same result."""
 
     code_hash: str = ""
@@ -229,7 +229,7 @@ class _Surroundings:
     packages: Mapping[str, str] = field(default_factory=dict)
 
 
-def _differences(expected: _Surroundings, there: _Surroundings) -> Iterator[str]:
+def differences_of(expected: Surroundings, there: Surroundings) -> Iterator[str]:
     """What differs on a worker, a line each."""
     if expected.code_hash != there.code_hash:
         yield from code_difference(there.code, expected.code)
@@ -239,12 +239,12 @@ def _differences(expected: _Surroundings, there: _Surroundings) -> Iterator[str]
             yield f"{name}: {versions[0]} there, {versions[1]} here"
 
 
-def _surroundings_of(args: tuple[object, ...]) -> _Surroundings:
+def _surroundings_of(args: tuple[object, ...]) -> Surroundings:
     """The surroundings of the job among the arguments."""
-    return _surroundings(type(args[0].study.task)) if args and isinstance(args[0], Job) else _Surroundings()
+    return _surroundings(type(args[0].study.task)) if args and isinstance(args[0], Job) else Surroundings()
 
 
 @functools.lru_cache(maxsize=4)
-def _surroundings(task: type[Task[Any]]) -> _Surroundings:
+def _surroundings(task: type[Task[Any]]) -> Surroundings:
     code = code_identity(task)
-    return _Surroundings(code.hash, code_details(code), packages(task))
+    return Surroundings(code.hash, code_details(code), packages(task))
