@@ -178,6 +178,23 @@ def test_a_moved_checkout_is_the_same_code(ours: type, tmp_path: Path, monkeypat
     assert code_of(importlib.import_module("ours").Ours) == before
 
 
+def test_a_file_is_read_as_python_reads_it(tmp_path: Path) -> None:
+    """With a byte order mark, or in another encoding that its first line names."""
+    text = "name = 'µ'\n"
+    contents = {
+        "plain": text.encode(),
+        "marked": b"\xef\xbb\xbf" + text.encode(),
+        "latin": b"# -*- coding: latin-1 -*-\n" + text.encode("latin-1"),
+    }
+    digests = set()
+    for name, content in contents.items():
+        (tmp_path / f"{name}.py").write_bytes(content)
+        digests.add(closure.file_digest(tmp_path / f"{name}.py"))
+        (tmp_path / f"{name}_first.py").write_bytes(content + b"import json\n")
+        assert list(closure._imported(tmp_path / f"{name}_first.py", name)) == ["json"]
+    assert len(digests) == 1
+
+
 def test_what_has_no_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = type("Typed", (), {"__module__": "__main__"})
     monkeypatch.setattr(closure, "import_closure", lambda module: {})

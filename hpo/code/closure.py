@@ -92,7 +92,7 @@ def _found_file(module: str) -> str | None:
 def _imported(path: Path, module: str) -> Iterator[str]:
     """Names that may be modules, from the import statements of a file."""
     is_package = path.name == "__init__.py"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,4 +118,4 @@ def file_digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _digest_once(path: Path, changed_ns: int, size: int) -> str:  # noqa: ARG001  # they say which content it was
-    return code_digest(path.read_text(encoding="utf-8"))
+    return code_digest(path.read_bytes())

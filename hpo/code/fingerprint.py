@@ -16,8 +16,11 @@ from typing import Any
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields that do not change what the code does
 
 
-def code_digest(source: str) -> str:
-    """64 hex digits of a sha256 over the meaning of a module's source. Raises SyntaxError where it has none."""
+def code_digest(source: str | bytes) -> str:
+    """64 hex digits of a sha256 over the meaning of a module's source. Raises SyntaxError where it has none.
+
+    A file is given as bytes: Python itself reads its byte order mark and its declaration of an encoding.
+    """
     tokens: list[bytes] = []
     _collect(ast.parse(source), tokens)
     return hashlib.sha256(b"".join(b"%d:%b" % (len(token), token) for token in tokens)).hexdigest()

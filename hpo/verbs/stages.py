@@ -22,18 +22,20 @@ from hpo.promotion.selection import require_trials
 from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
 from hpo.storage.database import require_same
-from hpo.storage.folder import RunFolder, promotion_name
+from hpo.storage.folder import promotion_name
 from hpo.storage.transient import failures_as_halted
+from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import promotion_identity
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, display_for, standing_note
-from hpo.verbs.opening import AnyStudy, Opened, configured, given_name, open_study
+from hpo.verbs.opening import AnyStudy, Opened, given_name, located, open_study
 from hpo.verbs.options import Folder, Options, help_command
 
 
 @failures_as_halted()
+@quits_as_errors()
 def preflight(
     study: AnyStudy,
     *,
@@ -54,6 +56,7 @@ def preflight(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def sweep(
     study: AnyStudy,
     *,
@@ -97,6 +100,7 @@ def sweep(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def promote(
     study: AnyStudy,
     *,
@@ -139,6 +143,7 @@ def promote(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def report(
     study: AnyStudy,
     *,
@@ -152,8 +157,7 @@ def report(
     Raises Refused where nothing has been run.
     """
     options = Options(smoke=smoke, data=data, runs=runs)
-    spec, name = configured(study, options), given_name(study)
-    folder = RunFolder(Path(runs) / spec.name)
+    (spec, folder), name = located(study, options), given_name(study)
     if not folder.path.is_dir():
         raise Refused(f"nothing has been run in {folder.path}; run: {help_command('run', name, options)}")
     opened = Opened("report", name, spec, folder, identity={}, workers=0, on="", options=options)
@@ -161,6 +165,7 @@ def report(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def run(
     study: AnyStudy,
     *,
