@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import joblib
 
 from hpo.code.harness import code_hash
+from hpo.files import make_folder
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ def made_once(make: Callable[..., T], *arguments: Any) -> T:
     """
     name = f"{make.__module__}.{make.__qualname__}"
     folder = cache_folder() / name / code_hash(make)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     memory = joblib.Memory(folder, mmap_mode="r", verbose=0)
     with open(cache_folder() / f"{name}.lock", "w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # freed by the kernel if this process dies

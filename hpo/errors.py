@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sysconfig
 import traceback
 from enum import IntEnum
@@ -101,6 +102,10 @@ class SweepFailed(HpoError, RuntimeError):
         return f"{first}; --debug shows the whole traceback" if trace else first
 
 
+class TaskQuit(HpoError, RuntimeError):
+    """The user's code tried to end the process that it runs in, as `sys.exit()` does. That is never a success."""
+
+
 class Unfaithful(HpoError, RuntimeError):
     """What was exported is not what was promoted."""
 
@@ -121,6 +126,18 @@ def one_line(error: BaseException) -> str:
     if len(message) > LONGEST:
         message = f"{message[:LONGEST]}..."
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+QUITS = (SystemExit, GeneratorExit, KeyboardInterrupt)  # a task can raise them, and `except Exception` lets them pass
+
+
+def asks_to_stop(error: BaseException) -> bool:
+    """Whether somebody has asked this process to stop, by Ctrl-C or a signal.
+
+    Where Ctrl-C is ignored, as in a worker, the task itself has raised KeyboardInterrupt.
+    """
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and not is_ignored)
 
 
 def origin(error: BaseException) -> str:

@@ -1,4 +1,7 @@
-"""A file is whole or it is not there: it is written under a temporary name beside it, synced, and renamed."""
+"""A file is whole or it is not there: it is written under a temporary name beside it, synced, and renamed.
+
+What is made here can be written by its owner alone, whatever the umask allows.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from hpo.errors import Halted
+from hpo.errors import Halted, Refused
 from hpo.retry import disk_full, retry
 
 
@@ -26,11 +29,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # of a process that was killed and had our number
     try:
-        with open(temporary, "xb") as file:  # never through a link that somebody has put there
+        with open(temporary, "xb", opener=_for_owner) as file:  # never through a link that somebody has put there
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -48,6 +51,25 @@ def _write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_whole` of readable JSON; NaN and infinity are refused rather than written as non-JSON."""
     write_whole(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those that it lies in, where they are missing."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o755, exist_ok=True)
+
+
+def check_encoding(what: str, path: Path) -> None:
+    """Raise Refused unless a path is UTF-8: it stands in records, pages and URLs, which hold nothing else."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"{what} must have a name in UTF-8; got {os.fsencode(path)!r}") from error
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o644)
 
 
 def no_link(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""Numbers as people read them: sensible digits, units, durations, plurals. NaN is never shown."""
+"""Numbers as people read them: sensible digits, units, durations, plurals. NaN and -0 are never shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def number(value: Any, digits: int = 4) -> str:
         return NOTHING
     if isinstance(value, int) or abs(value) >= 10**digits:
         return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.{digits - 1}e}"
-    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    mantissa, _, exponent = f"{value:z.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
@@ -47,7 +47,7 @@ def score(value: Any) -> str:
     """A score to four significant digits with its zeros, so that the numbers of a column line up: "30.00"."""
     if finite(value) is None or abs(value) >= 1e4 or 0 < abs(value) < 1e-4:
         return number(value)
-    return f"{value:#.4g}".removesuffix(".")
+    return f"{value:z#.4g}".removesuffix(".")
 
 
 def setting(value: Any) -> str:
@@ -68,7 +68,7 @@ def interval(value: Interval | None, *, signed: bool = False) -> str:
     if not 1e-6 < half_width < 1e6:
         return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
     sign = "+" if signed else ""
-    style = f"{sign},.{decimals(half_width)}f"
+    style = f"{sign}z,.{decimals(half_width)}f"
     return f"{value.mean:{style}} [{value.low:{style}}, {value.high:{style}}]"
 
 

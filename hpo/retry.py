@@ -41,7 +41,7 @@ def retry(call: Callable[[], T], is_transient: Callable[[Exception], bool]) -> T
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-def disk_full(error: Exception) -> bool:
+def disk_full(error: BaseException) -> bool:
     """True where the disk, or the user's share of it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 

@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from hpo.task import Check, Evidence, Fidelity, Moment, Split
+from hpo.task import Check, Evidence, Fidelity, Method, Moment, Split
 from tests.toy import Batch, Toy
 
-__all__ = ["Doubting", "Either", "Hopeless", "Ignorant", "Reader", "Seeded", "Unreadable", "Upward"]
+__all__ = [
+    "Bracketed",
+    "Doubting",
+    "Either",
+    "Hopeless",
+    "Ignorant",
+    "QuitsReading",
+    "Quitting",
+    "Reader",
+    "Seeded",
+    "Talkative",
+    "Unreadable",
+    "Upward",
+]
 
 
 class Unreadable(Toy):
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
         raise ZeroDivisionError("the disk is round")
+
+
+@dataclass(frozen=True)
+class Quitting(Toy):
+    """Leaves when its model is asked for."""
+
+    by: str = "SystemExit"
+
+    def model(self) -> nn.Module:
+        raise {"SystemExit": SystemExit, "GeneratorExit": GeneratorExit, "KeyboardInterrupt": KeyboardInterrupt}[
+            self.by
+        ]
+
+
+class QuitsReading(Toy):
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        sys.exit()
+
+
+class Talkative(Toy):
+    """Prints, once from Python and once as C does."""
+
+    def model(self) -> nn.Module:
+        print("a model is made")
+        os.write(1, b"a model is made in C\n")
+        return super().model()
+
+
+class Bracketed(Toy):
+    """Has names that rich would take for markup."""
+
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
+        zero = super().baselines(fidelity)["zero"]
+        return {"mean [/of train]": zero, "[red]:warning:": zero}
+
+    def checks(self, evidence: Evidence) -> list[Check]:
+        return [Check("range [/0, 1]", "caution", "[bold]2", "[0, 1]", "[link]")]
 
 
 class Hopeless(Toy):

@@ -1,14 +1,40 @@
-"""Which GPU a worker sees. The workers are real processes; what they see is in their environment: no GPU is needed."""
+"""Which GPU a worker sees, and how many threads it has. The workers are real processes; what they see is in their
+environment: no GPU is needed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from concurrent.futures import wait
+from functools import partial
 
 import pytest
+import torch
 
-from hpo.workers.local import Processes, visible_gpu
+from hpo.workers.local import Backend, Inline, Processes, visible_gpu
+
+
+class Hurrying:
+    """What a study file is that sets the number of threads: where it is loaded, there are two."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (torch.set_num_threads, (2,))
+
+
+def threads_beside(_: object) -> int:
+    return torch.get_num_threads()
+
+
+@pytest.mark.parametrize("backend", [Inline, partial(Processes, 1)])
+def test_a_job_has_one_thread_whatever_the_study_file_has_set(backend: Callable[[], Backend]) -> None:
+    pool, before = backend(), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert pool.submit(threads_beside, Hurrying()).result() == 1
+    finally:
+        pool.kill()
+        torch.set_num_threads(before)
+
 
 SeenByWorkers = Callable[..., list[str | None]]
 

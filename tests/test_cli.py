@@ -12,10 +12,12 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +29,16 @@ from typer.testing import CliRunner
 
 from hpo.checking import preflight
 from hpo.cli import main
+from hpo.cli.results import show_statuses
 from hpo.errors import ExitCode
+from hpo.page.collect import collect
+from hpo.page.status import Status
 from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder
+from hpo.verbs.display import Bars
+from hpo.verbs.load import load_study
+from hpo.workers.local import Processes
+from tests.test_private import Unloadable
 
 ROOT = Path(__file__).parent.parent
 FRESH = itertools.count()  # a module of one name is imported once in a process
@@ -54,6 +63,7 @@ def home(memory_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(text: str = "study = toy", name: str = "") -> str:
     """A study file in the current folder; its name, as a user would type it."""
     path = Path(f"{name or f'study_{next(FRESH)}'}.py")
+    path.parent.mkdir(exist_ok=True)
     path.write_text(HEAD + text)
     return str(path)
 
@@ -216,6 +226,23 @@ def test_a_study_goes_on_after_an_edited_comment_and_is_refused_after_an_edited_
     assert "study 'toy' exists with other code:\n  code: " in refused(home, "sweep", study, *INLINE)
 
 
+def test_a_rebuilding_that_would_lose_a_trial_is_refused_and_forced_keeps_the_old_storage(home: Path) -> None:
+    study = write()
+    assert f"there are no trials in {home}/runs/toy/sweep" in refused(home, "rebuild", study)
+    assert hpo("sweep", study, "--force", *INLINE).code == 0
+    database = Path("runs/toy/study.db").read_bytes()
+    shutil.rmtree("runs/toy/sweep/0002")  # as in a copy that was made before the last trial
+    message = refused(home, "rebuild", study)
+    assert "knows 1 finished trial that the folders in" in message
+    assert re.search(r"\n  sweep: trial 2, complete, \d+\.\d+\n", message)
+    output = hpo("rebuild", study, "--force")
+    assert (output.code, output.err) == (0, "")
+    kept = re.fullmatch(r"rebuilt 2 trials into .*/study\.db\nwhat was there is kept as (study\.db\S+)\n", output.out)
+    assert kept
+    assert Path("runs/toy", kept[1]).read_bytes() == database
+    assert "3 of 3 trials" in hpo("sweep", study, "--force", *INLINE).out
+
+
 # -- go and no-go ----------------------------------------------------------------------------------------------------
 def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_recorded(home: Path) -> None:
     study = write("study = replace(toy, task=Ignorant())")
@@ -239,15 +266,57 @@ def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home
     assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in output.err
 
 
-def test_a_worker_that_dies_in_preflight_is_a_no_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cannot_load(act: Any) -> BrokenExecutor:
+    """What comes of a job that a real worker cannot load."""
+    pool = Processes(1)
+    try:
+        return pool.submit(act).exception()
+    finally:
+        pool.kill()
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (lambda: BrokenExecutor("a worker process was killed"), "a worker process was killed"),
+        (lambda: cannot_load(Unloadable()), "could not load the task: ImportError: not in a worker"),
+    ],
+)
+def test_a_worker_that_dies_in_preflight_is_a_no_go(
+    error: Callable[[], BrokenExecutor], seen: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = error()
+
     class Dying:
         def map(self, *_: Any) -> Iterator[Any]:
-            raise BrokenExecutor("a worker process was killed")
+            raise died
 
     monkeypatch.setattr(preflight.coordinator, "executor", lambda workers, device: Dying())
     output = hpo("preflight", write())
     assert output.code == 1
-    assert "a worker process was killed" in output.out
+    workers = json.loads(Path("runs/toy/preflight.json").read_text())["checks"][-1]
+    assert (workers["name"], workers["status"]) == ("workers", "no-go")
+    assert seen in workers["seen"]
+
+
+@pytest.mark.parametrize("by", ["SystemExit", "GeneratorExit"])
+def test_a_task_that_quits_is_a_no_go_and_its_trials_fail(by: str, home: Path) -> None:
+    study = write(f"study = replace(toy, task=Quitting(by={by!r}))")
+    output = hpo("preflight", study, "--workers", "1")
+    assert output.code == ExitCode.NO
+    assert re.search(rf"overfit +│ no-go │ {by} .*cli_tasks\.py:\d+", output.out)
+    output = hpo("sweep", study, "--force", *INLINE)
+    assert output.code == ExitCode.ALL_FAILED
+    assert f"3 trials in a row failed alike: {by}; --debug shows" in output.err
+
+
+def test_a_task_that_quits_where_no_check_looks_is_an_error_of_the_command(home: Path) -> None:
+    message = refused(home, "preflight", write("study = replace(toy, task=QuitsReading())"))
+    assert re.match(r"hpo: SystemExit, at .*cli_tasks\.py:\d+; a task must not end the process", message)
+    study = write("study = replace(toy, task=Quitting(by='KeyboardInterrupt'))")
+    output = hpo("sweep", study, "--force", *INLINE)
+    assert output.code == ExitCode.BAD_INPUT
+    assert re.search(r"hpo: KeyboardInterrupt\n  at .*cli_tasks\.py:\d+", output.err)
 
 
 # -- the whole way ---------------------------------------------------------------------------------------------------
@@ -272,15 +341,15 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
         hpo("status"),
         hpo("status", study.removesuffix(".py")),
     ]
-    assert [(output.code, output.err) for output in outputs[:5]] == [(0, "")] * 5
+    assert [(output.code, output.err) for output in outputs] == [(0, "")] * 6
     assert all(plain_text(output.out) for output in outputs)
     assert "preflight of toy: go" in outputs[0].out
     assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed, best mse " in outputs[1].out
     assert "2 seeds x 20 test examples, 95 % intervals" in outputs[2].out
     assert Path("runs/toy/report.html").stat().st_size > 10_000
     assert "3/3" in outputs[4].out
-    assert outputs[5].code == 2  # the study is called toy, whatever its file is called
-    assert "studies there are: toy" in outputs[5].err
+    assert outputs[5].out == outputs[4].out  # the study is called toy, whatever its file is called
+    assert "studies there are: toy" in refused(home, "status", "zzz")
 
     before = document(hpo("preflight", study, "--workers", "1", "--json"))
     assert (before["status"], before["checks"][0]["name"]) == ("go", "data")
@@ -308,6 +377,48 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
     ]
 
 
+def test_what_tasks_print_does_not_mix_with_json(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    study = write("study = replace(toy, task=Talkative())")
+    sweep = hpo("sweep", study, "--force", *INLINE)
+    assert "a model is made\n" in sweep.out
+    capfd.readouterr()
+    for words in (("preflight", study, "--workers", "1"), ("promote", study, *INLINE)):
+        output = hpo(*words, "--json")
+        assert json.loads(output.out)
+        assert "a model is made\n" in output.err
+        captured = capfd.readouterr()
+        assert captured.out == ""
+        assert "a model is made in C\n" in captured.err
+    os.write(1, b"and then as before\n")
+    assert capfd.readouterr().out == "and then as before\n"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(home: Path) -> None:
+    study = write("study = replace(toy, task=Bracketed())")
+    output = hpo("preflight", study, "--workers", "1", "--runs", "runs [/x] :warning:")
+    assert output.code == 0
+    for text in ("range [/0, 1]", "[bold]2", "[0, 1]", "[link]", "runs [/x] :warning:/toy/preflight.json"):
+        assert text in output.out
+    assert hpo("sweep", study, *INLINE, "--runs", "runs [/x] :warning:").code == 0
+    output = hpo("promote", study, *INLINE, "--runs", "runs [/x] :warning:")
+    assert (output.code, output.err) == (0, "")
+    for text in ("mean [/of train]", "[red]:warning:", "range [/0, 1]"):
+        assert text in output.out
+
+
+def test_progress_bars_show_names_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Bars().bar("sweep", 3) as update:
+        update(1, "best [/of train]")
+    with Bars().steps("preflight") as done:
+        done("range [/0, 1]")
+        time.sleep(0.2)  # for the next frame
+    assert "best [/of train]" in capsys.readouterr().err
+
+
 def test_task_checks_that_did_not_pass_are_shown_with_the_verdict(home: Path) -> None:
     study = write("study = replace(toy, task=Doubting())")
     assert hpo("sweep", study, "--force", *INLINE).code == 0
@@ -331,6 +442,53 @@ def test_the_same_command_again_goes_on_where_it_was_and_changes_nothing(home: P
     more = hpo("sweep", study, "--trials", "5", *INLINE)
     assert "5 of 5 trials" in more.out
     assert sorted(os.listdir("runs/toy/sweep")) == ["0000", "0001", "0002", "0003", "0004"]
+
+
+def test_names_with_spaces_come_back_from_what_is_logged_and_proposed(home: Path) -> None:
+    study = write("study = toy", "my studies/my study")
+    assert hpo("sweep", study, "--force", *INLINE, "--runs", "my runs").code == 0
+    logged = json.loads(Path("my runs/toy/commands.log").read_text())["argv"]
+    assert logged == ["hpo", "sweep", study, "--runs", "my runs", "--backend", "inline", "--force"]
+    findings = collect(load_study(study), RunFolder(Path("my runs/toy")))
+    assert [missing.command for missing in findings.missing] == [
+        f"hpo {verb} 'my studies/my study.py' --runs 'my runs'" for verb in ("preflight", "promote")
+    ]
+    assert hpo(*shlex.split(findings.missing[1].command)[1:], *INLINE).code == 0
+
+
+def test_a_study_that_changes_the_current_folder_keeps_its_results_where_the_command_was_given(home: Path) -> None:
+    Path("data").mkdir()
+    study = write(f"import os\nos.chdir({str(home)!r} + '/data')\nstudy = replace(toy, task=Reader())")
+    output = hpo("sweep", study, "--force", *INLINE, "--data", "data")
+    assert (output.code, output.err) == (0, "")
+    os.chdir(home)
+    assert os.listdir("data") == []
+    assert "3/3" in hpo("status").out
+    assert hpo("report", study).code == 0
+    os.chdir(home)
+    assert Path("runs/toy/report.html").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_written(home: Path) -> None:
+    study = write()
+    runs = os.fsdecode(b"r\xffns")
+    message = refused(home, "preflight", study, "--runs", runs)
+    assert f"the run folder must have a name in UTF-8; got b'{home}/r\\xffns/toy'" in message
+    Path(study).rename(os.fsdecode(b"st\xffdy.py"))
+    assert "the study file must have a name in UTF-8" in refused(home, "preflight", os.fsdecode(b"st\xffdy.py"))
+
+
+def test_a_table_that_is_too_wide_for_the_terminal_is_shown_as_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for width, shown in (
+        (80, "│ disc  │ no-go     │"),
+        (24, "\nstudy: disc\npreflight: no-go\nsweep: not run\nrunning: 0\nbest: 0.4219 (trial 0)\n"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(width))
+        show_statuses([Status("disc", preflight="no-go", best=0.421875, best_trial=0)])
+        assert shown in "\n" + capsys.readouterr().out
 
 
 # -- real processes --------------------------------------------------------------------------------------------------
@@ -386,3 +544,46 @@ def test_the_rehearsal_in_a_real_terminal_shows_its_progress_and_in_a_pipe_it_is
     assert plain_text(done.stdout)
     assert done.stderr == ""
     assert "rehearsed-smoke" in done.stdout
+
+
+def given(*words: str, streams: str = "") -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, given in a shell with these redirections."""
+    command = shlex.join([sys.executable, "-m", "hpo", *words])
+    environment = {**ENVIRONMENT, "PYTHONUTF8": "1"}
+    return subprocess.run(
+        f"{command} {streams}", shell=True, env=environment, capture_output=True, text=True, executable="/bin/bash"
+    )
+
+
+def test_standard_streams_that_are_closed_or_that_nobody_reads_change_no_exit_code(home: Path) -> None:
+    assert hpo("ledger", "new", "v1.0_one", "--title", "one " * 50, "--parent", "v0.9_none").code == 0
+    for code, words in ((0, ("ledger", "list")), (1, ("ledger", "lint", "--runs", "none"))):
+        for streams in ("", ">&-", "2>&-", "<&-", "<&- >&- 2>&-", "| true; exit ${PIPESTATUS[0]}"):
+            command = given(*words, streams=streams)
+            assert (command.returncode, command.stderr) == (code, ""), (words, streams)
+
+
+def test_a_file_is_never_opened_in_the_place_of_a_closed_stream(home: Path) -> None:
+    code = (
+        "from hpo.workers.streams import steady_streams; steady_streams(); import os\n"
+        "file = open('kept', 'w'); print('lost'); os.write(1, b'lost'); print(os.fsdecode(b'r\\xff'))\n"
+    )
+    subprocess.run(f"{sys.executable} -c {shlex.quote(code)} >&- <&-", shell=True, env=ENVIRONMENT, check=True)
+    assert Path("kept").read_text() == ""
+
+
+def test_what_a_study_file_parses_of_the_command_line_is_not_for_it(home: Path) -> None:
+    """Neither here nor in a worker, which imports it too."""
+    study = write("import argparse\nargparse.ArgumentParser().parse_args()\nstudy = toy", f"parses_{next(FRESH)}")
+    command = given("sweep", study, "--force", "--trials", "1", "--workers", "1")
+    assert (command.returncode, command.stderr) == (0, "")
+
+
+def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: Path) -> None:
+    text = "import multiprocessing\nif multiprocessing.parent_process():\n    raise RuntimeError('not in a worker')\n"
+    study = write(
+        text + "study = toy\nclass Mine(Toy): pass\nstudy = replace(toy, task=Mine())", f"alone_{next(FRESH)}"
+    )
+    command = given("sweep", study, "--force", "--workers", "1")
+    assert command.returncode == ExitCode.ALL_FAILED
+    assert "a worker process could not load the task: RuntimeError: not in a worker" in command.stderr

@@ -430,6 +430,9 @@ def test_intervals_have_the_digits_that_their_width_allows() -> None:
     assert formatting.interval(Interval(0.010949, 0.0098, 0.0121)) == "0.0109 [0.0098, 0.0121]"
     assert formatting.interval(Interval(31.3412, 30.9, 31.8), signed=True) == "+31.34 [+30.90, +31.80]"
     assert formatting.interval(Interval(1.0, 1.0, 1.0)) == "1 [1, 1]"
+    assert formatting.interval(Interval(-0.0, -0.0, -0.0)) == "0 [0, 0]"
+    assert formatting.interval(Interval(-0.001, -1.5, 1.5), signed=True) == "+0.0 [-1.5, +1.5]"
+    assert (formatting.number(-0.0), formatting.score(-0.0)) == ("0", "0.000")
     assert formatting.interval(None) == "–"
 
 

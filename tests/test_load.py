@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from hpo.errors import Refused
+from hpo.trial.artifact import load_winner
+from hpo.trial.provenance import identity
 from hpo.verbs.load import load_study
 
 HEAD = """from dataclasses import replace
@@ -145,3 +150,42 @@ def test_a_study_that_is_not_there_is_told_the_nearest(tmp_path: Path, monkeypat
 def test_a_file_named_like_a_module_that_is_loaded_is_refused_and_not_mixed_up(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"another module is called 'json'.*rename json\.py"):
         load_study(str(write(tmp_path, "study = toy", "json")))
+
+
+@pytest.mark.parametrize("by", ["import sys\nsys.exit()", "import sys\nsys.exit(0)", "raise GeneratorExit"])
+def test_a_file_that_quits_when_it_is_imported_is_refused_with_its_line(by: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"study = toy\n{by}")
+    with pytest.raises(Refused, match=r"Exit: a study file is imported, .* must not end the process") as refused:
+        load_study(str(path))
+    assert str(refused.value).startswith(f"{path}:{len(HEAD.splitlines()) + 1 + len(by.splitlines())}: ")
+
+
+def test_a_file_that_parses_the_command_line_finds_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", words := ["a notebook", "-f", "kernel.json"])
+    text = "import argparse, sys\nargparse.ArgumentParser().parse_args()\nstudy = replace(toy, name=str(len(sys.argv)))"
+    assert load_study(str(write(tmp_path, text))).name == "1"
+    assert sys.argv is words
+
+
+def test_a_file_with_a_dot_in_its_name_is_refused_with_a_name_that_works(tmp_path: Path) -> None:
+    with pytest.raises(
+        Refused, match=r"disc\.v2\.py: Python cannot import .* dot in its name; rename it to disc_v2\.py"
+    ):
+        load_study(str(write(tmp_path, "study = toy", "disc.v2")))
+
+
+def test_a_file_with_a_byte_order_mark_is_a_study(tmp_path: Path) -> None:
+    path = write(tmp_path, "class Mine(Toy):\n    pass\n\nstudy = replace(toy, task=Mine())")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(identity(load_study(str(path)))["code"]) == 12
+
+
+def test_a_winner_whose_task_is_not_found_says_which_folder_is_needed(tmp_path: Path) -> None:
+    weights = b"weights"
+    card = {"task": "rings.tasks:Rings", "fields": {}, "sha256": hashlib.sha256(weights).hexdigest()}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    (tmp_path / "weights.safetensors").write_bytes(weights)
+    with pytest.raises(
+        ValueError, match=r"'rings.tasks', and no module 'rings' is found .* folder in which rings\.py .* PYTHONPATH"
+    ):
+        load_winner(tmp_path)

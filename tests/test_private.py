@@ -37,6 +37,38 @@ def test_loky_a_pool_whose_process_was_killed_is_broken() -> None:
         pool.shutdown(kill_workers=True)
 
 
+class Unloadable:
+    """Can be sent to a worker, and not be made again there."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_fail, ())
+
+
+def _fail() -> None:
+    raise ImportError("not in a worker")
+
+
+def test_loky_says_why_a_worker_could_not_load_a_job_and_nothing_where_it_was_killed() -> None:
+    for act, cause in ((Unloadable(), "ImportError: not in a worker"), (signal.SIGKILL, "")):
+        pool = ProcessPoolExecutor(1)
+        try:
+            with pytest.raises(BrokenExecutor) as died:
+                pool.submit(signal.raise_signal, act).result()
+            assert loky_private.loading_error(died.value) == cause
+        finally:
+            pool.shutdown(kill_workers=True)
+
+
+def test_optuna_studies_are_given_other_names_with_all_that_they_hold(tmp_path: Path) -> None:
+    storage = optuna.storages.get_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    for name, value in (("old", 1.0), ("new", 2.0)):
+        optuna.create_study(study_name=name, storage=storage).add_trial(optuna.create_trial(value=value))
+    optuna_private.rename_studies(storage, {"old": "kept", "new": "old"})
+    names = ("kept", "old")
+    assert {study.study_name for study in storage.get_all_studies()} == set(names)
+    assert [optuna.load_study(study_name=name, storage=storage).best_value for name in names] == [1.0, 2.0]
+
+
 def test_optuna_a_trial_is_found_again_by_its_id_and_goes_on() -> None:
     study = optuna.create_study()
     study.ask()

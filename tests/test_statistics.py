@@ -108,6 +108,11 @@ def test_equal_scores_make_a_difference_of_exactly_zero_which_excludes_nothing()
     assert not found.excludes_zero
 
 
+def test_a_tie_is_zero_and_not_minus_zero() -> None:
+    assert str(Interval(-0.0, -0.0, -0.0)) == "0 [0, 0]"
+    assert str(Interval(-0.25, -0.5, -0.0)) == "-0.25 [-0.5, 0]"
+
+
 def test_zero_is_excluded_on_either_side() -> None:
     assert Interval(1, 0.5, 1.5).excludes_zero
     assert Interval(-1, -1.5, -0.5).excludes_zero

@@ -14,9 +14,11 @@ import pytest
 import sqlalchemy
 
 from hpo.errors import Refused
+from hpo.files import write_json, write_whole
+from hpo.promotion.export import write_pictures
 from hpo.storage.database import open_storage, open_study
 from hpo.storage.folder import RunFolder
-from hpo.storage.locks import study_lock
+from hpo.storage.locks import lease, study_lock
 
 IDENTITY = {"space": "0123", "code": "4567"}
 
@@ -188,3 +190,21 @@ def test_a_database_that_is_missing_beside_its_trials_is_no_new_study(tmp_path: 
         other.execute("CREATE TABLE notes (line TEXT)")
     with pytest.raises(Refused, match="knows nothing of the 1 trials"):
         opened(folder)
+
+
+# -- who may write -------------------------------------------------------------------------------------------------
+def test_nobody_else_may_write_what_is_made_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        folder = RunFolder(tmp_path / "new" / "runs" / "ris")
+        opened(folder)
+        with study_lock(folder), lease(folder.trial("sweep", 0)):
+            write_json(folder.trial("sweep", 0) / "trial.json", {})
+            write_whole(folder.path / "winner" / "weights", b"")
+            write_pictures(folder.pictures, [])
+    finally:
+        os.umask(before)
+    made = list((tmp_path / "new").rglob("*"))
+    assert len(made) > 10
+    assert {oct(path.stat().st_mode & 0o777) for path in [tmp_path / "new", *made] if path.is_dir()} == {"0o755"}
+    assert {oct(path.stat().st_mode & 0o777) for path in made if path.is_file()} == {"0o644"}

@@ -30,6 +30,7 @@ from hpo.task import Check, Evidence, Status
 from hpo.trial.guard import attempt, failed_check, run_check
 from hpo.trial.provenance import identity_details
 from hpo.workers import coordinator, local
+from hpo.workers.loky_private import loading_error
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def preflight(
     try:
         measured = _run_checks(study, done, pool, workers, device)
     except BrokenExecutor as error:
-        done.add(failed_check("workers", error))
+        done.add(_workers_check(error))
     except BaseException:
         pool.kill()
         raise
@@ -159,6 +160,15 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, d
         return _Measured(overfitting)
     done.add(_cost_check(study, cost))
     return _Measured(overfitting, cost)
+
+
+def _workers_check(error: BrokenExecutor) -> Check:
+    """The check that met the death of a worker."""
+    cause = loading_error(error)
+    if not cause:
+        return failed_check("workers", error)
+    seen = f"a worker process could not load the task: {cause}"
+    return Check("workers", "no-go", seen, "no exception", "what the task's file does when a worker imports it")
 
 
 def worst_status(made: Iterable[Check]) -> Status:

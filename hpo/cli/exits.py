@@ -12,7 +12,7 @@ from hpo.cli.terminal import complain
 from hpo.errors import ExitCode, Halted, HpoError, Stopped, origin, says_enough
 from hpo.retry import disk_full
 
-STOPPED = {
+STOPPED: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGUSR2: ExitCode.TRY_AGAIN,
@@ -33,12 +33,12 @@ def exits(debug: bool) -> Iterator[None]:
             signal.signal(which, _stop)
     try:
         yield
-    except KeyboardInterrupt as stopped:
+    except Stopped as stopped:
         complain("interrupted; nothing that was done is lost, and the same command goes on")
-        raise typer.Exit(STOPPED[getattr(stopped, "number", signal.SIGINT)]) from None
+        raise typer.Exit(STOPPED[stopped.number]) from None
     except typer.Exit:
         raise
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is Stopped here, so the task has raised the latter
         if debug:
             raise
         expected = _expected(error)
@@ -49,15 +49,16 @@ def exits(debug: bool) -> Iterator[None]:
             signal.signal(which, handler)
 
 
-def _expected(error: Exception) -> HpoError | None:
+def _expected(error: BaseException) -> HpoError | None:
     """The error as one that was written for the user; None where it was not."""
     if isinstance(error, HpoError):
         return error
     return Halted(str(error)) if disk_full(error) else None
 
 
-def _unexpected(error: Exception) -> str:
+def _unexpected(error: BaseException) -> str:
     """The message alone where it says enough; else with what was raised, and where."""
     if says_enough(error):
         return str(error)
-    return f"{type(error).__name__}: {error}\n  at {origin(error)}; --debug shows the whole traceback"
+    raised = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return f"{raised}\n  at {origin(error)}; --debug shows the whole traceback"

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from hpo.cli.exits import exits
-from hpo.cli.terminal import plain, say, table
+from hpo.cli.terminal import say, table
 from hpo.errors import ExitCode, Refused
 from hpo.files import write_whole
 from hpo.ledger.folder import Ledger, now, person
@@ -136,7 +136,7 @@ def _show(records: Iterable[Record]) -> None:
     rows = []
     for record in records:
         state = str(record.part("study").get("state", ""))
-        rows.append((record.id, record.status, plain(state), plain(result(record).shown), plain(record.title)))
+        rows.append((record.id, record.status, state, result(record).shown, record.title))
     table("", ("experiment", "status", "state", "result", "title"), rows)
 
 

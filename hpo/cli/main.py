@@ -6,6 +6,10 @@ That face loads on first use, so that `hpo --help` waits for neither torch nor O
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +19,9 @@ import typer
 import hpo
 from hpo.cli.exits import exits
 from hpo.cli.ledger import app as ledger
-from hpo.cli.terminal import say
+from hpo.cli.terminal import document_alone, say
 from hpo.errors import ExitCode, NoGo
+from hpo.workers.streams import steady_streams
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
@@ -135,15 +140,16 @@ def preflight(
 ) -> None:
     """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
     with exits(debug):
-        result = hpo.preflight(
-            study,
-            smoke=smoke,
-            workers=workers,
-            data=data,
-            device=device,
-            runs=runs,
-            progress=_terminal(as_json=as_json),
-        )
+        with document_alone() if as_json else nullcontext():
+            result = hpo.preflight(
+                study,
+                smoke=smoke,
+                workers=workers,
+                data=data,
+                device=device,
+                runs=runs,
+                progress=_terminal(as_json=as_json),
+            )
         if as_json:
             _print_record(result)
         raise typer.Exit(ExitCode.NO if result.status == "no-go" else ExitCode.DONE)
@@ -205,21 +211,22 @@ def promote(
 ) -> None:
     """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
     with exits(debug):
-        verdict = hpo.promote(
-            study,
-            smoke=smoke,
-            workers=workers,
-            keep=keep,
-            seeds=seeds,
-            data=data,
-            device=device,
-            runs=runs,
-            storage=storage,
-            backend=backend,
-            scheduler=scheduler,
-            devices=devices,
-            progress=_terminal(as_json=as_json),
-        )
+        with document_alone() if as_json else nullcontext():
+            verdict = hpo.promote(
+                study,
+                smoke=smoke,
+                workers=workers,
+                keep=keep,
+                seeds=seeds,
+                data=data,
+                device=device,
+                runs=runs,
+                storage=storage,
+                backend=backend,
+                scheduler=scheduler,
+                devices=devices,
+                progress=_terminal(as_json=as_json),
+            )
         if as_json:
             _print_record(verdict)
 
@@ -235,14 +242,15 @@ def report(
 
 @app.command()
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name; all of them if left out.")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name or file; all if left out.")] = None,
     runs: Runs = Path("runs"),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """What is running, done, best, and how long it will take."""
     with exits(debug):
-        statuses = hpo.status(study, runs=runs)
+        with document_alone() if as_json else nullcontext():
+            statuses = hpo.status(study, runs=runs)
         if as_json:
             print(json.dumps([asdict(status) for status in statuses], indent=1))
         else:
@@ -258,14 +266,19 @@ def rebuild(
     data: Data = None,
     runs: Runs = Path("runs"),
     storage: Storage = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Although the storage knows trials that the folders lack.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Make a damaged or lost storage anew from the trials' folders."""
+    """Make a damaged or lost storage anew from the trials' folders. What it held is kept under another name."""
     with exits(debug):
-        from hpo.formatting import count
+        from hpo.formatting import count, listed
 
-        rebuilt = hpo.rebuild(study, smoke=smoke, data=data, runs=runs, storage=storage)
+        rebuilt = hpo.rebuild(study, smoke=smoke, data=data, runs=runs, storage=storage, force=force)
         say(f"rebuilt {count(rebuilt.trials, 'trial')} into {rebuilt.storage}")
+        if rebuilt.kept:
+            say(f"what was there is kept as {listed(rebuilt.kept)}")
 
 
 @app.command()
@@ -280,21 +293,21 @@ def dashboard(
     """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
     with exits(debug):
         from hpo.cli.dashboard import serve
-        from hpo.verbs.opening import configured, run_folder
+        from hpo.verbs.opening import located
         from hpo.verbs.options import Options
 
         options = Options(smoke=smoke, runs=runs, storage=storage)
-        spec = configured(study, options)
-        serve(
-            run_folder(spec, options),
-            port,
-            lambda address: say(f"{address} shows {spec.name} as it is now; Ctrl-C ends it"),
-        )
+        spec, folder = located(study, options)
+        serve(folder, port, lambda address: say(f"{address} shows {spec.name} as it is now; Ctrl-C ends it"))
 
 
 def main() -> None:
     """The entry point: every verb of the command line."""
-    app()
+    steady_streams()
+    os.umask(os.umask(0) | stat.S_IWOTH)  # what is written here is loaded again: nobody else may change it
+    words = sys.argv[1:]
+    del sys.argv[1:]  # a study file that parses the command line, here or in a worker, finds no words of hpo's
+    app(words)
 
 
 def _terminal(*, as_json: bool = False) -> Display:

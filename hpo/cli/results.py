@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli.terminal import complain, plain, say, table
+from hpo.cli.terminal import Cell, complain, say, table
 from hpo.formatting import better, duration, interval, label, number
 from hpo.verbs.display import Bars, standing_note
 
@@ -71,7 +71,7 @@ def show_checks(title: str, checks: Sequence[Check]) -> None:
     """A table of checks. Where all have passed, it has no column of what to look at."""
     columns = ["check", "", "seen", "allowed"]
     rows = [_check_row(check) for check in checks]
-    hints = [plain(check.look_at) if check.status in NOT_PASSED else "" for check in checks]
+    hints = [check.look_at if check.status in NOT_PASSED else "" for check in checks]
     if any(hints):
         columns.append("look at")
         rows = [(*row, hint) for row, hint in zip(rows, hints, strict=True)]
@@ -84,8 +84,10 @@ def show_statuses(statuses: Sequence[Status]) -> None:
     table("", columns, [_status_row(status) for status in statuses])
 
 
-def _check_row(check: Check) -> tuple[str, ...]:
-    return (check.name, f"[{COLOUR[check.status]}]{check.status}[/]", plain(check.seen), plain(check.allowed))
+def _check_row(check: Check) -> tuple[Cell, ...]:
+    from rich.text import Text
+
+    return (check.name, Text(check.status, style=COLOUR[check.status]), check.seen, check.allowed)
 
 
 def _candidate_row(result: Result) -> tuple[str, ...]:

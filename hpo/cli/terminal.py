@@ -1,16 +1,31 @@
-"""What a person sees: lines, and tables. rich loads when something is shown."""
+"""What a person sees: lines, and tables. rich loads when something is shown.
+
+All text is shown as it is: brackets in a name, a path or an interval are no markup, and colons no emoji.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+Cell: TypeAlias = "str | Text"  # a Text has a colour
+PIPE_WIDTH = 160  # of a table that no terminal shows
+LEAST_COLUMN = 10
 
 
 def say(text: str) -> None:
-    """Print a line as it is: brackets in a path or an interval are no markup."""
+    """Print a line."""
     from rich.console import Console
+    from rich.text import Text
 
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Console(highlight=False, soft_wrap=True).print(Text(text))
 
 
 def complain(text: str) -> None:
@@ -18,20 +33,64 @@ def complain(text: str) -> None:
     print(f"hpo: {text}", file=sys.stderr)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table. Its cells may hold rich's markup; see `plain`."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print a table; where the terminal is too narrow for one that can be read, each row as lines."""
     from rich.console import Console
+
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
+    if _least_width(columns, rows) <= console.width:
+        console.print(_drawn(title, columns, rows))
+    else:
+        console.print(_listed(title, columns, rows), overflow="fold")
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> int:
+    """The width at which every column shows its words whole, or LEAST_COLUMN characters of a longer one."""
+    width = 1
+    for name, *cells in zip(columns, *rows, strict=True):
+        words = [word for cell in (name, *cells) for word in str(cell).split()]
+        width += min(LEAST_COLUMN, max(map(len, words), default=0)) + 3  # and its frame
+    return width
+
+
+def _drawn(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
     from rich.table import Column, Table
+    from rich.text import Text
 
-    drawn = Table(*(Column(name, overflow="fold") for name in columns), title=title or None, title_justify="left")
+    headers = (Column(Text(name), overflow="fold") for name in columns)
+    drawn = Table(*headers, title=Text(title) if title else None, title_justify="left")
     for row in rows:
-        drawn.add_row(*row)
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(drawn)
+        drawn.add_row(*(_text(cell) for cell in row))
+    return drawn
 
 
-def plain(text: str) -> str:
-    """The text with its brackets escaped, for a table."""
-    from rich.markup import escape
+def _listed(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Text:
+    """Each cell on lines of its own, after the name of its column. Empty cells are left out."""
+    from rich.text import Text
 
-    return escape(text)
+    blocks = [Text(title)] if title else []
+    for row in rows:
+        named = [(name, _text(cell)) for name, cell in zip(columns, row, strict=True)]
+        lines = [Text(f"{name}: " if name else "").append_text(text) for name, text in named if text]
+        blocks.append(Text("\n").join(lines))
+    return Text("\n\n").join(blocks)
+
+
+def _text(cell: Cell) -> Text:
+    from rich.text import Text
+
+    return Text(cell) if isinstance(cell, str) else cell
+
+
+@contextmanager
+def document_alone() -> Iterator[None]:
+    """Keep standard output for a JSON document: what tasks print, here and in workers, goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -18,7 +18,10 @@ NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields that do n
 
 
 def code_digest(source: str | bytes) -> str:
-    """64 hex digits of a sha256 over the meaning of a module's source. Raises SyntaxError where it has none."""
+    """64 hex digits of a sha256 over the meaning of a module's source. Raises SyntaxError where it has none.
+
+    A file is given as bytes: Python itself reads its byte order mark and its declaration of an encoding.
+    """
     return nodes_digest(ast.parse(source))
 
 

@@ -27,6 +27,7 @@ from hpo.engine.rows import Rows, join, numbered
 from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
+from hpo.files import make_folder
 from hpo.plain import plain, without_place
 from hpo.recipe import Recipe
 from hpo.task import Fidelity, Moment, Split, Task
@@ -117,7 +118,7 @@ def follow(task: OwnTraining, recipe: Recipe, fidelity: Fidelity, *, seed: int, 
     if record and (record[-1].stopped or len(record) == fidelity.epochs):
         return
     own = folder / OWN
-    own.mkdir(parents=True, exist_ok=True)
+    make_folder(own)
     started = time.perf_counter()
     for now in task.train(recipe, fidelity, seed, own):
         value, scores = _validated(task, now)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpo.errors import Refused
-from hpo.files import write_whole
+from hpo.files import make_folder, write_whole
 from hpo.ledger.record import Name, Record, blank, name_of, parse, render, variant_of
 
 HARNESS = "hpo"  # who, in a history
@@ -31,7 +31,7 @@ class Ledger:
 
     def make(self) -> None:
         """Begin a ledger where there is none."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
 
     def _check(self) -> None:
         if not self.path.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def _status(folder: RunFolder) -> Status:
             promotion_state=promotion.state,
         )
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
-        advice = f"storage unreadable: hpo rebuild {name}"
+        advice = f"storage unreadable: {shlex.join(['hpo', 'rebuild', name])}"
         return Status(name, preflight=preflight, promotion=advice, unreadable=True)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from hpo.code.harness import code_hash
 from hpo.engine.evaluation import evaluate, resolve_device
 from hpo.errors import Unfaithful
-from hpo.files import write_json, write_whole
+from hpo.files import make_folder, write_json, write_whole
 from hpo.plain import nulled, plain
 from hpo.promotion.retune import with_settings
 from hpo.promotion.test_split import SplitBatches
@@ -85,7 +85,7 @@ def best_run(study: StudySpec, result: Result) -> RunResult:
 def write_pictures(folder: Path, pictures: Iterable[Picture | Chart]) -> None:
     """Write panels as PNG files and an index.json of all pictures in order, which holds the charts' own JSON."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    make_folder(folder)
     index: list[dict[str, Any]] = []
     for number, picture in enumerate(pictures):
         entry = {"title": picture.title, "caption": picture.caption}

@@ -21,7 +21,7 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.mean:z.4g} [{self.low:z.4g}, {self.high:z.4g}]"  # z: a tie is 0, not -0
 
     def within(self, bounds: tuple[float, float] | None) -> Interval:
         """The interval without what lies beyond the bounds; the same where there are none."""

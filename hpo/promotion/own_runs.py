@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from hpo.engine import checkpoint
 from hpo.engine.own_training import OWN, OwnProgress, OwnTraining, own_rows
+from hpo.files import make_folder
 from hpo.promotion.test_split import SplitScores, scores_of_rows
 from hpo.trial.job import Job
 from hpo.trial.objective import outcome_of, reported
@@ -55,7 +56,7 @@ def _keep(folder: Path, task: OwnTraining, progress: OwnProgress) -> None:
     if progress.now.export is not None:
         unfinished = folder / f"{EXPORTED}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        make_folder(unfinished)
         progress.now.export(unfinished)
         shutil.rmtree(folder / EXPORTED, ignore_errors=True)
         unfinished.rename(folder / EXPORTED)

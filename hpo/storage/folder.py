@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hpo.errors import Damaged, Refused
+from hpo.files import check_encoding, make_folder
 
 SQLITE = "sqlite:///"
 Kind = Literal["sweep", "promotion"]  # what a trial belongs to: each kind is an Optuna study of its own
@@ -118,13 +119,14 @@ class RunFolder:
     def make(self) -> None:
         """Create the folder. Raises Refused where it cannot be written."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
             raise self._unwritable(str(error.strerror)) from error
         self.check_writable()
 
     def check_writable(self) -> None:
-        """Raise Refused unless the folder, or the one that it would be created in, can be written. Writes nothing."""
+        """Raise Refused unless the folder, or the one that it would be made in, can be written. Writes nothing."""
+        check_encoding("the run folder", self.path.absolute())
         nearest = next(path for path in (self.path, *self.path.resolve().parents) if path.exists())
         if not nearest.is_dir():
             raise self._unwritable(f"{nearest} is a file")

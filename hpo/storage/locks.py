@@ -15,7 +15,7 @@ import sqlalchemy
 
 from hpo import events
 from hpo.errors import Halted, InUse, Refused
-from hpo.files import no_link, write_whole
+from hpo.files import make_folder, no_link, write_whole
 from hpo.retry import cause
 from hpo.storage.folder import RunFolder
 from hpo.storage.postgresql import CONNECTION
@@ -97,7 +97,7 @@ def is_held(folder: RunFolder) -> bool:
 @contextmanager
 def lease(folder: Path) -> Iterator[None]:
     """Hold the right to write into a trial's folder. Waits for a process that has it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if folder.is_symlink():
         raise Halted(f"{folder} must be a folder, and is a link")
     with open(folder / "lock", "a", opener=no_link) as file:

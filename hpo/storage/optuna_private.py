@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage
 from optuna.trial import BaseTrial, FrozenTrial
 
 
@@ -19,3 +23,12 @@ def live_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
 def add_running_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
     """Add a trial that is running: `study.add_trial` takes finished ones alone to conclude later."""
     return live_trial(study, study._storage.create_new_trial(study._study_id, template_trial=trial))  # noqa: SLF001
+
+
+def rename_studies(storage: BaseStorage, names: Mapping[str, str]) -> None:
+    """Give studies of a database other names, in this order, all of them or none. Optuna itself can only copy."""
+    rename = sqlalchemy.text("UPDATE studies SET study_name = :new WHERE study_name = :old")
+    engine = storage._backend.engine  # type: ignore[attr-defined]  # noqa: SLF001
+    with engine.begin() as connection:
+        for old, new in names.items():
+            connection.execute(rename, {"old": old, "new": new})

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from torch import nn
@@ -52,7 +53,8 @@ def load_winner(folder: Path, of: type[T]) -> TrainedTask[T]: ...
 def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask[Any]:
     """Rebuild a task and its trained model from an exported folder.
 
-    Raises ValueError where the weights are not those that the card was written for, or the task is not an `of`.
+    The task is imported by its name: the folder of its file must be on sys.path. Raises ValueError where it cannot be
+    found or is not an `of`, and where the weights are not those that the card was written for.
     """
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} must be a winner's folder, as `hpo promote` writes it; there is no {CARD} in it")
@@ -69,11 +71,12 @@ def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask[Any]:
 def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
     """The task that a card describes, and its model with these weights.
 
-    Raises ValueError where the card names anything but a task: it may come from anywhere, so nothing else is called.
+    Raises ValueError where the task cannot be found, or the card names anything but a task: a card may come from
+    anywhere, so nothing else is called.
     """
     module, _, name = card["task"].partition(":")
     given = {key: _tuples(value) for key, value in card["fields"].items()}
-    kind: Any = importlib.import_module(module)
+    kind: Any = _module(module)
     for part in name.split("."):  # a class may stand in another one
         kind = getattr(kind, part, None)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
@@ -82,6 +85,18 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
     model = task.model()
     model.load_state_dict(unpacked(weights))
     return TrainedTask(task, model.eval())
+
+
+def _module(name: str) -> ModuleType:
+    """The module of a task. Raises ValueError where it cannot be found from here."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        raise ValueError(
+            f"the model needs the module {name!r}, and no module {missing!r} is found from here; name the folder in "
+            f"which {missing.rpartition('.')[2]}.py lies: PYTHONPATH=FOLDER, or sys.path.append(FOLDER)"
+        ) from error
 
 
 def _tuples(value: Any) -> Any:

@@ -19,7 +19,7 @@ from hpo.engine.cross_validation import fit_parts
 from hpo.engine.own_training import OWN, OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.epoch import Epoch
-from hpo.errors import Diverged, Halted, Refused, ResumeMismatch, one_line
+from hpo.errors import QUITS, Diverged, Halted, Refused, ResumeMismatch, asks_to_stop, one_line
 from hpo.storage.database import worker_storage
 from hpo.storage.locks import lease
 from hpo.storage.optuna_private import live_trial
@@ -85,7 +85,9 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
         return _summary("pruned", history, reason=f"diverged: {diverged}")
     except (Halted, BrokenExecutor):
         raise
-    except Exception as error:
+    except (Exception, *QUITS) as error:
+        if asks_to_stop(error):
+            raise
         if is_out_of_memory(error):
             return _summary("pruned", history, reason=f"out of memory: {error}", memory=True)
         return _summary("failed", history, reason=one_line(error), traceback=traceback.format_exc())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from hpo.formatting import number
 
@@ -60,10 +61,10 @@ class Bars(Display):
     def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
         console = Console(stderr=True)
         columns = (
-            TextColumn(title),
+            TextColumn(title, markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -75,7 +76,7 @@ class Bars(Display):
     @contextmanager
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
         with Console(stderr=True).status(title) as line:
-            yield lambda name: line.update(f"{title}: {name} done")
+            yield lambda name: line.update(Text(f"{title}: {name} done"))
 
 
 def _show_nothing(*_: object) -> None:

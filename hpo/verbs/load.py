@@ -13,12 +13,14 @@ import re
 import reprlib
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.errors import Refused
+from hpo.errors import QUITS, Refused, asks_to_stop
+from hpo.files import check_encoding
 from hpo.plain import nearest
 from hpo.study import StudySpec
 
@@ -28,10 +30,14 @@ def load_study(name: str | Path) -> StudySpec:
 
     Raises Refused with file, line and cause where there is no such file, or where it does not assign a study.
     """
-    path = _find(str(name)).resolve()
+    path = find_study(str(name)).resolve()
+    check_encoding("the study file", path)
     try:
-        module = _import(path)
-    except Exception as error:
+        with _own_words(path):
+            module = _import(path)
+    except (Exception, *QUITS) as error:
+        if asks_to_stop(error):
+            raise
         raise Refused(_located(error, path)) from error
     study = getattr(module, "study", None)
     if not isinstance(study, StudySpec):
@@ -52,7 +58,8 @@ def _no_study(path: Path, names: Mapping[str, object]) -> str:
     return f"{place}: must assign `study = StudySpec(...)`; got study = {reprlib.repr(names.get('study'))}{hint}"
 
 
-def _find(name: str) -> Path:
+def find_study(name: str) -> Path:
+    """The study file of that path or name. Raises Refused where there is none."""
     for path in (Path(name), Path(f"{name}.py"), Path("studies") / f"{name}.py"):
         if path.suffix == ".py" and path.is_file():
             return path
@@ -75,8 +82,22 @@ def _studies_folder() -> Path | None:
     return Path(spec.submodule_search_locations[0])
 
 
+@contextmanager
+def _own_words(path: Path) -> Iterator[None]:
+    """A study file that parses the command line is given none: the words are those of hpo, or of a notebook."""
+    before = sys.argv
+    sys.argv = [str(path)]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 def _import(path: Path) -> ModuleType:
-    """Import a file under a name that a worker process can import too."""
+    """Import a file under a name that a worker process can import too. Raises Refused where it has none."""
+    if "." in path.stem:
+        plain_name = path.stem.replace(".", "_")
+        raise Refused(f"Python cannot import a file with a dot in its name; rename it to {plain_name}.py")
     root, name = _module_name(path)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
@@ -93,9 +114,9 @@ def _module_name(path: Path) -> tuple[Path, str]:
     return path.parent, path.stem
 
 
-def _located(error: Exception, path: Path) -> str:
+def _located(error: BaseException, path: Path) -> str:
     """The message, after the line of the study file that it happened in."""
-    message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}{_nearest(error)}"
+    message = _message(error)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
@@ -103,6 +124,16 @@ def _located(error: Exception, path: Path) -> str:
     if line is None:
         return f"{path}: {message}"
     return f"{path}:{line}: {linecache.getline(str(path), line).strip()}\n  {message}"
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, QUITS):
+        return (
+            f"{type(error).__name__}: a study file is imported, by hpo and by its workers, and must not end the process"
+        )
+    if not isinstance(error, Exception) or isinstance(error, ValueError):
+        return str(error)
+    return f"{type(error).__name__}: {error}{_nearest(error)}"
 
 
 def _nearest(error: Exception) -> str:

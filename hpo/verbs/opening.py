@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hpo.errors import Refused
+from hpo.files import check_encoding
 from hpo.storage.folder import SQLITE, RunFolder
 from hpo.storage.identity import Details
 from hpo.study import StudySpec
 from hpo.trial.provenance import identity, identity_details
 from hpo.verbs.devices import check_device, places
 from hpo.verbs.load import load_study
-from hpo.verbs.options import Folder, Options, help_command
+from hpo.verbs.options import Options, help_command
 
 AnyStudy: TypeAlias = StudySpec | str | Path
 
@@ -51,8 +52,8 @@ class Opened:
 
 def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
     """The study of a verb. Raises Refused for whatever in it or in its options cannot be used. Writes nothing."""
-    spec = _with_budget(configured(study, options), options)
-    folder = run_folder(spec, options)
+    configured, folder = located(study, options)
+    spec = _with_budget(configured, options)
     folder.check_writable()
     on = _backend(options, folder)
     if options.backend != "dask":
@@ -62,8 +63,7 @@ def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
 
 def open_results(verb: str, study: AnyStudy, options: Options) -> Opened:
     """A study that is only read. Raises Refused where nothing has been run."""
-    spec, name = configured(study, options), given_name(study)
-    folder = RunFolder(Path(options.runs) / spec.name)
+    (spec, folder), name = located(study, options), given_name(study)
     if not folder.path.is_dir():
         raise Refused(f"nothing has been run in {folder.path}; run: {help_command('run', name, options)}")
     return Opened(verb, name, spec, folder, identity={}, workers=0, on="", options=options)
@@ -74,17 +74,22 @@ def given_name(study: AnyStudy) -> str:
     return study.name if isinstance(study, StudySpec) else str(study)
 
 
-def configured(study: AnyStudy, options: Options) -> StudySpec:
-    """The study with the user's data and at the fidelity that the options ask for."""
+class Located(NamedTuple):
+    """A study with the user's data and at the fidelity that the options ask for, and the folder that it is kept in."""
+
+    study: StudySpec
+    folder: RunFolder
+
+
+def located(study: AnyStudy, options: Options) -> Located:
+    """The study and its folder. Relative paths count from here: a study file may change the current folder."""
+    runs, data = Path(options.runs).absolute(), _data_folder(options)
     spec = study if isinstance(study, StudySpec) else load_study(study)
-    if options.data is not None:
-        spec = _with_data(spec, options.data)
-    return spec.as_smoke() if options.smoke else spec
-
-
-def run_folder(study: StudySpec, options: Options) -> RunFolder:
-    """Where the study is kept."""
-    return RunFolder((Path(options.runs) / study.name).absolute(), options.storage)
+    if data is not None:
+        spec = _with_data(spec, data)
+    if options.smoke:
+        spec = spec.as_smoke()
+    return Located(spec, RunFolder(runs / spec.name, options.storage))
 
 
 def _with_budget(study: StudySpec, options: Options) -> StudySpec:
@@ -97,13 +102,21 @@ def _with_budget(study: StudySpec, options: Options) -> StudySpec:
     )
 
 
-def _with_data(study: StudySpec, data: Folder) -> StudySpec:
+def _data_folder(options: Options) -> Path | None:
+    if options.data is None:
+        return None
+    path = Path(options.data)
+    check_encoding("the data folder", path.resolve())
+    if not path.is_dir():
+        state = "is a file" if path.exists() else "is not there"
+        raise Refused(f"--data: must be a folder; got {options.data}, which {state}")
+    return path.resolve()
+
+
+def _with_data(study: StudySpec, data: Path) -> StudySpec:
     if "data" not in {field.name for field in fields(study.task)}:
         raise Refused(f"--data: {type(study.task).__name__} has no field for a data folder, so --data cannot be used")
-    path = Path(data)
-    if not path.is_dir():
-        raise Refused(f"--data: must be a folder; got {data}, which {'is a file' if path.exists() else 'is not there'}")
-    return replace(study, task=replace(study.task, data=str(path.resolve())))
+    return replace(study, task=replace(study.task, data=str(data)))
 
 
 def _backend(options: Options, folder: RunFolder) -> str:

@@ -26,6 +26,7 @@ from hpo.storage.database import package_changes, require_same
 from hpo.storage.folder import promotion_name
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.changes import Change
+from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity_details, promotion_identity
 from hpo.verbs.changes import go_on, require_same_or_accepted
@@ -38,6 +39,7 @@ from hpo.verbs.progress import display_for
 
 
 @failures_as_halted()
+@quits_as_errors()
 def preflight(
     study: AnyStudy,
     *,
@@ -58,6 +60,7 @@ def preflight(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def sweep(
     study: AnyStudy,
     *,
@@ -104,6 +107,7 @@ def sweep(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def promote(
     study: AnyStudy,
     *,
@@ -146,6 +150,7 @@ def promote(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def report(
     study: AnyStudy,
     *,
@@ -163,6 +168,7 @@ def report(
 
 
 @failures_as_halted()
+@quits_as_errors()
 def run(
     study: AnyStudy,
     *,

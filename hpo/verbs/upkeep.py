@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hpo.storage.transient import failures_as_halted
 from hpo.trial import rebuild as from_folders
+from hpo.trial.guard import quits_as_errors
+from hpo.trial.rebuild import Rebuilt
 from hpo.verbs.command_log import log_command
 from hpo.verbs.opening import AnyStudy, open_study
 from hpo.verbs.options import Folder, Options
 
 
-@dataclass(frozen=True)
-class Rebuilt:
-    """A storage that was made anew."""
-
-    trials: int
-    storage: str  # its URL
-
-
 @failures_as_halted()
+@quits_as_errors()
 def rebuild(
     study: AnyStudy,
     *,
@@ -27,12 +20,16 @@ def rebuild(
     data: Folder | None = None,
     runs: Folder = "runs",
     storage: str | None = None,
+    force: bool = False,
 ) -> Rebuilt:
-    """Make a damaged or lost storage anew from the trials' folders. A damaged SQLite file is kept beside the new one.
+    """Make a damaged or lost storage anew from the trials' folders. What it held before is kept under another name.
 
-    Raises Refused where there are no trials, or where another study asked for them.
+    Raises Refused where there are no trials, where another study asked for them, and, unless `force` is set, where the
+    storage knows finished trials that the folders lack.
     """
-    opened = open_study("rebuild", study, Options(smoke=smoke, data=data, runs=runs, storage=storage))
+    options = Options(smoke=smoke, data=data, runs=runs, storage=storage, force=force)
+    opened = open_study("rebuild", study, options)
+    # before the log and the lock are written; and again under the lock
+    from_folders.require_rebuildable(opened.study, opened.folder, opened.identity, force=force)
     log_command(opened.folder, opened.argv)
-    trials = from_folders.rebuild(opened.study, opened.folder, opened.identity)
-    return Rebuilt(trials, opened.folder.storage)
+    return from_folders.rebuild(opened.study, opened.folder, opened.identity, force=force)

@@ -21,6 +21,7 @@ from hpo.trial.job import Job
 from hpo.trial.objective import settle
 from hpo.trial.record import Outcome, count_deaths
 from hpo.workers.local import Backend, Inline, Processes, prepare_worker
+from hpo.workers.loky_private import loading_error
 
 ATTEMPTS = 3  # of a job whose worker dies each time, without a new epoch in between
 POLL_S = 0.5
@@ -99,6 +100,10 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
     try:
         return future.result()
     except BrokenExecutor as error:
+        cause = loading_error(error)
+        if cause:  # another attempt would end the same way
+            reason = f"a worker process could not load the task: {cause}"
+            return Outcome("failed", reason=reason, traceback=str(error.__cause__))
         deaths = count_deaths(job.folder, getattr(error, "deaths", 1))
         events.record("death", study=job.study_name, trial=job.number, deaths=deaths, epoch=reached(job.folder))
         if deaths < ATTEMPTS:

@@ -19,6 +19,7 @@ import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 from hpo.workers.loky_private import is_broken
+from hpo.workers.streams import steady_streams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Inline(Backend):
         """Run the job, then return its finished future. What the job raises is raised here, as a debugger wants it."""
         future: Future[T] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            future.set_result(_prepared(fn, *args, **kwargs))
         except BrokenExecutor as error:  # a process that the job had started has died
             future.set_exception(error)
         return future
@@ -85,7 +86,7 @@ class Processes(Backend):
         for futures in self._running:
             futures[:] = [future for future in futures if not future.done()]
         slot = min(range(self._workers), key=lambda slot: len(self._running[slot]))
-        future: Future[T] = self._pool(slot).submit(fn, *args, **kwargs)
+        future: Future[T] = self._pool(slot).submit(_prepared, fn, *args, **kwargs)
         self._running[slot].append(future)
         return future
 
@@ -125,7 +126,14 @@ def _start_worker(coordinator: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
     allow_processes()
+    steady_streams()
     prepare_worker()
+
+
+def _prepared(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a job. The file of the study, which is imported with it, may have changed the number of threads."""
+    prepare_worker()
+    return fn(*args, **kwargs)
 
 
 def _follow(coordinator: int) -> None:

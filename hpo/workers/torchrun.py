@@ -72,7 +72,7 @@ def _train_along(job: Job) -> None:
     try:
         for _ in trained(job):
             pass
-    except Exception:
+    except (Exception, SystemExit, GeneratorExit):
         deadline = time.monotonic() + GRACE_S
         while read_outcome(job.folder, job.inputs) is None:
             if time.monotonic() > deadline:

@@ -58,7 +58,7 @@ class Scene:
     def command(self, verb: str) -> int:
         """`hpo VERB` in a process of its own; returns its id."""
         words = ["hpo", verb, STUDY, "--runs", str(self.runs)]
-        if verb == "sweep":
+        if verb in ("sweep", "rebuild"):  # damaged records are not read: their trials are trained again
             words += ["--force"]
         if self.server:
             words += ["--storage", self.server.url]

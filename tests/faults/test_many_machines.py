@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import sqlalchemy
 
 import hpo.cli.main
 from hpo.engine.checkpoint_files import reached
-from hpo.errors import Damaged, Halted, InUse
+from hpo.errors import Damaged, Halted, InUse, Refused
 from hpo.search.sweep import sweep
 from hpo.space import choose
 from hpo.storage.folder import RunFolder
@@ -346,3 +347,38 @@ def test_rows_that_are_lost_are_noticed_and_rebuilt(folder: Path, server: Postgr
     rebuild(study, RunFolder(folder), identity(study))
     assert check.rows(server.query, "victims") == before
     checked(folder, 4, server)
+
+
+def test_an_older_copy_of_the_folders_takes_no_finished_trial_from_the_storage(folder: Path, server: Postgres) -> None:
+    """Six trials are in the storage, and the folders here know four of them."""
+    study, url = victims(trials=6), server.url
+    sweep(study, RunFolder(folder, url), identity(study), device="cpu")
+    before = check.rows(server.query, "victims")
+    for number in (4, 5):
+        shutil.rmtree(folder / "sweep" / f"{number:04d}")
+    with pytest.raises(Refused, match=r"knows 2 finished trials that the folders in .* lack") as refused:
+        rebuild(study, RunFolder(folder), identity(study))
+    for number in (4, 5):
+        assert f"sweep: trial {number}, {before[number]['state'].lower()}, " in str(refused.value)
+    assert "--force" in str(refused.value)
+    assert check.rows(server.query, "victims") == before
+
+    rebuilt = rebuild(study, RunFolder(folder), identity(study), force=True)
+    assert (rebuilt.trials, len(rebuilt.kept)) == (4, 1)
+    assert check.rows(server.query, "victims") == {number: before[number] for number in range(4)}
+    assert check.rows(server.query, rebuilt.kept[0]) == before
+    sweep(study, RunFolder(folder), identity(study), device="cpu")
+    checked(folder, 6, server)
+
+
+def test_a_rebuilding_that_is_killed_leaves_the_old_study_or_the_new_one(folder: Path, server: Postgres) -> None:
+    study, at = victims(trials=3), 1
+    sweep(study, RunFolder(folder, server.url), identity(study), device="cpu")
+    before = check.rows(server.query, "victims")
+    while (code := code_of(start(lambda: rebuild(study, RunFolder(folder), identity(study)), die_at=at))) != 0:
+        assert code == -signal.SIGKILL
+        assert check.rows(server.query, "victims") == before
+        at += 11
+    assert at > 20
+    assert check.rows(server.query, "victims") == before
+    assert server.query("SELECT COUNT(*) FROM studies WHERE study_name LIKE '%being rebuilt%'") == [(0,)]

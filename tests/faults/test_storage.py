@@ -28,6 +28,7 @@ from hpo.search.sweep import sweep
 from hpo.space import choose
 from hpo.storage import sqlite
 from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
 from tests.faults.processes import alive, code_of, start, until
@@ -225,7 +226,8 @@ def test_a_damaged_storage_is_refused_and_rebuilt_equal(finished: Path, lose: Ca
     with pytest.raises(Damaged, match="hpo rebuild"):
         swept(study, finished)
     assert {path: path.read_bytes() for path in finished.glob("study.db*")} == left, "a refusal changes nothing"
-    assert rebuild(study, RunFolder(finished), identity(study)) == 6
+    rebuilt = rebuild(study, RunFolder(finished), identity(study))
+    assert (rebuilt.trials, rebuilt.storage) == (6, RunFolder(finished).storage)
     assert rows(finished) == before
     checked(finished, 6)
     if left and any(left.values()):
@@ -237,7 +239,7 @@ def test_a_damaged_storage_is_refused_and_rebuilt_equal(finished: Path, lose: Ca
 def test_an_interrupted_study_is_rebuilt_and_goes_on_to_the_same_rows(broken_off: Path, once: Path) -> None:
     for lost in broken_off.glob("study.db*"):  # with the journal of a transaction that the kill may have cut off
         lost.unlink()
-    assert rebuild(INTERRUPTED, RunFolder(broken_off), identity(INTERRUPTED)) == 2
+    assert rebuild(INTERRUPTED, RunFolder(broken_off), identity(INTERRUPTED)).trials == 2
     swept(INTERRUPTED, broken_off)
     checked(broken_off, 3)
     assert rows(broken_off) == rows(once / "unbroken" / "victims")
@@ -262,12 +264,27 @@ def test_trials_of_another_question_are_not_rebuilt_into_this_one(finished: Path
         rebuild(other, RunFolder(finished), identity(other))
 
 
+def kept_content(folder: Path) -> dict[Path, bytes]:
+    """All files of a study but its lock, which says who has held it last."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def rebuilt_by_force(study: StudySpec, folder: Path, *, lacking: int) -> None:
+    """Rebuild a storage that knows how this trial ended, which its folder does not say. The old file is kept."""
+    content = kept_content(folder)
+    with pytest.raises(Refused, match=rf"knows 1 finished trial that .* lack:\n  sweep: trial {lacking}, "):
+        rebuild(study, RunFolder(folder), identity(study))
+    assert kept_content(folder) == content
+    rebuilt = rebuild(study, RunFolder(folder), identity(study), force=True)
+    assert [(folder / name).read_bytes() for name in rebuilt.kept] == [content[folder / "study.db"]]
+
+
 def test_a_folder_that_was_removed_is_trained_again_after_a_rebuild(finished: Path) -> None:
     before, study = rows(finished), victims(trials=6, pruning=None)
     shutil.rmtree(finished / "sweep" / "0003")
     with pytest.raises(Damaged, match=r"trial 3: \w+ in the storage, and its result\.json is missing or damaged"):
         swept(victims(trials=6), finished)
-    rebuild(victims(trials=6), RunFolder(finished), identity(victims(trials=6)))
+    rebuilt_by_force(victims(trials=6), finished, lacking=3)
     swept(victims(trials=6), finished)
     after = rows(finished)
     assert {number: row for number, row in after.items() if number != 3} == {
@@ -284,7 +301,7 @@ def test_a_result_whose_question_was_lost_is_in_a_rebuilt_storage_with_all_its_r
     (finished / "sweep" / f"{number:04d}" / "trial.json").write_bytes(b"{")
     with pytest.raises(Damaged, match=rf"trial {number}: its trial\.json is missing or damaged"):
         swept(victims(trials=6), finished)
-    rebuild(victims(trials=6), RunFolder(finished), identity(victims(trials=6)))
+    rebuilt_by_force(victims(trials=6), finished, lacking=number)
     for _ in range(2):
         swept(victims(trials=6), finished)
         checked(finished, 6)
