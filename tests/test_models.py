@@ -122,6 +122,17 @@ class Binned(nn.Module):
         return self.map(self.table((x_BI > 0).long()).flatten(1))
 
 
+class Graph(nn.Module):
+    """A sparse matrix as a buffer."""
+
+    def __init__(self, *, persistent: bool = True) -> None:
+        super().__init__()
+        self.register_buffer("links", torch.eye(INPUTS).to_sparse(), persistent=persistent)
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        return (self.links @ x_BI.T).T
+
+
 class Spare(nn.Linear):
     """Has a parameter without elements."""
 
@@ -160,6 +171,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "buffers": Buffers,
     "compiled": lambda: torch.compile(two_layers(nn.BatchNorm1d(HIDDEN)), backend="eager"),
     "dict": Answers,
+    "graph": lambda: nn.Sequential(Graph(persistent=False), two_layers()),
     "sparse": Binned,
     "frozen": frozen,
     "extra state: a tensor": lambda: nn.Sequential(Scaled(as_tensor=True), two_layers()),
@@ -317,6 +329,10 @@ FAULTS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "extra state: a set": (
         lambda: nn.Sequential(Set(), two_layers()),
         "ValueError: the model's state_dict.. holds a set in '0._extra_state'; get_extra_state.. must return tensors",
+    ),
+    "sparse buffer": (
+        lambda: nn.Sequential(Graph(), two_layers()),
+        r"ValueError: the model's state_dict.. holds '0.links' as torch.float32 in the layout torch.sparse_coo",
     ),
     "expanded buffer": (
         lambda: nn.Sequential(Expanded(), two_layers()),

@@ -294,6 +294,14 @@ def test_a_setting_without_effect_is_refused_when_the_study_is_loaded(
         toy_study(recipe=recipe, space=space or {"recipe.lr": log(1e-4, 1e-1)})
 
 
+def test_momentum_that_is_searched_for_adamw_too_is_found_to_affect_nothing() -> None:
+    space = {"recipe.optimizer": choose("adamw", "sgd"), "recipe.momentum": uniform(0, 0.99)}
+    study = toy_study(space=space)
+    smoke = checks.smoke_run(study, "cpu").numbers
+    check = checks.check_affects_training(study, "cpu", smoke, "recipe.momentum")
+    assert (check.status, check.seen) == ("no-go", "no value changes the run")
+
+
 def test_a_task_with_its_own_optimizer_may_read_any_setting() -> None:
     toy_study(task=Own(), space={"recipe.momentum": uniform(0, 0.99), "recipe.lr": log(1e-3, 0.3)})
 

@@ -19,6 +19,7 @@ from hpo.seeds import derive
 from hpo.task import Moment, Task
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+UNKNOWN_TO_SAFETENSORS = (torch.complex128, torch.complex32)
 START = Moment(epoch=0, epochs=1, step=0, steps=1)
 
 
@@ -58,19 +59,21 @@ def _lazy_names(model: nn.Module) -> list[str]:
 class RunningAverage(AveragedModel):
     """The exponential running average of a model: average <- decay * average + (1 - decay) * model, after every step.
 
-    Only floating-point and complex tensors are averaged. Other tensors, such as counts, indices and masks, and the
-    extra state of modules are copied. The first update copies everything. Raises ValueError for a model that cannot be
-    copied.
+    Only dense floating-point and complex tensors are averaged. Other tensors, such as counts, indices and masks, and
+    the extra state of modules are copied. The first update copies everything. Raises ValueError for a model that cannot
+    be copied.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
         def update(averages: Tensors, current: Tensors, count: Tensor | int) -> None:
-            if averages[0].is_floating_point() or averages[0].is_complex():
-                average(averages, current, count)
-            else:
-                for copied, tensor in zip(averages, current, strict=True):
+            pairs = list(zip(averages, current, strict=True))
+            averaged = [pair for pair in pairs if _can_be_averaged(pair[0])]
+            if averaged:
+                average(*zip(*averaged, strict=True), count)
+            for copied, tensor in pairs:
+                if not _can_be_averaged(copied):
                     copied.copy_(tensor)
 
         try:
@@ -83,6 +86,10 @@ class RunningAverage(AveragedModel):
         super().update_parameters(model)
         for name, part in self.with_extra_state.items():
             part.set_extra_state(copy.deepcopy(model.get_submodule(name).get_extra_state()))
+
+
+def _can_be_averaged(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and (tensor.is_floating_point() or tensor.is_complex())
 
 
 def parts_with_extra_state(model: nn.Module) -> dict[str, nn.Module]:
@@ -105,6 +112,11 @@ def copied_to_cpu(model: nn.Module) -> dict[str, Any]:
 
 def _copied(name: str, value: Any) -> Any:
     if isinstance(value, Tensor):
+        if value.layout is not torch.strided or value.dtype in UNKNOWN_TO_SAFETENSORS or value.is_quantized:
+            raise ValueError(
+                f"the model's state_dict() holds {name!r} as {value.dtype} in the layout {value.layout}, which no file "
+                f"of weights can hold; what model() makes alike every time may be registered with persistent=False"
+            )
         return value.detach().cpu().clone()
     if isinstance(value, dict) and all(isinstance(key, bool | int | float | str | None) for key in value):
         return {key: _copied(name, item) for key, item in value.items()}
