@@ -199,7 +199,7 @@ def test_a_change_that_was_interrupted_is_finished_by_the_next_command(
     for step in range(steps):
         copy = Path(shutil.copytree(runs, runs.with_name(f"killed-{step}")))
         with monkeypatch.context() as patched:
-            patched.setattr("hpo.trial.rebuild.add_running_trial", _Killed(step))
+            patched.setattr("hpo.trial.restore.add_running_trial", _Killed(step))
             with pytest.raises(KeyboardInterrupt):
                 sweep(wider, copy, "space")
         assert sweep(wider, copy).done == 6
@@ -245,7 +245,7 @@ class _Killed:
 def _steps_of_making(study: StudySpec, runs: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     with monkeypatch.context() as patched:
         counted = _Killed(after=-1)
-        patched.setattr("hpo.trial.rebuild.add_running_trial", counted)
+        patched.setattr("hpo.trial.restore.add_running_trial", counted)
         sweep(study, runs, "space")
     return counted.calls
 
