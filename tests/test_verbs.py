@@ -166,6 +166,28 @@ def test_a_task_of_a_notebook_that_is_edited_is_other_code_and_one_without_sourc
     assert files(home) == before
 
 
+def test_a_task_that_no_worker_can_be_given_is_refused_with_the_reason_and_runs_inline(home: Path) -> None:
+    locked = CELLS.replace(
+        "    def checks(self, evidence):\n        return []",
+        "    def model(self):\n        with lock:\n            return super().model()",
+    )
+    sweep = """
+try:
+    hpo.sweep(study, workers=2, force=True)
+except hpo.Refused as refused:
+    print(refused)
+"""
+    done = notebook("import threading\nlock = threading.Lock()\n" + locked, sweep)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "Mine cannot be given to worker processes: cannot pickle '_thread.lock' object; run it in this process "
+        '(--backend inline, or backend="inline"), or make that object inside the method that needs it\n'
+    )
+    assert not Path("runs").exists()
+    inline = "print(hpo.sweep(study, backend='inline', force=True).complete)"
+    assert notebook("import threading\nlock = threading.Lock()\n" + locked, inline).stdout == "3\n"
+
+
 def test_a_study_is_given_as_a_value_a_path_or_a_name(home: Path) -> None:
     file = Path(write("study = replace(toy, trials=1)"))
     for study in (hpo.load_study(file), file, str(file), file.stem):

@@ -12,4 +12,5 @@ devices.py      which devices there are
 command_log.py  runs/STUDY/commands.log
 display.py      what is shown while a verb works
 notebook.py     ... in a notebook
+progress.py     which of them
 """

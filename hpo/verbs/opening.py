@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+import cloudpickle
+
 from hpo.errors import Refused
 from hpo.files import check_encoding
 from hpo.storage.folder import SQLITE, RunFolder
@@ -56,6 +58,8 @@ def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
     spec = _with_budget(configured, options)
     folder.check_writable()
     on = _backend(options, folder)
+    if verb != "preflight" and on != "inline":
+        _require_sendable(spec)
     if options.backend != "dask":
         check_device(options.device)
     return Opened(verb, given_name(study), spec, folder, identity(spec), _workers(options), on, options)
@@ -132,6 +136,17 @@ def _backend(options: Options, folder: RunFolder) -> str:
             "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE"
         )
     return options.scheduler
+
+
+def _require_sendable(study: StudySpec) -> None:
+    """Refuse a study that no worker process can be given. A task of a notebook or script goes there as a value."""
+    try:
+        cloudpickle.dumps(study)
+    except Exception as error:  # whatever an object raises that cannot be taken apart
+        raise Refused(
+            f"{type(study.task).__name__} cannot be given to worker processes: {error}; run it in this process "
+            f'(--backend inline, or backend="inline"), or make that object inside the method that needs it'
+        ) from error
 
 
 def _workers(options: Options) -> int:
