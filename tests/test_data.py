@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import random
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from hpo.data.passes import one_pass
 from hpo.engine.cross_validation import fit_parts
 from hpo.engine.evaluation import evaluate, place
 from hpo.engine.training import Progress, fit
-from hpo.errors import SweepFailed
+from hpo.errors import ContractError, SweepFailed
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
@@ -255,11 +256,13 @@ class Odd(Bags):
         ("inside", "note['ids'] must be a tensor whose first dimension is the 16 examples"),
     ],
 )
-def test_a_field_that_cannot_be_cut_is_refused_by_the_check_and_not_by_a_crash(
+def test_a_field_that_cannot_be_cut_is_refused_in_words_and_not_by_a_crash(
     kind: str, told: str, tmp_path: Path
 ) -> None:
     study = loaded_study(Odd(kind=kind))
-    result = preflight(study, RunFolder(tmp_path), identity(study))
+    with pytest.raises(ContractError, match=re.escape(told.replace("16", "64"))):
+        identity(study)
+    result = preflight(study, RunFolder(tmp_path), {})
     (check,) = [check for check in result.checks if check.name == "data"]
     assert check.status == "no-go"
     assert told in check.seen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,7 +106,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def discard(folder: Path) -> None:
     """Remove all checkpoints of a run that has ended, and what a killed process left of an unfinished write."""
     for part in folder.glob("part-*"):  # of a cross-validation
-        discard(part)
-        part.rmdir()
+        shutil.rmtree(part)
     for path in [*checkpoints(folder), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)

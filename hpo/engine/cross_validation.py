@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from hpo.direction import Direction
-from hpo.engine.training import Progress, fit
+from hpo.engine.own_training import OwnProgress, epochs_of
+from hpo.engine.training import Progress
 from hpo.recipe import Recipe
 from hpo.seeds import derive
 from hpo.task import Fidelity, Task
@@ -24,16 +25,16 @@ def fit_parts(
     seed: int,
     device: str = "auto",
     resume: Path | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Progress | OwnProgress]:
     """Train a run for each task, all an epoch at a time, and yield the mean of their epochs.
 
     It is compared, pruned and stopped like any other run: patience looks at the mean. The models are held together.
     With `resume`, each run has its checkpoints there, and all go on. The model and the best weights are the first
-    run's. Raises what `fit` raises.
+    run's. A task may train itself. Raises what `fit` and `follow` raise.
     """
     direction = Direction(tasks[0].direction)
     runs = [
-        fit(
+        epochs_of(
             task,
             replace(recipe, patience=None),
             fidelity,
@@ -43,7 +44,7 @@ def fit_parts(
         )
         for part, task in enumerate(tasks)
     ]
-    best: Progress | None = None
+    best: Progress | OwnProgress | None = None
     for epochs in zip(*runs, strict=True):
         mean = _mean(epochs, tasks[0].goal)
         if best is None or direction.better(mean.value, best.value):
@@ -64,7 +65,7 @@ def _folder(resume: Path | None, part: int) -> Path | None:
     return folder
 
 
-def _mean(epochs: Sequence[Progress], goal: str) -> Progress:
+def _mean(epochs: Sequence[Progress | OwnProgress], goal: str) -> Progress | OwnProgress:
     """The mean of the same epoch of several runs: its scores and losses are means, its counts are sums."""
     scores = _means([epoch.scores for epoch in epochs])
     return replace(

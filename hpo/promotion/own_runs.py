@@ -41,7 +41,7 @@ def follow_and_test(job: Job) -> Outcome:
 
 
 def _epochs(job: Job) -> Iterator[OwnProgress]:
-    task, _ = job.study.configure(job.params, job.fidelity)
+    task, _ = job.study.configure(job.params, job.fidelity, fold=job.fold)
     assert isinstance(task, OwnTraining)
     for progress in reported(job):
         assert isinstance(progress, OwnProgress)

@@ -135,7 +135,7 @@ def _train_and_test(job: Job) -> Outcome:
             last = progress
         if last is not None:
             write_weights(job.folder, last.best_weights)
-            task, recipe = job.study.configure(job.params, job.fidelity)
+            task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
             require_same_score(task, recipe, job.fidelity, last, device=job.device)
             tested.append(_test(job, last.best, last.best_weights))
 
