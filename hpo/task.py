@@ -295,8 +295,9 @@ class Task(ABC, Generic[B]):
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         """Return content hashes of the things that the examples of a split come from; no two splits may share one.
 
-        By default these are the inputs of each example. Override it where examples are cut from larger things: two
-        crops of one photograph differ, and still leak.
+        By default these are the inputs of each example, and preflight looks for near copies among them too. Override it
+        where examples are cut from larger things (two crops of one photograph differ, and still leak), and where
+        augmentation makes training examples differ so much from epoch to epoch that a copy cannot be told.
         """
         rng = torch.Generator().manual_seed(0)
         return {

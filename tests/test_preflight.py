@@ -140,7 +140,7 @@ class TooFew(Spoiled):
 
 
 DATA = {
-    OneNaN: ("data", "train: x_BI is not finite in 1 of 96 elements"),
+    OneNaN: ("data", "train: x_BI is not finite in 1 of 384 elements"),
     Double: ("data", "y_BO is torch.float64"),
     TooFew: ("data", "train: 59 examples, but the cheap fidelity has 64"),
     Leaking: ("splits disjoint", "cheap: train and val share 64"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ from types import MappingProxyType
 
 import torch
 
-from hpo.checking import checks, folds, overfit, saved
+from hpo.checking import checks, data, folds, overfit, saved
 from hpo.checking.overfit import OverfitRun, RunName
 from hpo.contract.returned import checked_checks
 from hpo.engine.training import fit
@@ -29,7 +30,8 @@ from hpo.study import StudySpec
 from hpo.task import Check, Evidence, Status
 from hpo.trial.guard import attempt, failed_check, run_check
 from hpo.trial.provenance import identity_details
-from hpo.workers import coordinator, local
+from hpo.workers import coordinator
+from hpo.workers.local import Backend, Processes
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,21 @@ def preflight(
     identity: Mapping[str, str],
     *,
     workers: int = 1,
+    on: str = "auto",
     device: str = "auto",
     watch: Callable[[Check], None] = lambda _: None,
 ) -> Preflight:
     """Check the default configuration and every searched hyperparameter, and keep the verdict in the study's folder.
 
-    The verdict is kept with the `identity` that it holds for. An exception in the task's own code fails the check that
-    met it; the preflight goes on.
+    The checks run where the trials of a sweep would run: in the worker processes of the backend `on`, as
+    coordinator.executor takes it. The verdict is kept with the `identity` that it holds for. An exception in the task's
+    own code fails the check that met it; the preflight goes on.
     """
     started = time.perf_counter()
     folder.make()
     done = _Checks(watch)
     measured = _Measured()
-    pool = coordinator.executor(workers, device=device)
-    local.prepare_worker()  # many checks run in this process, and must see what a worker would see
+    pool = coordinator.executor(workers, on, device=device)
     try:
         measured = _run_checks(study, done, pool, workers, device)
     except BrokenExecutor as error:
@@ -131,26 +134,28 @@ def preflight(
     return result
 
 
-def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, device: str) -> _Measured:
+def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, device: str) -> _Measured:
     """Run all checks in order. A fault in the data, or in the smoke run, makes the later ones pointless."""
-    done.add(*run_check("data", partial(checks.check_batches, study)))
-    done.add(*run_check("same seed, same batches", partial(checks.check_repeatable, study)))
-    done.add(*run_check("splits disjoint", partial(checks.check_disjoint, study)))
-    done.add(*run_check("folds", partial(folds.check_folds, study)))
-    done.add(*run_check("cross-validation", partial(folds.check_parts, study)))
+    foreign = _elsewhere(pool).submit(attempt, "every process, same batches", partial(data.field_hashes, study))
+    readable = pool.submit(run_check, "data", partial(data.check_splits, study))
+    repeatable = pool.submit(run_check, "same seed, same batches", partial(data.check_repeatable, study))
+    done.add(*readable.result(), *repeatable.result())
+    done.add(*pool.submit(run_check, "folds", partial(folds.check_folds, study)).result())
+    done.add(*pool.submit(run_check, "cross-validation", partial(folds.check_parts, study)).result())
+    if done.have_failed():
+        return _Measured()
+    done.add(*_processes_agree(study, foreign.result()))
     if done.have_failed():
         return _Measured()
     overfitting = _run_overfit_check(study, done, pool, device)
-    smoke = attempt("smoke run", partial(checks.smoke_run, study, device))
+    smoke = pool.submit(attempt, "smoke run", partial(_smoke_checks, study, device)).result()
     if isinstance(smoke, Check):
         done.add(smoke)
         return _Measured(overfitting)
-    done.add(*run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)))
-    done.add(*run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)))
-    done.add(*run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)))
-    done.add(*run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)))
-    for made in pool.map(partial(_check_affects_training, study, device, smoke.numbers), study.space):
-        done.add(*made)
+    done.add(*smoke.checks)
+    knobs = [pool.submit(_check_affects_training, study, device, smoke.numbers, name) for name in study.space]
+    for future in knobs:
+        done.add(*future.result())
     if done.have_failed():
         return _Measured(overfitting)
     cost = attempt("cost", partial(measure_cost, study, workers, device))
@@ -170,6 +175,22 @@ def worst_status(made: Iterable[Check]) -> Status:
 
 
 # -- the checks that need more than the study ------------------------------------------------------------------------
+def _elsewhere(pool: Backend) -> Executor:
+    """A process that orders sets otherwise than this one.
+
+    Every worker process does, unless the user has set PYTHONHASHSEED.
+    """
+    if isinstance(pool, Processes) and "PYTHONHASHSEED" not in os.environ:
+        return pool
+    return coordinator.foreign_process("2" if os.environ.get("PYTHONHASHSEED") == "1" else "1")
+
+
+def _processes_agree(study: StudySpec, elsewhere: Mapping[str, str] | Check) -> list[Check]:
+    if isinstance(elsewhere, Check):  # the task's code has raised there
+        return [elsewhere]
+    return run_check("every process, same batches", partial(data.check_processes_agree, study, elsewhere))
+
+
 def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: str) -> Overfitting | None:
     """Train the fixed set as it is and with both controls, and check what came of it.
 
@@ -223,6 +244,26 @@ def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
     """The task's own checks on the overfit run."""
     task, _ = study.configure({}, study.cheap)
     return checked_checks(task, task.checks(evidence))
+
+
+@dataclass(frozen=True)
+class _SmokeChecks:
+    """The numbers of the smoke run, and the checks on it. The model stays in the process that has trained it."""
+
+    numbers: checks.Numbers
+    checks: list[Check]
+
+
+def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
+    """Run the default configuration at the smoke fidelity, and check the run. Raises Diverged. Runs in a worker."""
+    smoke = checks.smoke_run(study, device)
+    made = [
+        *run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)),
+        *run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)),
+        *run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)),
+        *run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)),
+    ]
+    return _SmokeChecks(smoke.numbers, made)
 
 
 def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:
