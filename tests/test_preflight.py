@@ -536,7 +536,8 @@ def test_the_verdict_is_kept_with_its_curves_and_cost(tmp_path: Path) -> None:
     assert record["status"] == result.status == "go"
     assert record["identity"] == {"code": "a"}
     assert [one["name"] for one in record["checks"]] == seen
-    assert len(record["overfit"]["honest"]) == 21
+    assert record["overfit"]["honest"][-1] <= record["overfit"]["go"]
+    assert len(record["overfit"]["honest"]) == 7  # of 21: it ends where it has reached go, with the controls or later
     assert len(record["overfit"]["shuffled"]) == len(record["overfit"]["zeroed"]) == 7
     assert record["cost"]["sweep_seconds"] == pytest.approx(12 * record["cost"]["trial_seconds"])
 

@@ -16,8 +16,9 @@ from types import MappingProxyType
 
 import torch
 
-from hpo.checking import checks, data, folds, overfit, saved
-from hpo.checking.overfit import OverfitRun, RunName
+from hpo.checking import checks, data, folds, overfit, overfit_checks, saved
+from hpo.checking.overfit import Control, OverfitRun, RunName
+from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
 from hpo.contract.returned import checked_checks
 from hpo.engine.training import fit
 from hpo.errors import Refused
@@ -202,26 +203,32 @@ def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: 
     if isinstance(honest, Check):
         done.add(honest)
         return None
-    done.add(overfit.check_start(study, honest))
-    done.add(overfit.check_overfit(study, honest))
-    done.add(overfit.check_finite(honest))
+    runs = OverfitRuns(honest, _run_or_none(shuffled), _run_or_none(zeroed))
+    bands = overfit_checks.bands_of(study, runs)
+    done.add(overfit_checks.check_start(study, honest))
+    done.add(overfit_checks.check_overfit(study, runs))
+    done.add(overfit_checks.check_finite(honest))
     if not honest.failure:
-        done.add(overfit.check_moves(honest))
-    done.add(shuffled if isinstance(shuffled, Check) else overfit.check_control(study, "shuffled", honest, shuffled))
-    done.add(zeroed if isinstance(zeroed, Check) else overfit.check_control(study, "zeroed", honest, zeroed))
+        done.add(overfit_checks.check_moves(honest))
+    controls: dict[Control, OverfitRun | Check | None] = {"shuffled": shuffled, "zeroed": zeroed}
+    for control, run in controls.items():
+        done.add(run if isinstance(run, Check) else overfit_checks.check_control(control, honest, run, bands))
     if honest.scores is not None:
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
-        done.add(*run_check("the task's checks", partial(_task_checks, study, evidence)))
-    bands = study.task.overfit
+        done.add(*pool.submit(run_check, "the task's checks", partial(_task_checks, study, evidence)).result())
     return Overfitting(
         measure=bands.measure,
         go=bands.go,
         caution=bands.caution,
-        epochs=bands.epochs,
+        epochs=len(honest.history),
         honest=honest.curve,
-        shuffled=_curve(shuffled),
-        zeroed=_curve(zeroed),
+        shuffled=runs.shuffled.curve if runs.shuffled else (),
+        zeroed=runs.zeroed.curve if runs.zeroed else (),
     )
+
+
+def _run_or_none(run: OverfitRun | Check | None) -> OverfitRun | None:
+    return run if isinstance(run, OverfitRun) else None
 
 
 def _overfit_run(study: StudySpec, device: str, name: RunName) -> OverfitRun | Check | None:
@@ -232,12 +239,8 @@ def _overfit_run(study: StudySpec, device: str, name: RunName) -> OverfitRun | C
     has_fields = {"honest": True, "shuffled": bool(study.task.labels), "zeroed": bool(study.task.inputs)}
     if not has_fields[name]:
         return None
-    check_name = "overfit" if name == "honest" else overfit.CONTROL_CHECK[name]
+    check_name = "overfit" if name == "honest" else CONTROL_CHECK[name]
     return attempt(check_name, partial(overfit.overfit_run, study, name, device))
-
-
-def _curve(run: OverfitRun | Check | None) -> tuple[float, ...]:
-    return run.curve if isinstance(run, OverfitRun) else ()
 
 
 def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
