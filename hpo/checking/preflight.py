@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import os
-import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Executor
@@ -14,16 +11,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-import torch
-
 from hpo.checking import checks, data, folds, overfit, overfit_checks, saved
+from hpo.checking.cost import Cost, cost_check, measure_cost
 from hpo.checking.overfit import Control, OverfitRun, RunName
 from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
 from hpo.contract.returned import checked_checks
-from hpo.engine.training import fit
 from hpo.errors import Refused
 from hpo.files import write_json
-from hpo.formatting import count, duration
 from hpo.plain import nulled
 from hpo.storage.folder import RunFolder
 from hpo.storage.identity import Details, differences, differing_parts, keep_details
@@ -33,16 +27,6 @@ from hpo.trial.guard import attempt, failed_check, run_check
 from hpo.trial.provenance import identity_details
 from hpo.workers import coordinator
 from hpo.workers.local import Backend, Processes
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The measured cost of one trial, and the cost of the sweep that follows from it if nothing is pruned."""
-
-    trial_seconds: float
-    sweep_seconds: float
-    workers: int
-    peak_mb: float  # of the measuring process, or of the GPU where there is one
 
 
 @dataclass(frozen=True)
@@ -159,11 +143,11 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, de
         done.add(*future.result())
     if done.have_failed():
         return _Measured(overfitting)
-    cost = attempt("cost", partial(measure_cost, study, workers, device))
+    cost = measure_cost(study, workers, device, pool)
     if isinstance(cost, Check):
         done.add(cost)
         return _Measured(overfitting)
-    done.add(_cost_check(study, cost))
+    done.add(cost_check(study, cost))
     return _Measured(overfitting, cost)
 
 
@@ -272,31 +256,6 @@ def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
 def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:
     """Check one searched hyperparameter. Runs in a worker."""
     return run_check(checks.affects_training(name), lambda: [checks.check_affects_training(study, device, smoke, name)])
-
-
-def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
-    """Time the second epoch of a cheap trial: the first one pays for imports and caches.
-
-    Where a cheap trial has a single epoch, that one is timed.
-    """
-    task, recipe = study.configure({}, study.cheap)
-    epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
-    epoch_seconds = [progress.seconds for progress in epochs][-1]
-    trial_seconds = epoch_seconds * study.cheap.epochs * study.cross_validate
-    rounds = math.ceil(study.trials / workers)
-    return Cost(trial_seconds, trial_seconds * rounds, workers, _peak_mb())
-
-
-def _cost_check(study: StudySpec, cost: Cost) -> Check:
-    trial = f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial"
-    sweep = f"{count(study.trials, 'trial')} on {count(cost.workers, 'worker')}"
-    return Check("cost", "go", f"{trial}; the sweep at most {duration(cost.sweep_seconds)}, {sweep}", "no limit")
-
-
-def _peak_mb() -> float:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 # -- the verdict that is kept ----------------------------------------------------------------------------------------
