@@ -7,14 +7,16 @@ Every task is a subclass of the toy task. Shape suffixes: B batch, N examples, I
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+import hpo
 from hpo.checking.data import check_splits
 from hpo.checking.leaks import Neighbours
 from hpo.seeds import generator
@@ -222,7 +224,25 @@ def test_what_fidelities_share_is_read_once(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-# -- other processes -------------------------------------------------------------------------------------------------
+# -- where trials run, and other processes ---------------------------------------------------------------------------
+@dataclass(frozen=True)
+class HereAlone(Spoiled):
+    """Can be read in one process alone: what it opens does not reach another."""
+
+    process: int = 0
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        if os.getpid() != self.process:
+            raise OSError("not here")
+        return super().batches(split, fidelity, batch_size, rng)
+
+
+def test_the_checks_run_where_the_trials_of_a_sweep_would(tmp_path: Path) -> None:
+    """With one worker as with more: a sweep trains in a process of its own."""
+    result = hpo.preflight(toy_study(task=HereAlone(process=os.getpid())), workers=1, runs=tmp_path)
+    assert check(result, "data").seen == "OSError: not here; with the train split of the cheap fidelity"
+
+
 WORDS = ["apple", "banana", "cherry", "date", "elder", "fig", "grape", "honeydew", "iris", "jasmine"]
 
 

@@ -63,10 +63,7 @@ def preflight_section(findings: Findings) -> PreflightSection | None:
 def _cost(preflight: PreflightFindings) -> str:
     sentences, cost = [f"Took {duration(preflight.seconds)}."], preflight.cost
     if cost and cost.trial_seconds is not None:
-        most = duration(cost.sweep_seconds)
-        sweep = (
-            f"at most {most}" if cost.sweep_least_seconds is None else f"{duration(cost.sweep_least_seconds)} to {most}"
-        )
+        least = "at most" if cost.sweep_least_seconds is None else f"{duration(cost.sweep_least_seconds)} to"
         sentences.append(
             f"It expected {duration(cost.trial_seconds)} a trial, and {least} {duration(cost.sweep_seconds)} for the "
             f"sweep on {count(cost.workers, 'worker')}."
