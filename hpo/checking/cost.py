@@ -73,9 +73,10 @@ def cost_check(study: StudySpec, cost: Cost) -> Check:
     """What a trial and the sweep cost, in words."""
     slowest = "" if cost.slowest_seconds == cost.trial_seconds else f" to {duration(cost.slowest_seconds)}"
     trial = f"{duration(cost.trial_seconds)}{slowest} and {cost.peak_mb:,.0f} MB a trial"
-    range_ = f"{duration(cost.sweep_least_seconds)} to {duration(cost.sweep_seconds)}"
+    least, most = duration(cost.sweep_least_seconds), duration(cost.sweep_seconds)
+    seconds = f"about {most}" if least == most else f"{least} to {most}"
     sweep = f"{count(study.trials, 'trial')} on {count(cost.workers, 'worker')}"
-    return Check("cost", "go", f"{trial}; the sweep {range_}, {sweep}", "no limit")
+    return Check("cost", "go", f"{trial}; the sweep {seconds}, {sweep}", "no limit")
 
 
 def _drawn(study: StudySpec, number: int) -> dict[str, Any]:

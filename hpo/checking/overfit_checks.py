@@ -89,19 +89,24 @@ class Diagnosis:
 
     remark: str
     look_at: str
+    lacks_steps: bool = False
 
 
 def check_overfit(study: StudySpec, runs: OverfitRuns) -> Check:
-    """The honest run learns the fixed set. Where the task gives no bands, its goal must improve with the loss."""
+    """The honest run learns the fixed set.
+
+    Where the task gives no bands, its goal must not get worse as the loss falls, and a run that lacks steps, and
+    nothing else, is a caution: how many steps a task needs is not known before any run.
+    """
     honest, bands = runs.honest, bands_of(study, runs)
     status = "no-go" if honest.failure else bands.verdict(honest.curve[-1])
-    worse = "" if study.task.overfit.go is not None or status == "no-go" else _worse_goal(study, runs)
-    if worse:
-        status, diagnosis = "no-go", Diagnosis(worse, "what the loss rewards, its sign, and what the goal measures")
-    elif status == "go":
-        diagnosis = Diagnosis("", "")
-    else:
-        diagnosis = _diagnose(runs, bands)
+    diagnosis = Diagnosis("", "") if status == "go" else _diagnose(runs, bands)
+    if study.task.overfit.go is None:
+        worse = _worse_goal(study, runs)
+        if worse and not honest.failure:
+            status, diagnosis = "no-go", Diagnosis(worse, "what the loss rewards, its sign, and what the goal measures")
+        elif diagnosis.lacks_steps:
+            status = "caution"
     result = honest.failure or f"{bands.measure} {honest.curve[0]:.4g} -> {honest.curve[-1]:.4g}"
     effort = f"{count(honest.examples, 'example')}, {count(len(honest.history), 'epoch')}, {honest.steps} steps taken"
     bound = "at most" if bands.direction is Direction.MINIMIZE else "at least"
@@ -142,6 +147,7 @@ def _diagnose(runs: OverfitRuns, bands: Bands) -> Diagnosis:
     return Diagnosis(
         f"it was learning: {count(honest.steps, 'step')} may be too few",
         "Overfit: more epochs, smaller batches or a higher learning rate; the size of the model; the bands",
+        lacks_steps=True,
     )
 
 
