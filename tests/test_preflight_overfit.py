@@ -111,9 +111,10 @@ class Slow(Spoiled):
 
 def test_without_bands_a_set_that_is_being_learned_is_a_caution(tmp_path: Path) -> None:
     """Nobody has said how many steps it takes; what is not learned at all is a no-go."""
-    study = toy_study(task=Slow(), recipe=Recipe(lr=1e-3, batch_size=16))
+    study = toy_study(task=Slow(), recipe=Recipe(lr=3e-4, batch_size=16))
     made = check(run_preflight(study, tmp_path), "overfit")
-    assert (made.status, made.seen[-46:]) == ("caution", "; it was learning: 480 steps may be too few")
+    assert made.status == "caution"
+    assert made.seen.endswith("; it was learning: 480 steps may be too few")
 
 
 def test_a_loss_that_falls_while_the_goal_gets_worse_is_named(without_bands: Change, tmp_path: Path) -> None:
