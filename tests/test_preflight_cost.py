@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def test_the_least_is_what_is_left_where_everything_is_pruned_that_may_be(
 class Counted(Toy):
     """Counts the epochs that are begun at a smoke fidelity of its own size."""
 
-    begun: list[int] = []  # of the class, on purpose
+    begun: ClassVar[list[int]] = []
 
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
         if split == "train" and fidelity.train == 24:

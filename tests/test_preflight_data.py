@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -206,7 +207,7 @@ def test_every_split_of_every_fidelity_is_read_before_anything_is_trained(task: 
 class Counted(Spoiled):
     """Counts how often each split is begun."""
 
-    begun: list[tuple[Split, int]] = []  # of the class, on purpose
+    begun: ClassVar[list[tuple[Split, int]]] = []
 
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
         self.begun.append((split, fidelity.examples(split)))

@@ -11,6 +11,7 @@ import pytest
 
 from hpo.checking import overfit
 from hpo.recipe import Recipe
+from hpo.space import log
 from hpo.task import Overfit
 from tests.test_preflight import (
     FAULTS,
@@ -111,7 +112,7 @@ class Slow(Spoiled):
 
 def test_without_bands_a_set_that_is_being_learned_is_a_caution(tmp_path: Path) -> None:
     """Nobody has said how many steps it takes; what is not learned at all is a no-go."""
-    study = toy_study(task=Slow(), recipe=Recipe(lr=3e-4, batch_size=16))
+    study = toy_study(task=Slow(), recipe=Recipe(lr=3e-4, batch_size=16), space={"recipe.lr": log(1e-4, 1e-1)})
     made = check(run_preflight(study, tmp_path), "overfit")
     assert made.status == "caution"
     assert made.seen.endswith("; it was learning: 480 steps may be too few")
