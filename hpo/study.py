@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import pickle
 import re
@@ -22,7 +23,7 @@ from hpo.direction import Direction
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
 from hpo.space import Space, When
-from hpo.task import Fidelity, Task, in_fold
+from hpo.task import Fidelity, Overfit, Task, in_fold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
@@ -104,6 +105,7 @@ class StudySpec:
         self._check_rescored()
         self._check_pruning()
         self._check_recipe_settings()
+        self._check_overfit()
 
     @property
     def direction(self) -> Direction:
@@ -297,6 +299,11 @@ class StudySpec:
         if parent in self.space:
             values |= set(spaces.extremes(spaces.distribution_of(self.space[parent])))
         return values | {tier.fixed[parent] for tier in (self.smoke, self.cheap, self.full) if parent in tier.fixed}
+
+    def _check_overfit(self) -> None:
+        bands = inspect.getattr_static(self.task, "overfit")
+        if isinstance(bands, Overfit):  # a property may have to read the data: preflight calls it
+            bands.check_direction(self.task.goal, self.direction)
 
 
 def _call(value: object) -> str:

@@ -92,33 +92,46 @@ class Overfit:
     """The overfit check of a task: before money is spent, the default configuration must overfit a small fixed set.
 
     `measure` is "loss" (the sum of the weighted terms, in eval mode) or the name of a score. At `go` or better the task
-    can be learned; worse than `caution` it cannot.
+    can be learned; worse than `caution` it cannot. Without these two, the loss must fall well below what a constant
+    prediction reaches, and the goal must not get worse: that suits any loss whose best value is about 0.
+
+    Nothing is pinned but what would keep a sound model from overfitting: weight decay and the running average of the
+    weights are off, and no run ends early. Raises ValueError where only one of `go` and `caution` is given, or neither
+    for a score.
     """
 
-    go: float
-    caution: float
+    go: float | None = None
+    caution: float | None = None
     measure: str = "loss"
-    samples: int = 512  # examples in the set
-    epochs: int = 30
+    samples: int = 512  # examples in the set; the full training split, where that has fewer
+    epochs: int = 30  # without `go`, more of them where they have too few steps
     pinned: Mapping[str, Any] = field(default_factory=dict)  # {"recipe.lr": 4e-3, "task.dropout": 0.0}
     size: int | None = None  # None: the size of the study's cheap fidelity
     start: tuple[float, float] | None = None  # the range that the untrained loss must lie in; None: any finite loss
 
+    def __post_init__(self) -> None:
+        if (self.go is None) != (self.caution is None):
+            raise ValueError(f"Overfit: give both go and caution, or neither; got {self.go!r} and {self.caution!r}")
+        if self.go is None and self.measure != "loss":
+            raise ValueError(f"Overfit.measure: without go and caution it must be 'loss'; got {self.measure!r}")
+
     @property
     def direction(self) -> Direction:
         """Which way the measure improves: `go` is never worse than `caution`."""
-        return Direction.MINIMIZE if self.go <= self.caution else Direction.MAXIMIZE
+        if self.go is None or self.caution is None or self.go <= self.caution:
+            return Direction.MINIMIZE
+        return Direction.MAXIMIZE
 
-    def verdict(self, value: float) -> Status:
-        """ "go", "caution" or "no-go" for a measured value; NaN is "no-go"."""
-        if self._reaches(value, self.go):
-            return "go"
-        if self._reaches(value, self.caution):
-            return "caution"
-        return "no-go"
-
-    def _reaches(self, value: float, band: float) -> bool:
-        return value == band or self.direction.better(value, band)
+    def check_direction(self, goal: str, direction: Direction) -> None:
+        """Raise ValueError where the bands want the loss to rise, or the goal to get worse."""
+        improves = {goal: direction, "loss": Direction.MINIMIZE}.get(self.measure, self.direction)
+        if self.go == self.caution or improves is self.direction:
+            return
+        bound = "below" if improves is Direction.MINIMIZE else "above"
+        raise ValueError(
+            f"task.overfit: {self.measure} is to be {improves.value}d, so go must lie {bound} caution; "
+            f"got go={self.go:g} and caution={self.caution:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -184,7 +197,7 @@ class Task(ABC, Generic[B]):
     size_unit: ClassVar[str] = ""  # what Fidelity.size counts: "pixels", "grid points"; empty: the task has no size
     inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see; the overfit check zeroes them
     labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see; the overfit check shuffles them
-    overfit: ClassVar[Overfit]
+    overfit: ClassVar[Overfit] = Overfit()
     cluster: ClassVar[str | None] = None  # batch field whose equal values belong together; None: each example alone
     folds: ClassVar[int] = 1  # values of the field `fold`: each tests on other clusters, all validate on the same
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # what a score cannot leave: {"accuracy": (0, 1)}
@@ -295,8 +308,9 @@ class Task(ABC, Generic[B]):
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         """Return content hashes of the things that the examples of a split come from; no two splits may share one.
 
-        By default these are the inputs of each example. Override it where examples are cut from larger things: two
-        crops of one photograph differ, and still leak.
+        By default these are the inputs of each example, and preflight looks for near copies among them too. Override it
+        where examples are cut from larger things (two crops of one photograph differ, and still leak), and where
+        augmentation makes training examples differ so much from epoch to epoch that a copy cannot be told.
         """
         rng = torch.Generator().manual_seed(0)
         return {

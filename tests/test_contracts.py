@@ -441,7 +441,6 @@ MUST_BE = {
     "direction": "'minimize' or 'maximize'",
     "inputs": "a tuple of names of batch fields",
     "labels": "a tuple of names of batch fields",
-    "overfit": "an Overfit",
 }
 
 

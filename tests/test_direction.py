@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from hpo.checking.overfit_checks import Bands
 from hpo.direction import Direction
 from hpo.formatting import better
 from hpo.task import Overfit
@@ -91,11 +92,17 @@ def test_the_bands_of_an_overfit_check_say_which_way_its_measure_improves(bands:
 @pytest.mark.parametrize(
     ("bands", "values"),
     [
-        (Overfit(go=0.1, caution=0.3), {0.0: "go", 0.1: "go", 0.2: "caution", 0.3: "caution", 0.31: "no-go"}),
-        (Overfit(go=30.0, caution=20.0), {31.0: "go", 30.0: "go", 25.0: "caution", 20.0: "caution", 19.0: "no-go"}),
-        (Overfit(go=0.1, caution=math.inf), {0.1: "go", math.inf: "caution", math.nan: "no-go"}),
-        (Overfit(go=30.0, caution=20.0), {math.inf: "go", -math.inf: "no-go", math.nan: "no-go"}),
+        (
+            Bands("loss", 0.1, 0.3, Direction.MINIMIZE),
+            {0.0: "go", 0.1: "go", 0.2: "caution", 0.3: "caution", 0.31: "no-go"},
+        ),
+        (
+            Bands("psnr", 30.0, 20.0, Direction.MAXIMIZE),
+            {31.0: "go", 30.0: "go", 25.0: "caution", 20.0: "caution", 19.0: "no-go"},
+        ),
+        (Bands("loss", 0.1, math.inf, Direction.MINIMIZE), {0.1: "go", math.inf: "caution", math.nan: "no-go"}),
+        (Bands("psnr", 30.0, 20.0, Direction.MAXIMIZE), {math.inf: "go", -math.inf: "no-go", math.nan: "no-go"}),
     ],
 )
-def test_a_value_on_a_band_counts_as_within_it_and_nan_as_no_go(bands: Overfit, values: dict[float, str]) -> None:
+def test_a_value_on_a_band_counts_as_within_it_and_nan_as_no_go(bands: Bands, values: dict[float, str]) -> None:
     assert {value: bands.verdict(value) for value in values} == values

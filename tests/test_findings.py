@@ -107,16 +107,16 @@ def test_highest_comes_first_where_more_is_better() -> None:
     assert [trial.value for trial in sweep.ranked] == [3.0, 2.0, 1.0]
 
 
-def test_test_scores_are_means_over_the_units_of_the_runs(folder: RunFolder) -> None:
+def test_test_scores_are_means_over_the_runs(folder: RunFolder) -> None:
     promotion = collect(STUDY, folder).promotion
     for result in promotion.verdict.results:
-        units = [
-            json.loads((folder.trial("promotion", run.number) / "result.json").read_text())["blocks"]["mse"]
+        scores = [
+            json.loads((folder.trial("promotion", run.number) / "result.json").read_text())["test"]["mse"]
             for run in result.runs
         ]
-        assert result.test.mean == pytest.approx(np.mean(units))
+        assert result.test.mean == pytest.approx(np.mean(scores))
     (baseline,) = promotion.verdict.baselines
-    assert promotion.baselines[baseline.name].mean == pytest.approx(np.mean(baseline.folds[0].blocks["mse"]))
+    assert promotion.baselines[baseline.name].mean == baseline.scores["mse"]
     assert promotion.best_baseline is baseline
 
 

@@ -140,7 +140,7 @@ class TooFew(Spoiled):
 
 
 DATA = {
-    OneNaN: ("data", "train: x_BI is not finite in 1 of 96 elements"),
+    OneNaN: ("data", "train: x_BI is not finite in 1 of 384 elements"),
     Double: ("data", "y_BO is torch.float64"),
     TooFew: ("data", "train: 59 examples, but the cheap fidelity has 64"),
     Leaking: ("splits disjoint", "cheap: train and val share 64"),
@@ -536,18 +536,10 @@ def test_the_verdict_is_kept_with_its_curves_and_cost(tmp_path: Path) -> None:
     assert record["status"] == result.status == "go"
     assert record["identity"] == {"code": "a"}
     assert [one["name"] for one in record["checks"]] == seen
-    assert len(record["overfit"]["honest"]) == 21
+    assert record["overfit"]["honest"][-1] <= record["overfit"]["go"]
+    assert len(record["overfit"]["honest"]) == 7  # of 21: it ends where it has reached go, with the controls or later
     assert len(record["overfit"]["shuffled"]) == len(record["overfit"]["zeroed"]) == 7
-    assert record["cost"]["sweep_seconds"] == pytest.approx(12 * record["cost"]["trial_seconds"])
-
-
-def test_the_estimate_counts_whole_rounds_of_workers() -> None:
-    """12 trials on 5 workers take three rounds."""
-    from hpo.checking.preflight import measure_cost
-
-    cost = measure_cost(toy_study(), 5, "cpu")
-    assert cost.sweep_seconds == pytest.approx(3 * cost.trial_seconds)
-    assert cost.peak_mb > 50
+    assert record["cost"]["sweep_seconds"] == pytest.approx(12 * record["cost"]["slowest_seconds"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpo.checking import checks, overfit
+from hpo.checking import checks, data, overfit
 from hpo.engine.evaluation import baseline_columns, evaluate, scores_of
 from hpo.engine.training import fit
 from hpo.seeds import generator
@@ -106,9 +106,8 @@ def test_validation_and_test_depend_on_neither_batch_size_nor_rng(one_study: Stu
 def test_the_batches_are_sound_and_the_splits_disjoint(one_study: StudySpec) -> None:
     said(
         one_study,
-        *checks.check_batches(one_study.as_smoke()),
-        *checks.check_repeatable(one_study),
-        *checks.check_disjoint(one_study.as_smoke()),
+        *data.check_splits(one_study.as_smoke()),
+        *data.check_repeatable(one_study),
     )
 
 

@@ -1,11 +1,10 @@
-"""The checks of preflight on the data, the run, the searched hyperparameters, and what promotion needs.
+"""The checks of preflight on the run, the searched hyperparameters, and what promotion needs.
 
-Each function makes one check. The overfit check has a file of its own.
+Each function makes one check. Those on the data, and the overfit check, have files of their own.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,17 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from hpo import space
-from hpo.data.batch import example, example_hash, examples_in, misfits, same_but_for_padding, tensors_in
-from hpo.data.passes import one_pass
+from hpo.checking.data import batches as _batches
 from hpo.engine.evaluation import evaluate, judge_baselines, judge_batches, resolve_device, scores_of
 from hpo.engine.pseudo_values import pseudo_values
 from hpo.engine.rows import Rows
-from hpo.engine.training import fit
+from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
-from hpo.seeds import generator
 from hpo.study import StudySpec
-from hpo.task import Chart, Check, Fidelity, Picture, Split, Status, Task
+from hpo.task import Chart, Check, Fidelity, Picture, Status, Task
 from hpo.trial.artifact import card_of, rebuild
 from hpo.trial.weights import packed
 
@@ -36,116 +33,6 @@ MAY_DIFFER = 20  # of so many whole numbers one may differ
 NOISE = 10  # a change counts if it is this many times what repeating the run changes; on the CPU that is nothing
 
 Numbers = Mapping[str, float]  # the losses, terms and scores of a run, by name and epoch
-
-
-# -- data ------------------------------------------------------------------------------------------------------------
-def check_batches(study: StudySpec) -> list[Check]:
-    """Every field of a batch has the examples first; its tensors have a sensible dtype and are finite.
-
-    Every split has as many examples as the cheap fidelity says, and the task's `inputs` and `labels` are fields.
-    """
-    faults = [f"{split}: {fault}" for split in ("train", "val") for fault in _split_faults(study, split)]
-    return [
-        Check(
-            name="data",
-            status=_status(not faults),
-            seen=_first(faults) or "finite, shapes agree",
-            allowed="finite; examples first",
-            look_at="the task's batches()",
-        )
-    ]
-
-
-def _split_faults(study: StudySpec, split: Split) -> Iterator[str]:
-    examples = 0
-    fields: tuple[str, ...] = ()
-    for batch in _batches(study, study.cheap, split):
-        yield from _batch_faults(batch)
-        examples += examples_in(batch)
-        fields = batch._fields
-    expected = study.cheap.limit(split)
-    if expected is not None and examples != expected:
-        yield f"{examples} examples, but the cheap fidelity has {expected}"
-    unknown = [name for name in (*study.task.inputs, *study.task.labels) if name not in fields]
-    if unknown:
-        yield f"inputs or labels name {unknown}, but the batch has {list(fields)}"
-
-
-def _batch_faults(batch: NamedTuple) -> Iterator[str]:
-    examples = examples_in(batch)
-    for name, value in zip(batch._fields, batch, strict=True):
-        faults = list(misfits(name, value, examples))
-        yield from faults or _tensor_faults(name, value)
-
-
-def _tensor_faults(name: str, value: object) -> Iterator[str]:
-    for tensor in tensors_in(value):
-        if tensor.dtype in (torch.float64, torch.complex128):
-            yield f"{name} is {tensor.dtype}; use float32 or complex64"
-        elif not torch.isfinite(tensor).all():
-            yield f"{name} is not finite in {int((~torch.isfinite(tensor)).sum())} of {tensor.numel()} elements"
-
-
-def check_repeatable(study: StudySpec) -> list[Check]:
-    """The same rng gives the same batches, and another rng gives other training batches.
-
-    The validation split depends on neither the rng nor the batch size.
-    """
-
-    def examples(split: Split, seed: int, batch_size: int | None = None) -> list[Any]:
-        return [
-            example(batch, row)
-            for batch in _batches(study, study.smoke, split, seed, batch_size)
-            for row in range(examples_in(batch))
-        ]
-
-    def hashes(split: Split, seed: int) -> list[str]:
-        return [example_hash([each]) for each in examples(split, seed)]
-
-    repeats = hashes("train", 1) == hashes("train", 1) and hashes("val", 1) == hashes("val", 1)
-    epochs_differ = hashes("train", 1) != hashes("train", 2)
-    validation_is_fixed = same_but_for_padding(examples("val", 1), examples("val", 2, batch_size=1))
-    return [
-        Check(
-            name="same seed, same batches",
-            status=_status(repeats and epochs_differ and validation_is_fixed),
-            seen=f"repeats: {_yes(repeats)}; epochs differ: {_yes(epochs_differ)}; "
-            f"validation fixed: {_yes(validation_is_fixed)}",
-            allowed="yes; yes; yes",
-            look_at="batches(): random numbers that do not come from rng, or a validation split that depends on rng or "
-            "batch_size",
-        )
-    ]
-
-
-def check_disjoint(study: StudySpec) -> list[Check]:
-    """No two splits share what their examples come from, neither at the cheap fidelity nor at the full one."""
-    tiers = {"cheap": study.cheap}
-    if study.full != study.cheap:
-        tiers["full"] = study.full
-    shared: list[str] = []
-    counts: list[str] = []
-    for tier, fidelity in tiers.items():
-        task, _ = study.configure({}, fidelity)
-        origins = {split: task.origins(split, fidelity) for split in ("train", "val", "test")}
-        shared += [f"{tier}: {overlap}" for overlap in _overlaps(origins)]
-        counts.append(f"{tier}: " + " + ".join(str(len(hashes)) for hashes in origins.values()))
-    return [
-        Check(
-            name="splits disjoint",
-            status=_status(not shared),
-            seen=_first(shared) or f"none shared ({', '.join(counts)})",
-            allowed="none shared",
-            look_at="how the task splits its data",
-        )
-    ]
-
-
-def _overlaps(origins: Mapping[str, set[str]]) -> Iterator[str]:
-    for first, second in itertools.combinations(origins, 2):
-        shared = origins[first] & origins[second]
-        if shared:
-            yield f"{first} and {second} share {len(shared)}"
 
 
 # -- the run ---------------------------------------------------------------------------------------------------------
@@ -171,13 +58,14 @@ def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]
     """
     fidelity = searchable(study, study.smoke)
     noise = distance(smoke, _run(study, {}, fidelity, 1, device))
-    change = distance(smoke, _run(study, {}, fidelity, 2, device))
-    is_same = noise == 0 or (not is_exact(device) and NOISE * noise < change)
+    seeds_differ = _changes_run(study, {}, fidelity, device, smoke, seed=2, noise=0.0)
+    exact = noise == 0 or is_exact(device)
+    is_same = noise == 0 if exact else _changes_run(study, {}, fidelity, device, smoke, seed=2, noise=noise)
     return [
         Check(
             name="same seed, same run",
-            status=_status(is_same and change > 0),
-            seen=f"repeats: {_yes(is_same)}; seeds differ: {_yes(change > 0)}",
+            status=_status(is_same and seeds_differ),
+            seen=f"repeats: {_yes(is_same)}; seeds differ: {_yes(seeds_differ)}",
             allowed="yes; yes",
             look_at="random numbers from a generator of one's own that is not seeded",
         )
@@ -256,7 +144,7 @@ def _change_that_matters(
         reference = _run(study, conditions, fidelity, 1, device)
     noise = 0.0 if is_exact(device) else distance(reference, _run(study, conditions, fidelity, 1, device))
     for change in _changes(study, name):
-        if distance(reference, _run(study, {**conditions, **change}, fidelity, 1, device)) > NOISE * noise:
+        if _changes_run(study, {**conditions, **change}, fidelity, device, reference, noise=noise):
             return change
     return None
 
@@ -353,15 +241,52 @@ def _picture_faults(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
 
 # -- runs and their numbers ------------------------------------------------------------------------------------------
 def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str) -> Numbers:
-    """The numbers of a run. One that diverges has the message as its only number, so how it diverges tells runs apart.
+    """The numbers of a run. Of one that diverges, the message is a number too, so how it diverges tells runs apart."""
+    numbers: dict[str, float] = {}
+    try:
+        for epoch in _epochs(study, values, fidelity, seed, device):
+            numbers |= numbers_of([epoch])
+    except Diverged as diverged:
+        numbers[str(diverged)] = 0.0
+    return numbers
 
-    Any other exception gets a note of the values.
+
+def _changes_run(
+    study: StudySpec,
+    values: Mapping[str, Any],
+    fidelity: Fidelity,
+    device: str,
+    reference: Numbers,
+    *,
+    noise: float,
+    seed: int = 1,
+) -> bool:
+    """Whether a run with these values has other numbers than the reference. It ends with the first epoch that has.
+
+    `noise` is what repeating a run changes.
     """
+    compared = 0
+    try:
+        for epoch in _epochs(study, values, fidelity, seed, device):
+            numbers = numbers_of([epoch])
+            expected = {name: reference[name] for name in numbers if name in reference}
+            if distance(expected, numbers) > NOISE * noise:
+                return True
+            compared += len(numbers)
+    except Diverged as diverged:
+        return str(diverged) not in reference
+    return compared < len(reference)
+
+
+def _epochs(
+    study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str
+) -> Iterator[Progress]:
+    """The epochs of a run. An exception other than Diverged gets a note of the values."""
     try:
         task, recipe = study.configure(values, fidelity)
-        return numbers_of(fit(task, recipe, fidelity, seed=seed, device=device))
-    except Diverged as diverged:
-        return {str(diverged): 0.0}
+        yield from fit(task, recipe, fidelity, seed=seed, device=device)
+    except Diverged:
+        raise
     except Exception as error:
         error.add_note(", ".join(f"{name} = {value!r}" for name, value in values.items()))
         raise
@@ -405,13 +330,6 @@ def is_exact(device: str) -> bool:
 def searchable(study: StudySpec, fidelity: Fidelity) -> Fidelity:
     """The fidelity without what it pins of the searched hyperparameters."""
     return replace(fidelity, fixed={name: value for name, value in fidelity.fixed.items() if name not in study.space})
-
-
-def _batches(
-    study: StudySpec, fidelity: Fidelity, split: Split, seed: int = 1, batch_size: int | None = None
-) -> Iterator[NamedTuple]:
-    task, recipe = study.configure({}, fidelity)
-    return one_pass(task, split, fidelity, batch_size or recipe.batch_size, generator("preflight", seed))
 
 
 def _listed(change: Mapping[str, Any], name: str) -> str:

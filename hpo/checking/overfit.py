@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -18,22 +18,21 @@ from hpo.checking.controls import filled, zeroed
 from hpo.contract.returned import checked_columns, checked_scores, checked_terms
 from hpo.data.batch import example, examples_in
 from hpo.data.passes import one_pass
-from hpo.direction import Direction
 from hpo.engine.evaluation import evaluate
 from hpo.engine.model import initial_model
 from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
-from hpo.formatting import count
 from hpo.recipe import Recipe
 from hpo.seeds import derive, generator
 from hpo.study import StudySpec
-from hpo.task import Check, Columns, Fidelity, Held, Moment, Split, Task
+from hpo.task import Columns, Fidelity, Held, Moment, Overfit, Split, Task
 
 LOSS = "loss of the overfit check"  # a column beside the task's own
 CONTROL_SHARE = 0.3  # of the honest run's epochs that a control is trained for
-CONTROL_LAG = 0.25  # share of the honest gain, or of its own way to `go`, that a control must lag behind
+LEAST_STEPS = 300  # of an honest run for which the task gives no bands
 SEED = derive("preflight")
+NO_BRAKES: Mapping[str, Any] = {"recipe.weight_decay": 0.0, "recipe.ema": 0.0, "recipe.patience": None}
 
 Control = Literal["shuffled", "zeroed"]
 RunName = Literal["honest"] | Control
@@ -48,8 +47,14 @@ class OverfitRun:
     unmoved: tuple[str, ...] = ()  # trainable parameters that ended where they began
     frozen: tuple[str, ...] = ()  # parameters that model() made untrainable
     scores: Mapping[str, float] | None = None  # after the last epoch; None where the run diverged
-    start_loss: float = math.nan  # of the untrained model
+    start: Mapping[str, float] = field(default_factory=dict)  # scores and loss of the untrained model
     failure: str = ""  # why the run diverged
+    examples: int = 0  # in the set
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were taken."""
+        return sum(epoch.steps_taken for epoch in self.history)
 
 
 class OverfitSet(Task[Any]):
@@ -109,21 +114,14 @@ class OverfitSet(Task[Any]):
 def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
     """Train the default configuration on the fixed set: as it is, or with labels "shuffled" or inputs "zeroed".
 
-    There is no weight decay unless the task pins some: it would move parameters that no gradient reaches.
+    The honest run ends where it has reached `go`, but no earlier than the controls.
     """
     bands = study.task.overfit
-    fidelity = Fidelity(
-        size=bands.size or study.cheap.size,
-        train=bands.samples,
-        val=bands.samples,
-        epochs=bands.epochs,
-        fixed={**study.cheap.fixed, "recipe.weight_decay": 0.0, **bands.pinned},
-    )
-    task, recipe = study.configure({}, fidelity)
-    rng = generator("by heart")  # an older name of this check: another word would draw another set
-    batches = list(one_pass(task, "train", fidelity, recipe.batch_size, rng))
-    overfit_set = OverfitSet(task, _spoiled(task, batches, name))
-    untrained = seeded_model(task, batches)
+    bands.check_direction(study.task.goal, study.direction)
+    fixed = fixed_set(study)
+    task, recipe, fidelity = fixed.task, fixed.recipe, fixed.fidelity
+    overfit_set = OverfitSet(task, _spoiled(task, fixed.batches, name))
+    untrained = seeded_model(task, fixed.batches)
     start = evaluate(overfit_set, untrained, overfit_set.fixed_batches)
 
     curve = [start[bands.measure]]
@@ -131,12 +129,16 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
     last: Progress | None = None
     try:
         training = fit(overfit_set, recipe, fidelity, seed=SEED, device=device)
-        for progress in itertools.islice(training, _epochs(bands.epochs, name)):
+        for progress in itertools.islice(training, _longest(bands, fidelity.epochs, name)):
             curve.append(progress.value)
             history.append(progress.record)
             last = progress
+            if len(history) >= _control_epochs(fidelity.epochs) and _has_reached_go(bands, progress.value):
+                break
     except Diverged as diverged:
-        return OverfitRun(tuple(curve), start_loss=start["loss"], failure=str(diverged))
+        return OverfitRun(
+            tuple(curve), tuple(history), start=start, failure=str(diverged), examples=fidelity.examples("train")
+        )
     assert last is not None  # every run has an epoch
     return OverfitRun(
         curve=tuple(curve),
@@ -144,8 +146,39 @@ def overfit_run(study: StudySpec, name: RunName, device: str) -> OverfitRun:
         unmoved=_unmoved(untrained, last.model),
         frozen=tuple(name for name, parameter in untrained.named_parameters() if not parameter.requires_grad),
         scores=last.scores,
-        start_loss=start["loss"],
+        start=start,
+        examples=fidelity.examples("train"),
     )
+
+
+class FixedSet(NamedTuple):
+    """The set that is to be learned, and the configuration that is to learn it."""
+
+    task: Task[Any]
+    recipe: Recipe
+    fidelity: Fidelity
+    batches: list[NamedTuple]
+
+
+def fixed_set(study: StudySpec) -> FixedSet:
+    """The set, with as many examples as the overfit check asks for, or all that the full training split has.
+
+    What would keep a sound model from overfitting is off, unless the task pins it: weight decay would also move
+    parameters that no gradient reaches.
+    """
+    bands = study.task.overfit
+    fidelity = Fidelity(
+        size=bands.size or study.cheap.size,
+        train=min(bands.samples, study.full.train or bands.samples),
+        epochs=bands.epochs,
+        fixed={**study.cheap.fixed, **NO_BRAKES, **bands.pinned},
+    )
+    task, recipe = study.configure({}, fidelity)
+    rng = generator("by heart")  # an older name of this check: another word would draw another set
+    batches = list(one_pass(task, "train", fidelity, recipe.batch_size, rng))
+    examples = sum(examples_in(batch) for batch in batches)
+    epochs = bands.epochs if bands.go is not None else max(bands.epochs, math.ceil(LEAST_STEPS / len(batches)))
+    return FixedSet(task, recipe, replace(fidelity, train=examples, val=examples, epochs=epochs), batches)
 
 
 def seeded_model(task: Task[Any], batches: list[NamedTuple]) -> nn.Module:
@@ -153,8 +186,22 @@ def seeded_model(task: Task[Any], batches: list[NamedTuple]) -> nn.Module:
     return initial_model(task, SEED, lambda: batches[0])
 
 
-def _epochs(epochs: int, name: RunName) -> int:
-    return epochs if name == "honest" else max(2, round(CONTROL_SHARE * epochs))
+def _longest(bands: Overfit, epochs: int, name: RunName) -> int:
+    """How many epochs a run may take.
+
+    A control is stopped early, except the one whose end is the best constant prediction, where bands are made of it.
+    """
+    if name == "honest" or (name == "zeroed" and bands.go is None):
+        return epochs
+    return _control_epochs(epochs)
+
+
+def _control_epochs(epochs: int) -> int:
+    return max(2, round(CONTROL_SHARE * epochs))
+
+
+def _has_reached_go(bands: Overfit, value: float) -> bool:
+    return bands.go is not None and (value == bands.go or bands.direction.better(value, bands.go))
 
 
 def _spoiled(task: Task[Any], batches: list[NamedTuple], name: RunName) -> list[NamedTuple]:
@@ -198,101 +245,4 @@ def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:
         name
         for name, parameter in after.named_parameters()
         if start[name].requires_grad and parameter.numel() and torch.equal(start[name].cpu(), parameter.detach().cpu())
-    )
-
-
-# -- checks ----------------------------------------------------------------------------------------------------------
-def check_start(study: StudySpec, honest: OverfitRun) -> Check:
-    """The loss of the untrained model is finite, and lies where the task says that it must."""
-    loss, limits = honest.start_loss, study.task.overfit.start
-    holds = math.isfinite(loss) and (limits is None or limits[0] <= loss <= limits[1])
-    return Check(
-        name="loss at start",
-        status="go" if holds else "no-go",
-        seen=f"{loss:.4g}",
-        allowed=f"{limits[0]:g} to {limits[1]:g}" if limits else "finite",
-        look_at="the loss, and the scale of the data",
-    )
-
-
-def check_overfit(study: StudySpec, honest: OverfitRun) -> Check:
-    """The honest run learns the fixed set."""
-    bands = study.task.overfit
-    bound = "at most" if bands.direction is Direction.MINIMIZE else "at least"
-    result = honest.failure or f"{bands.measure} {honest.curve[0]:.4g} -> {honest.curve[-1]:.4g}"
-    return Check(
-        name="overfit",
-        status="no-go" if honest.failure else bands.verdict(honest.curve[-1]),
-        seen=f"{result} on {bands.samples} examples, {bands.epochs} epochs",
-        allowed=f"{bands.measure} {bound} {bands.go:g}; caution: {bound} {bands.caution:g}",
-        look_at="whether inputs and labels belong together; the learning rate; what the loss rewards",
-    )
-
-
-def check_finite(honest: OverfitRun) -> Check:
-    """No step is skipped, and no gradient has to be made finite."""
-    skipped = sum(epoch.steps_skipped for epoch in honest.history)
-    parameters = sorted({name for epoch in honest.history for name in epoch.nonfinite})
-    holds = skipped == 0 and not parameters and not honest.failure
-    counted = f"{count(skipped, 'step')} skipped; non-finite gradients in {', '.join(parameters) or 'none'}"
-    return Check(
-        name="finite everywhere",
-        status="go" if holds else "no-go",
-        seen=honest.failure or counted,
-        allowed="0 steps skipped; none",
-        look_at="divisions, logarithms and roots near 0",
-    )
-
-
-def check_moves(honest: OverfitRun) -> Check:
-    """Training changes every trainable parameter."""
-    seen = "all"
-    if honest.frozen:
-        seen = f"all but {len(honest.frozen)}, which model() froze"
-    if honest.unmoved:
-        seen = f"unmoved: {', '.join(honest.unmoved[:5])}"
-    return Check(
-        name="every parameter moves",
-        status="no-go" if honest.unmoved else "go",
-        seen=seen,
-        allowed="all that can be trained",
-        look_at="detach(), groups() and rates(), layers that forward() does not use",
-    )
-
-
-CONTROL_CHECK: Mapping[Control, str] = {"shuffled": "labels matter", "zeroed": "input matters"}
-_LOOK_AT: Mapping[Control, str] = {
-    "shuffled": "a loss that does not look at the labels",
-    "zeroed": "a model that does not look at its input",
-}
-
-
-def check_control(study: StudySpec, control: Control, honest: OverfitRun, spoiled: OverfitRun | None) -> Check:
-    """The control lags well behind the honest run after as many epochs, so what was spoiled matters.
-
-    "Well behind" is CONTROL_LAG of what the honest run has gained, or of what the control still lacks to `go`,
-    whichever is less. The honest gain alone would not do: where the mean label explains most of the loss, both runs
-    gain almost the same. `spoiled` is None where the task names no such fields.
-    """
-    name = CONTROL_CHECK[control]
-    if spoiled is None:
-        return Check(name, "skip", "the task names no such fields", "worse than the honest run")
-    if spoiled.failure:
-        seen = f"{control}: cannot be trained ({spoiled.failure})"
-        return Check(name, "go", seen, "worse than the honest run", _LOOK_AT[control])
-    bands = study.task.overfit
-    epoch = min(len(spoiled.curve), len(honest.curve)) - 1
-    start, honest_value, spoiled_value = honest.curve[0], honest.curve[epoch], spoiled.curve[epoch]
-    gain = bands.direction.lead(honest_value, start)
-    if not gain > 0:
-        return Check(name, "skip", "the honest run did not improve", "worse than the honest run")
-    lack = bands.direction.lead(bands.go, spoiled_value)
-    lag = bands.direction.lead(honest_value, spoiled_value)
-    least_lag = CONTROL_LAG * min(gain, max(lack, 0.0))
-    return Check(
-        name=name,
-        status="go" if lack > 0 and lag >= least_lag else "no-go",
-        seen=f"{control}: {bands.measure} {spoiled_value:.4g} after {epoch} epochs, honest {honest_value:.4g}",
-        allowed=f"worse by at least {least_lag:.3g}" if lack > 0 else f"does not reach {bands.go:g}",
-        look_at=_LOOK_AT[control],
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-import resource
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Executor
@@ -13,15 +11,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-import torch
-
-from hpo.checking import checks, folds, overfit, saved
-from hpo.checking.overfit import OverfitRun, RunName
+from hpo.checking import checks, data, folds, overfit, overfit_checks, saved
+from hpo.checking.cost import Cost, cost_check, measure_cost
+from hpo.checking.overfit import Control, OverfitRun, RunName
+from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
 from hpo.contract.returned import checked_checks
-from hpo.engine.training import fit
 from hpo.errors import Refused
 from hpo.files import write_json
-from hpo.formatting import count, duration
 from hpo.plain import nulled
 from hpo.storage.folder import RunFolder
 from hpo.storage.identity import Details, differences, differing_parts, keep_details
@@ -29,18 +25,9 @@ from hpo.study import StudySpec
 from hpo.task import Check, Evidence, Status
 from hpo.trial.guard import attempt, failed_check, run_check
 from hpo.trial.provenance import identity_details
-from hpo.workers import coordinator, local
+from hpo.workers import coordinator
+from hpo.workers.local import Backend, Processes
 from hpo.workers.loky_private import loading_error
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The measured cost of one trial, and the cost of the sweep that follows from it if nothing is pruned."""
-
-    trial_seconds: float
-    sweep_seconds: float
-    workers: int
-    peak_mb: float  # of the measuring process, or of the GPU where there is one
 
 
 @dataclass(frozen=True)
@@ -98,20 +85,21 @@ def preflight(
     identity: Mapping[str, str],
     *,
     workers: int = 1,
+    on: str = "auto",
     device: str = "auto",
     watch: Callable[[Check], None] = lambda _: None,
 ) -> Preflight:
     """Check the default configuration and every searched hyperparameter, and keep the verdict in the study's folder.
 
-    The verdict is kept with the `identity` that it holds for. An exception in the task's own code fails the check that
-    met it; the preflight goes on.
+    The checks run where the trials of a sweep would run: in the worker processes of the backend `on`, as
+    coordinator.executor takes it. The verdict is kept with the `identity` that it holds for. An exception in the task's
+    own code fails the check that met it; the preflight goes on.
     """
     started = time.perf_counter()
     folder.make()
     done = _Checks(watch)
     measured = _Measured()
-    pool = coordinator.executor(workers, device=device)
-    local.prepare_worker()  # many checks run in this process, and must see what a worker would see
+    pool = coordinator.executor(workers, on, device=device)
     try:
         measured = _run_checks(study, done, pool, workers, device)
     except BrokenExecutor as error:
@@ -132,33 +120,35 @@ def preflight(
     return result
 
 
-def _run_checks(study: StudySpec, done: _Checks, pool: Executor, workers: int, device: str) -> _Measured:
+def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, device: str) -> _Measured:
     """Run all checks in order. A fault in the data, or in the smoke run, makes the later ones pointless."""
-    done.add(*run_check("data", partial(checks.check_batches, study)))
-    done.add(*run_check("same seed, same batches", partial(checks.check_repeatable, study)))
-    done.add(*run_check("splits disjoint", partial(checks.check_disjoint, study)))
-    done.add(*run_check("folds", partial(folds.check_folds, study)))
-    done.add(*run_check("cross-validation", partial(folds.check_parts, study)))
+    foreign = _elsewhere(pool).submit(attempt, "every process, same batches", partial(data.field_hashes, study))
+    readable = pool.submit(run_check, "data", partial(data.check_splits, study))
+    repeatable = pool.submit(run_check, "same seed, same batches", partial(data.check_repeatable, study))
+    done.add(*readable.result(), *repeatable.result())
+    done.add(*pool.submit(run_check, "folds", partial(folds.check_folds, study)).result())
+    done.add(*pool.submit(run_check, "cross-validation", partial(folds.check_parts, study)).result())
+    if done.have_failed():
+        return _Measured()
+    done.add(*_processes_agree(study, foreign.result()))
     if done.have_failed():
         return _Measured()
     overfitting = _run_overfit_check(study, done, pool, device)
-    smoke = attempt("smoke run", partial(checks.smoke_run, study, device))
+    smoke = pool.submit(attempt, "smoke run", partial(_smoke_checks, study, device)).result()
     if isinstance(smoke, Check):
         done.add(smoke)
         return _Measured(overfitting)
-    done.add(*run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)))
-    done.add(*run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)))
-    done.add(*run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)))
-    done.add(*run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)))
-    for made in pool.map(partial(_check_affects_training, study, device, smoke.numbers), study.space):
-        done.add(*made)
+    done.add(*smoke.checks)
+    knobs = [pool.submit(_check_affects_training, study, device, smoke.numbers, name) for name in study.space]
+    for future in knobs:
+        done.add(*future.result())
     if done.have_failed():
         return _Measured(overfitting)
-    cost = attempt("cost", partial(measure_cost, study, workers, device))
+    cost = measure_cost(study, workers, device, pool)
     if isinstance(cost, Check):
         done.add(cost)
         return _Measured(overfitting)
-    done.add(_cost_check(study, cost))
+    done.add(cost_check(study, cost))
     return _Measured(overfitting, cost)
 
 
@@ -180,6 +170,22 @@ def worst_status(made: Iterable[Check]) -> Status:
 
 
 # -- the checks that need more than the study ------------------------------------------------------------------------
+def _elsewhere(pool: Backend) -> Executor:
+    """A process that orders sets otherwise than this one.
+
+    Every worker process does, unless the user has set PYTHONHASHSEED.
+    """
+    if isinstance(pool, Processes) and "PYTHONHASHSEED" not in os.environ:
+        return pool
+    return coordinator.foreign_process("2" if os.environ.get("PYTHONHASHSEED") == "1" else "1")
+
+
+def _processes_agree(study: StudySpec, elsewhere: Mapping[str, str] | Check) -> list[Check]:
+    if isinstance(elsewhere, Check):  # the task's code has raised there
+        return [elsewhere]
+    return run_check("every process, same batches", partial(data.check_processes_agree, study, elsewhere))
+
+
 def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: str) -> Overfitting | None:
     """Train the fixed set as it is and with both controls, and check what came of it.
 
@@ -191,26 +197,32 @@ def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: 
     if isinstance(honest, Check):
         done.add(honest)
         return None
-    done.add(overfit.check_start(study, honest))
-    done.add(overfit.check_overfit(study, honest))
-    done.add(overfit.check_finite(honest))
+    runs = OverfitRuns(honest, _run_or_none(shuffled), _run_or_none(zeroed))
+    bands = overfit_checks.bands_of(study, runs)
+    done.add(overfit_checks.check_start(study, honest))
+    done.add(overfit_checks.check_overfit(study, runs))
+    done.add(overfit_checks.check_finite(honest))
     if not honest.failure:
-        done.add(overfit.check_moves(honest))
-    done.add(shuffled if isinstance(shuffled, Check) else overfit.check_control(study, "shuffled", honest, shuffled))
-    done.add(zeroed if isinstance(zeroed, Check) else overfit.check_control(study, "zeroed", honest, zeroed))
+        done.add(overfit_checks.check_moves(honest))
+    controls: dict[Control, OverfitRun | Check | None] = {"shuffled": shuffled, "zeroed": zeroed}
+    for control, run in controls.items():
+        done.add(run if isinstance(run, Check) else overfit_checks.check_control(control, honest, run, bands))
     if honest.scores is not None:
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
-        done.add(*run_check("the task's checks", partial(_task_checks, study, evidence)))
-    bands = study.task.overfit
+        done.add(*pool.submit(run_check, "the task's checks", partial(_task_checks, study, evidence)).result())
     return Overfitting(
         measure=bands.measure,
         go=bands.go,
         caution=bands.caution,
-        epochs=bands.epochs,
+        epochs=len(honest.history),
         honest=honest.curve,
-        shuffled=_curve(shuffled),
-        zeroed=_curve(zeroed),
+        shuffled=runs.shuffled.curve if runs.shuffled else (),
+        zeroed=runs.zeroed.curve if runs.zeroed else (),
     )
+
+
+def _run_or_none(run: OverfitRun | Check | None) -> OverfitRun | None:
+    return run if isinstance(run, OverfitRun) else None
 
 
 def _overfit_run(study: StudySpec, device: str, name: RunName) -> OverfitRun | Check | None:
@@ -221,12 +233,8 @@ def _overfit_run(study: StudySpec, device: str, name: RunName) -> OverfitRun | C
     has_fields = {"honest": True, "shuffled": bool(study.task.labels), "zeroed": bool(study.task.inputs)}
     if not has_fields[name]:
         return None
-    check_name = "overfit" if name == "honest" else overfit.CONTROL_CHECK[name]
+    check_name = "overfit" if name == "honest" else CONTROL_CHECK[name]
     return attempt(check_name, partial(overfit.overfit_run, study, name, device))
-
-
-def _curve(run: OverfitRun | Check | None) -> tuple[float, ...]:
-    return run.curve if isinstance(run, OverfitRun) else ()
 
 
 def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
@@ -235,34 +243,29 @@ def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
     return checked_checks(task, task.checks(evidence))
 
 
+@dataclass(frozen=True)
+class _SmokeChecks:
+    """The numbers of the smoke run, and the checks on it. The model stays in the process that has trained it."""
+
+    numbers: checks.Numbers
+    checks: list[Check]
+
+
+def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
+    """Run the default configuration at the smoke fidelity, and check the run. Raises Diverged. Runs in a worker."""
+    smoke = checks.smoke_run(study, device)
+    made = [
+        *run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)),
+        *run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)),
+        *run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)),
+        *run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)),
+    ]
+    return _SmokeChecks(smoke.numbers, made)
+
+
 def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:
     """Check one searched hyperparameter. Runs in a worker."""
     return run_check(checks.affects_training(name), lambda: [checks.check_affects_training(study, device, smoke, name)])
-
-
-def measure_cost(study: StudySpec, workers: int, device: str) -> Cost:
-    """Time the second epoch of a cheap trial: the first one pays for imports and caches.
-
-    Where a cheap trial has a single epoch, that one is timed.
-    """
-    task, recipe = study.configure({}, study.cheap)
-    epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
-    epoch_seconds = [progress.seconds for progress in epochs][-1]
-    trial_seconds = epoch_seconds * study.cheap.epochs * study.cross_validate
-    rounds = math.ceil(study.trials / workers)
-    return Cost(trial_seconds, trial_seconds * rounds, workers, _peak_mb())
-
-
-def _cost_check(study: StudySpec, cost: Cost) -> Check:
-    trial = f"{duration(cost.trial_seconds)} and {cost.peak_mb:,.0f} MB a trial"
-    sweep = f"{count(study.trials, 'trial')} on {count(cost.workers, 'worker')}"
-    return Check("cost", "go", f"{trial}; the sweep at most {duration(cost.sweep_seconds)}, {sweep}", "no limit")
-
-
-def _peak_mb() -> float:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 # -- the verdict that is kept ----------------------------------------------------------------------------------------

@@ -180,7 +180,8 @@ class ExpectedCost:
     """What preflight measured of one trial, and expected of the sweep. None where that was not finite."""
 
     trial_seconds: float | None = None
-    sweep_seconds: float | None = None
+    sweep_least_seconds: float | None = None  # where the pruner ends what it may
+    sweep_seconds: float | None = None  # where it ends nothing, and all trials are as slow as the slowest
     workers: int = 1
     peak_mb: float | None = None
 

@@ -63,8 +63,9 @@ def preflight_section(findings: Findings) -> PreflightSection | None:
 def _cost(preflight: PreflightFindings) -> str:
     sentences, cost = [f"Took {duration(preflight.seconds)}."], preflight.cost
     if cost and cost.trial_seconds is not None:
+        least = "at most" if cost.sweep_least_seconds is None else f"{duration(cost.sweep_least_seconds)} to"
         sentences.append(
-            f"It expected {duration(cost.trial_seconds)} a trial, and at most {duration(cost.sweep_seconds)} for the "
+            f"It expected {duration(cost.trial_seconds)} a trial, and {least} {duration(cost.sweep_seconds)} for the "
             f"sweep on {count(cost.workers, 'worker')}."
         )
     if cost and cost.peak_mb is not None:

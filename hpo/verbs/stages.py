@@ -253,6 +253,7 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
             opened.folder,
             opened.identity,
             workers=opened.workers or places(opened.options.device),
+            on=opened.on if opened.options.backend != "dask" else "local",
             device=opened.options.device,
             watch=lambda check: done(check.name),
         )

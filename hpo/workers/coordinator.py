@@ -25,6 +25,7 @@ from hpo.workers.loky_private import loading_error
 
 ATTEMPTS = 3  # of a job whose worker dies each time, without a new epoch in between
 POLL_S = 0.5
+FOREIGN_IDLE_S = 60.0
 
 
 class Source(Protocol):
@@ -118,6 +119,12 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
 def _processes(workers: int, gpus: int) -> Processes:
     """All verbs of a command use the same processes: to start them takes seconds."""
     return Processes(workers, gpus)
+
+
+@functools.cache
+def foreign_process(hash_seed: str) -> Processes:
+    """A process in which Python orders sets otherwise than in this one. It ends when it has been idle for a while."""
+    return Processes(1, environment={"PYTHONHASHSEED": hash_seed}, idle_s=FOREIGN_IDLE_S)
 
 
 def executor(workers: int, backend: str = "auto", *, device: str = "cpu", folder: RunFolder | None = None) -> Backend:

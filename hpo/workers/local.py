@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
@@ -69,11 +69,15 @@ class Processes(Backend):
     """Processes that are started once and keep torch and the data loaded. Each is a pool of its own, so that one that
     dies takes one job with it, and only the future of that job is broken.
 
-    Where there are several GPUs, each process sees one of them: GPU 0, 1, ... in turn.
+    Where there are several GPUs, each process sees one of them: GPU 0, 1, ... in turn. They have `environment` beside
+    the variables of every worker, and end where they have had nothing to do for `idle_s` seconds.
     """
 
-    def __init__(self, workers: int, gpus: int = 0) -> None:
+    def __init__(
+        self, workers: int, gpus: int = 0, environment: Mapping[str, str] | None = None, idle_s: float | None = None
+    ) -> None:
         self._workers, self._gpus = workers, gpus
+        self._environment, self._idle_s = dict(environment or {}), idle_s
         self._pools: list[ProcessPoolExecutor | None] = [None] * workers
         self._running: list[list[Future[Any]]] = [[] for _ in range(workers)]
 
@@ -96,7 +100,8 @@ class Processes(Backend):
         if pool is None or is_broken(pool):
             pool = self._pools[slot] = ProcessPoolExecutor(
                 1,
-                env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self._gpus)},
+                timeout=self._idle_s,
+                env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self._gpus), **self._environment},
                 initializer=_start_worker,
                 initargs=(os.getpid(),),
             )

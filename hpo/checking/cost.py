@@ -1,0 +1,111 @@
+"""What a sweep will cost: cheap trials are timed side by side, as many as will run at once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import resource
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import optuna
+import torch
+
+from hpo import space
+from hpo.engine.training import fit
+from hpo.formatting import count, duration
+from hpo.study import Median, StudySpec
+from hpo.task import Check
+from hpo.trial.guard import attempt
+
+LEAST_TIMED = 2  # trials that are timed: the default, and at least one that is drawn as the sweep draws its first
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The measured cost of a trial, and the range that the cost of the sweep lies in."""
+
+    trial_seconds: float  # of the default configuration
+    slowest_seconds: float  # of the slowest trial that was timed
+    sweep_least_seconds: float  # where every trial that may be pruned is, as soon as it may be
+    sweep_seconds: float  # where none is, and all are as slow as the slowest
+    workers: int
+    peak_mb: float  # of a worker process, or of the GPU where there is one
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A trial that was timed."""
+
+    seconds: float
+    peak_mb: float
+
+
+def measure_cost(study: StudySpec, workers: int, device: str, pool: Executor) -> Cost | Check:
+    """Time trials of the sweep side by side: the default configuration, and others that are drawn at random.
+
+    Returns the failed Check where the default cannot be trained. A drawn configuration that cannot says nothing about
+    the cost: a sweep has such trials too.
+    """
+    drawn = [_drawn(study, number) for number in range(1, max(LEAST_TIMED, workers))]
+    jobs = [partial(_time_trial, study, values, device) for values in ({}, *drawn)]
+    default, *others = [future.result() for future in [pool.submit(attempt, "cost", job) for job in jobs]]
+    if isinstance(default, Check):
+        return default
+    timed = [default, *(trial for trial in others if isinstance(trial, _Timed))]
+    slowest = max(trial.seconds for trial in timed)
+    mean = sum(trial.seconds for trial in timed) / len(timed)
+    rounds = math.ceil(study.trials / workers)
+    return Cost(
+        trial_seconds=default.seconds,
+        slowest_seconds=slowest,
+        sweep_least_seconds=mean * rounds * _least_share(study),
+        sweep_seconds=slowest * rounds,
+        workers=workers,
+        peak_mb=max(trial.peak_mb for trial in timed),
+    )
+
+
+def cost_check(study: StudySpec, cost: Cost) -> Check:
+    """What a trial and the sweep cost, in words."""
+    slowest = "" if cost.slowest_seconds == cost.trial_seconds else f" to {duration(cost.slowest_seconds)}"
+    trial = f"{duration(cost.trial_seconds)}{slowest} and {cost.peak_mb:,.0f} MB a trial"
+    least, most = duration(cost.sweep_least_seconds), duration(cost.sweep_seconds)
+    seconds = f"about {most}" if least == most else f"{least} to {most}"
+    sweep = f"{count(study.trials, 'trial')} on {count(cost.workers, 'worker')}"
+    return Check("cost", "go", f"{trial}; the sweep {seconds}, {sweep}", "no limit")
+
+
+def _drawn(study: StudySpec, number: int) -> dict[str, Any]:
+    """A configuration of the space, at random."""
+    draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number))
+    return space.suggest(draws.ask(), study.space)
+
+
+def _time_trial(study: StudySpec, values: Mapping[str, Any], device: str) -> _Timed:
+    """Time the second epoch of a cheap trial: the first one pays for imports and caches. Runs in a worker.
+
+    Where a cheap trial has a single epoch, that one is timed.
+    """
+    task, recipe = study.configure(values, study.cheap)
+    epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
+    epoch_seconds = [progress.seconds for progress in epochs][-1]
+    return _Timed(epoch_seconds * study.cheap.epochs * study.cross_validate, _peak_mb())
+
+
+def _least_share(study: StudySpec) -> float:
+    """The least share of its epochs that a sweep can take: every trial is pruned that may be, as soon as it may be."""
+    if not isinstance(study.pruning, Median):
+        return 1.0
+    whole = min(study.trials, max(1, study.pruning.startup_trials))
+    pruned = study.trials - whole
+    return (whole + pruned * (study.pruning.warmup_epochs + 1) / study.cheap.epochs) / study.trials
+
+
+def _peak_mb() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
