@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hpo import space
 from hpo.checking.data import batches as _batches
 from hpo.engine.evaluation import evaluate, judge_baselines, judge_batches, resolve_device, scores_of
+from hpo.engine.own_training import OwnProgress, epochs_of
 from hpo.engine.pseudo_values import pseudo_values
 from hpo.engine.rows import Rows
 from hpo.engine.training import Progress, fit
@@ -58,9 +59,9 @@ def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]
     """
     fidelity = searchable(study, study.smoke)
     noise = distance(smoke, _run(study, {}, fidelity, 1, device))
-    seeds_differ = _changes_run(study, {}, fidelity, device, smoke, seed=2, noise=0.0)
+    seeds_differ = changes_run(study, {}, fidelity, device, smoke, seed=2, noise=0.0)
     exact = noise == 0 or is_exact(device)
-    is_same = noise == 0 if exact else _changes_run(study, {}, fidelity, device, smoke, seed=2, noise=noise)
+    is_same = noise == 0 if exact else changes_run(study, {}, fidelity, device, smoke, seed=2, noise=noise)
     return [
         Check(
             name="same seed, same run",
@@ -144,7 +145,7 @@ def _change_that_matters(
         reference = _run(study, conditions, fidelity, 1, device)
     noise = 0.0 if is_exact(device) else distance(reference, _run(study, conditions, fidelity, 1, device))
     for change in _changes(study, name):
-        if _changes_run(study, {**conditions, **change}, fidelity, device, reference, noise=noise):
+        if changes_run(study, {**conditions, **change}, fidelity, device, reference, noise=noise):
             return change
     return None
 
@@ -182,7 +183,7 @@ def check_promotable(study: StudySpec, trained: nn.Module) -> list[Check]:
     rows = judge_batches(task, trained, batches)
     faults = [
         *_export_faults(task, trained, batches),
-        *_score_faults(task, rows, "the model"),
+        *score_faults(task, rows, "the model"),
         *_baseline_faults(task, study.smoke, batches),
         *_picture_faults(task.pictures(trained.eval(), batches)),
     ]
@@ -209,7 +210,7 @@ def _export_faults(task: Task[Any], model: nn.Module, batches: list[NamedTuple])
         yield "the exported fields make another task"
 
 
-def _score_faults(task: Task[Any], rows: Rows, whose: str) -> Iterator[str]:
+def score_faults(task: Task[Any], rows: Rows, whose: str) -> Iterator[str]:
     """What would stop the verdict: a goal that cannot be had of all rows, or not without one block of them."""
     try:
         scores = scores_of(task, rows.columns)
@@ -225,7 +226,7 @@ def _score_faults(task: Task[Any], rows: Rows, whose: str) -> Iterator[str]:
 
 def _baseline_faults(task: Task[Any], fidelity: Fidelity, batches: list[NamedTuple]) -> Iterator[str]:
     for name, rows in judge_baselines(task, fidelity, batches).items():
-        yield from _score_faults(task, rows, f"baseline {name!r}")
+        yield from score_faults(task, rows, f"baseline {name!r}")
 
 
 def _picture_faults(pictures: Iterable[Picture | Chart]) -> Iterator[str]:
@@ -251,7 +252,7 @@ def _run(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: 
     return numbers
 
 
-def _changes_run(
+def changes_run(
     study: StudySpec,
     values: Mapping[str, Any],
     fidelity: Fidelity,
@@ -280,11 +281,11 @@ def _changes_run(
 
 def _epochs(
     study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, seed: int, device: str
-) -> Iterator[Progress]:
+) -> Iterator[Progress | OwnProgress]:
     """The epochs of a run. An exception other than Diverged gets a note of the values."""
     try:
         task, recipe = study.configure(values, fidelity)
-        yield from fit(task, recipe, fidelity, seed=seed, device=device)
+        yield from epochs_of(task, recipe, fidelity, seed=seed, device=device)
     except Diverged:
         raise
     except Exception as error:

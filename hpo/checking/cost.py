@@ -15,7 +15,7 @@ import optuna
 import torch
 
 from hpo import space
-from hpo.engine.training import fit
+from hpo.engine.own_training import epochs_of
 from hpo.formatting import count, duration
 from hpo.study import Median, StudySpec
 from hpo.task import Check
@@ -91,7 +91,7 @@ def _time_trial(study: StudySpec, values: Mapping[str, Any], device: str) -> _Ti
     Where a cheap trial has a single epoch, that one is timed.
     """
     task, recipe = study.configure(values, study.cheap)
-    epochs = itertools.islice(fit(task, recipe, study.cheap, seed=1, device=device), 2)
+    epochs = itertools.islice(epochs_of(task, recipe, study.cheap, seed=1, device=device), 2)
     epoch_seconds = [progress.seconds for progress in epochs][-1]
     return _Timed(epoch_seconds * study.cheap.epochs * study.cross_validate, _peak_mb())
 

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-from hpo.checking import checks, data, folds, overfit, overfit_checks, saved
+from hpo.checking import checks, data, folds, overfit, overfit_checks, own, saved
 from hpo.checking.cost import Cost, cost_check, measure_cost
 from hpo.checking.overfit import Control, OverfitRun, RunName
 from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
 from hpo.contract.returned import checked_checks
+from hpo.engine.own_training import OwnTraining
 from hpo.errors import Refused
 from hpo.files import write_json
 from hpo.plain import nulled
@@ -122,6 +123,10 @@ def preflight(
 
 def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, device: str) -> _Measured:
     """Run all checks in order. A fault in the data, or in the smoke run, makes the later ones pointless."""
+    if isinstance(study.task, OwnTraining):
+        done.add(own.unseen(study.task))
+        if not own.reads_batches(study.task):
+            return _run_training_checks(study, None, done, pool, workers, device)
     foreign = _elsewhere(pool).submit(attempt, "every process, same batches", partial(data.field_hashes, study))
     readable = pool.submit(run_check, "data", partial(data.check_splits, study))
     repeatable = pool.submit(run_check, "same seed, same batches", partial(data.check_repeatable, study))
@@ -133,7 +138,15 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, de
     done.add(*_processes_agree(study, foreign.result()))
     if done.have_failed():
         return _Measured()
-    overfitting = _run_overfit_check(study, done, pool, device)
+    is_own = isinstance(study.task, OwnTraining)
+    overfitting = None if is_own else _run_overfit_check(study, done, pool, device)
+    return _run_training_checks(study, overfitting, done, pool, workers, device)
+
+
+def _run_training_checks(
+    study: StudySpec, overfitting: Overfitting | None, done: _Checks, pool: Executor, workers: int, device: str
+) -> _Measured:
+    """Run the checks on the smoke run, on what is searched, and on the cost."""
     smoke = pool.submit(attempt, "smoke run", partial(_smoke_checks, study, device)).result()
     if isinstance(smoke, Check):
         done.add(smoke)
@@ -253,6 +266,8 @@ class _SmokeChecks:
 
 def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
     """Run the default configuration at the smoke fidelity, and check the run. Raises Diverged. Runs in a worker."""
+    if isinstance(study.task, OwnTraining):
+        return _SmokeChecks(*own.smoke_checks(study))
     smoke = checks.smoke_run(study, device)
     made = [
         *run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)),

@@ -14,9 +14,11 @@ from PIL import Image
 
 from hpo.code.harness import code_hash
 from hpo.engine.evaluation import evaluate, resolve_device
+from hpo.engine.own_training import OwnTraining
 from hpo.errors import Unfaithful
 from hpo.files import make_folder, write_json, write_whole
 from hpo.plain import nulled, plain
+from hpo.promotion.own_runs import EXPORTED
 from hpo.promotion.retune import with_settings
 from hpo.promotion.test_split import SplitBatches
 from hpo.promotion.verdict import Result, RunResult, Verdict
@@ -33,33 +35,37 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     """Write the weights and the card of the winner's best run, and return their folder.
 
     The best run is the one with the best validation score. The model is then loaded from that folder and scored on the
-    test split again; raises Unfaithful where it has other scores than the run had.
+    test split again; raises Unfaithful where it has other scores than the run had. Of a task that trains itself the
+    folder holds what that has exported instead of weights.
     """
     winner = verdict.results[0]
     run = best_run(study, winner)
     task, recipe = study.configure(winner.candidate.params, study.full, fold=run.seed_index)
     task = with_settings(task, run.chosen)
-    weights = (folder.trial("promotion", run.number) / WEIGHTS).read_bytes()
+    source = folder.trial("promotion", run.number)
+    card = {
+        "study": study.name,
+        "winner": winner.candidate.name,
+        "verdict": verdict.sentence,
+        **card_of(task),
+        "recipe": nulled(plain(recipe)),
+        "fidelity": plain(study.full),
+        "params": dict(winner.candidate.params),
+        "chosen_after_training": dict(run.chosen),
+        "seed_index": run.seed_index,
+        "validation": run.value,
+        "test": nulled(run.test),
+        "versions": provenance.versions(),
+        "code": code_hash(type(task)),
+    }
+    if isinstance(task, OwnTraining):
+        if (source / EXPORTED).is_dir():
+            shutil.copytree(source / EXPORTED, folder.export, dirs_exist_ok=True)
+        write_json(folder.export / CARD, card)
+        return folder.export
+    weights = (source / WEIGHTS).read_bytes()
     write_whole(folder.export / WEIGHTS, weights)
-    write_json(
-        folder.export / CARD,
-        {
-            "study": study.name,
-            "winner": winner.candidate.name,
-            "verdict": verdict.sentence,
-            **card_of(task),
-            "recipe": nulled(plain(recipe)),
-            "fidelity": plain(study.full),
-            "params": dict(winner.candidate.params),
-            "chosen_after_training": dict(run.chosen),
-            "seed_index": run.seed_index,
-            "validation": run.value,
-            "test": nulled(run.test),
-            "sha256": hashlib.sha256(weights).hexdigest(),
-            "versions": provenance.versions(),
-            "code": code_hash(type(task)),
-        },
-    )
+    write_json(folder.export / CARD, {**card, "sha256": hashlib.sha256(weights).hexdigest()})
     _require_same_scores(run, study.full, folder.export, recipe, device=device)
     return folder.export
 

@@ -15,6 +15,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from hpo.contract.returned import checked_checks
+from hpo.engine.own_training import OwnTraining
 from hpo.files import write_json
 from hpo.plain import nulled, plain
 from hpo.promotion.export import best_run, export_winner, write_pictures
@@ -116,6 +117,8 @@ def _swept_trial(trial: FrozenTrial) -> SweptTrial:
 
 def _draw(winner: Path, study: StudySpec, folder: RunFolder) -> list[Check]:
     """Draw the task's pictures of the winner on the test split. Returns no check: only an exception makes one."""
+    if isinstance(study.task, OwnTraining):
+        return []  # there is no model that pictures could be drawn of
     task, model = load_winner(winner)
     batches = SplitBatches(task, "test", study.full, study.recipe.batch_size)
     write_pictures(folder.pictures, task.pictures(model, batches))

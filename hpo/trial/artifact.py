@@ -59,6 +59,8 @@ def load_winner(folder: Path, of: type[Task[Any]] = Task) -> TrainedTask[Any]:
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} must be a winner's folder, as `hpo promote` writes it; there is no {CARD} in it")
     card = json.loads((folder / CARD).read_text())
+    if "sha256" not in card:
+        raise ValueError(f"{folder} is of a task that trains itself: load its files as the task's export() wrote them")
     weights = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(weights).hexdigest() != card["sha256"]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 differs")
