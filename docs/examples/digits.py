@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hpo import Fidelity, Median, Overfit, Recipe, StudySpec, Task, choose, log, uniform
+from hpo import Fidelity, Median, Recipe, StudySpec, Task, choose, log, uniform
 
 ROWS = {"train": slice(1000), "val": slice(1000, 1400), "test": slice(1400, None)}
 
@@ -25,7 +25,6 @@ class Digits(Task[Batch]):
 
     goal, direction, bounds = "accuracy", "maximize", {"accuracy": (0, 1)}
     inputs, labels = ("image_B1HW",), ("digit_B",)
-    overfit = Overfit(go=0.98, caution=0.9, measure="accuracy", samples=128, epochs=40)
 
     def batches(self, split, fidelity, batch_size, rng):
         data = load_digits()

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 
-from hpo import Fidelity, Overfit, Recipe, StudySpec, Task, choose, log
+from hpo import Fidelity, Recipe, StudySpec, Task, choose, log
 
 ROWS = {"train": slice(240), "val": slice(240, 340), "test": slice(340, None)}
 MEAN, SPREAD = 150, 75
@@ -24,7 +24,6 @@ class Progression(Task[Batch]):
 
     goal, direction, bounds = "rmse", "minimize", {"rmse": (0, float("inf"))}
     inputs, labels = ("x_BF",), ("progression_B",)
-    overfit = Overfit(go=25, caution=40, measure="rmse", samples=64, epochs=150, pinned={"task.width": 64})
 
     def batches(self, split, fidelity, batch_size, rng):
         x_NF, y_N = (torch.tensor(array).float() for array in load_diabetes(return_X_y=True))

@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from hpo import Fidelity, Median, Overfit, Recipe, StudySpec, Task, choose, log, uniform
+from hpo import Fidelity, Median, Recipe, StudySpec, Task, choose, log, uniform
 
 FIRST = {"train": 0, "val": 280, "test": 420}
 LAST = {"train": 280, "val": 420, "test": 569}
@@ -39,7 +39,6 @@ class Tumours(Task[Batch]):
 
     goal, direction, bounds = "auc", "maximize", {"auc": (0, 1)}
     inputs, labels = ("x_BF",), ("malignant_B",)
-    overfit = Overfit(go=0.99, caution=0.95, measure="auc", samples=100, epochs=60)
 
     def rows(self, split, fidelity):
         x_NF, y_N = (torch.tensor(array).float() for array in load_breast_cancer(return_X_y=True))
