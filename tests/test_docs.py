@@ -1,8 +1,8 @@
 """Every command and code block of docs/ runs as it stands there, and the pages are built from it. `make docs-test`.
 
-The blocks of a page run one after the other in one folder, which holds what docs/examples holds. A `python` block with a
-title is a file, one without is a program, and `sh` is given to bash. `text` is shown alone. What `elsewhere` marks needs
-several machines or root: bash reads it, and hpo reads its own commands in it.
+The blocks of a page run one after the other in one folder, which holds what docs/examples holds. A `python` block with
+a title is a file, one without is a program, and `sh` is given to bash. `text` is shown alone. What `elsewhere` marks
+needs several machines or root: bash reads it, and hpo reads its own commands in it.
 """
 
 import os

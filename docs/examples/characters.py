@@ -13,6 +13,16 @@ from hpo import Fidelity, Median, Overfit, Recipe, StudySpec, Task, choose, gene
 PARTS = {0: "test", 1: "val"}  # of five texts one tests and one validates
 
 
+def texts():
+    """Each line, with the number of the first text that has it: some lines stand in several."""
+    lines = {}
+    for number, name in enumerate(sorted(topics)):
+        for line in topics[name].splitlines():
+            if len(line) > 20 and line.isascii():
+                lines.setdefault(line, number)
+    return lines
+
+
 class Batch(NamedTuple):
     before_BT: Tensor  # characters; 0 fills up short lines
     next_BT: Tensor  # the character after each of them
@@ -40,16 +50,11 @@ class Characters(Task[Batch]):
     overfit = Overfit(go=3.0, caution=6.0, measure="perplexity", samples=32, epochs=80)
 
     def batches(self, split, fidelity, batch_size, rng):
-        lines = [
-            (number, line)
-            for number, name in enumerate(sorted(topics))
-            for line in topics[name].splitlines()
-            if PARTS.get(number % 5, "train") == split and len(line) > 20 and line.isascii()
-        ]
+        lines = [(number, line) for line, number in texts().items() if PARTS.get(number % 5, "train") == split]
         chosen = torch.randperm(len(lines), generator=generator("lines", split))[: fidelity.limit(split)]
         order = chosen[torch.randperm(len(chosen), generator=rng)] if split == "train" else chosen
         for rows in order.split(batch_size):
-            codes = [torch.tensor(list(b"\n" + lines[row][1].encode() + b"\n")) for row in rows]
+            codes = [torch.tensor(list(f"\n{lines[row][1]}\n".encode())) for row in rows]
             before, after = [code[:-1] for code in codes], [code[1:] for code in codes]
             text_B = torch.tensor([lines[row][0] for row in rows])
             yield Batch(pad_sequence(before, batch_first=True), pad_sequence(after, batch_first=True), text_B)

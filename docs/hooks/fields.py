@@ -20,11 +20,13 @@ def table(module: str, name: str) -> str:
     source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
     lines = source.splitlines()
     owner = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
-    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for node in owner.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
-            rows.append(row(node, lines[(node.end_lineno or node.lineno) - 1]))
-    return "\n".join(rows)
+    fields = [node for node in owner.body if isinstance(node, ast.AnnAssign) and is_public(node.target)]
+    rows = [row(node, lines[(node.end_lineno or node.lineno) - 1]) for node in fields]
+    return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def is_public(target: ast.expr) -> bool:
+    return isinstance(target, ast.Name) and not target.id.startswith("_")
 
 
 def row(node: ast.AnnAssign, line: str) -> str:
