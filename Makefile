@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 SOAK_SECONDS ?= 3600
 
-.PHONY: setup run check lint test soak benchmark postgresql chromium clean
+.PHONY: setup run check lint test docs docs-test soak benchmark postgresql chromium clean
 
 run: setup
 	$(BIN)/hpo run lowlight
@@ -21,6 +21,14 @@ lint: setup
 
 test: setup postgresql chromium
 	$(BIN)/python -m pytest -n 2
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo site/index.html
+
+# Every command and code block of docs/, and the pages themselves.
+docs-test: setup postgresql
+	$(BIN)/python -m pytest -m docs -n 2
 
 soak: setup postgresql
 	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak --timeout=0 -s
@@ -53,4 +61,4 @@ $(VENV)/ready: pyproject.toml constraints.txt setup.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

@@ -57,10 +57,10 @@ class Recipe:
     Raises ValueError naming the field, what it allows and what was given.
     """
 
-    lr: float = 1e-3
-    batch_size: int = 32
-    optimizer: OptimizerName = "adamw"
-    weight_decay: float = 1e-4
+    lr: float = 1e-3  # the highest that the schedule comes to
+    batch_size: int = 32  # examples a step
+    optimizer: OptimizerName = "adamw"  # of torch.optim; Task.optimizer makes any other
+    weight_decay: float = 1e-4  # how much of the weights a step takes away, times the rate
     decay_norms: bool = True  # False: no weight decay on norms, biases, other vectors, and embeddings
     betas: tuple[float, float] = (0.9, 0.999)  # of the adam family, and of the AdamW beside Muon
     eps: float = 1e-8  # added to a denominator; not in sgd and adafactor
@@ -73,8 +73,8 @@ class Recipe:
     drop_every: float = 1 / 3  # step: share of the steps after the warm-up from one drop to the next
     drop_patience: int = 3  # plateau: epochs without a better score that are waited for before a drop
     clip: float = 1.0  # largest norm of the whole gradient; infinity: no clipping
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: bool = False
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the forward pass; the weights are always fp32
+    channels_last: bool = False  # the memory layout of images, which may be faster
     ema: float = 0.0  # decay of the weights' running average, which is then what is scored; 0: off
     patience: int | None = None  # epochs without a better score before the run stops; None: never
     accumulate: int = 1  # pieces that a batch is computed in: same step, less memory

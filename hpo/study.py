@@ -38,9 +38,9 @@ class Median:
     `min_trials` have a value at that epoch. Raises ValueError naming the key, what was given and what is allowed.
     """
 
-    warmup_epochs: int = 0
-    min_trials: int = 1
-    startup_trials: int = 5
+    warmup_epochs: int = 0  # of each trial, in which it is never pruned
+    min_trials: int = 1  # other trials that must have a value at the epoch
+    startup_trials: int = 5  # trials that must be complete before any is pruned
 
     def __post_init__(self) -> None:
         for key, least in (("warmup_epochs", 0), ("min_trials", 1), ("startup_trials", 0)):
@@ -69,19 +69,19 @@ class StudySpec:
     was given and what is allowed.
     """
 
-    name: str
-    task: Task[Any]
-    space: Space
-    smoke: Fidelity
-    cheap: Fidelity
-    full: Fidelity
-    recipe: Recipe = field(default_factory=Recipe)
-    trials: int = 24
+    name: str  # of the folder runs/<name>
+    task: Task[Any]  # what is learned, with its defaults
+    space: Space  # what is searched, by full names: {"recipe.lr": log(1e-4, 1e-2)}
+    smoke: Fidelity  # of --smoke
+    cheap: Fidelity  # of the sweep
+    full: Fidelity  # of the promotion
+    recipe: Recipe = field(default_factory=Recipe)  # how it is trained, with its defaults
+    trials: int = 24  # of the sweep, in all
     startup_trials: int = 10  # drawn at random before TPE models anything
-    pruning: Median | None = field(default_factory=Median)
+    pruning: Median | None = field(default_factory=Median)  # None: every trial is trained to its end
     keep: int = 3  # how many configurations are promoted beside the default
     seeds: int = 3  # fresh seeds that each of them is trained with
-    seed: int = 0
+    seed: int = 0  # everything random in the study derives from it
     cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
 
     def __post_init__(self) -> None:

@@ -100,9 +100,9 @@ class Overfit:
     for a score.
     """
 
-    go: float | None = None
-    caution: float | None = None
-    measure: str = "loss"
+    go: float | None = None  # this value of the measure, or a better one, is a go
+    caution: float | None = None  # a worse one than this is a no-go
+    measure: str = "loss"  # or the name of a score
     samples: int = 512  # examples in the set; the full training split, where that has fewer
     epochs: int = 30  # without `go`, more of them where they have too few steps
     pinned: Mapping[str, Any] = field(default_factory=dict)  # {"recipe.lr": 4e-3, "task.dropout": 0.0}
@@ -197,7 +197,7 @@ class Task(ABC, Generic[B]):
     size_unit: ClassVar[str] = ""  # what Fidelity.size counts: "pixels", "grid points"; empty: the task has no size
     inputs: ClassVar[tuple[str, ...]]  # batch fields that the model may see; the overfit check zeroes them
     labels: ClassVar[tuple[str, ...]]  # batch fields that only loss and score may see; the overfit check shuffles them
-    overfit: ClassVar[Overfit] = Overfit()
+    overfit: ClassVar[Overfit] = Overfit()  # what the overfit check must come to
     cluster: ClassVar[str | None] = None  # batch field whose equal values belong together; None: each example alone
     folds: ClassVar[int] = 1  # values of the field `fold`: each tests on other clusters, all validate on the same
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # what a score cannot leave: {"accuracy": (0, 1)}
