@@ -84,11 +84,11 @@ class Counted(Toy):
 def test_a_hyperparameter_is_tried_no_longer_than_until_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a smoke fidelity of five epochs: five for the smoke run, five to repeat it, one with another seed, and one for
-    each of the two hyperparameters. Six more look at the data."""
+    """At a smoke fidelity of five epochs: five for the smoke run, five to repeat it, five from a checkpoint, one with
+    another seed, and one for each of the two hyperparameters. Six more look at the data."""
     begun: list[int] = []
     monkeypatch.setattr(Counted, "begun", begun)
     study = toy_study(task=Counted(), smoke=replace(CHEAP, train=24))
     assert run_preflight(study, tmp_path).status == "go"
     looks = 1 + 4 + 1  # whether all are there, whether they repeat, and whether another process has the same
-    assert len(begun) == looks + 5 + 5 + 1 + 2 * 1
+    assert len(begun) == looks + 3 * 5 + 1 + 2 * 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Executor
@@ -190,7 +191,8 @@ def _elsewhere(pool: Backend) -> Executor:
     """
     if isinstance(pool, Processes) and "PYTHONHASHSEED" not in os.environ:
         return pool
-    return coordinator.foreign_process("2" if os.environ.get("PYTHONHASHSEED") == "1" else "1")
+    hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    return coordinator.foreign_process(hash_seed, tuple(sys.path))
 
 
 def _processes_agree(study: StudySpec, elsewhere: Mapping[str, str] | Check) -> list[Check]:

@@ -122,8 +122,11 @@ def _processes(workers: int, gpus: int) -> Processes:
 
 
 @functools.cache
-def foreign_process(hash_seed: str) -> Processes:
-    """A process in which Python orders sets otherwise than in this one. It ends when it has been idle for a while."""
+def foreign_process(hash_seed: str, path: tuple[str, ...]) -> Processes:  # noqa: ARG001  # of another path, another
+    """A process in which Python orders sets otherwise than in this one. It ends when it has been idle for a while.
+
+    It imports from `path`, which is sys.path now: a process keeps the one that it was started with.
+    """
     return Processes(1, environment={"PYTHONHASHSEED": hash_seed}, idle_s=FOREIGN_IDLE_S)
 
 
