@@ -194,7 +194,7 @@ RETURNED = {  # the body of a task -> what is said
         return next(super().batches(split, fidelity, batch_size, rng))
 """,
         "Wrong.batches must yield NamedTuples of tensors, such as Batch(x, y) with `class Batch(NamedTuple)`; "
-        "got a Tensor of shape (16, 6)",
+        "got a Tensor of shape",
     ),
     "fields of unequal length": (
         """
@@ -202,7 +202,7 @@ RETURNED = {  # the body of a task -> what is said
         for batch in super().batches(split, fidelity, batch_size, rng):
             yield Batch(batch.x_BI, batch.y_BO[1:])  # HERE
 """,
-        "Wrong.batches yields a batch that cannot be used: y_BO must be a tensor whose first dimension is the 16 e",
+        "Wrong.batches yields a batch that cannot be used: y_BO must be a tensor whose first dimension is the",
     ),
     "no examples": (
         """
