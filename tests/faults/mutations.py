@@ -149,8 +149,8 @@ MUTATIONS = [
     Mutation(
         "processes of a worker's own",
         "hpo/workers/local.py",
-        "    allow_processes()\n    prepare_worker()",
-        "    prepare_worker()",
+        "    allow_processes()\n    steady_streams()",
+        "    steady_streams()",
         f"{DATA}::test_a_worker_starts_processes_as_any_other_process_does",
     ),
     # -- files
@@ -286,8 +286,8 @@ MUTATIONS = [
     Mutation(
         "comparison with the folders",
         "hpo/trial/ask_tell.py",
-        "        require_agreement(self.optuna, folder, kind)\n",
-        "",
+        "        require_agreement(self.optuna, folder, kind, dict if",
+        "        _ = (dict if",
         f"{STORAGE}::test_a_damaged_storage_is_refused_and_rebuilt_equal",
     ),
     Mutation(
