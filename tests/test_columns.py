@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpo.engine.evaluation import columns_of, evaluate, judge_batches, scores_of
 from hpo.engine.pseudo_values import BLOCKS, blocks_of, pseudo_values
@@ -23,7 +23,7 @@ from hpo.engine.rows import Rows
 from hpo.page.collect import collect
 from hpo.promotion.intervals import Interval, crossed_interval
 from hpo.promotion.promote import promote
-from hpo.promotion.verdict import Verdict
+from hpo.promotion.results import Verdict
 from hpo.search.sweep import sweep
 from hpo.seeds import generator
 from hpo.storage.folder import RunFolder
@@ -310,3 +310,17 @@ def test_a_score_on_a_split_of_one_batch_is_that_of_many() -> None:
         evaluate(task, model, task.batches("val", fidelity, size, generator("any"))) for size in (40, 3)
     )
     assert at_once == pytest.approx(in_parts, rel=1e-6)
+
+
+class Ruled(Texts):
+    """One text counts more than all others together, where a shift is wrong."""
+
+    def score(self, model: nn.Module, batch: Line) -> Columns:
+        weight_B = torch.where(batch.text_B == 3, 100.0, 1.0)
+        return {"mse": super().score(model, batch)["mse"] * weight_B}
+
+
+def test_a_cluster_that_makes_up_most_of_the_spread_is_said(tmp_path: Path) -> None:
+    remark = "One text makes up most of the spread: its interval is not to be trusted."
+    assert remark in _promoted(Ruled(), tmp_path / "ruled").sentence
+    assert remark not in _promoted(Texts(), tmp_path / "not").sentence

@@ -28,10 +28,11 @@ from hpo.errors import Refused, SweepFailed, Unfaithful
 from hpo.page.report import write_report
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.promote import promote
+from hpo.promotion.results import Verdict
 from hpo.promotion.runs import FinishedRun
 from hpo.promotion.selection import RunKey, Selection, freeze, select, sweep_trials
 from hpo.promotion.test_split import Baseline, SplitBatches, SplitScores
-from hpo.promotion.verdict import Verdict, judge
+from hpo.promotion.verdict import judge
 from hpo.search.sweep import sweep
 from hpo.space import choose, distribution_of, uniform
 from hpo.storage.database import stored_study

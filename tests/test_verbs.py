@@ -18,7 +18,7 @@ import hpo
 from hpo.checking.preflight import Preflight
 from hpo.ledger.folder import Ledger
 from hpo.plain import nulled, plain
-from hpo.promotion.verdict import Verdict
+from hpo.promotion.results import Verdict
 from hpo.trial.lifecycle import Standing
 from hpo.verbs.display import Display
 from hpo.verbs.opening import Opened

@@ -25,7 +25,7 @@ from hpo.workers.streams import steady_streams
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
-    from hpo.promotion.verdict import Verdict
+    from hpo.promotion.results import Verdict
     from hpo.verbs.display import Display
 
 app = typer.Typer(

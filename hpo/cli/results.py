@@ -13,8 +13,8 @@ from hpo.verbs.display import Bars, standing_note
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.page.status import Status
+    from hpo.promotion.results import Result, Verdict
     from hpo.promotion.test_split import Baseline
-    from hpo.promotion.verdict import Result, Verdict
     from hpo.task import Check
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened

@@ -27,8 +27,8 @@ from hpo.page.status import Status, statuses
 from hpo.plain import fingerprint
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
+from hpo.promotion.results import Verdict
 from hpo.promotion.selection import read_selection
-from hpo.promotion.verdict import Verdict
 from hpo.space import describe
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name

@@ -42,9 +42,9 @@ from hpo.page.importance import importances
 from hpo.plain import plain
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
+from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, is_judged, read_selection
 from hpo.promotion.test_split import Baseline
-from hpo.promotion.verdict import Verdict
 from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.errors import Damaged
 from hpo.page.findings import LoggedCommand, PreflightFindings
-from hpo.promotion.verdict import Verdict
+from hpo.promotion.results import Verdict
 from hpo.storage.folder import RunFolder
 
 T = TypeVar("T")

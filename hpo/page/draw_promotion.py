@@ -16,7 +16,7 @@ from hpo.page.palette import AXIS, BASELINE, COLOURS, COMPLETE, DEFAULT, SOFT
 from hpo.page.views import Key
 from hpo.promotion.candidate import DEFAULT as DEFAULT_NAME
 from hpo.promotion.intervals import Interval
-from hpo.promotion.verdict import Verdict
+from hpo.promotion.results import Verdict
 
 REACH = 4.0
 _SYMBOL = {

@@ -17,9 +17,9 @@ from hpo.direction import Direction
 from hpo.page.importance import Importances
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
+from hpo.promotion.results import Result, Verdict
 from hpo.promotion.selection import Selection
 from hpo.promotion.test_split import Baseline
-from hpo.promotion.verdict import Result, Verdict
 from hpo.study import StudySpec
 from hpo.task import Check, StateName, Status
 

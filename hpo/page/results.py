@@ -14,8 +14,8 @@ from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import Exhibit, Findings, Promotion, Trial
 from hpo.page.views import Cell, Content, Marked, Plot, Remark, Section, Table, number_cell, score_cell, table
 from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.results import Result, Verdict
 from hpo.promotion.test_split import Baseline
-from hpo.promotion.verdict import Result, Verdict
 
 COARSE_PX = 160  # narrower pictures are enlarged without smoothing
 STATE_SIGNS = {

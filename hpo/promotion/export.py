@@ -19,9 +19,9 @@ from hpo.errors import Unfaithful
 from hpo.files import make_folder, write_json, write_whole
 from hpo.plain import nulled, plain
 from hpo.promotion.own_runs import EXPORTED
+from hpo.promotion.results import Result, RunResult, Verdict
 from hpo.promotion.retune import with_settings
 from hpo.promotion.test_split import SplitBatches
-from hpo.promotion.verdict import Result, RunResult, Verdict
 from hpo.recipe import Recipe
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec

@@ -19,11 +19,12 @@ from hpo.engine.own_training import OwnTraining
 from hpo.files import write_json
 from hpo.plain import nulled, plain
 from hpo.promotion.export import best_run, export_winner, write_pictures
+from hpo.promotion.results import Verdict
 from hpo.promotion.retune import check_retuned
 from hpo.promotion.runs import PromotionRuns, PromotionStanding, Runs, run_candidate, run_on_devices
 from hpo.promotion.selection import RunKey, freeze, sweep_trials
 from hpo.promotion.test_split import SplitBatches, score_baselines
-from hpo.promotion.verdict import Verdict, judge
+from hpo.promotion.verdict import judge
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage

@@ -16,7 +16,7 @@ from hpo.formatting import number
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
-    from hpo.promotion.verdict import Verdict
+    from hpo.promotion.results import Verdict
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened
 

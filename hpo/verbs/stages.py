@@ -19,8 +19,8 @@ from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
+from hpo.promotion.results import Verdict
 from hpo.promotion.selection import require_trials
-from hpo.promotion.verdict import Verdict
 from hpo.search import sweep as search
 from hpo.storage.database import package_changes, require_same
 from hpo.storage.folder import promotion_name

@@ -1,0 +1,102 @@
+"""What a promotion comes to, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo.direction import Direction
+from hpo.formatting import count
+from hpo.promotion.candidate import Candidate
+from hpo.promotion.intervals import Interval
+from hpo.promotion.test_split import Baseline
+from hpo.task import Check
+from hpo.trial.record import State
+
+ENOUGH = 5  # independent things, from which on an interval is narrow enough to say something
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run of a candidate, as the verdict keeps it."""
+
+    number: int  # of its trial in the promotion
+    seed_index: int
+    state: State
+    value: float | None  # the goal on validation; None unless the run is complete
+    test: Mapping[str, float]  # scores on the test split
+    seconds: float
+    reason: str  # why it failed
+    chosen: Mapping[str, Any]  # settings that were re-tuned after training, by full name
+
+    @property
+    def score(self) -> float:
+        """The validation value of a complete run."""
+        assert self.value is not None
+        return self.value
+
+
+@dataclass(frozen=True)
+class Result:
+    """One candidate after all of its runs. What a candidate is ahead of is a difference, positive where it is better.
+
+    Where a run failed there is nothing but the runs.
+    """
+
+    candidate: Candidate
+    runs: tuple[RunResult, ...]
+    full: float | None = None  # the goal on validation at full fidelity, mean over the seeds
+    test: Interval | None = None  # the goal on test
+    scores: Mapping[str, float] = field(default_factory=dict)  # on test, means over the seeds
+    ahead_of_default: Interval | None = None
+    ahead_of_baselines: Mapping[str, Interval] = field(default_factory=dict)
+    is_ruled_by_one: bool = False  # one block of examples makes up most of the spread of the lead over the default
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the test split consists of."""
+
+    examples: int
+    clusters: int | None  # how many things are independent; None: each example is
+    noun: str  # what one of those is called: "photo"
+    folds: int = 1
+
+    @property
+    def speaks_for_one(self) -> bool:
+        """Whether all examples are of one thing: nothing is known about others of its kind."""
+        return self.clusters == 1 and self.folds == 1
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether there are several independent things, but too few to speak for others of their kind."""
+        return self.clusters is not None and 1 < self.clusters < ENOUGH and self.folds == 1
+
+    @property
+    def doubt(self) -> str:
+        """Why the verdict does not hold for others of its kind; "" where it does."""
+        if self.speaks_for_one:
+            return f"it was tested on one {self.noun} alone"
+        if self.is_too_small:
+            return f"{count(self.clusters or 0, self.noun)} cannot speak for others"
+        return ""
+
+    def __str__(self) -> str:
+        examples = count(self.examples, "test example")
+        return examples if self.clusters is None else f"{examples} of {count(self.clusters, self.noun)}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of a promotion."""
+
+    goal: str
+    direction: Direction
+    results: tuple[Result, ...]  # best validation score first; candidates with a failed run last
+    baselines: tuple[Baseline, ...]
+    winner: str  # name of the first candidate
+    sentence: str  # the verdict in words
+    sample: Sample  # what it rests on
+    checks: tuple[Check, ...] = ()  # the task's checks on the winner
+    selection: str = ""  # key of the selection that was judged
