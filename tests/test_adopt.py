@@ -406,8 +406,9 @@ def test_parameters_that_the_task_does_not_have_are_listed_and_refused(theirs: s
         hpo.adopt("ours", theirs, rename={"task_shift": "x"})
     with pytest.raises(Refused, match=r"would be called 'task\.shift'"):
         hpo.adopt("ours", theirs, rename={"lr": "task.shift"})
+    optuna.create_study(study_name="up", storage="sqlite:///up.db", direction="maximize")
     with pytest.raises(Refused, match="ranked the wrong way round"):
-        hpo.adopt("ours", theirs, task=write("study = replace(toy, task=Upward())"), rename={"lr": "recipe.lr"})
+        hpo.adopt("ours", "up.db", task=write("study = toy"))
     hpo.adopt("ours", theirs)
     with pytest.raises(Refused, match="adopted without a task"):
         hpo.promote("ours")
