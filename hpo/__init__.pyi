@@ -63,6 +63,8 @@ from .task import Task as Task
 from .task import means as means
 from .trial.artifact import CARD as CARD
 from .trial.artifact import load_winner as load_winner
+from .verbs.adopt import adopt as adopt
+from .verbs.adopt import report_on as report_on
 
 # the verbs
 from .verbs.findings import figures as figures

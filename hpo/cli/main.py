@@ -20,7 +20,7 @@ import hpo
 from hpo.cli.exits import exits
 from hpo.cli.ledger import app as ledger
 from hpo.cli.terminal import document_alone, say
-from hpo.errors import ExitCode, NoGo
+from hpo.errors import ExitCode, NoGo, Refused
 from hpo.workers.streams import steady_streams
 
 if TYPE_CHECKING:
@@ -62,6 +62,13 @@ Accept = Annotated[
     list[str] | None,
     typer.Option(metavar="PART", help="space or code: go on with a study in which that has changed."),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="URL", help="Somebody else's Optuna study: sqlite:///FILE, postgresql://…, or a file."
+    ),
+]
+Theirs = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Which study of URL, if it has several.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -233,11 +240,42 @@ def promote(
 
 @app.command()
 def report(
-    study: Study, smoke: Smoke = False, data: Data = None, runs: Runs = Path("runs"), debug: Debug = False
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="A study file, or the name of one.")] = None,
+    smoke: Smoke = False,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    url: From = None,
+    theirs: Theirs = None,
+    debug: Debug = False,
 ) -> None:
-    """Write runs/STUDY/report.html, which opens with no network."""
+    """Write runs/STUDY/report.html, which opens with no network; --from URL: of any Optuna study."""
     with exits(debug):
-        hpo.report(study, smoke=smoke, data=data, runs=runs, progress=_terminal())
+        if (study is None) == (url is None):
+            raise Refused("report: name a STUDY, or an Optuna study with --from URL")
+        if url is not None:
+            hpo.report_on(url, study=theirs, runs=runs, progress=_terminal())
+        elif study is not None:
+            hpo.report(study, smoke=smoke, data=data, runs=runs, progress=_terminal())
+
+
+@app.command()
+def adopt(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the study is called here.")],
+    url: Annotated[str, typer.Option("--from", metavar="URL", help="sqlite:///FILE, postgresql://…, or a file.")],
+    theirs: Theirs = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="FILE", help="A study file whose space has the parameters.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Another name for a parameter; THEIRS= sets it aside."),
+    ] = None,
+    runs: Runs = Path("runs"),
+    debug: Debug = False,
+) -> None:
+    """Make somebody else's Optuna study one of ours: runs/NAME. Nothing is written to URL."""
+    with exits(debug):
+        hpo.adopt(name, url, study=theirs, task=task, rename=_renamed(rename or []), runs=runs, progress=_terminal())
 
 
 @app.command()
@@ -308,6 +346,16 @@ def main() -> None:
     words = sys.argv[1:]
     del sys.argv[1:]  # a study file that parses the command line, here or in a worker, finds no words of hpo's
     app(words)
+
+
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    renamed = {}
+    for pair in pairs:
+        theirs, equals_sign, ours = pair.rpartition("=")
+        if not equals_sign or not theirs:
+            raise Refused(f"--map: must be THEIRS=OURS, or THEIRS= to set a parameter aside; got {pair!r}")
+        renamed[theirs] = ours
+    return renamed
 
 
 def _terminal(*, as_json: bool = False) -> Display:

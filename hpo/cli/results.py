@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.terminal import Cell, complain, say, table
-from hpo.formatting import better, duration, interval, label, number
+from hpo.formatting import better, count, duration, interval, label, number
 from hpo.verbs.display import Bars, standing_note
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from hpo.promotion.results import Result, Verdict
     from hpo.promotion.test_split import Baseline
     from hpo.task import Check
+    from hpo.trial.adoption import Adoption
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened
 
+SHOWN = 10  # trials that are named
 NOT_PASSED = ("no-go", "caution")
 COLOUR = {"go": "green", "caution": "yellow", "no-go": "red", "skip": "dim"}
 
@@ -58,6 +60,16 @@ class Terminal(Bars):
 
     def report_written(self, path: Path) -> None:
         say(f"report: {path}")
+
+    def adopted(self, path: Path, adoption: Adoption, counts: Mapping[str, int]) -> None:
+        states = ", ".join(f"{trials} {state}" for state, trials in counts.items())
+        say(f"adopted {count(adoption.trials, 'trial')} of {adoption.study!r} into {path}: {states}")
+        for theirs in (theirs for theirs, ours in adoption.names.items() if not ours):
+            say(f"parameter {theirs!r} is set aside: kept with each trial, and not promoted")
+        for trial, why in list(adoption.set_aside.items())[:SHOWN]:
+            say(f"trial {trial} is set aside: {why}")
+        if len(adoption.set_aside) > SHOWN:
+            say(f"and {len(adoption.set_aside) - SHOWN} more; all of them in {path / 'adopted.json'}")
 
 
 class WarningsOnly(Bars):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import optuna
@@ -51,8 +52,10 @@ from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.identity import differing_parts
 from hpo.study import StudySpec
 from hpo.trial import provenance
+from hpo.trial.adoption import Adoption, read_adoption
 from hpo.trial.artifact import CARD
 from hpo.trial.changes import lineage
+from hpo.trial.foreign import curve_of, plain_params, reason_of, seconds_of, value_of
 from hpo.trial.lifecycle import STATE_NAME
 
 _FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
@@ -69,7 +72,8 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     stored_sweep = stored_study(folder, study.name)
     identity = stored_sweep.user_attrs.get("identity", {}) if stored_sweep else {}
     commands = decode_commands(folder)
-    sweep = _sweep(study, stored_sweep) if stored_sweep else None
+    adoption = read_adoption(folder)
+    sweep = _sweep(study, stored_sweep, adoption) if stored_sweep else None
     promotion = _promotion(folder, stored_study(folder, promotion_name(study.name)), sweep)
     return Findings(
         study=study,
@@ -131,9 +135,10 @@ def _missing(
 
 
 # -- sweep -----------------------------------------------------------------------------------------------------------
-def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
-    trials = _sweep_trials(study, stored)
+def _sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | None = None) -> Sweep:
     direction = study.direction
+    read = partial(foreign_trial, direction=direction) if adoption else trial_from
+    trials = _sweep_trials(study, [read(frozen) for frozen in stored.get_trials(deepcopy=False)])
     steps = improvements(trials, direction)
     starts = [trial.began for trial in trials if trial.began]
     ends = [trial.ended for trial in trials if trial.ended]
@@ -143,7 +148,7 @@ def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
         trials=trials,
         direction=direction,
         planned=stored.user_attrs.get("trials", study.trials),
-        epochs_each=study.cheap.epochs,
+        epochs_each=max(trial.epochs for trial in trials) if adoption and trials else study.cheap.epochs,
         counts=Counter(trial.state for trial in trials),
         best=next((trial for trial in trials if trial.number == best_number), None),
         default=next((trial for trial in trials if trial.is_default), None),
@@ -151,12 +156,12 @@ def _sweep(study: StudySpec, stored: optuna.Study) -> Sweep:
         seconds=sum(trial.seconds or 0.0 for trial in trials),
         wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
         importances=importances(stored, list(study.space), conditional),
+        origin=adoption.sentence if adoption else "",
     )
 
 
-def _sweep_trials(study: StudySpec, stored: optuna.Study) -> tuple[Trial, ...]:
+def _sweep_trials(study: StudySpec, trials: list[Trial]) -> tuple[Trial, ...]:
     """All trials, the first one that has the default configuration marked."""
-    trials = [trial_from(frozen) for frozen in stored.get_trials(deepcopy=False)]
     defaults = study.defaults()
     for index, trial in enumerate(trials):
         if trial.params == defaults and trial.state != "waiting":
@@ -183,6 +188,24 @@ def trial_from(frozen: FrozenTrial) -> Trial:
         began=frozen.datetime_start,
         ended=frozen.datetime_complete,
         reason=attributes.get("reason", ""),
+    )
+
+
+def foreign_trial(frozen: FrozenTrial, direction: Direction) -> Trial:
+    """The same of a trial that hpo did not run: its curve is what it reported, and its epochs are its reports."""
+    curve = curve_of(frozen)
+    return Trial(
+        number=frozen.number,
+        state=STATE_NAME[frozen.state],
+        value=value_of(frozen, direction),
+        params=plain_params(frozen),
+        curve=curve,
+        epochs=len(curve),
+        best_epoch=None,
+        seconds=seconds_of(frozen),
+        began=frozen.datetime_start,
+        ended=frozen.datetime_complete,
+        reason=reason_of(frozen),
     )
 
 
@@ -266,7 +289,7 @@ def _agreement(verdict: Verdict) -> Agreement:
 
 
 def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:
-    notes = []
+    notes = [sweep.origin] if sweep and sweep.origin else []
     ended = sweep.ended if sweep else 0
     if ended > chosen.sweep_trials:
         notes.append(
@@ -286,7 +309,8 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
         progress = f"{len(promotion.runs)} of {promotion.planned} runs of the promotion have ended"
         return Headline("open", "promotion unfinished", f"{progress}; its verdict is still open.")
     if sweep and sweep.best:
-        cheap = f"Trial {sweep.best.number} scored best at the cheap fidelity"
+        where = "among the adopted trials" if sweep.origin else "at the cheap fidelity"
+        cheap = f"Trial {sweep.best.number} scored best {where}"
         return Headline(
             "open", "not promoted", f"{cheap}; nothing has been promoted, so nothing is known about the full one."
         )

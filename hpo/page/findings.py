@@ -79,6 +79,7 @@ class Sweep:
     seconds: float  # in the epochs of all trials
     wall_seconds: float | None  # from the first start to the last end
     importances: Importances
+    origin: str = ""  # of trials that were adopted: where they come from
 
     @property
     def ranked(self) -> tuple[Trial, ...]:

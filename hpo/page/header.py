@@ -60,10 +60,10 @@ def _tiles(findings: Findings) -> Iterator[Tile]:
     if promotion and promotion.verdict:
         yield from _test_tiles(promotion, goal)
     if sweep and sweep.best:
-        where = f"trial {sweep.best.number}, on validation"
-        yield Tile("Best cheap score", score(sweep.best.value), where, unit(goal))
+        kind, split = ("adopted", "as adopted") if sweep.origin else ("cheap", "on validation")
+        yield Tile(f"Best {kind} score", score(sweep.best.value), f"trial {sweep.best.number}, {split}", unit(goal))
     if sweep:
-        yield Tile("Trials", str(sweep.ended), _states(sweep), f"of {max(sweep.planned, sweep.ended)}")
+        yield Tile("Trials", str(sweep.ended), counted_states(sweep), f"of {max(sweep.planned, sweep.ended)}")
         yield _time_tile(sweep, promotion)
 
 
@@ -90,10 +90,11 @@ def _interval_tile(name: str, value: Interval, goal: str) -> Tile:
     return Tile(name, mean_of(value), _range(value), unit(goal))
 
 
-def _states(sweep: Sweep) -> str:
+def counted_states(sweep: Sweep) -> str:
+    """How many trials are in each state."""
     counted = [
         f"{sweep.counts[state]} {state}"
-        for state in ("complete", "pruned", "failed", "running")
+        for state in ("complete", "pruned", "failed", "running", "waiting")
         if sweep.counts.get(state)
     ]
     return ", ".join(counted) or "none has begun"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from markupsafe import Markup
@@ -12,7 +14,7 @@ from hpo.files import write_whole
 from hpo.page import grounds, results, search
 from hpo.page.collect import collect
 from hpo.page.findings import Findings
-from hpo.page.header import top
+from hpo.page.header import Top, top
 from hpo.page.palette import COLOURS, TEMPLATE
 from hpo.page.rendering import PAGE, render_page
 from hpo.page.views import Section
@@ -29,14 +31,20 @@ def write_report(study: StudySpec, folder: RunFolder) -> Path:
 
 def render(findings: Findings) -> str:
     """The page of these findings: one file that asks for no other one."""
+    title = f"{findings.study.name}: {findings.headline.badge}"
+    return render_sections(title, top(findings), _sections(findings), findings.written)
+
+
+def render_sections(title: str, header: Top, sections: Sequence[Section], written: datetime) -> str:
+    """The page of these sections under a header."""
     return render_page(
         PAGE,
         "report.html.j2",
-        title=f"{findings.study.name}: {findings.headline.badge}",
+        title=title,
         colours=COLOURS,
-        top=top(findings),
-        sections=_sections(findings),
-        written=f"{findings.written:%Y-%m-%d %H:%M}",
+        top=header,
+        sections=sections,
+        written=f"{written:%Y-%m-%d %H:%M}",
         version=hpo.__version__,
         palette={
             "dark": {colour.light: colour.dark for colour in COLOURS.values()},

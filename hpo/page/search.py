@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from hpo import study as studies
 from hpo.formatting import NOTHING, better, count, duration, label, setting
 from hpo.page import draw_sweep
-from hpo.page.axes import scales
+from hpo.page.axes import Scale, scales
 from hpo.page.draw_parallel import parallel
+from hpo.page.draw_reports import reports
 from hpo.page.draw_timeline import timeline
-from hpo.page.drawing import keys_for, plot
+from hpo.page.drawing import Drawing, keys_for, plot
 from hpo.page.findings import Findings, Sweep, Trial
 from hpo.page.importance import Importances
 from hpo.page.results import state_cell
@@ -53,15 +55,29 @@ def sweep_section(findings: Findings) -> SweepSection | None:
         f"{count(len(study.space), 'parameter')} searched at the cheap fidelity, {sweep.epochs_each} epochs a trial, "
         f"scored by {label(goal)} on validation; {better(study.direction)}."
     )
+    if sweep.origin:
+        lead = f"{sweep.origin} {label(goal)}: {better(study.direction)}."
+    return drawn_sweep(
+        sweep,
+        scales(studies.distributions(study.space)),
+        goal,
+        lead=lead,
+        curves=partial(reports if sweep.origin else draw_sweep.curves, sweep, goal),
+    )
+
+
+def drawn_sweep(
+    sweep: Sweep, searched: list[Scale], goal: str, *, lead: str, curves: Callable[[], Drawing]
+) -> SweepSection:
+    """The section of a sweep that has begun; `curves` draws what its trials reported."""
     timelines = [plot(drawing) for drawing in [timeline(sweep)] if drawing]
     if all(trial.value is None for trial in sweep.trials):
         return SweepSection(lead=f"{lead} No trial has a score yet.", overview=tuple(timelines))
-    searched = scales(studies.distributions(study.space))
     parallel_lines = parallel(sweep, searched, goal)
     default_keys = [draw_sweep.DEFAULT_KEY] if sweep.default else []
     return SweepSection(
         lead=lead,
-        overview=(plot(draw_sweep.history(sweep, goal)), plot(draw_sweep.curves(sweep, goal))),
+        overview=(plot(draw_sweep.history(sweep, goal)), plot(curves())),
         importances=_importances(sweep.importances),
         slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
         slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
@@ -125,7 +141,7 @@ def _trial_row(trial: Trial, names: list[str], sweep: Sweep) -> list[Cell]:
         Cell(Tagged(str(trial.number), tuple(tags)), "num", trial.number),
         score_cell(trial.value),
         state_cell(trial),
-        *(_parameter_cell(trial.params, name) for name in names),
+        *(parameter_cell(trial.params, name) for name in names),
         number_cell(trial.epochs),
         number_cell(best_epoch),
         number_cell(trial.seconds, duration(trial.seconds)),
@@ -133,7 +149,8 @@ def _trial_row(trial: Trial, names: list[str], sweep: Sweep) -> list[Cell]:
     ]
 
 
-def _parameter_cell(params: Mapping[str, Any], name: str) -> Cell:
+def parameter_cell(params: Mapping[str, Any], name: str) -> Cell:
+    """A hyperparameter's value in a trial."""
     if name not in params:
         return Cell(NOTHING, "num", "")
     value = params[name]

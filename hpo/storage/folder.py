@@ -81,6 +81,10 @@ class RunFolder:
         return self.path / "identity"  # what the study's hashes are of, a file for each
 
     @property
+    def adoption(self) -> Path:
+        return self.path / "adopted.json"  # where the trials come from that hpo did not run
+
+    @property
     def selection(self) -> Path:
         return self.path / "promotion.json"
 

@@ -20,7 +20,7 @@ def check_url(url: str) -> str:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise Refused("--storage: must be a URL like postgresql://USER@HOST/DATABASE") from None
-    if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):
+    if holds_password(parsed):
         raise Refused(
             "--storage: must not hold a password, which everybody on this machine could read; put it into "
             "~/.pgpass, a file that PGPASSFILE names, or PGPASSWORD"
@@ -30,3 +30,8 @@ def check_url(url: str) -> str:
     if "{" in url or "}" in url:
         raise Refused("--storage: must not hold { or }")
     return url
+
+
+def holds_password(url: sqlalchemy.URL) -> bool:
+    """Whether a URL holds a password, in its usual place or as an option."""
+    return url.password is not None or any("pass" in key.lower() and key != "passfile" for key in url.query)

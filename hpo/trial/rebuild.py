@@ -22,6 +22,7 @@ from hpo.storage.locks import study_lock
 from hpo.storage.optuna_private import rename_studies
 from hpo.storage.transient import is_transient, retry_storage
 from hpo.study import StudySpec
+from hpo.trial.adoption import Adoption, is_adopted, make_storage
 from hpo.trial.changes import Change, move_aside, read_changes
 from hpo.trial.restore import TrialFolder, make_study, read_folders
 
@@ -67,6 +68,19 @@ def rebuild(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *,
         else:
             kept = _rebuild_elsewhere(study, folder, identity, trials)
     return Rebuilt(sum(len(folders) for folders in trials.values()), folder.storage, kept)
+
+
+def rebuild_adopted(folder: RunFolder, adoption: Adoption) -> Rebuilt:
+    """Rebuild the storage of a study that was adopted without a task. What it held is kept beside the new one."""
+    beside = folder.database.with_name("study.db.rebuilt")
+
+    def make() -> None:
+        beside.unlink(missing_ok=True)  # of an attempt that failed
+        make_storage(folder, adoption, beside)
+
+    with study_lock(folder):
+        retry_storage(make)
+        return Rebuilt(adoption.trials, folder.storage, _exchange(folder.database, beside))
 
 
 def make_generation(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> None:
@@ -169,7 +183,7 @@ def _require_same_question(
         parts = ", ".join(differing_parts(changes[-1].now, identity))
         raise Refused(f"the study has another {parts} than the trials that were accepted; undo that change first")
     for trial in trials:
-        if trial.asked is None:
+        if trial.asked is None or is_adopted(trial.asked):
             continue
         before = trial.asked.identity
         differing = [

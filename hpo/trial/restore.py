@@ -16,7 +16,9 @@ from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.identity import RECORDED
 from hpo.storage.optuna_private import add_running_trial
 from hpo.study import StudySpec
+from hpo.trial.adoption import is_adopted, restored_trial
 from hpo.trial.carry import fit_params
+from hpo.trial.foreign import ADOPTED
 from hpo.trial.lifecycle import conclude
 from hpo.trial.record import Asked, Outcome, read_asked, read_outcome
 
@@ -68,7 +70,7 @@ def _identity(identity: Mapping[str, str], kind: Kind, trials: Sequence[TrialFol
     asked = [trial.asked.identity for trial in trials if trial.asked]
     if not asked:
         return dict(identity)
-    if kind == "promotion":
+    if kind == "promotion" or ADOPTED in asked[0]:
         return dict(asked[0])
     return {**identity, **{part: asked[0][part] for part in RECORDED if part in asked[0]}}
 
@@ -76,6 +78,9 @@ def _identity(identity: Mapping[str, str], kind: Kind, trials: Sequence[TrialFol
 def _restore(target: optuna.Study, study: StudySpec, kind: Kind, trials: Sequence[TrialFolder]) -> None:
     epochs = study.cheap.epochs if kind == "sweep" else study.full.epochs
     for trial in trials:
+        if trial.asked and trial.outcome and is_adopted(trial.asked):
+            target.add_trial(restored_trial(trial.asked, trial.outcome))
+            continue
         params = fit_params(study, trial.asked.params) if trial.asked else {}
         is_first = trial.number == 0 and kind == "sweep"
         template = optuna.trial.create_trial(

@@ -1,6 +1,7 @@
 """The verbs, as functions: what `hpo VERB` does, for a notebook or another program. They are public in hpo itself.
 
 stages.py       preflight, sweep, promote, report, and run: all four in order
+adopt.py        adopt, report_on
 overview.py     status
 findings.py     findings, figures
 upkeep.py       rebuild

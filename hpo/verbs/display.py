@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from hpo.formatting import number
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.promotion.results import Verdict
+    from hpo.trial.adoption import Adoption
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened
 
@@ -52,6 +53,9 @@ class Display:
 
     def report_written(self, path: Path) -> None:
         pass
+
+    def adopted(self, path: Path, adoption: Adoption, counts: Mapping[str, int]) -> None:
+        """`counts`: how many trials are in each state."""
 
 
 class Bars(Display):

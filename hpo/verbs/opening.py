@@ -15,11 +15,12 @@ from hpo.errors import Refused
 from hpo.files import check_encoding
 from hpo.storage.folder import SQLITE, RunFolder
 from hpo.storage.identity import Details
-from hpo.study import StudySpec
+from hpo.study import NAME, StudySpec
+from hpo.trial.adoption import Adoption, read_adoption
 from hpo.trial.provenance import identity, identity_details
 from hpo.verbs.devices import check_device, places
 from hpo.verbs.load import load_study
-from hpo.verbs.options import Options, help_command
+from hpo.verbs.options import Folder, Options, help_command
 
 AnyStudy: TypeAlias = StudySpec | str | Path
 
@@ -88,12 +89,41 @@ class Located(NamedTuple):
 def located(study: AnyStudy, options: Options) -> Located:
     """The study and its folder. Relative paths count from here: a study file may change the current folder."""
     runs, data = Path(options.runs).absolute(), _data_folder(options)
-    spec = study if isinstance(study, StudySpec) else load_study(study)
+    spec = study if isinstance(study, StudySpec) else _loaded(study, options)
     if data is not None:
         spec = _with_data(spec, data)
     if options.smoke:
         spec = spec.as_smoke()
     return Located(spec, RunFolder(runs / spec.name, options.storage))
+
+
+def _loaded(study: str | Path, options: Options) -> StudySpec:
+    """The study of a file; of the name of an adopted study, that of the file with its task."""
+    adoption = adoption_of(study, options.runs)
+    if adoption is None:
+        return load_study(study)
+    if adoption.task is None:
+        raise Refused(
+            f"{study} was adopted without a task; adopt it again, under another name, with --task FILE: a study file "
+            f"whose space has its parameters"
+        )
+    return replace(load_study(adoption.task), name=adoption.name)
+
+
+def adoption_of(study: AnyStudy, runs: Folder) -> Adoption | None:
+    """The record of an adopted study of that name; None where there is none."""
+    is_name = isinstance(study, str) and NAME.fullmatch(study) is not None
+    return read_adoption(RunFolder(Path(runs) / str(study))) if is_name else None
+
+
+def require_own_trials(folder: RunFolder) -> None:
+    """Raise Refused where the study's trials were adopted: no trial of ours can be compared with them."""
+    adoption = read_adoption(folder)
+    if adoption:
+        raise Refused(
+            f"{adoption.sentence} No other trials can be added to them: what they rest on is not known. Promote them "
+            f"(hpo promote {adoption.name}), or sweep the study file under a name of its own"
+        )
 
 
 def _with_budget(study: StudySpec, options: Options) -> StudySpec:

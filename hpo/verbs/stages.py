@@ -20,20 +20,23 @@ from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
 from hpo.promotion.results import Verdict
-from hpo.promotion.selection import require_trials
+from hpo.promotion.selection import require_trials, sweep_trials
 from hpo.search import sweep as search
 from hpo.storage.database import package_changes, require_same
-from hpo.storage.folder import promotion_name
+from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.transient import failures_as_halted
+from hpo.trial.adopting import require_fit
+from hpo.trial.adoption import read_adoption
 from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity_details, promotion_identity
+from hpo.verbs.adopt import report_adopted
 from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, standing_note
-from hpo.verbs.opening import AnyStudy, Opened, open_results, open_study
+from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
 
@@ -98,6 +101,7 @@ def sweep(
         accept=tuple(accept),
     )
     opened = open_study("sweep", study, options)
+    require_own_trials(opened.folder)
     change = require_same_or_accepted(opened)
     if not force:
         checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
@@ -144,7 +148,7 @@ def promote(
     )
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
-    require_same_or_accepted(opened)
+    _require_same_sweep(opened)
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
     return _promote(opened, display_for(progress))
 
@@ -163,6 +167,9 @@ def report(
 
     Raises Refused where nothing has been run.
     """
+    adoption = adoption_of(study, runs)
+    if adoption is not None and adoption.task is None:
+        return report_adopted(RunFolder(Path(runs) / adoption.name), adoption, display_for(progress))
     opened = open_results("report", study, Options(smoke=smoke, data=data, runs=runs))
     return _report(opened, display_for(progress))
 
@@ -211,6 +218,7 @@ def run(
         accept=tuple(accept),
     )
     opened = open_study("run", study, options)
+    require_own_trials(opened.folder)
     check_shared(devices, opened.study, device=device, backend=backend)
     change = require_same_or_accepted(opened)
     return _run(opened, display_for(progress), change)
@@ -225,6 +233,15 @@ def _run(opened: Opened, display: Display, change: Change | None) -> Verdict:
     verdict = _promote(opened, display)
     _report(opened, display)
     return verdict
+
+
+def _require_same_sweep(opened: Opened) -> None:
+    """Raise Refused where the sweep asked another question, or where adopted trials do not fit the space."""
+    adoption = read_adoption(opened.folder)
+    if adoption is None:
+        require_same_or_accepted(opened)
+    else:
+        require_fit(adoption, sweep_trials(opened.study, opened.folder), opened.study)
 
 
 def _require_go_or_force(result: Preflight, opened: Opened) -> None:
