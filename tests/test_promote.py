@@ -10,7 +10,6 @@ import math
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,52 +73,58 @@ def promoted(one: StudySpec, path: Path) -> Verdict:
 
 
 # -- what is read ----------------------------------------------------------------------------------------------------
-READ: list[tuple[str, str]] = []  # (what for, split), in the order in which batches were asked for
-PURPOSE = ["train or score"]
+READ: list[Split] = []  # in the order in which batches were asked for
+SEEN: list[Split] = []  # of the examples that a model was given
+SPLIT_OF: dict[tuple[float, ...], Split] = {}  # by the inputs of an example
 
 
-@contextmanager
-def reading_for(purpose: str) -> Iterator[None]:
-    PURPOSE.append(purpose)
-    try:
-        yield
-    finally:
-        PURPOSE.pop()
+def _first_row(batch: Batch) -> tuple[float, ...]:
+    return tuple(batch.x_BI[0].tolist())
 
 
 class Recording(Toy):
-    """Notes which splits are read, and whether for more than their hashes."""
+    """Notes which splits are read, and of which a model sees examples."""
 
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
-        READ.append((PURPOSE[-1], split))
-        yield from super().batches(split, fidelity, batch_size, rng)
+        READ.append(split)
+        for batch in super().batches(split, fidelity, batch_size, rng):
+            SPLIT_OF.update({tuple(row): split for row in batch.x_BI.tolist()})
+            yield batch
 
-    def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
-        with reading_for("hash"):
-            return super().origins(split, fidelity)
+    def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
+        SEEN.append(SPLIT_OF[_first_row(batch)])
+        return super().loss(model, batch, at)
+
+    def judged(self, said_BO: Tensor, batch: Batch) -> Columns:
+        SEEN.append(SPLIT_OF[_first_row(batch)])
+        return super().judged(said_BO, batch)
 
 
-def test_the_test_split_is_read_by_promotion_alone(tmp_path: Path) -> None:
-    """Preflight hashes it to prove that it is disjoint from the others; no model ever sees it before the promotion."""
-    one, folder, splits = study(task=Recording()), RunFolder(tmp_path), {}
+def test_the_test_split_is_seen_by_promotion_alone(tmp_path: Path) -> None:
+    """Preflight reads it to count it, and to prove that it is disjoint from the others; no model sees it before the
+    promotion."""
+    one, folder = study(task=Recording()), RunFolder(tmp_path)
     verbs: dict[str, Callable[[], object]] = {
         "identity": lambda: identity(one),
-        "preflight": lambda: preflight(one, folder, SAME),
+        "preflight": lambda: preflight(one, folder, SAME, on="inline"),
         "sweep": lambda: sweep(one, folder, SAME),
         "promote": lambda: promote(one, folder, SAME),
         "report": lambda: write_report(one, folder),
     }
+    read, seen = {}, {}
     for verb, act in verbs.items():
         READ.clear()
+        SEEN.clear()
         act()
-        splits[verb] = {split for purpose, split in READ if purpose != "hash"}
-    assert splits == {
+        read[verb], seen[verb] = set(READ), set(SEEN)
+    assert read == {
         "identity": {"train", "val"},
-        "preflight": {"train", "val"},
+        "preflight": {"train", "val", "test"},
         "sweep": {"train", "val"},
         "promote": {"train", "val", "test"},
         "report": set(),
     }
+    assert seen == {**read, "identity": set(), "preflight": {"train", "val"}}
 
 
 # -- what is chosen --------------------------------------------------------------------------------------------------
