@@ -76,17 +76,26 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
     Raises ValueError where the task cannot be found, or the card names anything but a task: a card may come from
     anywhere, so nothing else is called.
     """
-    module, _, name = card["task"].partition(":")
-    given = {key: _tuples(value) for key, value in card["fields"].items()}
-    kind: Any = _module(module)
-    for part in name.split("."):  # a class may stand in another one
-        kind = getattr(kind, part, None)
-    if not (isinstance(kind, type) and issubclass(kind, Task)):
-        raise ValueError(f"{CARD}: must name a task, as module:Class; got {card['task']!r}")
-    task = kind(**given)
+    return rebuild_as(task_class(card["task"]), card, weights)
+
+
+def rebuild_as(kind: type[T], card: Mapping[str, Any], weights: bytes) -> TrainedTask[T]:
+    """The same, where the class of the task is known."""
+    task = kind(**{key: _tuples(value) for key, value in card["fields"].items()})
     model = task.model()
     model.load_state_dict(unpacked(weights))
     return TrainedTask(task, model.eval())
+
+
+def task_class(name: str) -> type[Task[Any]]:
+    """The class that a card names, as module:Class. Raises ValueError where it is not found, or is no task."""
+    module, _, path = name.partition(":")
+    kind: Any = _module(module)
+    for part in path.split("."):  # a class may stand in another one
+        kind = getattr(kind, part, None)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise ValueError(f"{CARD}: must name a task, as module:Class; got {name!r}")
+    return kind
 
 
 def _module(name: str) -> ModuleType:
