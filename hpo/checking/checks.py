@@ -26,7 +26,7 @@ from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.study import StudySpec
 from hpo.task import Chart, Check, Fidelity, Picture, Status, Task
-from hpo.trial.artifact import card_of, rebuild
+from hpo.trial.artifact import card_of, rebuild, rebuild_as
 from hpo.trial.weights import packed
 
 SAME = 1e-3  # relative difference up to which two scores count as the same
@@ -201,7 +201,9 @@ def check_promotable(study: StudySpec, trained: nn.Module) -> list[Check]:
 def _export_faults(task: Task[Any], model: nn.Module, batches: list[NamedTuple]) -> Iterator[str]:
     before = evaluate(task, model, batches)
     card = json.loads(json.dumps(card_of(task), allow_nan=False))
-    rebuilt = rebuild(card, packed(model.state_dict()))
+    weights = packed(model.state_dict())
+    is_of_notebook = type(task).__module__ == "__main__"  # a worker was given the class, and cannot look it up
+    rebuilt = rebuild_as(type(task), card, weights) if is_of_notebook else rebuild(card, weights)
     after = evaluate(rebuilt.task, rebuilt.model, batches)
     for name, score in before.items():
         if not _close(after[name], score):

@@ -77,13 +77,17 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
     anywhere, so nothing else is called.
     """
     module, _, name = card["task"].partition(":")
-    given = {key: _tuples(value) for key, value in card["fields"].items()}
     kind: Any = _module(module)
     for part in name.split("."):  # a class may stand in another one
         kind = getattr(kind, part, None)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise ValueError(f"{CARD}: must name a task, as module:Class; got {card['task']!r}")
-    task = kind(**given)
+    return rebuild_as(kind, card, weights)
+
+
+def rebuild_as(kind: type[T], card: Mapping[str, Any], weights: bytes) -> TrainedTask[T]:
+    """The task of this class with a card's fields, and its model with these weights."""
+    task = kind(**{key: _tuples(value) for key, value in card["fields"].items()})
     model = task.model()
     model.load_state_dict(unpacked(weights))
     return TrainedTask(task, model.eval())
