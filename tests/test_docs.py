@@ -57,7 +57,7 @@ def with_snippets(code: str) -> str:
 
 
 def run_block(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = folder / f"line_{block.line}.{block.kind}"
+    program = folder / f"line_{block.line}.{'py' if block.kind == 'python' else 'sh'}"
     program.write_text(block.code)
     command = [sys.executable] if block.kind == "python" else ["bash", "-euo", "pipefail"]
     environment = {
