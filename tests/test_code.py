@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpo.code import fingerprint
-from hpo.code.closure import ORDER, code_of
+from hpo.code.closure import ORDER, Code, code_of
 from hpo.code.fingerprint import code_digest
 from hpo.code.harness import CodeIdentity, code_hash, harness_digests
 
@@ -201,6 +202,7 @@ STUDY = {
     "disc.py": """
 from dataclasses import dataclass, replace
 import importlib
+import linecache
 import runpy
 import drawing
 import profile as rows
@@ -380,3 +382,16 @@ def test_the_code_is_followed_without_running_any_of_it(disc: type, tmp_path: Pa
     (tmp_path / "fast.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "slow_checks.py").write_text("raise RuntimeError('imported')\n")
     code_hash(disc)
+
+
+def test_a_function_that_has_no_file_is_known_by_its_source():
+    def defined(source: str) -> Code:
+        cell = f"<cell {len(linecache.cache)}>"
+        linecache.cache[cell] = (len(source), None, source.splitlines(keepends=True), cell)
+        names = {"__name__": "a_notebook"}
+        exec(compile(source, cell, "exec"), names)
+        return code_of(names["features"])
+
+    before = defined("def features(count):\n    return [0] * count\n")
+    assert defined("def features(count):  # of zeros\n    return [0] * count\n") == before
+    assert defined("def features(count):\n    return [1] * count\n") != before

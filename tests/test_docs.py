@@ -57,7 +57,9 @@ def with_snippets(code: str) -> str:
 
 
 def run_block(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-"] if block.kind == "python" else ["bash", "-euo", "pipefail"]
+    program = folder / f"line_{block.line}.{'py' if block.kind == 'python' else 'sh'}"
+    program.write_text(block.code)
+    command = [sys.executable] if block.kind == "python" else ["bash", "-euo", "pipefail"]
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -66,7 +68,7 @@ def run_block(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
         "COLUMNS": "120",
     }
     environment.pop("HPO_STORAGE", None)
-    return subprocess.run(command, input=block.code, cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run([*command, program.name], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -40,3 +40,16 @@ def test_the_study_of_the_readme_is_a_study(tmp_path):
 
     (tmp_path / "widths.py").write_text(next(block for block in blocks() if 'name="widths"' in block))
     assert load_study(str(tmp_path / "widths.py")).defaults() == {"recipe.lr": 2e-3, "task.width": 16}
+
+
+def test_links_lead_to_files_and_commands_to_targets():
+    text = README.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []
+    targets = re.findall(r"^([a-z-]+):", (README.parent / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"\bmake ([a-z-]+)", text.split("```")[1])) <= set(targets)
+
+
+def test_the_readme_is_two_screens():
+    assert len(README.read_text().splitlines()) <= 130

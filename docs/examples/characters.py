@@ -47,7 +47,7 @@ class Characters(Task[Batch]):
 
     goal, direction, bounds = "perplexity", "minimize", {"perplexity": (1, float("inf"))}
     inputs, labels, cluster = ("before_BT",), ("next_BT",), "text_B"
-    overfit = Overfit(go=3.0, caution=6.0, measure="perplexity", samples=32, epochs=80)
+    overfit = Overfit(samples=128, epochs=100, pinned={"recipe.lr": 1e-2, "task.dropout": 0.0})
 
     def batches(self, split, fidelity, batch_size, rng):
         lines = [(number, line) for line, number in texts().items() if PARTS.get(number % 5, "train") == split]

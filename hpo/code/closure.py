@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -44,7 +45,7 @@ def code_of(value: type | Callable[..., Any]) -> Code:
         return _Program(value).code()
     label = f"{value.__module__}.{value.__qualname__}"
     try:
-        digest = code_digest(inspect.cleandoc(source_of(value)))
+        digest = code_digest(textwrap.dedent(source_of(value)))
     except (OSError, TypeError, SyntaxError) as error:
         raise Refused(
             f"{value.__qualname__} has no source that can be read, so a change of it would not be noticed; "

@@ -251,7 +251,7 @@ class Dask:
     def _start(self, *words: str) -> subprocess.Popen:
         log = open(self.folder / f"{words[0]}-{time.monotonic_ns()}.log", "wb")  # noqa: SIM115
         settings = {f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}": "120s" for name in ("CONNECT", "TCP")}
-        settings["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"  # as in the README
+        settings["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"  # as in docs/machines.md
         return subprocess.Popen(
             [sys.executable, "-m", "dask", *words],
             env=self.environment | settings,
