@@ -111,14 +111,6 @@ def test_what_needs_several_machines_is_read_by_bash_and_by_hpo(block: Block):
         assert read.exit_code == 0, f"hpo {shlex.join(words)}\n{read.output}"
 
 
-@pytest.mark.parametrize("example", sorted((DOCS / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_the_examples_go_the_whole_path(example: Path, tmp_path: Path):
-    shutil.copy(example, tmp_path)
-    block = Block(0, "sh", False, None, f"hpo run {example.name} --smoke --workers 1")
-    done = run_block(block, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 class Loaded(HTMLParser):
     """What a page makes the browser load: scripts, styles, fonts, images and frames."""
 
