@@ -17,7 +17,6 @@ from hpo.code.closure import code_of
 from hpo.code.harness import HARNESS, PROMOTION, CodeIdentity, code_hash, code_identity
 from hpo.data.batch import example_hash
 from hpo.data.passes import TooManyBatches, one_pass
-from hpo.errors import ContractError
 from hpo.plain import fingerprint, plain, without_place
 from hpo.seeds import generator
 from hpo.space import Distribution, When, describe, distribution_of
@@ -113,7 +112,7 @@ def data_hash(task: Task[Any], fidelity: Fidelity, splits: tuple[Split, ...] = (
     digest = hashlib.sha256()
     folds = range(task.folds if "test" in splits else 1)
     for fold, split in itertools.product(folds, splits):
-        with contextlib.suppress(TooManyBatches, ContractError):  # preflight says it, with where to look
+        with contextlib.suppress(TooManyBatches):  # preflight says it, with where to look
             for batch in one_pass(in_fold(task, fold), split, fidelity, 64, generator("data hash")):
                 digest.update(example_hash([batch]).encode())
     return digest.hexdigest()[:12]
