@@ -112,8 +112,8 @@ def stored_identity(folder: RunFolder, name: str) -> Mapping[str, str] | None:
 
 def package_changes(folder: RunFolder, name: str, details: Details) -> str:
     """A line about the packages that have another version than when the study began; empty where there is none."""
-    stored = retry_storage(lambda: stored_study(folder, name))
-    return package_note(folder, stored.user_attrs.get("identity", {}), details) if stored else ""
+    before = retry_storage(lambda: stored_identity(folder, name))
+    return "" if before is None else package_note(folder, before, details)
 
 
 def require_equal(

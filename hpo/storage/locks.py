@@ -41,7 +41,7 @@ def study_lock(folder: RunFolder) -> Iterator[Callable[[], None]]:
             hold = held.enter_context(_database_lock(folder.storage, folder.path.name))
         if folder.url:
             write_whole(folder.elsewhere, f"{folder.url}\n".encode())
-        for unfinished in folder.path.glob(".*.tmp"):
+        for unfinished in [*folder.path.glob(".*.tmp"), *folder.identity.glob(".*.tmp")]:
             unfinished.unlink()
         events.keep(folder.events.absolute())
         yield hold

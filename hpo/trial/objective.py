@@ -55,13 +55,18 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
     return outcome
 
 
-def settle(job: Job, outcome: Outcome) -> None:
-    """Write a job's outcome into its folder, unless one is there: the trial ran on a machine that does not share the
-    folder, or its worker died."""
+def settle(job: Job, outcome: Outcome) -> Outcome:
+    """Write a job's outcome into its folder, unless one is there; return the one that is there then.
+
+    There is none where the trial ran on a machine that does not share the folder, or where its worker died. A worker
+    may also have died after it had written one: that one counts.
+    """
     with lease(job.folder):
-        if read_outcome(job.folder, job.inputs) is None:
+        written = read_outcome(job.folder, job.inputs)
+        if written is None:
             write_outcome(job.folder, outcome, job.inputs)
         _tidy(job.folder)
+    return written or outcome
 
 
 def _tidy(folder: Path) -> None:

@@ -87,8 +87,8 @@ def _conclude(source: Source, job: Job, outcome: Outcome) -> None:
     coordinator finds a trial that the storage still counts as running, with a result in its folder, and tells it. In
     the reverse order a crash would lose the result: the storage would hold a value, and no folder the record of it.
     """
-    settle(job, outcome)
-    retry_storage(partial(source.tell, job, outcome))
+    settled = settle(job, outcome)
+    retry_storage(partial(source.tell, job, settled))
 
 
 def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:

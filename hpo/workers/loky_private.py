@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
+NOT_LOADED = "A task has failed to un-serialize"  # how loky's message begins
+
 
 def is_broken(pool: ProcessPoolExecutor) -> bool:
     """Whether a process of the pool has died: the pool takes no job any more."""
@@ -14,7 +16,9 @@ def is_broken(pool: ProcessPoolExecutor) -> bool:
 def loading_error(error: BaseException) -> str:
     """The last line of the traceback of a job that the worker could not load, such as "ImportError: ...".
 
-    Empty where the worker died for another reason.
+    Empty where the worker died for another reason; a kill can cut off a result, which cannot be loaded then either.
     """
-    lines = str(error.__cause__).strip().strip('"').strip().splitlines() if isinstance(error, BrokenProcessPool) else []
-    return lines[-1] if lines and error.__cause__ is not None else ""
+    if not isinstance(error, BrokenProcessPool) or NOT_LOADED not in str(error) or error.__cause__ is None:
+        return ""
+    lines = str(error.__cause__).strip().strip('"').strip().splitlines()
+    return lines[-1] if lines else ""
