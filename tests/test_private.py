@@ -59,6 +59,17 @@ def test_loky_says_why_a_worker_could_not_load_a_job_and_nothing_where_it_was_ki
             pool.shutdown(kill_workers=True)
 
 
+def test_loky_a_result_that_was_cut_off_is_no_task_that_could_not_be_loaded() -> None:
+    """A kill while a result is sent leaves a part of it, which cannot be loaded here."""
+    pool = ProcessPoolExecutor(1)
+    try:
+        with pytest.raises(BrokenExecutor) as died:
+            pool.submit(Unloadable).result()
+        assert loky_private.loading_error(died.value) == ""
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
 def test_optuna_studies_are_given_other_names_with_all_that_they_hold(tmp_path: Path) -> None:
     storage = optuna.storages.get_storage(f"sqlite:///{tmp_path / 'study.db'}")
     for name, value in (("old", 1.0), ("new", 2.0)):

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from hpo.task import Columns, Moment
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity
 from hpo.trial.record import Outcome
+from hpo.workers import coordinator
+from hpo.workers.local import Inline, WorkerDied
 from tests import sweeper as sweeping
 from tests.sweeper import Request, Sweeper, rows
 from tests.toy import CHEAP, Batch, Toy, toy_study
@@ -473,3 +476,21 @@ def test_two_workers_finish_what_a_killed_coordinator_left(sweeper, tmp_path: Pa
         ]
         reported = list(row["intermediate"].values())
         assert reported == (best + best[-1:] * study.cheap.epochs)[: len(reported)]
+
+
+class DiesAfterwards(Inline):
+    """A backend whose workers die when they have written their result, and before they could send it."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        super().submit(fn, *args, **kwargs)
+        future = Future()
+        future.set_exception(WorkerDied(3))
+        return future
+
+
+def test_the_result_that_a_dead_worker_has_written_counts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(coordinator, "executor", lambda *_, **__: DiesAfterwards())
+    study = toy_study(trials=3, pruning=None)
+    run(study, tmp_path)
+    assert states(rows(tmp_path, "toy")) == ["COMPLETE"] * 3
+    run(study, tmp_path)  # and the next command finds folders and storage of one mind
