@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 from hpo import study as studies
 from hpo.page.axes import scales
 from hpo.page.collect import collect
-from hpo.page.draw_parallel import parallel
+from hpo.page.draw_parallel import _title_lines, parallel
 from hpo.page.drawing import Drawing, hover
 from hpo.page.report import write_report
 from hpo.storage.folder import RunFolder
@@ -59,3 +59,9 @@ def test_a_mark_lists_a_screen_of_parameters_the_one_of_its_figure_first(tmp_pat
     assert lines[2].startswith("task.p042 = ")
     assert lines[-1] == "and 45 more: see the table of trials"
     assert len(lines) == 2 + 15 + 1
+
+
+def test_the_title_of_a_column_is_the_name_and_nothing_more() -> None:
+    """In lines: a name of somebody else's study has no owner and no dot."""
+    for name in ("alpha_rate", "lr", "task.perceptual_weight", "a.b.cc"):
+        assert "".join(_title_lines(name)) == name

@@ -151,13 +151,13 @@ def _texts(x: Sequence[float], y: Sequence[float], text: Sequence[str], **style:
 
 def _title_lines(name: str) -> list[str]:
     """A parameter's name in lines short enough for a column: "task.", "perceptual_", "weight"."""
-    owner, _, field = name.partition(".")
+    owner, dot, field = name.rpartition(".")
     lines = [""]
     for part in re.findall("[^_]*_|[^_]+", field):
         if lines[-1] and len(lines[-1] + part) > TITLE_LETTERS:
             lines.append("")
         lines[-1] += shortened(part, TITLE_LETTERS)
-    return [f"{owner}.", *lines]
+    return [f"{owner}{dot}", *lines]
 
 
 def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:
