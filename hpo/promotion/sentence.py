@@ -27,11 +27,11 @@ def sentence_of(ranked: list[Result], study: StudySpec, selection: Selection, sa
 
 def _without_interval(ranked: list[Result], sample: Sample) -> str:
     """What is claimed where the interval would be too wide to say anything."""
-    winner = ranked[0]
+    winner, lead = ranked[0].candidate.name, ranked[0].ahead_of_default
     few = f"{sample.doubt}: test on more of them, or in folds"
-    if winner.ahead_of_default is None:
-        return f"{winner.candidate.name} validates best, but {few}"
-    return f"{winner.candidate.name} validates best and leads by {winner.ahead_of_default.mean:.4g} on test, but {few}"
+    if lead is None:
+        return f"{'The default' if winner == DEFAULT else winner} validates best, but {few}"
+    return f"{winner} validates best and leads by {lead.mean:.4g} on test, but {few}"
 
 
 def _candidate_won(winner: Result) -> str:
