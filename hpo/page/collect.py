@@ -322,18 +322,18 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
 def _verdict_headline(verdict: Verdict) -> Headline:
     winner = verdict.results[0]
     lead = winner.ahead_of_default
+    if verdict.sample.is_too_small:
+        return Headline("caution", f"too few {verdict.sample.noun}s to tell", verdict.sentence)
     if winner.candidate.name == DEFAULT:
         next_best = next((result.ahead_of_default for result in verdict.results if result.ahead_of_default), None)
         is_tie = next_best is not None and not next_best.excludes_zero
         return Headline("caution", "a tie" if is_tie else "the default won", verdict.sentence)
     if lead is None:
         return Headline("caution", "default failed", verdict.sentence)
-    if verdict.sample.doubt and lead.mean > 0:
-        noun = verdict.sample.noun
-        label = f"better on one {noun}" if verdict.sample.speaks_for_one else f"too few {noun}s to tell"
-        return Headline("caution", label, verdict.sentence)
     if not lead.excludes_zero:
         return Headline("caution", "a tie", verdict.sentence)
+    if lead.mean > 0 and verdict.sample.speaks_for_one:
+        return Headline("caution", f"better on one {verdict.sample.noun}", verdict.sentence)
     if lead.mean > 0:
         return Headline("go", "beats the default", verdict.sentence)
     return Headline("no-go", "default is better", verdict.sentence)

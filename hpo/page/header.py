@@ -48,6 +48,9 @@ def _against_baseline(promotion: Promotion | None) -> str:
     if lead is None:
         return ""
     shown = interval(lead, signed=True)
+    if promotion.verdict is not None and promotion.verdict.sample.doubt:
+        relation = "above" if lead.mean > 0 else "below"
+        return f"Here it is {relation} the best classical baseline, {name}, by {mean_of(lead, signed=True)}."
     if lead.low > 0:
         return f"It beats the best classical baseline, {name}, by {shown}."
     if lead.high < 0:
