@@ -291,7 +291,7 @@ def test_a_worker_that_dies_in_preflight_is_a_no_go(
         def map(self, *_: Any) -> Iterator[Any]:
             raise died
 
-    monkeypatch.setattr(preflight.coordinator, "executor", lambda workers, device: Dying())
+    monkeypatch.setattr(preflight.coordinator, "executor", lambda *_, **__: Dying())
     output = hpo("preflight", write())
     assert output.code == 1
     workers = json.loads(Path("runs/toy/preflight.json").read_text())["checks"][-1]

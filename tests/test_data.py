@@ -24,7 +24,7 @@ import torch
 from optuna.trial import TrialState
 from torch.utils.data import DataLoader, Subset
 
-from hpo.checking import checks
+from hpo.checking.data import check_repeatable, check_splits
 from hpo.checking.folds import check_folds, check_parts
 from hpo.checking.preflight import preflight
 from hpo.data.batch import example_hash, examples_in, pieces, rows
@@ -126,7 +126,7 @@ def test_what_a_model_draws_does_not_change_the_batches() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_checks_take_random_transforms_of_training_data_for_what_they_are(workers: int) -> None:
-    (check,) = checks.check_repeatable(loaded_study(Loaded(workers=workers, augmented=True, own_generator=False)))
+    (check,) = check_repeatable(loaded_study(Loaded(workers=workers, augmented=True, own_generator=False)))
     assert (check.status, check.seen) == ("go", "repeats: yes; epochs differ: yes; validation fixed: yes")
 
 
@@ -175,7 +175,7 @@ def test_a_killed_process_of_a_dataloader_is_not_the_fault_of_the_trial(
 # -- streams ---------------------------------------------------------------------------------------------------------
 def test_a_stream_with_a_length_trains_like_the_points_that_it_gives() -> None:
     study = loaded_study(Streamed())
-    assert all(check.status == "go" for check in checks.check_batches(study))
+    assert all(check.status == "go" for check in check_splits(study))
     assert len(values(study.task, TINY)) == 2 * TINY.epochs
 
 
@@ -295,7 +295,7 @@ def test_a_fidelity_may_ask_for_whole_splits_and_its_schedule_knows_the_number_o
 
 def test_a_study_of_whole_splits_goes_through_preflight_and_promotion(tmp_path: Path) -> None:
     whole = Fidelity(epochs=2)
-    smoke = Fidelity(train=32, val=32, epochs=1)
+    smoke = Fidelity(train=32, val=32, test=21, epochs=1)
     study = replace(
         loaded_study(Whole()), smoke=smoke, cheap=whole, full=whole, trials=1, keep=1, seeds=2, pruning=None
     )

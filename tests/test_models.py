@@ -21,7 +21,8 @@ from torch.nn.utils import parametrizations
 
 from hpo import load_winner
 from hpo.checking import checks, saved
-from hpo.checking.overfit import check_moves, overfit_run
+from hpo.checking.overfit import overfit_run
+from hpo.checking.overfit_checks import check_moves
 from hpo.engine.model import RunningAverage
 from hpo.engine.training import Progress, fit, require_same_score
 from hpo.errors import Unfaithful

@@ -344,7 +344,7 @@ def test_scores_that_are_the_same_to_the_bit_are_a_tie_that_the_default_keeps() 
     same = units(1.0)
     verdict = judged({"default": 1.0, "trial 3": 1.0}, {"default": same, "trial 3": same})
     assert verdict.winner == DEFAULT
-    assert verdict.sentence.startswith("A tie: the default validates best, but its lead over trial 3 on test, -0 [")
+    assert verdict.sentence.startswith("A tie: the default validates best, but its lead over trial 3 on test, 0 [0, 0]")
 
 
 def test_where_all_failed_there_is_no_verdict() -> None:

@@ -22,7 +22,7 @@ from hpo.study import StudySpec
 from hpo.task import Check, Fidelity, Split, Status, Task
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-BATCH = 64  # examples at a time where a recipe has fewer: reading is faster in large batches
+BATCH = 64  # examples of "val" or "test" at a time where a recipe has fewer: large batches are read faster
 
 Tier = Literal["cheap", "full", "smoke"]
 TIERS: tuple[Tier, ...] = ("cheap", "full", "smoke")
@@ -141,13 +141,15 @@ def read(
 ) -> Reading:
     """Read a split once.
 
-    What is needed to compare splits is kept, unless the task says with `origins` what its examples come from.
+    What is needed to compare splits is kept, unless the task says with `origins` what its examples come from. "train"
+    is read in batches of the recipe's size: a task may drop its last batch if that is not full, as in training.
     """
     fidelity: Fidelity = getattr(study, tier)
     reading = Reading(tier, split, fidelity.limit(split), projection)
     compares = tier != "smoke" and has_default_origins(study.task)
+    at_least = 1 if split == "train" else BATCH
     try:
-        for batch in batches(study, fidelity, split, epoch, at_least=BATCH):
+        for batch in batches(study, fidelity, split, epoch, at_least=at_least):
             reading.add(batch)
             if compares:
                 reading.keep([getattr(batch, name, None) for name in study.task.inputs])

@@ -19,6 +19,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from hpo import REFERENCE, Epoch, Evidence, Fidelity, fit, generator, put
+from hpo.checking.overfit_checks import Bands
 from hpo.engine.evaluation import evaluate
 from hpo.trial.record import Outcome, read_outcome, write_outcome
 from objectives.common import photographs
@@ -686,8 +687,9 @@ def test_the_overfit_check_asks_for_eight_db_more_than_the_fill() -> None:
         loss.light_scores(torch.exp(first.base_log_B3SS) - EPS, *score_references(first))["psnr_mu_hole"].mean()
     )
     assert overfit.go == pytest.approx(base_db + 8, abs=1e-4)
-    assert overfit.verdict(base_db + 8.1) == "go"
-    assert overfit.verdict(base_db + 4) == "no-go"
+    bands = Bands(overfit.measure, overfit.go, overfit.caution, overfit.direction)
+    assert bands.verdict(base_db + 8.1) == "go"
+    assert bands.verdict(base_db + 4) == "no-go"
 
 
 def test_on_easy_frames_the_overfit_check_asks_for_no_more_than_40_db(monkeypatch: pytest.MonkeyPatch) -> None:
