@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,7 @@ class Either(Toy):
 
 class Upward(Toy):
     direction = "maximize"
+    overfit = replace(Toy.overfit, go=0.3, caution=0.05)
 
 
 @dataclass(frozen=True)

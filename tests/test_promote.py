@@ -218,6 +218,7 @@ def test_without_a_completed_trial_there_is_nothing_to_promote(tmp_path: Path) -
 # -- what is said ----------------------------------------------------------------------------------------------------
 class Upward(Toy):
     direction = "maximize"
+    overfit = replace(Toy.overfit, go=0.3, caution=0.05)
 
 
 TWO = (Candidate(DEFAULT, configuration(0.0), 0, 0.5), Candidate("trial 3", configuration(0.3), 3, 0.4))

@@ -409,6 +409,7 @@ def test_failures_that_differ_do_not_stop_it_but_a_sweep_without_a_result_has_fa
 # -- an existing study that asked another question -----------------------------------------------------------------
 class Upwards(Toy):
     direction = "maximize"
+    overfit = replace(Toy.overfit, go=0.3, caution=0.05)
 
 
 class MoreData(Toy):

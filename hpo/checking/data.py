@@ -14,7 +14,15 @@ from scipy.stats import fisher_exact
 from torch import Tensor
 
 from hpo.checking.leaks import CHANCE, NEAR, ROWS, Neighbours, Projection, is_plain
-from hpo.data.batch import example, example_hash, examples_in, misfits, same_but_for_padding, tensors_in
+from hpo.data.batch import (
+    example,
+    example_hash,
+    examples_in,
+    misfits,
+    same_but_for_padding,
+    tensors_in,
+    without_padding,
+)
 from hpo.data.passes import one_pass
 from hpo.formatting import duration
 from hpo.seeds import generator
@@ -62,7 +70,9 @@ class Reading:
     def keep(self, inputs: Sequence[Any]) -> None:
         """Keep a hash and a point of each example of a batch, given by its inputs."""
         examples = next((examples_in(value) for value in inputs if value is not None), 0)
-        self.hashes += [example_hash([example(value, row) for value in inputs]) for row in range(examples)]
+        self.hashes += [
+            example_hash([without_padding(example(value, row)) for value in inputs]) for row in range(examples)
+        ]
         tensors = [value for value in inputs if isinstance(value, Tensor) and is_plain(value)]
         if tensors and sum(map(len, self.points)) < ROWS:
             self.projection = self.projection or Projection(tensors)

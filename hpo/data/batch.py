@@ -132,6 +132,18 @@ def same_but_for_padding(a: object, b: object) -> bool:
     return example_hash([a]) == example_hash([b])
 
 
+def without_padding(value: Any) -> Any:
+    """The same example without the zeros that fill its tensors up to the size of the batch's largest example.
+
+    Tensors of one shape that differ still differ after it. Padding with another value stays.
+    """
+    if isinstance(value, MutableMapping):
+        return {key: without_padding(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_padding(item) for item in value]
+    return _trimmed(value) if isinstance(value, Tensor) else value
+
+
 # -- by kind of field ------------------------------------------------------------------------------------------------
 def _is_named_tuple(value: object) -> TypeGuard[NamedTuple]:
     return isinstance(value, tuple) and hasattr(value, "_fields")
@@ -175,6 +187,20 @@ def _is_padding(tensor: Tensor, kept: tuple[slice, ...]) -> bool:
     outside[kept] = False
     values = tensor[outside]
     return bool((values == values[:1]).all())
+
+
+def _trimmed(tensor: Tensor) -> Tensor:
+    """The tensor without what is zero to the end of a dimension."""
+    if tensor.is_nested or tensor.layout != torch.strided or not tensor.numel():
+        return tensor
+    for dimension in range(tensor.dim()):
+        if not tensor.select(dimension, -1).any():
+            used = tensor.movedim(dimension, 0).flatten(1).any(1) if tensor.dim() > 1 else tensor != 0
+            size = int(used.nonzero().max()) + 1 if used.any() else 0
+            tensor = tensor.narrow(dimension, 0, size)
+        if not tensor.numel():
+            return tensor
+    return tensor
 
 
 def _dense_parts(tensor: Tensor) -> tuple[Tensor, ...]:

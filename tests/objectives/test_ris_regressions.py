@@ -535,7 +535,7 @@ def _documented() -> list[str]:
     return [line for line in lines if line]
 
 
-def test_23_prevents_documented_commands_that_do_not_exist(capsys, monkeypatch) -> None:
+def test_23_prevents_documented_commands_that_do_not_exist(capfd, monkeypatch) -> None:
     """Every command of the card: its module answers to --help and knows every flag that the card gives it."""
     flags: dict[tuple[str, ...], set[str]] = {}
     for line in _documented():
@@ -549,7 +549,7 @@ def test_23_prevents_documented_commands_that_do_not_exist(capsys, monkeypatch) 
         with pytest.raises(SystemExit) as ended:
             runpy.run_module(called[0], run_name="__main__")
         assert not ended.value.code
-        shown = capsys.readouterr().out
+        shown = capfd.readouterr().out  # of the descriptor: the command line opens standard output anew
         assert all(flag in shown for flag in given), (called, given)
 
 
