@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder
 from hpo.verbs.display import Bars
 from hpo.verbs.load import load_study
-from hpo.workers.local import Processes
+from hpo.workers.local import Inline, Processes
 from tests.test_private import Unloadable
 
 ROOT = Path(__file__).parent.parent
@@ -287,9 +287,13 @@ def test_a_worker_that_dies_in_preflight_is_a_no_go(
 ) -> None:
     died = error()
 
-    class Dying:
-        def map(self, *_: Any) -> Iterator[Any]:
-            raise died
+    class Dying(Inline):
+        """A pool whose workers have died: the futures of its jobs are broken."""
+
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(died)
+            return future
 
     monkeypatch.setattr(preflight.coordinator, "executor", lambda *_, **__: Dying())
     output = hpo("preflight", write())
@@ -382,13 +386,12 @@ def test_what_tasks_print_does_not_mix_with_json(home: Path, capfd: pytest.Captu
     sweep = hpo("sweep", study, "--force", *INLINE)
     assert "a model is made\n" in sweep.out
     capfd.readouterr()
-    for words in (("preflight", study, "--workers", "1"), ("promote", study, *INLINE)):
-        output = hpo(*words, "--json")
-        assert json.loads(output.out)
-        assert "a model is made\n" in output.err
-        captured = capfd.readouterr()
-        assert captured.out == ""
-        assert "a model is made in C\n" in captured.err
+    output = hpo("promote", study, *INLINE, "--json")
+    assert json.loads(output.out)
+    assert "a model is made\n" in output.err
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "a model is made in C\n" in captured.err
     os.write(1, b"and then as before\n")
     assert capfd.readouterr().out == "and then as before\n"
 
@@ -587,3 +590,14 @@ def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: 
     command = given("sweep", study, "--force", "--workers", "1")
     assert command.returncode == ExitCode.ALL_FAILED
     assert "a worker process could not load the task: RuntimeError: not in a worker" in command.stderr
+
+
+def test_what_tasks_print_in_a_worker_is_shown_and_does_not_mix_with_json(home: Path) -> None:
+    printed = ("a model is made\n", "a model is made in C\n")
+    study = write("study = replace(toy, task=Talkative(), trials=1)", f"talks_{next(FRESH)}")
+    sweep = given("sweep", study, "--force", "--workers", "1")
+    assert (sweep.returncode, sweep.stderr) == (0, "")
+    assert all(text in sweep.stdout for text in printed)
+    preflight = given("preflight", study, "--workers", "1", "--json")
+    assert json.loads(preflight.stdout)["status"] == "go"
+    assert all(text in preflight.stderr for text in printed)

@@ -6,6 +6,7 @@ Shape suffixes: B batch, N examples, I inputs, O outputs.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import random
 import re
@@ -27,7 +28,7 @@ from torch.utils.data import DataLoader, Subset
 from hpo.checking.data import check_repeatable, check_splits
 from hpo.checking.folds import check_folds, check_parts
 from hpo.checking.preflight import preflight
-from hpo.data.batch import example_hash, examples_in, pieces, rows
+from hpo.data.batch import example_hash, examples_in, pieces, rows, without_padding
 from hpo.data.passes import one_pass
 from hpo.engine.cross_validation import fit_parts
 from hpo.engine.evaluation import evaluate, place
@@ -226,6 +227,23 @@ def test_every_tensor_of_a_batch_is_moved() -> None:
     tensors = [moved.words["ids"], moved.words["mask"], moved.label_B, *moved.weights_B]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.name_B == batch.name_B
+
+
+def test_a_numpy_array_stays_as_it_is_where_tensors_are_moved() -> None:
+    (batch,) = one_pass(Bags(), "val", replace(TINY, val=5), 5, generator(0))
+    moved = place(batch._replace(name_B=np.arange(5)), torch.device("meta"))
+    assert moved.label_B.device.type == "meta"
+    np.testing.assert_array_equal(moved.name_B, np.arange(5))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_an_example_is_the_same_however_far_its_batch_is_padded(shape: tuple[int, ...]) -> None:
+    tokens = torch.arange(1, 1 + math.prod(shape)).reshape(shape)
+    further = torch.nn.functional.pad(tokens, (0, 2) * len(shape))
+    short, long = ({"ids": ids, "mask": ids != 0, "name": "a"} for ids in (tokens, further))
+    assert example_hash([without_padding(short)]) == example_hash([without_padding(long)])
+    leading = torch.nn.functional.pad(tokens, (1, 1) * len(shape))
+    assert example_hash([without_padding(further)]) != example_hash([without_padding(leading)])
 
 
 @pytest.mark.parametrize("field", ["name_B", "words", "parts", "weights_B", "label_B"])

@@ -61,6 +61,8 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """The same batch, or field, with every tensor in it changed, also those inside lists and dicts."""
     if isinstance(value, Tensor):
         return change(value)
+    if isinstance(value, np.ndarray):
+        return value
     return _rebuilt(
         value,
         lambda field: map_tensors(change, field),
