@@ -67,6 +67,12 @@ class StudySpec:
     `smoke` shows in seconds that everything works, `cheap` is the fidelity of the sweep, and `full` that of the
     promotion. The defaults of task and recipe are trial 0, and are promoted too. Raises ValueError naming the key, what
     was given and what is allowed.
+
+    With `warm`, the next trials are the best three configurations of that study that lie in this space; what is not
+    searched here has its default. They are trained anew, on the seeds of this study, and count in `trials`: scores of
+    two studies are not comparable. That study must have the same code, data, cheap fidelity, goal and direction. Which
+    configurations they are is written down when the sweep begins, so that a resumed one asks the same. A rehearsal
+    (`as_smoke`) leaves them out.
     """
 
     name: str  # of the folder runs/<name>
@@ -83,6 +89,7 @@ class StudySpec:
     seeds: int = 3  # fresh seeds that each of them is trained with
     seed: int = 0  # everything random in the study derives from it
     cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
+    warm: str | None = None  # an earlier study in the same folder of runs, whose best configurations are trained first
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -97,6 +104,7 @@ class StudySpec:
         ):
             _at_least(key, getattr(self, key), least)
         spaces.check(self.space, self.owners)
+        self._check_warm()
         self._check_folds()
         self._check_parts()
         self._check_test_split()
@@ -192,6 +200,7 @@ class StudySpec:
             keep=1,
             seeds=2,
             pruning=pruning,
+            warm=None,
         )
 
     # -- refusals ------------------------------------------------------------------------------------------------
@@ -211,6 +220,14 @@ class StudySpec:
         if not isinstance(self.pruning, Median | None):
             raise ValueError(f"pruning: must be a Median or None; got {reprlib.repr(self.pruning)}")
         check_task(self.task)
+
+    def _check_warm(self) -> None:
+        if self.warm is None:
+            return
+        if not isinstance(self.warm, str) or not NAME.fullmatch(self.warm):
+            raise ValueError(f"warm: must be the name of an earlier study, or None; got {reprlib.repr(self.warm)}")
+        if self.warm == self.name:
+            raise ValueError(f"warm: must be the name of another study; {self.warm!r} is this one")
 
     def _check_folds(self) -> None:
         folds = self.task.folds

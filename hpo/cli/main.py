@@ -297,6 +297,22 @@ def status(
             show_statuses(statuses)
 
 
+@app.command("next")
+def next_study(
+    study: Study,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    debug: Debug = False,
+) -> None:
+    """Write STUDY_next.py, a study whose space follows from what the sweep of STUDY has shown."""
+    with exits(debug):
+        result = hpo.next_study(study, runs=runs, storage=storage)
+        say(f"wrote {result.path}")
+        for decision in result.decisions:
+            say(f"  {decision.name}: {decision.reason}")
+        say(f"run it:  hpo run {result.path}")
+
+
 @app.command()
 def rebuild(
     study: Study,

@@ -17,6 +17,7 @@ from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.lifecycle import Standing, standing
 from hpo.trial.objective import run_trial
+from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
 
 SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
@@ -35,7 +36,8 @@ def sweep(
 ) -> Standing:
     """Run the study's trials until `study.trials` of them have ended, or start no new one after `timeout` seconds.
 
-    `on` names the backend (see coordinator.executor). Trial 0 is the default configuration. A trial that an earlier
+    `on` names the backend (see coordinator.executor). Trial 0 is the default configuration, and the next ones are those
+    that `study.warm` gives. A trial that an earlier
     call was interrupted in goes on under its own number, and the budget counts every trial once. Raises Refused and
     SweepFailed.
     """
@@ -57,7 +59,7 @@ def sweep(
 
 
 class SweepTrials(AskTell):
-    """The trials of a sweep: the default first, then what TPE proposes, until the budget is spent."""
+    """The trials of a sweep: the default, the best of an earlier study if it names one, and what TPE proposes."""
 
     def __init__(
         self,
@@ -68,17 +70,19 @@ class SweepTrials(AskTell):
         timeout: float | None = None,
         device: str = "auto",
     ) -> None:
+        keep_warm(study, folder, identity)
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
+        self.firsts = first_configurations(study, folder)
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.optuna.set_user_attr("trials", study.trials)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         self._require_different_failures()
-        if not trials:
-            self.optuna.enqueue_trial(self.spec.defaults())
         asked = sum(trial.state is not TrialState.WAITING for trial in trials)
         if asked >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
+        if asked == len(trials) and asked in self.firsts:  # none is waiting that a killed coordinator had enqueued
+            self.optuna.enqueue_trial(self.firsts[asked])
         self.optuna.sampler = self.spec.sampler(asked)
         return self.optuna.ask()
 

@@ -60,6 +60,10 @@ class RunFolder:
         return self.path / "preflight.json"
 
     @property
+    def warm(self) -> Path:
+        return self.path / "warm.json"  # the configurations of an earlier study that the sweep begins with
+
+    @property
     def changes(self) -> Path:
         return self.path / "changes.json"  # of the study, that were accepted
 

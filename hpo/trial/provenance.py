@@ -29,8 +29,10 @@ def identity(study: StudySpec) -> dict[str, str]:
     """What must not change while a study runs: each part by its hash or its name. The packages may: their versions are
     recorded."""
     parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
+    warm = {"warm": study.warm} if study.warm else {}
     return {
         **parts,
+        **warm,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),

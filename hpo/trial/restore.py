@@ -21,6 +21,7 @@ from hpo.trial.carry import fit_params
 from hpo.trial.foreign import ADOPTED
 from hpo.trial.lifecycle import conclude
 from hpo.trial.record import Asked, Outcome, read_asked, read_outcome
+from hpo.trial.warm import first_configurations
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def make_study(
     if trials or (kind == "sweep" and folder.generation > 1):
         target = optuna.create_study(study_name=name, storage=storage, direction=study.direction.value)
         target.set_user_attr("identity", _identity(identity, kind, trials))
-        _restore(target, study, kind, trials)
+        _restore(target, study, kind, trials, first_configurations(study, folder) if kind == "sweep" else {})
         target.set_user_attr("generation", folder.generation)  # at the end: now the whole of it is there
 
 
@@ -75,20 +76,25 @@ def _identity(identity: Mapping[str, str], kind: Kind, trials: Sequence[TrialFol
     return {**identity, **{part: asked[0][part] for part in RECORDED if part in asked[0]}}
 
 
-def _restore(target: optuna.Study, study: StudySpec, kind: Kind, trials: Sequence[TrialFolder]) -> None:
+def _restore(
+    target: optuna.Study,
+    study: StudySpec,
+    kind: Kind,
+    trials: Sequence[TrialFolder],
+    firsts: Mapping[int, Mapping[str, Any]],
+) -> None:
     epochs = study.cheap.epochs if kind == "sweep" else study.full.epochs
     for trial in trials:
         if trial.asked and trial.outcome and is_adopted(trial.asked):
             target.add_trial(restored_trial(trial.asked, trial.outcome))
             continue
         params = fit_params(study, trial.asked.params) if trial.asked else {}
-        is_first = trial.number == 0 and kind == "sweep"
         template = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=params,
             distributions={name: distribution_of(study.space[name]) for name in params},
             user_attrs=_attributes(trial, kind),
-            system_attrs={"fixed_params": study.defaults()} if is_first else {},
+            system_attrs={"fixed_params": dict(firsts[trial.number])} if trial.number in firsts else {},
             intermediate_values=_reports(trial.outcome, epochs),
         )
         restored = add_running_trial(target, template)

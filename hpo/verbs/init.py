@@ -43,8 +43,8 @@ def init_study(name: str, folder: Path) -> Starter:
             raise Refused(f"{path} exists, and is not overwritten; choose another name")
     _require_free_module(name, folder)
     _require_free_class(name)
-    _write_new(starter.study, _study_text(name))
-    _write_new(starter.test, _test_text(name))
+    write_new(starter.study, _study_text(name))
+    write_new(starter.test, _test_text(name))
     return starter
 
 
@@ -86,7 +86,7 @@ def _template(file: str) -> str:
     return resources.files(TEMPLATES).joinpath(file).read_text(encoding="utf-8")
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, whole or not at all."""
     with open(path, "x", encoding="utf-8") as file:
         try:

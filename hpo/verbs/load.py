@@ -98,7 +98,7 @@ def _import(path: Path) -> ModuleType:
     if "." in path.stem:
         plain_name = path.stem.replace(".", "_")
         raise Refused(f"Python cannot import a file with a dot in its name; rename it to {plain_name}.py")
-    root, name = _module_name(path)
+    root, name = module_name(path)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     module = importlib.import_module(name)
@@ -107,7 +107,7 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def _module_name(path: Path) -> tuple[Path, str]:
+def module_name(path: Path) -> tuple[Path, str]:
     """The folder to import from, and the dotted name: studies/ris.py is `studies.ris` from the folder above."""
     if path.parent.name == "studies":
         return path.parent.parent, f"studies.{path.stem}"

@@ -31,6 +31,7 @@ from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity_details, promotion_identity
+from hpo.trial.warm import require_warm
 from hpo.verbs.adopt import report_adopted
 from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
@@ -102,6 +103,7 @@ def sweep(
     )
     opened = open_study("sweep", study, options)
     require_own_trials(opened.folder)
+    require_warm(opened.study, opened.folder, opened.identity)
     change = require_same_or_accepted(opened)
     if not force:
         checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
@@ -219,6 +221,7 @@ def run(
     )
     opened = open_study("run", study, options)
     require_own_trials(opened.folder)
+    require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
     change = require_same_or_accepted(opened)
     return _run(opened, display_for(progress), change)

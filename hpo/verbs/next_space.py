@@ -1,0 +1,167 @@
+"""The space of a next study, from what a sweep has shown: what is widened, narrowed, fixed or left, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo import space as spaces
+from hpo.page.importance import ENOUGH_TOP, importances
+from hpo.space import Choice, Distribution, When
+from hpo.storage.database import value_of
+from hpo.study import StudySpec
+from hpo.verbs.next_range import Edge, Ends, Numeric, Range
+
+BEST = 1 / 4  # of the completed trials are the best
+FEWEST = 3  # trials that say something
+WHOLE = 0.9  # of a range is not worth narrowing it to
+INERT = 0.2  # of an even share: what has less than that by both measures does not matter
+SIDES: dict[Edge, str] = {"low": "lower", "high": "upper"}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one hyperparameter, and why."""
+
+    name: str
+    reason: str  # for people
+    entry: Distribution | When | None  # what the next study searches; None: it is fixed
+    value: Choice = None  # that it is fixed at
+
+
+class NextSpace(NamedTuple):
+    """A study with its next space, and the decisions that led there, in the order of the old space."""
+
+    study: StudySpec
+    decisions: tuple[Decision, ...]
+
+
+def next_space(study: StudySpec, sweep: optuna.Study) -> NextSpace:
+    """Decide on every hyperparameter in turn. What task, recipe or space refuse is not done.
+
+    The default stays in every range: the next study has the same one to beat.
+    """
+    completed = sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ranked = study.direction.ranked(completed, key=value_of)
+    inert = _inert(study, sweep)
+    decisions = []
+    for name in study.space:
+        for decision in _proposals(study, name, ranked, is_inert=name in inert):
+            try:
+                study = _applied(study, decision)
+            except ValueError:
+                continue  # the last proposal leaves the hyperparameter as it is
+            decisions.append(decision)
+            break
+    return NextSpace(study, tuple(decisions))
+
+
+def _applied(study: StudySpec, decision: Decision) -> StudySpec:
+    """The study after a decision. Raises ValueError where that is no study."""
+    if decision.entry is not None:
+        return replace(study, space={**study.space, decision.name: decision.entry})
+    owners = spaces.put({decision.name: decision.value}, study.owners)
+    rest = {name: entry for name, entry in study.space.items() if name != decision.name}
+    return replace(study, task=owners["task"], recipe=owners["recipe"], space=rest)
+
+
+def _inert(study: StudySpec, sweep: optuna.Study) -> set[str]:
+    """What does not matter by both measures of the report; nothing where there are too few trials to tell."""
+    names = list(study.space)
+    result = importances(sweep, names, {name for name in names if isinstance(study.space[name], When)})
+    if result.top < ENOUGH_TOP:
+        return set()
+    limit = INERT / len(names)
+    return {name for name in names if all(measure.shares.get(name, 1.0) < limit for measure in result.measures)}
+
+
+def _proposals(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], *, is_inert: bool) -> Iterator[Decision]:
+    """What could be done, the most wanted first and at the end nothing."""
+    entry = study.space[name]
+    best = ranked[: max(FEWEST, math.ceil(BEST * len(ranked)))]
+    values = [trial.params[name] for trial in best if name in trial.params]
+    if is_inert:
+        yield Decision(name, "fixed at the best trial's value: it does not matter", None, ranked[0].params[name])
+    if len(values) < FEWEST:
+        yield Decision(name, f"left: only {len(values)} of the best {len(best)} trials have it", entry)
+        return
+    distribution = spaces.distribution_of(entry)
+    if isinstance(distribution, CategoricalDistribution):
+        yield from _choices(study, name, ranked, values)
+    elif is_writable(distribution):
+        yield from _ranges(study, name, distribution, values)
+    yield Decision(name, f"left: the best {len(values)} lie all over it", entry)
+
+
+def is_writable(distribution: Distribution) -> bool:
+    """Whether `log`, `uniform`, `integer` or `choose` could have made it, and not Optuna alone."""
+    if isinstance(distribution, IntDistribution):
+        return not distribution.log
+    return not isinstance(distribution, FloatDistribution) or distribution.step is None
+
+
+def _choices(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], best: Sequence[Any]) -> Iterator[Decision]:
+    """Without the choices that were tried and are not among the best; fixed where one choice remains."""
+    tried = [trial.params[name] for trial in ranked if name in trial.params]
+    conditions = [entry.value for entry in study.space.values() if isinstance(entry, When) and entry.parent == name]
+    needed = [*best, *conditions, _default(study, name)]
+    choices = spaces.extremes(spaces.distribution_of(study.space[name]))
+    kept = [choice for choice in choices if choice in needed or tried.count(choice) < FEWEST]
+    dropped = ", ".join(repr(choice) for choice in choices if choice not in kept)
+    reason = f"without {dropped}: not among the best {len(best)}"
+    if dropped and len(kept) == 1:
+        yield Decision(name, f"fixed, {reason}", None, kept[0])
+    elif dropped:
+        yield Decision(name, reason, _like(study.space[name], spaces.choose(*kept)))
+
+
+def _ranges(study: StudySpec, name: str, distribution: Numeric, best: Sequence[float]) -> Iterator[Decision]:
+    """Widened where an edge is crowded, and narrowed elsewhere; or narrowed alone, where nothing wider is allowed."""
+    old, entry, default = Range(distribution), study.space[name], _default(study, name)
+    crowded = old.crowded(best)
+    for widened in (crowded, ()):
+        ends = old.around(best, widened)
+        ends = Ends(min(ends.low, default), max(ends.high, default))
+        reason = _reason(old, ends, crowded, len(best))
+        is_wider = ends.low < old.ends.low or ends.high > old.ends.high
+        if is_wider or old.is_narrower(ends, WHOLE):
+            yield Decision(name, reason, _like(entry, _with_ends(distribution, ends)))
+        elif crowded:
+            yield Decision(name, f"left: {reason}", entry)
+
+
+def _reason(old: Range, ends: Ends, crowded: Sequence[Edge], best: int) -> str:
+    """What was done at the edges that are crowded; else that the range was narrowed."""
+    moved: dict[Edge, bool] = {"low": ends.low < old.ends.low, "high": ends.high > old.ends.high}
+    words = [
+        f"widened at its {SIDES[edge]} edge, where most of the best {best} lie"
+        if moved[edge]
+        else f"most of the best {best} lie at its {SIDES[edge]} edge, which is taken for a natural one"
+        for edge in crowded
+    ]
+    if words and (ends.low > old.ends.low or ends.high < old.ends.high):
+        words.append("narrowed elsewhere")
+    return "; ".join(words) or f"narrowed to the best {best}, a margin and the default"
+
+
+def _with_ends(distribution: Numeric, ends: Ends) -> Distribution:
+    if isinstance(distribution, IntDistribution):
+        return spaces.integer(int(ends.low), int(ends.high), step=distribution.step)
+    return spaces.log(*ends) if distribution.log else spaces.uniform(*ends)
+
+
+def _like(entry: Distribution | When, distribution: Distribution) -> Distribution | When:
+    """The distribution under the condition that the entry has."""
+    return replace(entry, distribution=distribution) if isinstance(entry, When) else distribution
+
+
+def _default(study: StudySpec, name: str) -> Any:
+    """The default, whether or not its condition holds."""
+    owner, _, field = name.partition(".")
+    return getattr(study.owners[owner], field)
