@@ -67,6 +67,8 @@ class Request:
     past: bool = False  # at the first moment of any kind after that one, instead
     after: float = 0.0  # it is sent the signal after so many seconds
     signal: int = signal.SIGKILL
+    name: str = STUDY.name
+    warm: str | None = None  # an earlier study, in the folder beside this one
 
 
 def rows(folder: Path, name: str = STUDY.name) -> list[dict[str, Any]]:
@@ -91,7 +93,7 @@ def serve() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:  # what is imported at its first use would take each child a second
-        _sweep(folder, trials=1)
+        _sweep(Request(folder, trials=1))
     _opened_once.cache_clear()
     for line in sys.stdin:
         request = Request(**json.loads(line))
@@ -112,7 +114,7 @@ def _run(request: Request) -> None:
     try:
         if request.die_at:
             _die(request)
-        _sweep(request.folder, request.trials)
+        _sweep(request)
         code = 0
     except KeyboardInterrupt:
         code = 130
@@ -122,9 +124,9 @@ def _run(request: Request) -> None:
         os._exit(code)
 
 
-def _sweep(folder: str, trials: int) -> None:
-    study = replace(STUDY, trials=trials)
-    sweep(study, RunFolder(Path(folder)), identity(study), device="cpu")
+def _sweep(request: Request) -> None:
+    study = replace(STUDY, trials=request.trials, name=request.name, warm=request.warm)
+    sweep(study, RunFolder(Path(request.folder)), identity(study), device="cpu")
 
 
 def _die(request: Request) -> None:

@@ -114,7 +114,7 @@ class Range:
         low, high = self.ends
         if isinstance(self.distribution, IntDistribution):
             return Ends(min(low, 1) if low >= 0 else -math.inf, math.inf)
-        is_share = high == 1 or (low >= 0 and high < 1 and not self.distribution.log)
+        is_share = low >= 0 and (high == 1 or (high < 1 and not self.distribution.log))
         return Ends(0.0 if low >= 0 else -math.inf, 1.0 if is_share else math.inf)
 
 
