@@ -107,7 +107,7 @@ def test_every_field_of_a_study_is_in_its_identity_or_in_its_budget() -> None:
     """A new field of StudySpec must be put in one of the two: what the trials depend on must not change unnoticed."""
     budget = {"name", "trials", "startup_trials", "keep", "seeds", "smoke"}
     parts = {"task": "task", "space": "space", "recipe": "recipe", "cheap": "fidelity", "pruning": "pruning"}
-    others = {"seed": "seed", "full": "fidelity of the promotion", "cross_validate": "cross-validation"}
+    others = {"seed": "seed", "full": "fidelity of the promotion", "cross_validate": "cross-validation", "warm": "warm"}
     assert {field.name for field in fields(StudySpec)} == budget | parts.keys() | others.keys()
     assert parts.items() <= {**{part: part for part in identity_details(toy_study())}, "cheap": "fidelity"}.items()
 

@@ -140,9 +140,9 @@ def _reason(old: Range, ends: Ends, crowded: Sequence[Edge], best: int) -> str:
     """What was done at the edges that are crowded; else that the range was narrowed."""
     moved: dict[Edge, bool] = {"low": ends.low < old.ends.low, "high": ends.high > old.ends.high}
     words = [
-        f"widened at its {SIDES[edge]} edge, where most of the best {best} lie"
+        f"widened at its {SIDES[edge]} edge, where the best {best} crowd"
         if moved[edge]
-        else f"most of the best {best} lie at its {SIDES[edge]} edge, which is taken for a natural one"
+        else f"the best {best} crowd at its {SIDES[edge]} edge, which is taken for a natural one"
         for edge in crowded
     ]
     if words and (ends.low > old.ends.low or ends.high < old.ends.high):
