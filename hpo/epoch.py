@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,8 @@ class Epoch:
     lr: Mapping[str, float]  # of each group at the epoch's last step
     seconds: float = field(compare=False)
     stopped: bool  # patience ran out: this is the last epoch
+
+    @property
+    def record(self) -> Epoch:
+        """The epoch alone, without what a subclass adds: keeping it keeps no model."""
+        return Epoch(**{field.name: getattr(self, field.name) for field in fields(Epoch)})

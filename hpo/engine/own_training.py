@@ -12,7 +12,7 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
@@ -91,14 +91,6 @@ class OwnProgress(Epoch):
 
     replayed: bool = field(compare=False)  # from the record of an earlier, interrupted call: nothing can be asked
     now: OwnEpoch | None = field(compare=False, repr=False)
-
-    @property
-    def record(self) -> Epoch:
-        """The epoch alone."""
-        return Epoch(**{name: getattr(self, name) for name in EPOCH_FIELDS})
-
-
-EPOCH_FIELDS = tuple(field.name for field in fields(Epoch))
 
 
 def follow(task: OwnTraining, recipe: Recipe, fidelity: Fidelity, *, seed: int, folder: Path) -> Iterator[OwnProgress]:

@@ -10,7 +10,7 @@ import copy
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,6 @@ class Progress(Epoch):
     replayed: bool = field(compare=False)  # from the record of an earlier, interrupted call
     model: nn.Module = field(compare=False, repr=False)  # what was scored; replayed epochs share the resumed one
     best_weights: Mapping[str, Any] = field(compare=False, repr=False)  # state dict of the best epoch, on the CPU
-
-    @property
-    def record(self) -> Epoch:
-        """The epoch alone: keeping it keeps no model."""
-        return Epoch(**{name: getattr(self, name) for name in EPOCH_FIELDS})
-
-
-EPOCH_FIELDS = tuple(field.name for field in fields(Epoch))
 
 
 def fit(
