@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from hpo.direction import Direction
+from hpo.engine.evaluation import mean_scores
 from hpo.engine.own_training import OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.recipe import Recipe
@@ -67,11 +68,11 @@ def _folder(resume: Path | None, part: int) -> Path | None:
 
 def _mean(epochs: Sequence[Progress | OwnProgress], goal: str) -> Progress | OwnProgress:
     """The mean of the same epoch of several runs: its scores and losses are means, its counts are sums."""
-    scores = _means([epoch.scores for epoch in epochs])
+    scores = mean_scores([epoch.scores for epoch in epochs])
     return replace(
         epochs[0],
         loss=fmean(epoch.loss for epoch in epochs),
-        terms=_means([epoch.terms for epoch in epochs]),
+        terms=mean_scores([epoch.terms for epoch in epochs]),
         scores=scores,
         value=scores[goal],
         batches=sum(epoch.batches for epoch in epochs),
@@ -82,9 +83,3 @@ def _mean(epochs: Sequence[Progress | OwnProgress], goal: str) -> Progress | Own
         seconds=sum(epoch.seconds for epoch in epochs),
         replayed=all(epoch.replayed for epoch in epochs),
     )
-
-
-def _means(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each number that all have."""
-    shared = [name for name in numbers[0] if all(name in each for each in numbers)]
-    return {name: fmean(each[name] for each in numbers) for name in shared}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -77,6 +78,12 @@ def scores_of(task: Task[Any], columns: Columns) -> dict[str, float]:
     scores = checked_scores(task, task.metrics(columns))
     require_goal(task, scores)
     return scores
+
+
+def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each score that all have."""
+    shared = [name for name in scores[0] if all(name in each for each in scores)]
+    return {name: fmean(each[name] for each in scores) for name in shared}
 
 
 @contextmanager

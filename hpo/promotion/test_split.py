@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from torch import nn
 
 from hpo.data.passes import one_pass
-from hpo.engine.evaluation import judge_baselines, judge_batches, resolve_device, scores_of
+from hpo.engine.evaluation import judge_baselines, judge_batches, mean_scores, resolve_device, scores_of
 from hpo.engine.pseudo_values import pseudo_values
 from hpo.engine.rows import Rows
 from hpo.errors import Diverged
@@ -94,12 +93,6 @@ def _scores_of_baselines(task: Task[Any], fidelity: Fidelity, batch_size: int) -
 
 def _baseline(name: str, folds: tuple[SplitScores, ...]) -> Baseline:
     return Baseline(name, mean_scores([fold.scores for fold in folds]), folds)
-
-
-def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The scores that all have, as means."""
-    shared = [name for name in scores[0] if all(name in each for each in scores)]
-    return {name: float(np.mean([each[name] for each in scores])) for name in shared}
 
 
 def _judged(task: Task[Any], rows: Rows) -> SplitScores:

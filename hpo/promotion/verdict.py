@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpo.direction import Direction
+from hpo.engine.evaluation import mean_scores
 from hpo.errors import SweepFailed
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.intervals import Interval, crossed_interval, interval_of_runs
@@ -14,7 +15,7 @@ from hpo.promotion.results import ENOUGH, Result, RunResult, Sample, Verdict
 from hpo.promotion.runs import FinishedRun, Runs
 from hpo.promotion.selection import RunKey, Selection
 from hpo.promotion.sentence import sentence_of
-from hpo.promotion.test_split import Baseline, mean_scores
+from hpo.promotion.test_split import Baseline
 from hpo.study import StudySpec
 
 
