@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hpo import space
 from hpo.checking.data import batches as _batches
+from hpo.checking.wording import first_fault, status_of, yes_or_no
 from hpo.engine.evaluation import evaluate, judge_baselines, judge_batches, resolve_device, scores_of
 from hpo.engine.own_training import OwnProgress, epochs_of
 from hpo.engine.pseudo_values import pseudo_values
@@ -25,7 +26,7 @@ from hpo.engine.training import Progress, fit
 from hpo.epoch import Epoch
 from hpo.errors import Diverged
 from hpo.study import StudySpec
-from hpo.task import Chart, Check, Fidelity, Picture, Status, Task
+from hpo.task import Chart, Check, Fidelity, Picture, Task
 from hpo.trial.artifact import card_of, rebuild_as, task_class
 from hpo.trial.weights import packed
 
@@ -65,8 +66,8 @@ def check_same_run(study: StudySpec, device: str, smoke: Numbers) -> list[Check]
     return [
         Check(
             name="same seed, same run",
-            status=_status(is_same and seeds_differ),
-            seen=f"repeats: {_yes(is_same)}; seeds differ: {_yes(seeds_differ)}",
+            status=status_of(is_same and seeds_differ),
+            seen=f"repeats: {yes_or_no(is_same)}; seeds differ: {yes_or_no(seeds_differ)}",
             allowed="yes; yes",
             look_at="random numbers from a generator of one's own that is not seeded",
         )
@@ -86,7 +87,7 @@ def check_rows(study: StudySpec, trained: nn.Module) -> list[Check]:
     return [
         Check(
             name="rows belong to examples",
-            status=_status(not differing),
+            status=status_of(not differing),
             seen=f"other values one by one: {', '.join(differing)}" if differing else "the same one by one",
             allowed="the same in a batch and one by one",
             look_at="score(): what it computes from a whole batch, or from its first example",
@@ -190,8 +191,8 @@ def check_promotable(study: StudySpec, trained: nn.Module) -> list[Check]:
     return [
         Check(
             name="can be promoted",
-            status=_status(not faults),
-            seen=_first(faults) or "export, baselines and pictures work",
+            status=status_of(not faults),
+            seen=first_fault(faults) or "export, baselines and pictures work",
             allowed="they work",
             look_at="the task's fields, metrics(), baselines() and pictures()",
         )
@@ -339,18 +340,3 @@ def _listed(change: Mapping[str, Any], name: str) -> str:
     """The changed value of `name`, and what was changed with it."""
     others = [f"{key} = {value!r}" for key, value in change.items() if key != name]
     return " with ".join([repr(change[name]), *others])
-
-
-def _status(holds: bool) -> Status:
-    return "go" if holds else "no-go"
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
-
-
-def _first(faults: list[str]) -> str:
-    """The first fault and how many more there are; "" where there is none."""
-    if not faults:
-        return ""
-    return faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more)"

@@ -14,6 +14,7 @@ from scipy.stats import fisher_exact
 from torch import Tensor
 
 from hpo.checking.leaks import CHANCE, NEAR, ROWS, Neighbours, Projection, is_plain
+from hpo.checking.wording import first_fault, status_of, yes_or_no
 from hpo.data.batch import (
     example,
     example_hash,
@@ -119,8 +120,8 @@ def check_splits(study: StudySpec) -> list[Check]:
     seconds = time.perf_counter() - started
     data = Check(
         name="data",
-        status=_status(not faults),
-        seen=_first(faults) or f"finite, shapes agree; {_counts(readings.values())}, read in {duration(seconds)}",
+        status=status_of(not faults),
+        seen=first_fault(faults) or f"finite, shapes agree; {_counts(readings.values())}, read in {duration(seconds)}",
         allowed="finite; examples first; as many as the fidelities say",
         look_at="the task's batches(), and how many examples the fidelities ask for",
     )
@@ -218,7 +219,7 @@ def _check_disjoint(study: StudySpec, readings: Mapping[str, Reading]) -> Check:
         origins = {split: task.origins(split, fidelity) for split in SPLITS}
         shared += [f"{tier}: {overlap}" for overlap in _overlaps(origins)]
         counts.append(f"{tier}: " + " + ".join(str(len(hashes)) for hashes in origins.values()))
-    return _disjoint(_status(not shared), _first(shared) or f"none shared ({', '.join(counts)})")
+    return _disjoint(status_of(not shared), first_fault(shared) or f"none shared ({', '.join(counts)})")
 
 
 def _disjoint(status: Status, seen: str, look_at: str = "how the task splits its data") -> Check:
@@ -246,7 +247,7 @@ def _compared_examples(study: StudySpec, readings: Mapping[str, Reading], tiers:
         shared += [f"{tier}: {overlap}" for overlap in _common_examples(splits, nearness)]
         counts.append(f"{tier}: " + " + ".join(str(len(set(reading.hashes))) for reading in splits.values()))
     if shared:
-        return _disjoint("no-go", _first(shared))
+        return _disjoint("no-go", first_fault(shared))
     if differs and nearness is None:
         return _disjoint(
             "caution",
@@ -320,9 +321,9 @@ def check_repeatable(study: StudySpec) -> list[Check]:
     return [
         Check(
             name="same seed, same batches",
-            status=_status(repeats and epochs_differ and validation_is_fixed),
-            seen=f"repeats: {_yes(repeats)}; epochs differ: {_yes(epochs_differ)}; "
-            f"validation fixed: {_yes(validation_is_fixed)}",
+            status=status_of(repeats and epochs_differ and validation_is_fixed),
+            seen=f"repeats: {yes_or_no(repeats)}; epochs differ: {yes_or_no(epochs_differ)}; "
+            f"validation fixed: {yes_or_no(validation_is_fixed)}",
             allowed="yes; yes; yes",
             look_at="batches(): random numbers that do not come from rng, or a validation split that depends on rng or "
             "batch_size",
@@ -350,26 +351,10 @@ def check_processes_agree(study: StudySpec, elsewhere: Mapping[str, str]) -> lis
     return [
         Check(
             name="every process, same batches",
-            status=_status(not differing),
+            status=status_of(not differing),
             seen=f"another process makes other batches: {', '.join(differing)}" if differing else "the same",
             allowed="the same",
             look_at="the order of a set() or of a folder's files (sort it), hash(), the time, or random numbers that "
             "do not come from rng",
         )
     ]
-
-
-# -- small parts -----------------------------------------------------------------------------------------------------
-def _status(holds: bool) -> Status:
-    return "go" if holds else "no-go"
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
-
-
-def _first(faults: Sequence[str]) -> str:
-    """The first fault and how many more there are; "" where there is none."""
-    if not faults:
-        return ""
-    return faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more)"

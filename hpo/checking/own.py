@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from hpo.checking.checks import Numbers, changes_run, numbers_of, score_faults, searchable
+from hpo.checking.wording import yes_or_no
 from hpo.engine.own_training import OwnProgress, OwnTraining, follow, own_rows
 from hpo.formatting import listed
 from hpo.study import StudySpec
@@ -59,7 +60,7 @@ def _check_same_run(study: StudySpec, numbers: Numbers) -> list[Check]:
         Check(
             name="same seed, same run",
             status=status,
-            seen=f"repeats: {_yes(repeats)}; seeds differ: {_yes(differs)}",
+            seen=f"repeats: {yes_or_no(repeats)}; seeds differ: {yes_or_no(differs)}",
             allowed="yes; yes",
             look_at="random numbers that do not derive from `seed`",
         )
@@ -84,7 +85,3 @@ def _export_faults(progress: OwnProgress) -> Iterator[str]:
         progress.now.export(Path(folder))
         if not any(Path(folder).iterdir()):
             yield "export() has written nothing into the folder that it was given"
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
