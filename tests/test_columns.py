@@ -21,6 +21,7 @@ from hpo.engine.evaluation import columns_of, evaluate, judge_batches, scores_of
 from hpo.engine.pseudo_values import BLOCKS, blocks_of, pseudo_values
 from hpo.engine.rows import Rows
 from hpo.page.collect import collect
+from hpo.page.report import write_report
 from hpo.promotion.intervals import Interval, crossed_interval
 from hpo.promotion.promote import promote
 from hpo.promotion.results import Verdict
@@ -279,6 +280,8 @@ def test_a_verdict_on_one_cluster_speaks_for_it_alone(tmp_path: Path) -> None:
 
 def test_a_verdict_on_a_few_clusters_claims_nothing_about_others(tmp_path: Path) -> None:
     sentence = _promoted(Texts(texts=3), tmp_path).sentence
+    write_report(toy_study(task=Texts(texts=3)), RunFolder(tmp_path))
+    assert "ahead of the best baseline" not in (tmp_path / "report.html").read_text()
     assert "3 texts cannot speak for others: test on more of them, or in folds" in sentence
     assert "beats" not in sentence
 

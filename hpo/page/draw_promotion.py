@@ -150,7 +150,7 @@ def _scores_point(promotion: Promotion, verdict: Verdict) -> str:
     winner, best = verdict.results[0], promotion.best_baseline
     text = f"The first row has the best validation score. On test it scores {interval(winner.test)}."
     lead = winner.ahead_of_baselines.get(best.name) if best else None
-    if best is None or lead is None:
+    if best is None or lead is None or verdict.sample.is_too_small:
         return text
     relation = "not separable from"
     if lead.low > 0:
