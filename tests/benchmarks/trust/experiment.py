@@ -1,4 +1,4 @@
-"""An experiment on a planted truth: one repeat of it is a function of a seed, and gives a figure for each of its rows."""
+"""An experiment on a planted truth: one repeat of it is a function of a seed, and gives each of its rows a figure."""
 
 from __future__ import annotations
 
