@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from enum import IntEnum
 from pathlib import Path
+from typing import NoReturn
 
 HARNESS = Path(__file__).parent
 PACKAGES = frozenset({"site-packages", "dist-packages"})  # names of the folders that packages are installed into
@@ -118,6 +119,30 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+_stops: list[Stopped] = []  # that were raised in this process
+
+
+def stop(number: int) -> NoReturn:
+    """Raise Stopped for a signal, as its handler.
+
+    Python drops an exception that is raised inside a fork hook or a finalizer, which a signal may interrupt as well as
+    any other code. Whoever runs for long therefore calls `raise_if_stopped` from time to time.
+    """
+    _stops.append(Stopped(number))
+    raise _stops[-1]
+
+
+def raise_if_stopped() -> None:
+    """Raise Stopped again where a signal has asked this process to stop."""
+    if _stops:
+        raise _stops[-1]
+
+
+def forget_stops() -> None:
+    """Begin anew: the command that was to stop has ended."""
+    _stops.clear()
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from hpo.cli.terminal import complain
-from hpo.errors import ExitCode, Halted, HpoError, Stopped, origin, says_enough
+from hpo.errors import ExitCode, Halted, HpoError, Stopped, forget_stops, origin, says_enough, stop
 from hpo.retry import disk_full
 
 STOPPED: dict[int, ExitCode] = {
@@ -21,7 +21,7 @@ STOPPED: dict[int, ExitCode] = {
 
 def _stop(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-    raise Stopped(number)
+    stop(number)
 
 
 @contextmanager
@@ -45,6 +45,7 @@ def exits(debug: bool) -> Iterator[None]:
         complain(expected.sentence if expected else _unexpected(error))
         raise typer.Exit(expected.exit_code if expected else ExitCode.BAD_INPUT) from None
     finally:
+        forget_stops()
         for which, handler in before.items():
             signal.signal(which, handler)
 

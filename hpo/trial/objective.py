@@ -19,7 +19,7 @@ from hpo.engine.cross_validation import fit_parts
 from hpo.engine.own_training import OWN, OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.epoch import Epoch
-from hpo.errors import QUITS, Diverged, Halted, Refused, ResumeMismatch, asks_to_stop, one_line
+from hpo.errors import QUITS, Diverged, Halted, Refused, ResumeMismatch, asks_to_stop, one_line, raise_if_stopped
 from hpo.storage.database import worker_storage
 from hpo.storage.locks import lease
 from hpo.storage.optuna_private import live_trial
@@ -83,7 +83,8 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
     history: list[Epoch] = []
     try:
         for epoch in progress:
-            history.append(epoch.record)  # noqa: PERF401  # what came before an error is kept
+            history.append(epoch.record)  # what came before an error is kept
+            raise_if_stopped()
     except optuna.TrialPruned as pruned:
         return _summary("pruned", history, reason=str(pruned))
     except Diverged as diverged:

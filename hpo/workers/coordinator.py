@@ -15,6 +15,7 @@ import torch
 from hpo import events
 from hpo.data.passes import LoaderDied
 from hpo.engine.checkpoint_files import reached
+from hpo.errors import raise_if_stopped
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
@@ -51,6 +52,7 @@ def drive(source: Source, run: Callable[[Job], Outcome], *, pool: Backend, watch
     interrupted: deque[Job] = deque()  # their workers have died
     try:
         while True:
+            raise_if_stopped()
             # The pool is asked anew each time: a cluster grows and shrinks while it works.
             while len(running) < pool.workers and (job := _next_job(source, interrupted)) is not None:
                 events.record("submit", study=job.study_name, trial=job.number)

@@ -59,6 +59,28 @@ def test_a_signal_ends_the_command_at_once_with_its_code_and_the_same_command_go
     each_as_undisturbed(study, slow)
 
 
+def test_a_signal_that_python_drops_ends_the_command_all_the_same(folder: Path) -> None:
+    """What a signal's handler raises inside a hook of `fork` is dropped, as in a finalizer."""
+
+    def interrupted_in_a_hook() -> None:
+        sent = []
+
+        def send_once() -> None:
+            if not sent:
+                sent.append(True)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        os.register_at_fork(after_in_parent=send_once)
+        sys.argv = ["hpo", "sweep", STUDY, "--force", "--runs", str(folder.parent), "--workers", "2"]
+        try:
+            with forked_workers():
+                hpo.cli.main.main()
+        except SystemExit as ended:
+            os._exit(ended.code or 0)
+
+    assert code_of(start(interrupted_in_a_hook)) == 143
+
+
 def test_signals_to_the_whole_group_blame_no_trial(folder: Path) -> None:
     """As a terminal sends Ctrl-C and a batch system SIGTERM: to the workers too."""
     slow = folder.parent / "slow"
