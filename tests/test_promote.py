@@ -27,6 +27,7 @@ from hpo.errors import Refused, SweepFailed, Unfaithful
 from hpo.page.report import write_report
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.promote import promote
+from hpo.promotion.repeats import configurations, repeats_sd
 from hpo.promotion.results import Verdict
 from hpo.promotion.runs import FinishedRun
 from hpo.promotion.selection import RunKey, Selection, freeze, select, sweep_trials
@@ -169,6 +170,25 @@ def test_the_default_is_promoted_although_it_was_pruned_and_takes_no_place_when_
     assert [(one.name, one.cheap) for one in select(pruned, study(keep=2))] == [("default", None), ("trial 1", 0.1)]
     best = [ended(0, 0.01, configuration(0.0)), ended(1, 0.1, configuration(0.1)), ended(2, 0.2, configuration(0.2))]
     assert [one.name for one in select(best, study(keep=1))] == ["default", "trial 1"]
+
+
+def test_a_configuration_that_was_tried_often_stands_for_its_mean_and_not_for_its_best_draw() -> None:
+    lucky = [ended(number, value, configuration(0.1)) for number, value in enumerate([0.05, 0.35, 0.35])]
+    steady, default = ended(3, 0.20, configuration(0.2)), [ended(4, 0.4, configuration(0.0))]
+    chosen = select([*lucky, steady, *default, ended(5, 0.6, configuration(0.0))], study(keep=2))
+    assert [(one.name, one.trial, one.cheap) for one in chosen] == [
+        ("default", 4, pytest.approx(0.5)),
+        ("trial 3", 3, 0.20),
+        ("trial 0", 0, pytest.approx(0.25)),
+    ]
+
+
+def test_repeats_say_how_far_the_scores_of_one_configuration_differ() -> None:
+    """The pooled standard deviation is the residual one of an analysis of variance, here sqrt((0.02 + 0.06) / 3)."""
+    values = {0.1: [0.3, 0.5], 0.2: [0.1, 0.4, 0.1], 0.3: [9.0]}
+    trials = [ended(0, value, configuration(shift)) for shift, draws in values.items() for value in draws]
+    assert repeats_sd(configurations(trials)) == pytest.approx(math.sqrt((0.02 + 0.06) / 3))
+    assert repeats_sd(configurations(trials[-1:])) is None
 
 
 def test_where_more_is_better_the_most_is_chosen() -> None:

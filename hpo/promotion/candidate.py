@@ -17,8 +17,8 @@ class Candidate:
 
     name: str  # "default" or "trial 17"
     params: Mapping[str, Any]
-    trial: int | None  # number of its trial in the sweep; None: the default, where the sweep did not complete it
-    cheap: float | None  # the value of that trial
+    trial: int | None  # number of its first trial in the sweep; None: the default, where the sweep did not complete it
+    cheap: float | None  # the mean value of all its completed trials in the sweep
 
     @property
     def key(self) -> str:

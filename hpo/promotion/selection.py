@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import BaseTrial, TrialState
@@ -14,7 +15,8 @@ from hpo.errors import Damaged, Refused
 from hpo.files import write_json
 from hpo.plain import fingerprint, plain
 from hpo.promotion.candidate import DEFAULT, Candidate
-from hpo.storage.database import stored_study, value_of
+from hpo.promotion.repeats import TriedConfiguration, configurations
+from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 
@@ -40,27 +42,26 @@ class Selection:
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
     """The default, and the `keep` best other configurations among the complete trials.
 
-    `trials` are in the order of their numbers: of equal values the earlier one ranks higher. Equal configurations count
-    once.
+    A configuration that was tried more than once counts once, with the mean of its values. `trials` are in the order of
+    their numbers: of equal means the one that was tried first ranks higher.
     """
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    ranked = study.direction.ranked(complete, key=value_of)
-    candidates = [_default_candidate(study, ranked)]
-    for trial in ranked:
-        if len(candidates) > study.keep:
-            break
-        if all(trial.params != candidate.params for candidate in candidates):
-            candidates.append(Candidate(f"trial {trial.number}", dict(trial.params), trial.number, trial.value))
-    return tuple(candidates)
+    tried = configurations(trial for trial in trials if trial.state is TrialState.COMPLETE)
+    default = study.defaults()
+    others = [configuration for configuration in tried if configuration.params != default]
+    best = study.direction.ranked(others, key=lambda configuration: configuration.mean)[: study.keep]
+    return (_default_candidate(default, tried), *(_candidate(configuration) for configuration in best))
 
 
-def _default_candidate(study: StudySpec, ranked: list[optuna.trial.FrozenTrial]) -> Candidate:
-    """The default, with the best trial that had its parameters."""
-    defaults = study.defaults()
-    for trial in ranked:
-        if trial.params == defaults:
-            return Candidate(DEFAULT, defaults, trial.number, trial.value)
-    return Candidate(DEFAULT, defaults, trial=None, cheap=None)
+def _candidate(tried: TriedConfiguration) -> Candidate:
+    return Candidate(f"trial {tried.trial}", tried.params, tried.trial, tried.mean)
+
+
+def _default_candidate(default: Mapping[str, Any], tried: Iterable[TriedConfiguration]) -> Candidate:
+    """The default, with what it scored in the sweep where a trial of it was completed."""
+    for configuration in tried:
+        if configuration.params == default:
+            return Candidate(DEFAULT, default, configuration.trial, configuration.mean)
+    return Candidate(DEFAULT, default, trial=None, cheap=None)
 
 
 def freeze(study: StudySpec, folder: RunFolder) -> Selection:
