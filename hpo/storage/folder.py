@@ -60,6 +60,10 @@ class RunFolder:
         return self.path / "preflight.json"
 
     @property
+    def gate(self) -> Path:
+        return self.path / "gate.json"  # whether the cheap fidelity ranks like the full one
+
+    @property
     def warm(self) -> Path:
         return self.path / "warm.json"  # the configurations of an earlier study that the sweep begins with
 

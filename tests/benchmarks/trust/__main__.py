@@ -8,9 +8,10 @@ import time
 
 import joblib
 
+from tests.benchmarks.trust import gate
 from tests.benchmarks.trust.experiment import Experiment, Measured, measured
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS: tuple[Experiment, ...] = (*gate.experiments(),)
 
 
 def main(prefixes: list[str]) -> int:
