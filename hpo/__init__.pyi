@@ -19,6 +19,7 @@ from .engine.training import fit as fit
 from .epoch import Epoch as Epoch
 from .errors import Diverged as Diverged
 from .errors import HpoError as HpoError
+from .errors import Infeasible as Infeasible
 from .errors import NoGo as NoGo
 from .errors import Refused as Refused
 from .files import write_json as write_json

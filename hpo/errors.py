@@ -88,6 +88,14 @@ class Diverged(HpoError, RuntimeError):
     """The run cannot go on: its loss, gradients or score left the finite numbers. Says which, and where."""
 
 
+class Infeasible(HpoError, ValueError):
+    """A task raises it for a combination of hyperparameters that cannot be trained; says which, and why not.
+
+    `raise Infeasible("heads must divide dim")` in `__post_init__`, in `model()` or anywhere in a trial ends that trial
+    alone. The sampler then keeps away from the like. The default configuration must be feasible.
+    """
+
+
 class ResumeMismatch(HpoError, RuntimeError):
     """A resumed trial computed another value than the one it had reported: its surroundings have changed."""
 

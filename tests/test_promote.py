@@ -506,7 +506,7 @@ class LostOnTest(Toy):
 def test_a_candidate_without_a_score_on_test_has_failed(tmp_path: Path) -> None:
     verdict = promoted(study(task=LostOnTest(), space={"task.shift": choose(0.0, 0.25)}), tmp_path)
     assert verdict.winner == DEFAULT
-    assert [run.state for run in verdict.results[1].runs] == ["pruned", "pruned"]
+    assert [run.state for run in verdict.results[1].runs] == ["failed", "failed"]
     assert "the test score mse was nan" in verdict.results[1].runs[0].reason
 
 

@@ -34,6 +34,7 @@ from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.locks import is_held
 from hpo.trial.artifact import CARD
+from hpo.trial.lifecycle import state_of
 from hpo.trial.weights import WEIGHTS
 
 LEDGER = "experiments"
@@ -221,7 +222,7 @@ def _sweep(status: Status, trials: Sequence[FrozenTrial], identity: Mapping[str,
     if status.trials is None:
         return {}
     reasons = dict.fromkeys(
-        str(trial.user_attrs.get("reason", "")).partition("\n")[0] for trial in trials if trial.state is TrialState.FAIL
+        str(trial.user_attrs.get("reason", "")).partition("\n")[0] for trial in trials if state_of(trial) == "failed"
     )
     best = next((trial for trial in trials if trial.number == status.best_trial), None)
     default = next((trial for trial in trials if trial.number == 0 and trial.state is TrialState.COMPLETE), None)

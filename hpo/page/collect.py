@@ -56,7 +56,7 @@ from hpo.trial.adoption import Adoption, read_adoption
 from hpo.trial.artifact import CARD
 from hpo.trial.changes import lineage
 from hpo.trial.foreign import curve_of, plain_params, reason_of, seconds_of, value_of
-from hpo.trial.lifecycle import STATE_NAME
+from hpo.trial.lifecycle import state_of
 
 _FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
 _COMMON_OPTIONS = ("--smoke", "--runs", "--data")  # they mean the same to every verb
@@ -172,7 +172,7 @@ def _sweep_trials(study: StudySpec, trials: list[Trial]) -> tuple[Trial, ...]:
 
 def trial_from(frozen: FrozenTrial) -> Trial:
     """A trial of Optuna's with what a reader of the report is shown. Numbers that are not finite are left out."""
-    state = STATE_NAME[frozen.state]
+    state = state_of(frozen)
     curve = {epoch: value for epoch, value in sorted(frozen.intermediate_values.items()) if finite(value) is not None}
     last = list(curve.values())[-1] if curve else None
     attributes = frozen.user_attrs
@@ -196,7 +196,7 @@ def foreign_trial(frozen: FrozenTrial, direction: Direction) -> Trial:
     curve = curve_of(frozen)
     return Trial(
         number=frozen.number,
-        state=STATE_NAME[frozen.state],
+        state=state_of(frozen),
         value=value_of(frozen, direction),
         params=plain_params(frozen),
         curve=curve,

@@ -33,7 +33,7 @@ from hpo.task import Check, Evidence, SweptTrial
 from hpo.trial.artifact import load_winner
 from hpo.trial.changes import code_note
 from hpo.trial.guard import run_check
-from hpo.trial.lifecycle import STATE_NAME
+from hpo.trial.lifecycle import state_of
 from hpo.workers import coordinator, local
 
 
@@ -108,8 +108,8 @@ def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, runs: Ru
 def _swept_trial(trial: FrozenTrial) -> SweptTrial:
     return SweptTrial(
         number=trial.number,
-        state=STATE_NAME[trial.state],
-        value=trial.value,
+        state=state_of(trial),
+        value=None if state_of(trial) == "failed" else trial.value,
         params=trial.params,
         epochs=len(trial.intermediate_values),
         reason=trial.user_attrs.get("reason", ""),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo import space
 from hpo.errors import SweepFailed
+from hpo.search.proposal import begin_trial, draw
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
@@ -17,10 +17,11 @@ from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.lifecycle import Standing, standing
 from hpo.trial.objective import run_trial
+from hpo.trial.record import Outcome
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
 
-SAME_FAILURE = 3  # trials in a row with one and the same error: that is the code, not the configuration
+SAME_FAILURE = 3  # first trials in a row with one and the same error: that is the code, not the configuration
 
 
 def sweep(
@@ -77,21 +78,18 @@ class SweepTrials(AskTell):
         self.optuna.set_user_attr("trials", study.trials)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
-        self._require_different_failures()
+        if not any(trial.state is TrialState.COMPLETE for trial in trials):
+            require_different_failures(self.outcomes)
         asked = sum(trial.state is not TrialState.WAITING for trial in trials)
         if asked >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
-        if asked == len(trials) and asked in self.firsts:  # none is waiting that a killed coordinator had enqueued
-            self.optuna.enqueue_trial(self.firsts[asked])
-        self.optuna.sampler = self.spec.sampler(asked)
-        return self.optuna.ask()
+        return begin_trial(self.optuna, self.spec, trials, self.firsts)
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
 
     def question(self, trial: optuna.Trial) -> Question:
-        params = space.suggest(trial, self.spec.space, lambda name: self.spec.sampler(trial.number, name))
-        return Question(params, self.spec.training_seed(trial.number))
+        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number))
 
     def is_wanted(self, trial: optuna.Trial) -> bool:  # noqa: ARG002
         return True
@@ -100,9 +98,10 @@ class SweepTrials(AskTell):
         """How far the sweep has come."""
         return standing(self.optuna, self.spec.trials)
 
-    def _require_different_failures(self) -> None:
-        """Raise SweepFailed where the last trials failed with one and the same error."""
-        last = list(self.outcomes)[-SAME_FAILURE:]
-        alike = len(last) == SAME_FAILURE and len({outcome.reason for outcome in last}) == 1
-        if alike and all(outcome.state == "failed" for outcome in last):
-            raise SweepFailed(f"{SAME_FAILURE} trials in a row failed alike: {last[-1].reason}\n{last[-1].traceback}")
+
+def require_different_failures(outcomes: Sequence[Outcome]) -> None:
+    """Raise SweepFailed where the last trials failed with one and the same error, and nothing has been completed."""
+    last = list(outcomes)[-SAME_FAILURE:]
+    alike = len(last) == SAME_FAILURE and len({outcome.reason for outcome in last}) == 1
+    if alike and all(outcome.state == "failed" for outcome in last):
+        raise SweepFailed(f"{SAME_FAILURE} trials in a row failed alike: {last[-1].reason}\n{last[-1].traceback}")

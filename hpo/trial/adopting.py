@@ -17,13 +17,15 @@ from hpo.errors import Refused
 from hpo.plain import nearest
 from hpo.space import Choice, Distribution, Space, When, contains, describe, distribution_of
 from hpo.study import StudySpec
+from hpo.task import StateName
 from hpo.trial.adoption import Adoption
 from hpo.trial.foreign import ADOPTED, curve_of, plain_params, reason_of, seconds_of, value_of
+from hpo.trial.lifecycle import state_of
 from hpo.trial.record import Asked, Outcome, State
 
 SHOWN = 20  # trials that are named in an error
 _ABSENT = object()  # differs from every value that a hyperparameter can have
-_ENDED: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+_ENDED: dict[StateName, State] = {"complete": "complete", "pruned": "pruned"}
 _UNENDED = {
     TrialState.RUNNING: "it had not ended when the study was adopted",
     TrialState.WAITING: "it had not begun when the study was adopted",
@@ -153,7 +155,7 @@ def _state(trial: FrozenTrial, direction: Direction) -> tuple[State, str]:
     """The state that the trial has here, and the reason for it."""
     if trial.state is TrialState.COMPLETE and value_of(trial, direction) is None:
         return "failed", f"its value is {trial.value}"
-    return _ENDED.get(trial.state, "failed"), _UNENDED.get(trial.state, reason_of(trial))
+    return _ENDED.get(state_of(trial), "failed"), _UNENDED.get(trial.state, reason_of(trial))
 
 
 def _outcome(trial: FrozenTrial, state: State, reason: str, direction: Direction) -> Outcome:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from hpo.errors import Damaged
 from hpo.storage.database import REBUILD
 from hpo.storage.folder import Kind, RunFolder
-from hpo.trial.lifecycle import OPTUNA_STATE
+from hpo.trial.lifecycle import state_of
 from hpo.trial.record import read_asked, read_outcome
 
 SHOWN = 5
@@ -54,12 +54,12 @@ def _difference(trial: FrozenTrial, folder: Path, carried: Callable[[Params], Pa
         return ""
     outcome = read_outcome(folder)
     if outcome is None:
-        return f"{trial.state.name} in the storage, and its result.json is missing or damaged"
+        return f"{state_of(trial)} in the storage, and its result.json is missing or damaged"
     if asked is None or dict(params) != trial.params:
         return "its trial.json is missing or damaged"
     value = trial.value if outcome.state == "complete" else outcome.value
-    if (trial.state, value) != (OPTUNA_STATE[outcome.state], outcome.value):
-        return f"{trial.state.name} {trial.value} in the storage, and {outcome.state} {outcome.value} in its folder"
+    if (state_of(trial), value) != (outcome.state, outcome.value):
+        return f"{state_of(trial)} {trial.value} in the storage, and {outcome.state} {outcome.value} in its folder"
     reported = [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
     curve = [epoch.best for epoch in outcome.history]  # the pruner compares others with it
     return f"its folder has another curve: {curve}, not {reported}" if reported[: len(curve)] != curve else ""

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.direction import Direction
 from hpo.storage.database import value_of
+from hpo.storage.folder import Kind
 from hpo.storage.optuna_private import trial_id
 from hpo.trial.record import Outcome, State
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from hpo.task import StateName
 
 SUPERSEDED = "superseded by a newer selection"  # why a run of a promotion was given up
+
+FAILED = "failed"  # the constraint that a failed trial of a sweep violates
+NO_MEMORY = "memory"  # the only such constraint of storages that were written until 0.1
 
 OPTUNA_STATE: dict[State, TrialState] = {
     "complete": TrialState.COMPLETE,
@@ -48,13 +52,26 @@ class Standing:
     best_number: int | None
 
 
+def state_of(trial: FrozenTrial) -> StateName:
+    """What we call the state of a trial.
+
+    TPE does not see what Optuna calls failed, and would propose it again and again. So a failed trial of a sweep is
+    pruned for Optuna, and violates a constraint.
+    """
+    violates = any(trial.constraints.get(name, 0.0) > 0 for name in (FAILED, NO_MEMORY))
+    return "failed" if violates and trial.state is TrialState.PRUNED else STATE_NAME[trial.state]
+
+
 def is_orphan(trial: FrozenTrial, running: Collection[int]) -> bool:
     """Whether a trial was begun and is nobody's: its coordinator died, or the storage lost our answer."""
     return trial.state is TrialState.RUNNING and trial.number not in running
 
 
-def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
-    """Tell the outcome, with what a reader or the sampler should know beside it. Telling twice is no error."""
+def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: Kind) -> None:
+    """Tell the outcome, with what a reader or the sampler should know beside it. Telling twice is no error.
+
+    A failed trial of a sweep is told so that the sampler keeps away from the like of it (see `state_of`).
+    """
     stored = trial.storage.get_trial(trial_id(trial))
     if stored.state.is_finished():
         return
@@ -72,23 +89,25 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None
         trial.set_user_attr(key, value)
     if outcome.test:
         trial.set_user_attr("test", _finite(outcome.test))
-    if "memory" not in stored.constraints:  # an earlier attempt to tell may have come this far
-        trial.set_constraint("memory", 1.0 if outcome.memory else -1.0)  # TPE then keeps away from what did not fit
-    study.tell(trial, outcome.value if outcome.state == "complete" else None, state=OPTUNA_STATE[outcome.state])
+    if FAILED not in stored.constraints:  # an earlier attempt to tell may have come this far
+        trial.set_constraint(FAILED, 1.0 if outcome.state == "failed" else -1.0)
+    is_repelling = kind == "sweep" and outcome.state == "failed"
+    state = TrialState.PRUNED if is_repelling else OPTUNA_STATE[outcome.state]
+    study.tell(trial, outcome.value if outcome.state == "complete" else None, state=state)
 
 
 def standing(study: optuna.Study, trials: int) -> Standing:
     """The standing of a sweep of so many trials, from its storage."""
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    counts = Counter(trial.state for trial in finished)
+    counts = Counter(state_of(trial) for trial in finished)
     complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
     best = direction_of(study).best(complete, key=value_of) if complete else None
     return Standing(
         done=len(finished),
         trials=trials,
-        complete=counts[TrialState.COMPLETE],
-        pruned=counts[TrialState.PRUNED],
-        failed=counts[TrialState.FAIL],
+        complete=counts["complete"],
+        pruned=counts["pruned"],
+        failed=counts["failed"],
         best=best.value if best else None,
         best_number=best.number if best else None,
     )

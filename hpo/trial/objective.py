@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import torch
@@ -19,14 +19,26 @@ from hpo.engine.cross_validation import fit_parts
 from hpo.engine.own_training import OWN, OwnProgress, epochs_of
 from hpo.engine.training import Progress
 from hpo.epoch import Epoch
-from hpo.errors import QUITS, Diverged, Halted, Refused, ResumeMismatch, asks_to_stop, one_line, raise_if_stopped
+from hpo.errors import (
+    QUITS,
+    Diverged,
+    Halted,
+    Infeasible,
+    Refused,
+    ResumeMismatch,
+    asks_to_stop,
+    one_line,
+    raise_if_stopped,
+)
 from hpo.storage.database import worker_storage
 from hpo.storage.locks import lease
-from hpo.storage.optuna_private import live_trial
+from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
 from hpo.trial.record import Outcome, State, read_outcome, write_outcome
 from hpo.watchdog import watched
+
+Progressing = TypeVar("Progressing", bound=Epoch)
 
 
 def run_trial(job: Job) -> Outcome:
@@ -75,7 +87,7 @@ def _tidy(folder: Path) -> None:
     (folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
 
 
-def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
+def outcome_of(progress: Iterable[Epoch]) -> Outcome:
     """Run through the epochs; return how they ended, whatever ended them.
 
     Raises Halted and BrokenExecutor, the death of a process that the task had started: they are no result.
@@ -87,16 +99,12 @@ def outcome_of(progress: Iterator[Progress | OwnProgress]) -> Outcome:
             raise_if_stopped()
     except optuna.TrialPruned as pruned:
         return _summary("pruned", history, reason=str(pruned))
-    except Diverged as diverged:
-        return _summary("pruned", history, reason=f"diverged: {diverged}")
     except (Halted, BrokenExecutor):
         raise
     except (Exception, *QUITS) as error:
         if asks_to_stop(error):
             raise
-        if is_out_of_memory(error):
-            return _summary("pruned", history, reason=f"out of memory: {error}", memory=True)
-        return _summary("failed", history, reason=one_line(error), traceback=traceback.format_exc())
+        return _summary("failed", history, reason=_reason(error), traceback=traceback.format_exc())
     return _summary("complete", history)
 
 
@@ -117,10 +125,19 @@ def trained(job: Job) -> Iterator[Progress | OwnProgress]:
 def reported(job: Job) -> Iterator[Progress | OwnProgress]:
     """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
     trial = retry_storage(lambda: _trial(job))
-    before = retry_storage(lambda: trial.storage.get_trial(job.trial_id)).intermediate_values
+    yield from report_epochs(trial, trained(job), job.fidelity.epochs)
+
+
+def report_epochs(trial: optuna.Trial, training: Iterable[Progressing], epochs: int) -> Iterator[Progressing]:
+    """Each epoch of a training of at most so many, reported to the trial before it is yielded.
+
+    What the trial had reported before it was interrupted is not reported again. Raises TrialPruned where the pruner
+    says so, and ResumeMismatch where an epoch comes out otherwise than before.
+    """
+    before = retry_storage(lambda: trial.storage.get_trial(trial_id(trial))).intermediate_values
     last_reported = max(before, default=-1)
     last = None
-    for progress in trained(job):
+    for progress in training:
         _report(trial, progress.epoch, progress.best, before)
         yield progress
         last = progress
@@ -128,7 +145,7 @@ def reported(job: Job) -> Iterator[Progress | OwnProgress]:
         if progress.epoch >= last_reported and retry_storage(trial.should_prune):
             raise optuna.TrialPruned(f"worse than the median at epoch {progress.epoch}")
     if last is not None and last.stopped:  # carried forward, so that others meet a curve at every epoch
-        for epoch in range(last.epoch + 1, job.fidelity.epochs):
+        for epoch in range(last.epoch + 1, epochs):
             _report(trial, epoch, last.best, before)
 
 
@@ -172,6 +189,17 @@ def _summary(state: State, history: list[Epoch], **more: Any) -> Outcome:
         scores=dict(history[last.best_epoch].scores),
         **more,
     )
+
+
+def _reason(error: BaseException) -> str:
+    """Why a trial failed, in one line."""
+    if isinstance(error, Diverged):
+        return f"diverged: {error}"
+    if isinstance(error, Infeasible):
+        return f"infeasible: {error}"
+    if is_out_of_memory(error):
+        return f"out of memory: {error}"
+    return one_line(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -24,6 +24,7 @@ from hpo.storage.transient import is_transient, retry_storage
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption, is_adopted, make_storage
 from hpo.trial.changes import Change, move_aside, read_changes
+from hpo.trial.lifecycle import state_of
 from hpo.trial.restore import TrialFolder, make_study, read_folders
 
 SHOWN = 20  # of the trials that would be lost
@@ -120,7 +121,7 @@ def _lacking(study: StudySpec, folder: RunFolder, kind: Kind) -> list[str]:
     """The trials that have ended, says the storage, and whose folders do not say how. None where it cannot be read."""
     outcomes = {trial.number for trial in read_folders(folder, kind) if trial.outcome}
     return [
-        f"{kind}: trial {trial.number}, {trial.state.name.lower()}, {trial.value}"
+        f"{kind}: trial {trial.number}, {state_of(trial)}, {trial.value}"
         for trial in _stored_trials(folder, _names(study, folder)[kind])
         if trial.state.is_finished() and trial.number not in outcomes
     ]

@@ -45,7 +45,6 @@ class Outcome:
     scores: Mapping[str, float] = field(default_factory=dict)  # of the best epoch
     history: tuple[Epoch, ...] = ()
     reason: str = ""  # why it was pruned or failed
-    memory: bool = False  # it did not fit
     traceback: str = ""
     test: Mapping[str, float] = field(default_factory=dict)  # promotion: scores on the test split
     blocks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # promotion: each score's pseudo-values
@@ -80,6 +79,9 @@ def read_outcome(folder: Path, inputs: str | None = None) -> Outcome | None:
     record = read_sealed(folder / "result.json")
     if record is None or inputs not in (None, record.get("inputs")):
         return None
+    did_not_fit = record.pop("memory", False)  # written until 0.1: a trial without enough memory was called pruned
+    if did_not_fit:
+        record["state"] = "failed"
     return _decode(Outcome, {key: value for key, value in record.items() if key != "inputs"})
 
 

@@ -99,7 +99,7 @@ def _restore(
         )
         restored = add_running_trial(target, template)
         if trial.outcome:
-            conclude(target, restored, trial.outcome)
+            conclude(target, restored, trial.outcome, kind)
 
 
 def _attributes(trial: TrialFolder, kind: Kind) -> dict[str, Any]:

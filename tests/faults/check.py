@@ -73,7 +73,8 @@ def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Itera
 
 
 def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
-    """By number: what the tables say of each trial of a study."""
+    """By number: what the tables say of each trial of a study. A failed trial of a sweep is pruned there, and violates
+    a constraint: its state is FAIL here."""
     trials = f"(SELECT trial_id FROM trials t JOIN studies s ON t.study_id = s.study_id WHERE s.study_name = '{study}')"
     by_id = {
         identity: {"number": number, "state": state, "value": None, "params": {}, "reports": {}, "attributes": {}}
@@ -81,6 +82,12 @@ def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
             f"SELECT trial_id, number, state FROM trials WHERE trial_id IN {trials} ORDER BY number"
         )
     }
+    for identity, value in query(
+        f"SELECT trial_id, value_json FROM trial_system_attributes WHERE key = 'constraints:failed' "
+        f"AND trial_id IN {trials}"
+    ):
+        if by_id[identity]["state"] == "PRUNED" and json.loads(value) > 0:
+            by_id[identity]["state"] = "FAIL"
     for identity, value in query(f"SELECT trial_id, value FROM trial_values WHERE trial_id IN {trials}"):
         by_id[identity]["value"] = value
     for identity, name, value in query(

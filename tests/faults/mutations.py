@@ -201,8 +201,8 @@ MUTATIONS = [
     # -- a sweep
     Mutation(
         "state of the sampler",
-        "hpo/search/sweep.py",
-        "        self.optuna.sampler = self.spec.sampler(asked)\n",
+        "hpo/search/proposal.py",
+        "    study.sampler = spec.sampler(number)\n",
         "",
         KILLED,
     ),

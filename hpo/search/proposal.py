@@ -1,0 +1,28 @@
+"""Which configuration a sweep tries next: first those that it was given, then what the sampler proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo import space
+from hpo.study import StudySpec
+
+
+def begin_trial(
+    study: optuna.Study, spec: StudySpec, trials: Sequence[FrozenTrial], firsts: Mapping[int, Mapping[str, Any]]
+) -> optuna.Trial:
+    """Begin the next trial of a sweep that has these trials. `firsts` are the configurations of its first ones."""
+    number = sum(trial.state is not TrialState.WAITING for trial in trials)
+    if number == len(trials) and number in firsts:  # none is waiting that a killed coordinator had enqueued
+        study.enqueue_trial(dict(firsts[number]))
+    study.sampler = spec.sampler(number)
+    return study.ask()
+
+
+def draw(trial: optuna.Trial, spec: StudySpec) -> dict[str, Any]:
+    """The trial's configuration. A trial that had drawn a part of it before a kill draws the rest of the same one."""
+    return space.suggest(trial, spec.space, lambda name: spec.sampler(trial.number, name))
