@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -253,6 +254,27 @@ def test_it_says_what_came_out_and_nothing_that_is_no_number(folder: RunFolder) 
     assert "beats zero" in text  # the task's own check
     assert "The sweep was forced past this preflight." in text
     assert str(folder.export) in text
+
+
+def test_it_says_how_the_best_cheap_score_flatters_and_what_repeats_say_of_noise(tmp_path: Path) -> None:
+    """Two configurations, tried three times and twice: 0.1 is sqrt((0.02 + 0.01) / 3)."""
+    values = {0.1: [0.4, 0.5, 0.6], 0.2: [0.3, 0.3 + math.sqrt(0.02)]}
+    trials = [
+        create_trial(
+            value=value,
+            params={"recipe.lr": 0.1, "task.shift": shift},
+            distributions={name: distribution_of(entry) for name, entry in STUDY.space.items()},
+        )
+        for shift, draws in values.items()
+        for value in draws
+    ]
+    text = Words.of(write_report(STUDY, stored(RunFolder(tmp_path / "run"), STUDY, trials)))
+    assert "trial 3, on validation; best of 5 draws, optimistic" in text
+    assert "2 configurations were tried more than once" in text
+    assert "differ by a standard deviation of 0.1000" in text
+    alone = Words.of(write_report(STUDY, stored(RunFolder(tmp_path / "alone"), STUDY, trials[:1])))
+    assert "on validation; the only draw" in alone
+    assert "tried more than once" not in alone
 
 
 def test_what_comes_from_outside_is_text(folder: RunFolder) -> None:

@@ -20,7 +20,7 @@ from hpo.page.axes import scales
 from hpo.page.collect import foreign_trial, improvements
 from hpo.page.draw_reports import reports
 from hpo.page.findings import Missing, Sweep, Trial
-from hpo.page.header import Top, counted_states
+from hpo.page.header import Top, counted_states, drawn_best
 from hpo.page.importance import Importances, importances
 from hpo.page.report import render_sections
 from hpo.page.results import state_cell
@@ -154,7 +154,8 @@ def _top(findings: ForeignFindings) -> Top:
         )
     tiles = [Tile("Trials", str(len(sweep.trials)), counted_states(sweep))]
     if sweep.best:
-        tiles.insert(0, Tile("Best score", score(sweep.best.value), f"trial {sweep.best.number}", unit(goal)))
+        note = f"trial {sweep.best.number}; {drawn_best(sweep)}"
+        tiles.insert(0, Tile("Best score", score(sweep.best.value), note, unit(goal)))
     if sweep.seconds:
         tiles.append(Tile("Time of all trials", duration(sweep.seconds)))
     return Top(

@@ -64,7 +64,8 @@ def _tiles(findings: Findings) -> Iterator[Tile]:
         yield from _test_tiles(promotion, goal)
     if sweep and sweep.best:
         kind, split = ("adopted", "as adopted") if sweep.origin else ("cheap", "on validation")
-        yield Tile(f"Best {kind} score", score(sweep.best.value), f"trial {sweep.best.number}, {split}", unit(goal))
+        note = f"trial {sweep.best.number}, {split}; {drawn_best(sweep)}"
+        yield Tile(f"Best {kind} score", score(sweep.best.value), note, unit(goal))
     if sweep:
         yield Tile("Trials", str(sweep.ended), counted_states(sweep), f"of {max(sweep.planned, sweep.ended)}")
         yield _time_tile(sweep, promotion)
@@ -101,6 +102,12 @@ def counted_states(sweep: Sweep) -> str:
         if sweep.counts.get(state)
     ]
     return ", ".join(counted) or "none has begun"
+
+
+def drawn_best(sweep: Sweep) -> str:
+    """That the best of many scores flatters: a part of it is luck. The trials that were pruned were draws too."""
+    draws = sweep.counts.get("complete", 0) + sweep.counts.get("pruned", 0)
+    return f"best of {draws} draws, optimistic" if draws > 1 else "the only draw"
 
 
 def _range(value: Interval) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from hpo import study as studies
-from hpo.formatting import NOTHING, better, count, duration, label, setting
+from hpo.formatting import NOTHING, amount, better, count, duration, label, setting
 from hpo.page import draw_sweep
 from hpo.page.axes import Scale, scales
 from hpo.page.draw_parallel import parallel
@@ -19,6 +19,7 @@ from hpo.page.findings import Findings, Sweep, Trial
 from hpo.page.importance import Importances
 from hpo.page.results import state_cell
 from hpo.page.views import Cell, Key, Plot, Section, Table, Tagged, number_cell, score_cell, table
+from hpo.promotion.repeats import configurations, repeats_sd
 
 
 # -- sweep -----------------------------------------------------------------------------------------------------------
@@ -73,15 +74,29 @@ def drawn_sweep(
     timelines = [plot(drawing) for drawing in [timeline(sweep)] if drawing]
     if all(trial.value is None for trial in sweep.trials):
         return SweepSection(lead=f"{lead} No trial has a score yet.", overview=tuple(timelines))
+    repeats = _repeats(sweep, goal)
     parallel_lines = parallel(sweep, searched, goal)
     default_keys = [draw_sweep.DEFAULT_KEY] if sweep.default else []
     return SweepSection(
-        lead=lead,
+        lead=f"{lead} {repeats}".rstrip(),
         overview=(plot(draw_sweep.history(sweep, goal)), plot(curves())),
         importances=_importances(sweep.importances),
         slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
         slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
         details=(*([plot(parallel_lines)] if parallel_lines else []), *timelines),
+    )
+
+
+def _repeats(sweep: Sweep, goal: str) -> str:
+    """How far the scores of one configuration differ; empty where none was tried more than once."""
+    repeated = [tried for tried in configurations(sweep.ranked) if len(tried.values) > 1]
+    sd = repeats_sd(repeated)
+    if sd is None:
+        return ""
+    verb = "was" if len(repeated) == 1 else "were"
+    return (
+        f"{count(len(repeated), 'configuration')} {verb} tried more than once; the scores of equal trials differ by a "
+        f"standard deviation of {amount(sd, goal)}."
     )
 
 
