@@ -18,7 +18,9 @@ import hpo
 from hpo import Fidelity, NoGo, OwnEpoch, OwnTraining, Recipe, StudySpec, uniform
 from hpo.engine.own_training import follow
 from hpo.errors import Diverged
+from hpo.storage.folder import RunFolder
 from hpo.trial.artifact import load_winner
+from hpo.trial.record import read_outcome
 from hpo.verbs.load import load_study
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
@@ -99,6 +101,9 @@ def test_the_best_epoch_is_what_is_tested_and_exported(tmp_path: Path) -> None:
     offset = winner.candidate.params["task.offset"]
     assert [run.test["error"] for run in winner.runs] == pytest.approx([10 + offset] * 2), "epoch 1 was the best"
     assert (tmp_path / "curve" / "winner" / "best").read_text() == "1"
+    outcome = read_outcome(RunFolder(tmp_path / "curve").trial("promotion", winner.runs[0].number))
+    assert outcome.validation_units == FIDELITY.val
+    assert outcome.validation_blocks == pytest.approx([winner.runs[0].value] * len(outcome.validation_blocks))
 
 
 @pytest.mark.parametrize("checkpoints", [False, True])

@@ -10,7 +10,7 @@ import math
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hpo.checking.preflight import preflight
 from hpo.engine.evaluation import evaluate
+from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
 from hpo.page.report import write_report
 from hpo.promotion.candidate import DEFAULT, Candidate
@@ -41,7 +42,8 @@ from hpo.study import StudySpec
 from hpo.task import Check, Columns, Evidence, Fidelity, Moment, Picture, Split
 from hpo.trial.artifact import load_winner
 from hpo.trial.provenance import identity
-from hpo.trial.record import Outcome
+from hpo.trial.record import Outcome, read_outcome
+from hpo.trial.sealed import write_sealed
 from tests.faults.processes import code_of, start
 from tests.toy import INPUTS, Batch, Linear, Toy, toy_study
 
@@ -228,6 +230,26 @@ def test_what_was_given_up_can_be_wanted_again(tmp_path: Path) -> None:
     verdict = promote(study(keep=2), folder, SAME)
     assert len(verdict.results) == 3
     assert [run.state for result in verdict.results for run in result.runs] == ["complete"] * 6
+
+
+def test_a_run_keeps_how_the_examples_of_validation_differ(tmp_path: Path) -> None:
+    """For a mean the mean of the pseudo-values is the score; blocks of equal size here."""
+    folder = swept(study(), tmp_path)
+    run = promote(study(), folder, SAME).results[0].runs[0]
+    kept = read_outcome(folder.trial("promotion", run.number))
+    assert (kept.validation_units, len(kept.validation_blocks)) == (WHOLE.val, BLOCKS)
+    assert np.mean(kept.validation_blocks) == pytest.approx(kept.value, rel=0.02)
+
+
+def test_a_result_from_before_validation_was_kept_in_blocks_is_read(tmp_path: Path) -> None:
+    record = {**asdict(Outcome("complete", value=0.5)), "inputs": "x"}
+    for name in ("validation_blocks", "validation_units"):
+        del record[name]
+    write_sealed(tmp_path / "result.json", record)
+    assert read_outcome(tmp_path, "x") == Outcome("complete", value=0.5)
+    del record["value"]
+    write_sealed(tmp_path / "result.json", record)
+    assert read_outcome(tmp_path, "x") is None
 
 
 def test_without_a_completed_trial_there_is_nothing_to_promote(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hpo.promotion.intervals import (
     level_interval,
     level_interval_in_folds,
 )
-from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise
+from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise, unit_spread
 
 
 def planted(
@@ -260,3 +260,33 @@ def test_the_lead_of_whichever_was_chosen_is_covered(run_std: float, unit_std: f
         interval = lead_interval(values_KSU[best] - values_KSU[0], run_noise(totals_KS), comparisons=4)
         covered.append(interval.low <= 0 <= interval.high)
     assert np.mean(covered) >= 0.92
+
+
+def test_validation_units_never_make_an_interval_narrower_and_count_by_their_freedom() -> None:
+    """Test units of variance 1/40 with 39 degrees, validation units of 4/20, for half as many, with 19."""
+    rng = np.random.default_rng(4)
+    test_U, validation_V = rng.standard_normal(40), 2 * rng.standard_normal(20)
+    elsewhere = unit_spread(validation_V[None], 0.5)
+    assert elsewhere == pytest.approx(MeanSquare(0.5 * validation_V.var(ddof=1) / 20, 19))
+    pooled = (39 * test_U.var(ddof=1) / 40 + 19 * elsewhere.value) / 58
+    noise = MeanSquare(0.0, 8)
+    interval = level_interval(test_U[None], noise, elsewhere=elsewhere)
+    assert interval.high - interval.mean == pytest.approx(stats.t.ppf(0.975, 58) * np.sqrt(pooled))
+    assert level_interval(test_U[None], noise, elsewhere=MeanSquare(0.0, 19)) == level_interval(test_U[None], noise)
+    assert unit_spread(np.ones((3, 1))) is None
+
+
+def test_test_units_that_all_agree_know_nothing_of_the_few_that_would_not() -> None:
+    """One unit in twenty is worth 1, the others nothing; 28 on test, 28 on validation. The test units alone all agree
+    in .95^28 = 24 % of cases, so that at most 76 % can be covered."""
+    rng = np.random.default_rng(5)
+    covered = []
+    for _ in range(600):
+        test_SU = np.tile(rng.random(28) < 0.05, (3, 1)).astype(float)
+        elsewhere = unit_spread(np.tile(rng.random(28) < 0.05, (3, 1)).astype(float))
+        alone = level_interval(test_SU, MeanSquare(0.0, 8))
+        both = level_interval(test_SU, MeanSquare(0.0, 8), elsewhere=elsewhere)
+        covered.append([interval.low <= 0.05 <= interval.high for interval in (alone, both)])
+    alone_share, both_share = np.mean(covered, axis=0)
+    assert alone_share <= 1 - 0.95**28 + 0.04
+    assert both_share >= 0.9

@@ -2,13 +2,18 @@
 
 A promotion calls, in the order in which its figures are read:
 
-- `lead_interval`: of a configuration's lead over the default or a baseline, from the paired leads of its runs;
-- `level_interval`: of a configuration's own value, from runs that did not choose it;
+- `lead_interval`: of a configuration's lead over another one, from the paired leads of their common runs;
+- `level_interval`: of a configuration's own value or its lead over a baseline, from runs that did not choose it;
 - `lead_interval_in_folds`, `level_interval_in_folds`: the same where each run has a test fold of its own;
 - `crossed_interval`: of any table of values that brings its own seed noise along; a baseline's own value.
 
 The noise of a run comes from `run_noise` (a lead) and `level_noise` (a level), pooled over all runs of the promotion,
-so that one or two runs are enough for an interval. Shape suffixes: S seeds (runs), U test units (blocks of examples).
+so that one or two runs are enough for an interval. The spread of units may come from validation too (`elsewhere`, by
+`unit_spread`). Where one unit in twenty carries a lead, 28 test units hold none of these with a probability of
+.95^28 = 24 %: they all agree, and no interval that is read from them can cover the truth more often than in 76 % of
+cases. With 28 validation units it is .95^56 = 6 %.
+
+Shape suffixes: S seeds (runs), U test units (blocks of examples).
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpo.promotion.dunnett import dunnett
-from hpo.promotion.noise import MeanSquare
+from hpo.promotion.noise import MeanSquare, pooled
 
 CONFIDENCE = 0.95
 
@@ -64,7 +69,7 @@ def crossed_interval(values_SU: np.ndarray, centre: float | None = None) -> Inte
     """
     seeds = len(values_SU)
     run = MeanSquare(float(values_SU.mean(1).var(ddof=1)), seeds - 1) if seeds > 1 else MeanSquare(0.0, math.inf)
-    return _crossed(values_SU, run, centre, CONFIDENCE, _student(CONFIDENCE))
+    return _crossed(values_SU, run, None, centre, CONFIDENCE, _student(CONFIDENCE))
 
 
 def lead_interval(
@@ -74,18 +79,20 @@ def lead_interval(
     comparisons: int,
     confidence: float = CONFIDENCE,
     centre: float | None = None,
+    elsewhere: MeanSquare | None = None,
 ) -> Interval:
     """Return the interval of a configuration's lead over another one, from the leads [S, U] of their common runs.
 
     `noise` is `run_noise` of all runs of the promotion; without it the interval is unbounded, since nothing is known
     about the spread of training. `comparisons`: how many configurations the default was compared with, the number that
-    started: the interval then covers the lead of whichever was chosen. `centre` as in `crossed_interval`. Raises
-    ValueError below two units.
+    started: the interval then covers the lead of whichever was chosen. `centre` as in `crossed_interval`. `elsewhere`:
+    what the same runs' leads on validation say of the spread of units (`unit_spread`); the interval is never narrower
+    for it. Raises ValueError below two units.
 
     Source: var(lead) = 2 s^2 / S + var_unit / U - MS_rest / (S U), where s^2 is the noise; degrees of freedom by
     Satterthwaite 1946, critical values by Dunnett 1955. It is never narrower than over seeds alone, or units alone.
     """
-    return _crossed(leads_SU, _twice(noise), centre, confidence, _dunnett(comparisons, confidence))
+    return _crossed(leads_SU, _twice(noise), elsewhere, centre, confidence, _dunnett(comparisons, confidence))
 
 
 def level_interval(
@@ -94,16 +101,17 @@ def level_interval(
     *,
     confidence: float = CONFIDENCE,
     centre: float | None = None,
+    elsewhere: MeanSquare | None = None,
 ) -> Interval:
     """Return the interval of a configuration's own value, from the values [S, U] of its runs.
 
     `noise` is `level_noise` of all runs of the promotion; without it the interval is unbounded. The runs must come
-    after the last choice: those that chose a configuration flatter it. `centre` as in `crossed_interval`. Raises
-    ValueError below two units.
+    after the last choice: those that chose a configuration flatter it. `centre` and `elsewhere` as in `lead_interval`.
+    Raises ValueError below two units.
 
     A lead over a baseline is such a value too, since a baseline has no seeds: pass the values less the baseline's.
     """
-    return _crossed(values_SU, noise, centre, confidence, _student(confidence))
+    return _crossed(values_SU, noise, elsewhere, centre, confidence, _student(confidence))
 
 
 def lead_interval_in_folds(
@@ -171,7 +179,12 @@ def _over_folds(noise: MeanSquare | None, runs: int, folds: int) -> MeanSquare |
 
 
 def _crossed(
-    values_SU: np.ndarray, run: MeanSquare | None, centre: float | None, confidence: float, critical: Critical
+    values_SU: np.ndarray,
+    run: MeanSquare | None,
+    elsewhere: MeanSquare | None,
+    centre: float | None,
+    confidence: float,
+    critical: Critical,
 ) -> Interval:
     """The interval of a mean over runs and units; `run`: the variance of one run's mean."""
     seeds, units = values_SU.shape
@@ -181,12 +194,14 @@ def _crossed(
     if run is None:
         return _interval(middle, [None], confidence, critical)
     by_seed = MeanSquare(run.value / seeds, run.freedom)
-    by_unit = MeanSquare(float(values_SU.mean(0).var(ddof=1)) / units, units - 1)
+    by_test_unit = MeanSquare(float(values_SU.mean(0).var(ddof=1)) / units, units - 1)
     rest = _rest(values_SU)
-    together = by_seed.value + by_unit.value - rest.value
-    variances: list[MeanSquare | None] = [by_seed, by_unit]
-    if together > 0:
-        variances.append(MeanSquare(together, _satterthwaite_freedom(together, by_seed, by_unit, rest)))
+    variances: list[MeanSquare | None] = [by_seed]
+    for by_unit in [by_test_unit] if elsewhere is None else [by_test_unit, pooled(by_test_unit, elsewhere)]:
+        variances.append(by_unit)
+        together = by_seed.value + by_unit.value - rest.value
+        if together > 0:
+            variances.append(MeanSquare(together, _satterthwaite_freedom(together, by_seed, by_unit, rest)))
     return _interval(middle, variances, confidence, critical)
 
 

@@ -7,9 +7,10 @@ configuration had no such run. All runs of a column share their seed, and their 
   column, so twice this is the variance of one run's lead.
 - `level_noise`: what is left after the configuration alone: the variance of one run about the configuration's own
   value. It contains what the runs of a column have in common.
+- `unit_spread`: the variance of a mean over units, from other units of the same kind: those of the validation split.
 - `by_fold`: where there are more runs than test folds, the runs of one fold share its examples. Their mean counts once.
 
-Shape suffixes: K configurations, S seeds, F folds.
+Shape suffixes: K configurations, S seeds, F folds, V validation units.
 """
 
 from __future__ import annotations
@@ -51,6 +52,24 @@ def level_noise(totals_KS: np.ndarray) -> MeanSquare | None:
     parts = [(seeds, seed_freedom), (rest, rest_freedom)]
     spread = sum(square**2 / degrees for square, degrees in parts if degrees)
     return MeanSquare(within / freedom, within**2 / spread if spread else freedom)
+
+
+def unit_spread(values_SV: np.ndarray, share: float = 1.0) -> MeanSquare | None:
+    """Return the variance of the mean over test units, as the units of the validation split have it: values [S, V].
+
+    `share`: how many independent things the validation split has for each of the test split; a mean over fewer varies
+    more. None below two units.
+    """
+    units = values_SV.shape[1]
+    if units < 2:
+        return None
+    return MeanSquare(share * float(values_SV.mean(0).var(ddof=1)) / units, units - 1)
+
+
+def pooled(a: MeanSquare, b: MeanSquare) -> MeanSquare:
+    """Two estimates of one variance as one, each with the weight of its degrees of freedom."""
+    freedom = a.freedom + b.freedom
+    return MeanSquare((a.value * a.freedom + b.value * b.freedom) / freedom, freedom)
 
 
 def by_fold(totals_KS: np.ndarray, folds: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from hpo.engine import checkpoint
 from hpo.engine.own_training import OWN, OwnProgress, OwnTraining, own_rows
 from hpo.files import make_folder
-from hpo.promotion.test_split import SplitScores, scores_of_rows
+from hpo.promotion.test_split import RunScores, SplitScores, run_scores
 from hpo.trial.job import Job
 from hpo.trial.objective import outcome_of, reported
 from hpo.trial.record import Outcome
@@ -29,15 +29,15 @@ def follow_and_test(job: Job) -> Outcome:
     looks at those scores but the verdict. Where a kill fell between an epoch and its test, the run is trained again.
     """
     outcome = outcome_of(_epochs(job))
-    test = _tested(job.folder, outcome)
-    if outcome.state == "complete" and test is None:
+    tested = _tested(job.folder, outcome)
+    if outcome.state == "complete" and tested is None:
         checkpoint.discard(job.folder)
         shutil.rmtree(job.folder / OWN, ignore_errors=True)
         outcome = outcome_of(_epochs(job))
-        test = _tested(job.folder, outcome)
-    if outcome.state != "complete" or test is None:
+        tested = _tested(job.folder, outcome)
+    if outcome.state != "complete" or tested is None:
         return outcome
-    return replace(outcome, test=dict(test.scores), blocks=test.blocks, examples=test.examples, clusters=test.clusters)
+    return tested.added_to(outcome, job.study.task.goal)
 
 
 def _epochs(job: Job) -> Iterator[OwnProgress]:
@@ -52,21 +52,24 @@ def _epochs(job: Job) -> Iterator[OwnProgress]:
 
 def _keep(folder: Path, task: OwnTraining, progress: OwnProgress) -> None:
     """Test and export the model as it is now."""
-    assert progress.now is not None
-    if progress.now.export is not None:
+    now = progress.now
+    assert now is not None
+    if now.export is not None:
         unfinished = folder / f"{EXPORTED}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         make_folder(unfinished)
-        progress.now.export(unfinished)
+        now.export(unfinished)
         shutil.rmtree(folder / EXPORTED, ignore_errors=True)
         unfinished.rename(folder / EXPORTED)
-    scores = scores_of_rows(task, own_rows(task, progress.now.test()))
+    scores = run_scores(task, lambda split: own_rows(task, now.test() if split == "test" else now.validation))
     write_sealed(folder / TESTED, {"epoch": progress.epoch, **asdict(scores)})
 
 
-def _tested(folder: Path, outcome: Outcome) -> SplitScores | None:
-    """The test scores of the best epoch; None where they are of another one."""
+def _tested(folder: Path, outcome: Outcome) -> RunScores | None:
+    """The scores of the best epoch; None where they are of another one."""
     record = read_sealed(folder / TESTED)
     if record is None or record.pop("epoch") != outcome.best_epoch:
         return None
-    return TypeAdapter(SplitScores).validate_python(record)
+    if "test" not in record:  # written before validation was kept
+        return RunScores(TypeAdapter(SplitScores).validate_python(record), None)
+    return TypeAdapter(RunScores).validate_python(record)

@@ -11,14 +11,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo import space
 from hpo.engine.own_training import OwnTraining
+from hpo.engine.rows import Rows
 from hpo.engine.training import Progress, require_same_score
 from hpo.promotion.own_runs import follow_and_test
 from hpo.promotion.retune import Retuned, retune, with_settings
 from hpo.promotion.selection import RunKey, Selection, run_key
-from hpo.promotion.test_split import SplitScores, score_test_split
+from hpo.promotion.test_split import RunScores, judge_split, run_scores
 from hpo.seeds import derive
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.study import StudySpec
+from hpo.task import Split
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import SUPERSEDED
@@ -119,7 +121,7 @@ class _Tested:
     """What follows the last epoch of a run."""
 
     retuned: Retuned
-    test: SplitScores
+    scores: RunScores
 
 
 def _train_and_test(job: Job) -> Outcome:
@@ -142,27 +144,31 @@ def _train_and_test(job: Job) -> Outcome:
     outcome = outcome_of(epochs())  # an exception in the test ends the run, just as one in an epoch does
     if outcome.state != "complete":
         return outcome
-    retuned, test = tested[0].retuned, tested[0].test
-    return replace(
-        outcome,
-        value=retuned.value,
-        chosen=retuned.chosen,
-        tried=retuned.tried,
-        test=dict(test.scores),
-        blocks=test.blocks,
-        examples=test.examples,
-        clusters=test.clusters,
-    )
+    retuned = tested[0].retuned
+    outcome = replace(outcome, value=retuned.value, chosen=retuned.chosen, tried=retuned.tried)
+    return tested[0].scores.added_to(outcome, job.study.task.goal)
 
 
 def _test(job: Job, value: float, weights: Mapping[str, Any]) -> _Tested:
-    """Re-tune inference-only settings on validation, and then score the weights on the test split."""
+    """Re-tune inference-only settings on validation, and then score the weights on the test split.
+
+    Validation is scored in blocks too: they say more of how much examples differ.
+    """
     task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
     model = task.model()
     model.load_state_dict(weights)
     retuned = retune(task, model, job.fidelity, value, device=job.device, precision=recipe.precision)
     task = with_settings(task, retuned.chosen)
-    test = score_test_split(
-        task, model, job.fidelity, batch_size=recipe.batch_size, device=job.device, precision=recipe.precision
-    )
-    return _Tested(retuned, test)
+
+    def rows(split: Split) -> Rows:
+        return judge_split(
+            task,
+            model,
+            split,
+            job.fidelity,
+            batch_size=recipe.batch_size,
+            device=job.device,
+            precision=recipe.precision,
+        )
+
+    return _Tested(retuned, run_scores(task, rows))

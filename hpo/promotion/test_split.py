@@ -1,10 +1,14 @@
-"""Scores on the test split, which only promotion reads: of all of it, and of the blocks that intervals rest on."""
+"""Scores on the test split, which only promotion reads: of all of it, and of the blocks that intervals rest on.
+
+The blocks of the validation split say more of how examples differ; where a few examples carry a score, the test split
+may hold none of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -18,16 +22,47 @@ from hpo.promotion.intervals import Interval
 from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import REFERENCE, Fidelity, Split, Task
+from hpo.trial.record import Outcome
 
 
 @dataclass(frozen=True)
 class SplitScores:
-    """Scores of a model on the test split."""
+    """Scores of a model on a split."""
 
     scores: Mapping[str, float]
     blocks: Mapping[str, tuple[float, ...]]  # pseudo-values of each score, a block of examples each
     examples: int
     clusters: int | None  # how many things are independent of each other; None: each example is
+
+    @property
+    def units(self) -> int:
+        """How many things are independent of each other."""
+        return self.examples if self.clusters is None else self.clusters
+
+    def finite_blocks(self, score: str) -> tuple[float, ...]:
+        """The pseudo-values of a score; none where one is not finite, since a block holds what the score needs."""
+        values = self.blocks[score]
+        return values if all(math.isfinite(value) for value in values) else ()
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """Scores of a run's model on the splits that its intervals rest on."""
+
+    test: SplitScores
+    validation: SplitScores | None  # None where test folds rotate: intervals rest on the runs alone then
+
+    def added_to(self, outcome: Outcome, goal: str) -> Outcome:
+        """The outcome of the run with these scores."""
+        return replace(
+            outcome,
+            test=dict(self.test.scores),
+            blocks=self.test.blocks,
+            examples=self.test.examples,
+            clusters=self.test.clusters,
+            validation_blocks=self.validation.finite_blocks(goal) if self.validation else (),
+            validation_units=self.validation.units if self.validation else 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -58,21 +93,33 @@ class SplitBatches:
         return one_pass(self.task, self.split, self.fidelity, self.batch_size, generator(self.split))
 
 
-def score_test_split(
-    task: Task[Any], model: nn.Module, fidelity: Fidelity, *, batch_size: int, device: str, precision: str
-) -> SplitScores:
-    """Score a trained model on the test split.
+def judge_split(
+    task: Task[Any],
+    model: nn.Module,
+    split: Split,
+    fidelity: Fidelity,
+    *,
+    batch_size: int,
+    device: str,
+    precision: str,
+) -> Rows:
+    """What a trained model comes to on each example of a split."""
+    batches = SplitBatches(task, split, fidelity, batch_size)
+    return judge_batches(task, model.to(resolve_device(device)), batches, precision=precision)
 
-    Raises Diverged where the goal is not finite, or not without one of the blocks.
+
+def run_scores(task: Task[Any], rows: Callable[[Split], Rows]) -> RunScores:
+    """The scores of a run's model, whose rows of a split `rows` gives.
+
+    Raises Diverged where the goal on test is not finite, or not without one of the blocks.
     """
-    model = model.to(resolve_device(device))
-    batches = SplitBatches(task, "test", fidelity, batch_size)
-    return scores_of_rows(task, judge_batches(task, model, batches, precision=precision))
+    test = scores_of_rows(task, rows("test"))
+    return RunScores(test, split_scores(task, rows("val")) if task.folds == 1 else None)
 
 
 def scores_of_rows(task: Task[Any], rows: Rows) -> SplitScores:
     """The scores of a model's rows. Raises Diverged where the goal is not finite, or not without one of the blocks."""
-    judged = _judged(task, rows)
+    judged = split_scores(task, rows)
     for value in (judged.scores[task.goal], *judged.blocks[task.goal]):
         if not math.isfinite(value):
             raise Diverged(f"the test score {task.goal} was {value}")
@@ -88,13 +135,14 @@ def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
 
 def _scores_of_baselines(task: Task[Any], fidelity: Fidelity, batch_size: int) -> dict[str, SplitScores]:
     judged = judge_baselines(task, fidelity, SplitBatches(task, "test", fidelity, batch_size))
-    return {name: _judged(task, rows) for name, rows in judged.items()}
+    return {name: split_scores(task, rows) for name, rows in judged.items()}
 
 
 def _baseline(name: str, folds: tuple[SplitScores, ...]) -> Baseline:
     return Baseline(name, mean_scores([fold.scores for fold in folds]), folds)
 
 
-def _judged(task: Task[Any], rows: Rows) -> SplitScores:
+def split_scores(task: Task[Any], rows: Rows) -> SplitScores:
+    """The scores of rows, and of their blocks."""
     scores = scores_of(task, rows.columns)
     return SplitScores(scores, pseudo_values(task, rows, scores), len(rows), rows.clusters)

@@ -20,6 +20,7 @@ from hpo.trial.sealed import read_sealed, write_sealed
 
 T = TypeVar("T")
 
+ADDED = {"validation_blocks", "validation_units"}  # fields that older records do not have
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -50,6 +51,8 @@ class Outcome:
     blocks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # promotion: each score's pseudo-values
     examples: int = 0  # promotion: in the test split
     clusters: int | None = None  # promotion: how many things are independent in the test split; None: each example is
+    validation_blocks: tuple[float, ...] = ()  # promotion: the goal's pseudo-values on validation
+    validation_units: int = 0  # promotion: how many things are independent in the validation split
     chosen: Mapping[str, Any] = field(default_factory=dict)  # promotion: settings that were re-tuned after training
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: name -> setting -> goal
 
@@ -97,8 +100,12 @@ def count_deaths(folder: Path, more: int) -> int:
 
 
 def _decode(kind: type[T], record: dict[str, Any] | None) -> T | None:
-    """The record as a dataclass; None unless it has exactly the fields, each of its type."""
-    if record is None or record.keys() != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+    """The record as a dataclass; None unless it has exactly the fields, each of its type.
+
+    A record that was written before a field was added lacks it, and has its default.
+    """
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if record is None or record.keys() - names or names - record.keys() - ADDED:
         return None
     try:
         return TypeAdapter(kind).validate_json(json.dumps(record), strict=True)
