@@ -19,6 +19,7 @@ from hpo.promotion.intervals import (
     level_interval,
     level_interval_in_folds,
 )
+from hpo.promotion.more import Needed, needed, seeds_needed_in_folds
 from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise, unit_spread
 
 
@@ -290,3 +291,58 @@ def test_test_units_that_all_agree_know_nothing_of_the_few_that_would_not() -> N
     alone_share, both_share = np.mean(covered, axis=0)
     assert alone_share <= 1 - 0.95**28 + 0.04
     assert both_share >= 0.9
+
+
+def difficulties(count: int, std: float) -> np.ndarray:
+    """[count] values with mean 0 and exactly this standard deviation."""
+    values = np.random.default_rng(6).standard_normal(count)
+    return std * (values - values.mean()) / values.std(ddof=1)
+
+
+def test_the_seeds_that_would_decide_a_lead_decide_it_and_one_less_does_not() -> None:
+    """The same lead of 1 with so many runs in the table, and the degrees of freedom that they bring."""
+
+    def decides(more: int) -> bool:
+        leads_SU = 1 + np.tile(difficulties(25, 1.0), (2 + more, 1))
+        return lead_interval(leads_SU, MeanSquare(0.5, 6 + more), comparisons=3, confidence=0.975).low > 0
+
+    leads_SU = 1 + np.tile(difficulties(25, 1.0), (2, 1))
+    seeds = needed(leads_SU, MeanSquare(0.5, 6), units=25, comparisons=3, confidence=0.975).seeds
+    assert seeds > 1
+    assert decides(seeds)
+    assert not decides(seeds - 1)
+
+
+def test_the_test_units_that_would_decide_a_lead_decide_it_and_one_less_does_not() -> None:
+    def decides(more: int) -> bool:
+        return level_interval(1 + difficulties(12 + more, 2.0)[None], MeanSquare(0.0, 6)).low > 0
+
+    units = needed(1 + difficulties(12, 2.0)[None], MeanSquare(0.0, 6), units=12, comparisons=1).units
+    assert units > 1
+    assert decides(units)
+    assert not decides(units - 1)
+
+
+def test_no_number_of_seeds_decides_what_the_units_leave_open() -> None:
+    """A lead of 1 over 25 photographs that differ by 5: one standard error. Hundreds of photographs would do."""
+    leads_SU = 1 + np.tile(difficulties(25, 5.0), (2, 1))
+    of_photographs = needed(leads_SU, MeanSquare(0.01, 6), units=25, comparisons=2)
+    assert of_photographs.seeds is None
+    assert 75 < of_photographs.units < 200, "(2.3 x 5)^2 of them in all"
+    of_runs = needed(np.ones((2, 25)), MeanSquare(4.0, 6), units=25, comparisons=2)
+    assert of_runs.units is None
+    assert 25 < of_runs.seeds < 80, "(2.3 x 2)^2 x 2 of them in all"
+
+
+def test_a_decided_lead_needs_nothing_and_unknown_noise_promises_nothing() -> None:
+    assert needed(np.full((2, 25), -1.0), MeanSquare(0.01, 6), units=25, comparisons=2) == Needed(0, 0)
+    assert needed(np.ones((1, 25)), None, units=25, comparisons=2) == Needed(None, None)
+
+
+def test_further_runs_in_the_same_folds_decide_nothing() -> None:
+    """A lead of 1 with noise 1: several runs in folds of their own would do, in four folds no number."""
+    leads_S, noise = np.ones(2), MeanSquare(0.5, 6)
+    more = seeds_needed_in_folds(leads_S, noise, 20, comparisons=1)
+    assert lead_interval_in_folds(np.ones(2 + more), MeanSquare(0.5, 6 + more), 20, comparisons=1).low > 0
+    assert lead_interval_in_folds(np.ones(1 + more), MeanSquare(0.5, 5 + more), 20, comparisons=1).low < 0
+    assert seeds_needed_in_folds(leads_S, noise, 4, comparisons=1) is None

@@ -19,7 +19,7 @@ Shape suffixes: S seeds (runs), U test units (blocks of examples).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,7 +92,7 @@ def lead_interval(
     Source: var(lead) = 2 s^2 / S + var_unit / U - MS_rest / (S U), where s^2 is the noise; degrees of freedom by
     Satterthwaite 1946, critical values by Dunnett 1955. It is never narrower than over seeds alone, or units alone.
     """
-    return _crossed(leads_SU, _twice(noise), elsewhere, centre, confidence, _dunnett(comparisons, confidence))
+    return _crossed(leads_SU, twice(noise), elsewhere, centre, confidence, dunnett_for(comparisons, confidence))
 
 
 def level_interval(
@@ -127,8 +127,8 @@ def lead_interval_in_folds(
     `noise` is `run_noise(by_fold(...))` of all runs. Source: lead +- c sqrt(2 s^2 / S). Where there are more runs than
     folds, a fold's runs share its examples, and S is (sum n)^2 / sum n^2 over the n runs of each fold.
     """
-    variance = _over_folds(_twice(noise), len(leads_S), folds)
-    return _interval(float(leads_S.mean()), [variance], confidence, _dunnett(comparisons, confidence))
+    variance = over_folds(twice(noise), len(leads_S), folds)
+    return _interval(float(leads_S.mean()), [variance], confidence, dunnett_for(comparisons, confidence))
 
 
 def level_interval_in_folds(
@@ -139,7 +139,7 @@ def level_interval_in_folds(
     `noise` is `level_noise(by_fold(...))` of all runs, in which the folds' own difficulty is included. For a lead over
     a baseline subtract the baseline's value of each fold from the runs first, in `values_S` and in the noise.
     """
-    variance = _over_folds(noise, len(values_S), folds)
+    variance = over_folds(noise, len(values_S), folds)
     return _interval(float(values_S.mean()), [variance], confidence, _student(confidence))
 
 
@@ -160,16 +160,16 @@ def _student(confidence: float) -> Critical:
     return lambda freedom: dunnett(1, freedom, confidence)
 
 
-def _dunnett(comparisons: int, confidence: float) -> Critical:
+def dunnett_for(comparisons: int, confidence: float) -> Critical:
     return lambda freedom: dunnett(comparisons, freedom, confidence)
 
 
-def _twice(noise: MeanSquare | None) -> MeanSquare | None:
+def twice(noise: MeanSquare | None) -> MeanSquare | None:
     """The noise of a difference of two runs."""
     return noise and MeanSquare(2 * noise.value, noise.freedom)
 
 
-def _over_folds(noise: MeanSquare | None, runs: int, folds: int) -> MeanSquare | None:
+def over_folds(noise: MeanSquare | None, runs: int, folds: int) -> MeanSquare | None:
     """The variance of the mean of runs that take the folds in turn."""
     if noise is None:
         return None
@@ -193,16 +193,34 @@ def _crossed(
     middle = float(values_SU.mean()) if centre is None else centre
     if run is None:
         return _interval(middle, [None], confidence, critical)
-    by_seed = MeanSquare(run.value / seeds, run.freedom)
-    by_test_unit = MeanSquare(float(values_SU.mean(0).var(ddof=1)) / units, units - 1)
-    rest = _rest(values_SU)
-    variances: list[MeanSquare | None] = [by_seed]
-    for by_unit in [by_test_unit] if elsewhere is None else [by_test_unit, pooled(by_test_unit, elsewhere)]:
-        variances.append(by_unit)
-        together = by_seed.value + by_unit.value - rest.value
-        if together > 0:
-            variances.append(MeanSquare(together, _satterthwaite_freedom(together, by_seed, by_unit, rest)))
-    return _interval(middle, variances, confidence, critical)
+    return _interval(middle, spread(values_SU, run, elsewhere).of_the_mean(seeds), confidence, critical)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the variance of a mean over seeds and units comes from."""
+
+    run: MeanSquare  # variance of one run's mean
+    units: tuple[MeanSquare, ...]  # variance that the units give the mean, in one or two estimates
+    rest: MeanSquare  # variance that comes from neither seeds nor units
+
+    def of_the_mean(self, seeds: int) -> list[MeanSquare]:
+        """Estimates of the variance of the mean: by seeds alone, by units alone, by both."""
+        by_seed = MeanSquare(self.run.value / seeds, self.run.freedom)
+        estimates = [by_seed]
+        for by_unit in self.units:
+            estimates.append(by_unit)
+            together = by_seed.value + by_unit.value - self.rest.value
+            if together > 0:
+                estimates.append(MeanSquare(together, _satterthwaite_freedom(together, by_seed, by_unit, self.rest)))
+        return estimates
+
+
+def spread(values_SU: np.ndarray, run: MeanSquare, elsewhere: MeanSquare | None = None) -> Spread:
+    """Where the variance of the mean of values [S, U] comes from; `run` and `elsewhere` as in `lead_interval`."""
+    units = values_SU.shape[1]
+    own = MeanSquare(float(values_SU.mean(0).var(ddof=1)) / units, units - 1)
+    return Spread(run, (own,) if elsewhere is None else (own, pooled(own, elsewhere)), _rest(values_SU))
 
 
 def _rest(values_SU: np.ndarray) -> MeanSquare:
@@ -220,11 +238,14 @@ def _satterthwaite_freedom(together: float, *variances: MeanSquare) -> float:
     return max(1.0, together**2 / sum(variance.value**2 / variance.freedom for variance in variances))
 
 
-def _interval(middle: float, variances: list[MeanSquare | None], confidence: float, critical: Critical) -> Interval:
-    """The widest interval that a variance of the mean gives; unbounded where one is unknown."""
-    half_width = 0.0
-    for variance in variances:
-        if variance is None:
-            return Interval(middle, -math.inf, math.inf, confidence)
-        half_width = max(half_width, critical(variance.freedom) * variance.value**0.5)
-    return Interval(middle, middle - half_width, middle + half_width, confidence)
+def _interval(middle: float, variances: Sequence[MeanSquare | None], confidence: float, critical: Critical) -> Interval:
+    """The widest interval that an estimate of the variance of the mean gives; unbounded where that is unknown."""
+    reach = half_width(variances, critical)
+    return Interval(middle, middle - reach, middle + reach, confidence)
+
+
+def half_width(variances: Sequence[MeanSquare | None], critical: Critical) -> float:
+    """The largest number of standard errors by these estimates of the variance; infinite where one is unknown."""
+    return max(
+        math.inf if variance is None else critical(variance.freedom) * variance.value**0.5 for variance in variances
+    )
