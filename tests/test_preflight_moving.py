@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,6 +34,9 @@ class Clean(Toy):
 
     def score(self, model: nn.Module, batch: Batch) -> Columns:
         return self.judged(model(batch.x_BI), batch)
+
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
+        return {"zero": lambda batch: self.judged(torch.zeros_like(batch.y_BO), batch)}
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def test_a_field_that_makes_the_model_unreadable_is_left_out() -> None:
     assert (both.status, both.seen) == ("go", "the same with other values of 1 searched field")
 
 
-def test_preflight_says_it(tmp_path) -> None:
+def test_preflight_says_it(tmp_path: Path) -> None:
     study = toy_study(task=Weighted(), space={"task.weight": uniform(0.0, 2.0)})
-    result = preflight(study, RunFolder(tmp_path), {"code": "as it is"}, on="inline")
+    result = preflight(study, RunFolder(tmp_path), {"code": "as it is"})
     assert next(check for check in result.checks if check.name == NAME).status == "caution"

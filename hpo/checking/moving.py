@@ -134,18 +134,19 @@ def _largest_move(name: str, made: Sequence[Judgement]) -> Move:
 def _moves_predictions_alone(study: StudySpec, move: Move) -> bool:
     """Whether no baseline's score moves, though some baseline looks at the examples: zeroed inputs change its score.
 
-    A constant prediction alone shows nothing, since it would not notice noise in the examples.
+    A constant prediction alone shows nothing, since it would not notice noise in the examples. Nor do baselines that
+    fail, of which the check on promotion speaks.
     """
     low, high = (_validation(study, _with(study, move.name, value)) for value in (move.low.value, move.high.value))
     task, batches = low
-    before, after = _baseline_goals(study, task, batches), _baseline_goals(study, *high)
-    if not before or any(relative_difference(before[name], after[name]) > ROUNDING for name in before):
-        return False
     try:
+        before, after = _baseline_goals(study, task, batches), _baseline_goals(study, *high)
         blind = _baseline_goals(study, task, [without_inputs(task, batch) for batch in batches])
-    except Exception:  # a method need not work without its inputs; then it has shown that it reads them
-        return True
-    return any(relative_difference(before[name], blind[name]) > ROUNDING for name in before)
+    except Exception:
+        return False
+    moved = any(relative_difference(before[name], after[name]) > ROUNDING for name in before)
+    sees = any(relative_difference(before[name], blind[name]) > ROUNDING for name in before)
+    return sees and not moved
 
 
 def _baseline_goals(study: StudySpec, task: Task[Any], batches: Iterable[NamedTuple]) -> dict[str, float]:
