@@ -17,7 +17,7 @@ from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.space import log, uniform
 from hpo.study import Median, StudySpec
-from hpo.task import Columns, Fidelity, Method, Moment, Overfit, Split, Task
+from hpo.task import REFERENCE, Columns, Fidelity, Method, Moment, Overfit, Split, Task
 
 INPUTS, OUTPUTS, NOISE = 6, 2, 0.1
 A_OI = torch.linspace(-1, 1, INPUTS * OUTPUTS).reshape(OUTPUTS, INPUTS)
@@ -84,7 +84,10 @@ class Toy(Task[Batch]):
         return {"mse": columns["mse"].mean(), "worst": columns["mse"].max()}
 
     def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
-        return {"zero": lambda batch: self.judged(torch.zeros_like(batch.y_BO), batch)}
+        return {
+            "zero": lambda batch: self.judged(torch.zeros_like(batch.y_BO), batch),
+            f"truth {REFERENCE}": lambda batch: self.judged(batch.x_BI @ A_OI.T, batch),
+        }
 
 
 SMOKE = Fidelity(size=INPUTS, train=32, val=32, epochs=2)

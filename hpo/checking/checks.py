@@ -310,10 +310,10 @@ def distance(a: Numbers, b: Numbers) -> float:
     """The largest relative difference between the numbers of two runs; infinite where their names differ."""
     if a.keys() != b.keys():
         return math.inf
-    return max(_relative(a[name], b[name]) for name in a)
+    return max(relative_difference(a[name], b[name]) for name in a)
 
 
-def _relative(a: float, b: float) -> float:
+def relative_difference(a: float, b: float) -> float:
     """The relative difference of two numbers: 0 for NaN twice, infinite where only one is NaN or infinite."""
     if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
@@ -322,7 +322,7 @@ def _relative(a: float, b: float) -> float:
 
 
 def _close(value: float, expected: float) -> bool:
-    return _relative(value, expected) == 0 or abs(value - expected) <= SAME * max(1e-6, abs(expected))
+    return relative_difference(value, expected) == 0 or abs(value - expected) <= SAME * max(1e-6, abs(expected))
 
 
 def is_exact(device: str) -> bool:

@@ -1,13 +1,16 @@
-"""How the controls of the overfit check change a field of a batch, whatever it holds."""
+"""How controls change a batch, whatever its fields hold."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from hpo.task import Task
 
 
 def filled(field: Any, items: list[Any]) -> Any:
@@ -24,6 +27,11 @@ def filled(field: Any, items: list[Any]) -> Any:
     if isinstance(field, np.ndarray):
         return np.stack(items) if field.dtype != object else np.fromiter(items, dtype=object)
     return type(field)(items) if isinstance(field, list | tuple) else field
+
+
+def without_inputs(task: Task[Any], batch: NamedTuple) -> NamedTuple:
+    """The batch with nothing in the task's inputs that tells examples apart."""
+    return batch._replace(**{name: zeroed(getattr(batch, name)) for name in task.inputs})
 
 
 def zeroed(field: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hpo.checking.controls import filled, zeroed
+from hpo.checking.controls import filled, without_inputs
 from hpo.contract.returned import checked_columns, checked_scores, checked_terms
 from hpo.data.batch import example, examples_in
 from hpo.data.passes import one_pass
@@ -235,7 +235,7 @@ def _with_rotated_labels(task: Task[Any], batches: list[NamedTuple]) -> list[Nam
 
 
 def _with_zeroed_inputs(task: Task[Any], batches: list[NamedTuple]) -> list[NamedTuple]:
-    return [batch._replace(**{name: zeroed(getattr(batch, name)) for name in task.inputs}) for batch in batches]
+    return [without_inputs(task, batch) for batch in batches]
 
 
 def _unmoved(before: nn.Module, after: nn.Module) -> tuple[str, ...]:

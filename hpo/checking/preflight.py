@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-from hpo.checking import checks, data, folds, overfit, overfit_checks, own, saved
+from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, saved
 from hpo.checking.cost import Cost, cost_check, measure_cost
 from hpo.checking.overfit import Control, OverfitRun, RunName
 from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
@@ -275,6 +275,7 @@ def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
         *run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)),
         *run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)),
         *run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)),
+        *run_check(moving.NAME, partial(moving.check_goal_stays, study, smoke.model)),
         *run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)),
     ]
     return _SmokeChecks(smoke.numbers, made)
