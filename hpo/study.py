@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.distributions import BaseDistribution
 
 from hpo import space as spaces
 from hpo.contract.declared import check_task
@@ -22,7 +21,7 @@ from hpo.data.passes import seeded
 from hpo.direction import Direction
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
-from hpo.space import Space, When
+from hpo.space import Distribution, Space, When
 from hpo.task import Fidelity, Overfit, Task, in_fold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -370,6 +369,6 @@ def _differs(before: Any, after: Any) -> bool:
         return True
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
+def distributions(space: Space) -> dict[str, Distribution]:
     """The distributions of a space by name, whatever their conditions."""
     return {name: spaces.distribution_of(entry) for name, entry in space.items()}

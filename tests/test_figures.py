@@ -19,7 +19,7 @@ from tests.wide import swept, wide_study
 
 __all__ = ["chromium"]
 
-SWEPT = ["history", "curves", "importance", "slice recipe.lr", "slice task.shift", "parallel", "timeline"]
+SWEPT = ["history", "curves", "separation", "importance", "slice recipe.lr", "slice task.shift", "parallel", "timeline"]
 PROMOTED = ["scores", "leads", "agreement", "training"]
 
 
@@ -77,15 +77,15 @@ def test_a_figure_stands_alone(runs: Path) -> None:
     bars = [trace for trace in importance.data if trace.type == "bar"]
     assert [sum(trace.x) for trace in bars] == pytest.approx([1, 1])
     legend = [trace.name for trace in importance.data if trace.showlegend]
-    assert [entry.partition(":")[0] for entry in legend] == ["PED-ANOVA", "fANOVA"]
-    assert importance.layout.yaxis.ticktext == ("task.shift", "recipe.lr")
+    assert [entry.partition(":")[0] for entry in legend] == ["fANOVA", "PED-ANOVA"]
+    assert importance.layout.yaxis.ticktext == ("recipe.lr", "task.shift")
 
 
 def test_a_study_that_was_swept_and_not_promoted_has_the_figures_of_its_sweep(tmp_path: Path) -> None:
     study = wide_study(2)
-    swept(RunFolder(tmp_path / study.name), study, 6)
+    swept(RunFolder(tmp_path / study.name), study, 12)
     figures = hpo.figures(study, runs=tmp_path)
-    names = ["history", "curves", "importance", "slice task.p000", "slice task.p001", "parallel"]
+    names = ["history", "curves", "separation", "importance", "slice task.p000", "slice task.p001", "parallel"]
     assert [name for name in figures if name != "timeline"] == names
     findings = hpo.findings(study, runs=tmp_path)
     assert findings.promotion is None

@@ -40,6 +40,7 @@ from hpo.page.findings import (
     Trial,
 )
 from hpo.page.importance import importances
+from hpo.page.observed import study_separation
 from hpo.plain import plain
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
@@ -155,6 +156,7 @@ def _sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | None = N
         improvements=steps,
         seconds=sum(trial.seconds or 0.0 for trial in trials),
         wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
+        separation=study_separation(study, trials),
         importances=importances(stored, list(study.space), conditional),
         origin=adoption.sentence if adoption else "",
     )

@@ -9,12 +9,14 @@ from hpo.page.draw_sweep import compare_measures
 from hpo.page.drawing import Drawing, blank, safe
 from hpo.page.importance import Importance, Importances
 from hpo.page.palette import BASELINE, COMPLETE, INK
+from hpo.page.separation import Separation
+from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Key
 
-ROLES = {"PED-ANOVA": ("complete", COMPLETE), "fANOVA": ("baseline", BASELINE)}
+ROLES = {"fANOVA": ("complete", COMPLETE), "PED-ANOVA": ("baseline", BASELINE)}
 
 
-def importance(importances: Importances) -> Drawing | None:
+def importance(importances: Importances, separation: Separation) -> Drawing | None:
     """A bar a parameter and measure. None where neither measure could be computed."""
     measures = [measure for measure in importances.measures if measure.shares]
     if not measures:
@@ -39,7 +41,8 @@ def importance(importances: Importances) -> Drawing | None:
     keys = tuple(
         Key(ROLES[measure.measure][0], "square", f"{measure.measure}: {measure.question}") for measure in measures
     )
-    point = f"{compare_measures(importances)} Over {count(importances.complete, 'completed trial')}.".strip()
+    comparison = flat_sentence(separation) or compare_measures(importances)
+    point = f"{comparison} Over {count(importances.complete, 'completed trial')}.".strip()
     return Drawing("importance", "What mattered", point, figure, keys)
 
 

@@ -33,13 +33,12 @@ def single(name: str, distribution: Distribution, observations: Sequence[Observa
     """
     is_present = np.array([name in observation.params for observation in observations])
     values = [observation.params[name] for observation in observations if name in observation.params]
-    linear = np.zeros((len(observations), 0))
-    if values:
-        present = _indicators(values) if isinstance(distribution, CategoricalDistribution) else _places(values, distribution)
-        linear = np.zeros((len(observations), present.shape[1]))
-        linear[is_present] = present
-    is_number = not isinstance(distribution, CategoricalDistribution)
-    columns = np.hstack([linear, linear**2]) if is_number else linear
+    if isinstance(distribution, CategoricalDistribution):
+        linear = _spread(_indicators(values), is_present)
+        columns = linear
+    else:
+        linear = _spread(_places(values, is_log=distribution.log), is_present)
+        columns = np.hstack([linear, linear**2])
     return Effect((name,), columns, is_present[:, None].astype(float), linear)
 
 
@@ -50,15 +49,25 @@ def pair(first: Effect, second: Effect) -> Effect:
     return Effect((*first.names, *second.names), products, beside, products)
 
 
-def _places(values: Sequence[float], distribution: Distribution) -> np.ndarray:
+def _spread(present: np.ndarray, is_present: np.ndarray) -> np.ndarray:
+    """The columns of those that have the hyperparameter, and 0 in the rows of those that do not."""
+    columns = np.zeros((len(is_present), present.shape[1]))
+    columns[is_present] = present
+    return columns
+
+
+def _places(values: Sequence[float], *, is_log: bool) -> np.ndarray:
     """[values, 1] from -1 to 1 over what was tried."""
     numbers = np.array(values, dtype=float)
-    places = np.log(numbers) if distribution.log else numbers
-    low, high = places.min(), places.max()
-    return (2 * (places - low) / (high - low) - 1 if high > low else np.zeros_like(places))[:, None]
+    places = np.log(numbers) if is_log else numbers
+    width = np.ptp(places) if len(places) else 0.0
+    return ((2 * places - places.max() - places.min()) / width if width else np.zeros_like(places))[:, None]
 
 
 def _indicators(values: Sequence[object]) -> np.ndarray:
     """[values, choices that were tried]."""
     keys = [repr(value) for value in values]
-    return np.array([[key == choice for choice in sorted(set(keys))] for key in keys], dtype=float)
+    choices = sorted(set(keys))
+    return np.array([[key == choice for choice in choices] for key in keys], dtype=float).reshape(
+        len(keys), len(choices)
+    )

@@ -16,6 +16,7 @@ from hpo.page.axes import scales
 from hpo.page.draw_importance import importance
 from hpo.page.draw_parallel import parallel
 from hpo.page.draw_reports import reports
+from hpo.page.draw_separation import separation_bars
 from hpo.page.draw_timeline import timeline
 from hpo.page.drawing import Drawing, keys_for, safe
 from hpo.page.findings import Exhibit, Findings, Promotion, Sweep
@@ -80,7 +81,8 @@ def _of_sweep(sweep: Sweep, study: StudySpec) -> Iterator[Drawing | None]:
     if any(trial.value is not None for trial in sweep.trials):
         yield draw_sweep.history(sweep, goal)
         yield reports(sweep, goal) if sweep.origin else draw_sweep.curves(sweep, goal)
-        yield importance(sweep.importances)
+        yield separation_bars(sweep.separation)
+        yield importance(sweep.importances, sweep.separation)
         keys = (*keys_for(sweep.trials, *([draw_sweep.DEFAULT_KEY] if sweep.default else [])), draw_sweep.BEST_KEY)
         yield from (replace(drawing, keys=keys) for drawing in draw_sweep.slices(sweep, searched, goal))
         yield parallel(sweep, searched, goal)

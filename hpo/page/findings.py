@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from hpo.direction import Direction
 from hpo.page.importance import Importances
+from hpo.page.separation import Separation
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Verdict
@@ -78,6 +79,7 @@ class Sweep:
     improvements: tuple[Improvement, ...]  # in the order of the trials' numbers
     seconds: float  # in the epochs of all trials
     wall_seconds: float | None  # from the first start to the last end
+    separation: Separation
     importances: Importances
     origin: str = ""  # of trials that were adopted: where they come from
 

@@ -22,9 +22,12 @@ from hpo.page.draw_reports import reports
 from hpo.page.findings import Missing, Sweep, Trial
 from hpo.page.header import Top, counted_states, drawn_best
 from hpo.page.importance import Importances, importances
+from hpo.page.observed import observations
 from hpo.page.report import render_sections
 from hpo.page.results import state_cell
 from hpo.page.search import TrialsSection, drawn_sweep, parameter_cell
+from hpo.page.separation import separation
+from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Badge, Cell, Code, Section, Table, Tagged, Tile, number_cell, score_cell, table
 from hpo.space import Distribution, describe
 from hpo.trial.foreign import (
@@ -36,6 +39,7 @@ from hpo.trial.foreign import (
 )
 
 LONGEST = 400  # letters of a trial's attributes that its row shows
+STARTUP_TRIALS = 10  # that Optuna's samplers draw at random where nothing else was asked for
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def _sweep(frozen: Sequence[FrozenTrial], space: Mapping[str, Distribution], dir
         improvements=steps,
         seconds=sum(trial.seconds or 0.0 for trial in trials),
         wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
+        separation=separation(observations(trials, STARTUP_TRIALS), space, direction, seed=0),
         importances=_importances(trials, space, direction),
     )
 
@@ -150,8 +155,8 @@ def _top(findings: ForeignFindings) -> Top:
     if sweep.best:
         verdict = (
             f"Trial {sweep.best.number} scored best, {amount(sweep.best.value, goal)}; nothing has been promoted, so "
-            f"whether it is better than another one is not known."
-        )
+            f"whether it is better than another one is not known. {flat_sentence(sweep.separation)}"
+        ).rstrip()
     tiles = [Tile("Trials", str(len(sweep.trials)), counted_states(sweep))]
     if sweep.best:
         note = f"trial {sweep.best.number}; {drawn_best(sweep)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hpo.formatting import better, duration, interval, label, mean_of, score, sentence, unit
 from hpo.page.findings import Findings, Missing, Promotion, Sweep
+from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Badge, Tile
 from hpo.promotion.intervals import Interval
 
@@ -27,7 +28,8 @@ class Top:
 def top(findings: Findings) -> Top:
     """The top of the page of these findings."""
     task, headline = findings.study.task, findings.headline
-    verdict = [sentence(headline.sentence), _against_baseline(findings.promotion)]
+    flat = flat_sentence(findings.sweep.separation) if findings.sweep and findings.sweep.best else ""
+    verdict = [sentence(headline.sentence), _against_baseline(findings.promotion), flat]
     return Top(
         eyebrow=f"Hyperparameter study of {type(task).__name__}: {label(task.goal)}, {better(task.direction)}",
         study=findings.study.name,

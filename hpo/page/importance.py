@@ -1,4 +1,5 @@
-"""Which hyperparameters mattered, by two measures that ask different questions, and how far to trust the answers."""
+"""Optuna's two measures of importance, which ask different questions. Both share out 100 % whatever the trials say:
+what can be told from chance stands in separation.py."""
 
 from __future__ import annotations
 
@@ -17,10 +18,9 @@ from optuna.importance import (
 from optuna.trial import TrialState
 
 QUANTILE = 0.1  # PED-ANOVA compares the best tenth of the trials with all of them
-ENOUGH_TOP = 5  # ... and is stable from about five trials in it (Watanabe et al. 2023, as Optuna documents it)
 QUESTIONS = {
-    "PED-ANOVA": "What brings a trial into the best tenth?",
     "fANOVA": "What moves the score over the whole space?",
+    "PED-ANOVA": "What brings a trial into the best tenth?",
 }
 
 
@@ -41,26 +41,25 @@ class Importances:
 
     measures: tuple[Importance, ...]
     complete: int
-    top: int  # trials in the best tenth
     caveats: tuple[str, ...]
 
 
 def importances(study: optuna.Study, names: list[str], conditional: set[str]) -> Importances:
-    """PED-ANOVA and fANOVA shares of the searched parameters. Never raises: what cannot be computed says why."""
+    """fANOVA and PED-ANOVA shares of the searched parameters. Never raises: what cannot be computed says why."""
     values = [trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    complete, top = len(values), math.ceil(QUANTILE * len(values))
+    complete = len(values)
     why_not = _why_not(values)
     if why_not:
         skipped = tuple(Importance(measure, "", skipped=tuple(names), why_not=why_not) for measure in QUESTIONS)
-        return Importances(skipped, complete, top, ())
+        return Importances(skipped, complete, ())
     evaluators = {
         "PED-ANOVA": PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
         "fANOVA": FanovaImportanceEvaluator(seed=0),
     }
     messages: list[str] = []
     measures = tuple(_measure(study, names, name, evaluators[name], messages) for name in QUESTIONS)
-    caveats = _caveats(complete, top, conditional & set(names))
-    return Importances(measures, complete, top, (*caveats, *dict.fromkeys(messages)))
+    caveats = _caveats(conditional & set(names))
+    return Importances(measures, complete, (*caveats, *dict.fromkeys(messages)))
 
 
 def _why_not(values: Sequence[float | None]) -> str:
@@ -97,13 +96,7 @@ def _measure(
     return Importance(measure, question, ordered, skipped)
 
 
-def _caveats(complete: int, top: int, conditional: set[str]) -> list[str]:
-    caveats = []
-    if top < ENOUGH_TOP:
-        caveats.append(
-            f"Take it as a hint: PED-ANOVA compares the best tenth of the completed trials with all of them, which is "
-            f"{top} of {complete} here; from {ENOUGH_TOP} of {round(ENOUGH_TOP / QUANTILE)} its order can be relied on."
-        )
-    if conditional:
-        caveats.append(f"fANOVA skips parameters that not every trial has: {', '.join(sorted(conditional))}.")
-    return caveats
+def _caveats(conditional: set[str]) -> list[str]:
+    if not conditional:
+        return []
+    return [f"fANOVA skips parameters that not every trial has: {', '.join(sorted(conditional))}."]

@@ -64,11 +64,10 @@ def basis(columns: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
 def residual_variances(responses: np.ndarray, model: np.ndarray) -> np.ndarray:
     """[responses] beside a model, by the degrees of freedom that it leaves."""
-    residuals = responses - model @ (model.T @ responses)
-    return _squares(residuals) / max(1, len(responses) - model.shape[1])
+    return np.asarray(_squares(responses - model @ (model.T @ responses)) / max(1, len(responses) - model.shape[1]))
 
 
-def tested(
+def f_tests(
     effects: Sequence[Effect], responses: np.ndarray, model: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> list[Tested]:
     """The effects that can be tested beside a model, the smallest p first.
@@ -108,15 +107,16 @@ def _ratios(effect: Effect, drawn: np.ndarray, model: np.ndarray, responses: int
 
 
 def _squares(columns: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->j", columns, columns)
+    """The sum of squares of each column."""
+    return np.asarray(np.square(columns).sum(axis=0))
 
 
 def _smallest_p(ratios: Sequence[_Ratios]) -> np.ndarray:
-    """[1 + PERMUTATIONS] over all effects and responses. p falls as F grows, so the largest F of equal freedom will do."""
+    """[1 + PERMUTATIONS] over effects and responses. p falls as F grows: the largest F of equal freedom will do."""
     largest: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
     for ratio in ratios:
         largest[ratio.freedom].append(ratio.f.max(axis=0))
-    return np.min([special.fdtrc(*freedom, np.max(f, axis=0)) for freedom, f in largest.items()], axis=0)
+    return np.asarray(np.min([special.fdtrc(*freedom, np.max(f, axis=0)) for freedom, f in largest.items()], axis=0))
 
 
 def _judged(ratio: _Ratios, line: float) -> Tested:

@@ -44,26 +44,18 @@ def _end(observation: Observation, observations: Sequence[Observation]) -> float
     if not observation.curve:
         return np.nan
     epoch = max(observation.curve)
-    gains = [
-        each.value - each.curve[epoch] for each in observations if each.value is not None and epoch in each.curve
-    ]
+    gains = [each.value - each.curve[epoch] for each in observations if each.value is not None and epoch in each.curve]
     return observation.curve[epoch] + (float(np.median(gains)) if gains else 0.0)
 
 
 def responses(observations: Sequence[Observation], direction: Direction) -> np.ndarray:
     """[trials, 2] the normal scores of the ranks, and the values clipped to the median +- 3 interquartile ranges.
 
-    The ranks are robust against a long tail, the values see more where there is none. A stopped trial takes the
-    quantile that it had at its last epoch.
+    The ranks are robust against a long tail, the values see more where there is none.
     """
     values = final_values(observations, direction)
-    scores = special.ndtri(_quantiles(observations, values))
+    scores = special.ndtri((stats.rankdata(values) - 0.5) / len(values))
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     reach = OUTLYING * (high - low)
     clipped = np.clip(values, middle - reach, middle + reach) if reach > 0 else values
     return np.stack([scores, clipped], axis=1)
-
-
-def _quantiles(observations: Sequence[Observation], values: np.ndarray) -> np.ndarray:
-    """[trials] places in the ranking, strictly between 0 and 1."""
-    return (stats.rankdata(values) - 0.5) / len(values)

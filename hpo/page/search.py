@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 from hpo import study as studies
 from hpo.formatting import NOTHING, amount, better, count, duration, label, setting
-from hpo.page import draw_sweep
+from hpo.page import draw_sweep, separation_words
 from hpo.page.axes import Scale, scales
 from hpo.page.draw_parallel import parallel
 from hpo.page.draw_reports import reports
+from hpo.page.draw_separation import separation_bars
 from hpo.page.draw_timeline import timeline
 from hpo.page.drawing import Drawing, keys_for, plot
 from hpo.page.findings import Findings, Sweep, Trial
-from hpo.page.importance import Importances
 from hpo.page.results import state_cell
 from hpo.page.views import Cell, Key, Plot, Section, Table, Tagged, number_cell, score_cell, table
 from hpo.promotion.repeats import configurations, repeats_sd
@@ -25,9 +25,11 @@ from hpo.promotion.repeats import configurations, repeats_sd
 # -- sweep -----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ImportancesView:
-    """Which parameters mattered."""
+    """Which parameters mattered: what separates from chance, and below it Optuna's measures."""
 
     lead: str
+    separation: tuple[Plot, ...]
+    measures: str
     caveats: tuple[str, ...]
     bars: tuple[Plot, ...]
 
@@ -80,7 +82,7 @@ def drawn_sweep(
     return SweepSection(
         lead=f"{lead} {repeats}".rstrip(),
         overview=(plot(draw_sweep.history(sweep, goal)), plot(curves())),
-        importances=_importances(sweep.importances),
+        importances=_importances(sweep),
         slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
         slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
         details=(*([plot(parallel_lines)] if parallel_lines else []), *timelines),
@@ -100,18 +102,31 @@ def _repeats(sweep: Sweep, goal: str) -> str:
     )
 
 
-def _importances(importances: Importances) -> ImportancesView:
-    complete = count(importances.complete, "completed trial")
+def _importances(sweep: Sweep) -> ImportancesView:
+    importances, bars = sweep.importances, separation_bars(sweep.separation)
     failed = [
         f"{measure.measure} could not be computed: {measure.why_not}."
         for measure in importances.measures
         if measure.why_not
     ]
     return ImportancesView(
-        lead=f"From {complete}; pruned ones do not count. {draw_sweep.compare_measures(importances)}",
+        lead=f"{separation_words.lead(sweep.separation)} {separation_words.limit_sentence(sweep.separation)}".rstrip(),
+        separation=(plot(bars),) if bars else (),
+        measures=_measures(sweep),
         caveats=(*failed, *importances.caveats),
         bars=tuple(plot(drawing) for drawing in draw_sweep.importance_bars(importances)),
     )
+
+
+def _measures(sweep: Sweep) -> str:
+    """What Optuna's measures are, and how they compare where there is something to compare."""
+    sentences = [
+        "Optuna's two measures share out 100 % whatever the trials say: a share alone is no evidence.",
+        f"They see the {count(sweep.importances.complete, 'completed trial')}, and none that was pruned.",
+    ]
+    if sweep.separation.named:
+        sentences.append(draw_sweep.compare_measures(sweep.importances))
+    return " ".join(sentences).rstrip()
 
 
 # -- trials ----------------------------------------------------------------------------------------------------------

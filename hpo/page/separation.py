@@ -14,7 +14,7 @@ import numpy as np
 
 from hpo.direction import Direction
 from hpo.page.effects import Effect, pair, single
-from hpo.page.permutation import Tested, basis, residual_variances, tested
+from hpo.page.permutation import Tested, basis, f_tests, residual_variances
 from hpo.page.responses import Observation, responses
 from hpo.space import Distribution
 
@@ -38,20 +38,23 @@ class Finding:
     explained: float
     needed: float
 
-    @property
-    def separates(self) -> bool:
-        """Whether it is told from chance."""
-        return self.p < self.line
-
 
 @dataclass(frozen=True)
 class Separation:
-    """What separates, in the order in which it was named; `rest` are the hyperparameters that do not."""
+    """What separates, in the order in which it was named.
 
-    named: tuple[Finding, ...]
-    rest: tuple[Finding, ...]
-    trials: int
-    why_not: str = ""  # nothing could be tried
+    `rest` are the hyperparameters that do not, the smallest p first; what could not be tested is in neither.
+    """
+
+    trials: int  # that say something
+    named: tuple[Finding, ...] = ()
+    rest: tuple[Finding, ...] = ()
+    scored_alike: bool = False  # all trials; then nothing was tested
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the trials were asked, and tell no hyperparameter from chance."""
+        return not self.named and (self.scored_alike or bool(self.rest))
 
     @property
     def names(self) -> frozenset[str]:
@@ -70,10 +73,10 @@ def separation(
     """
     trials = len(observations)
     if trials < 2:
-        return Separation((), (), trials, "it needs 2 trials with a score")
+        return Separation(trials)
     scores = responses(observations, direction)
     if np.ptp(scores[:, 1]) == 0:
-        return Separation((), (), trials, "all trials scored alike")
+        return Separation(trials, scored_alike=True)
     singles = [single(name, entry, observations) for name, entry in space.items()]
     pairs = [pair(*two) for two in itertools.combinations(singles, 2)] if len(singles) <= MOST_PAIRED else []
     is_modelled = np.array([observation.is_modelled for observation in observations], dtype=float)
@@ -89,10 +92,10 @@ def _named(
     model, left, named = start, list(singles), list[Finding]()
     spread = residual_variances(scores, start)
     while True:
-        rest = tested(left, scores, model, ALPHA * (1 - FOR_PAIRS), rng)
+        rest = f_tests(left, scores, model, ALPHA * (1 - FOR_PAIRS), rng)
         best = rest[:1]
         if len(named) < MOST_NAMED and not (best and best[0].separates):
-            best = tested(pairs, scores, model, ALPHA * FOR_PAIRS, rng)[:1]
+            best = f_tests(pairs, scores, model, ALPHA * FOR_PAIRS, rng)[:1]
         if len(named) == MOST_NAMED or not (best and best[0].separates):
             break
         effect = best[0].effect
@@ -102,7 +105,7 @@ def _named(
         pairs = [each for each in pairs if each is not effect]
     names = {name for finding in named for name in finding.names}
     others = [test for test in rest if test.effect.names[0] not in names]
-    return Separation(tuple(named), tuple(_finding(test, spread) for test in others), len(scores))
+    return Separation(len(scores), tuple(named), tuple(_finding(test, spread) for test in others))
 
 
 def _finding(test: Tested, spread: np.ndarray) -> Finding:

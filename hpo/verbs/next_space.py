@@ -12,7 +12,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import space as spaces
-from hpo.page.importance import ENOUGH_TOP, importances
+from hpo.page.collect import trial_from
+from hpo.page.importance import importances
+from hpo.page.observed import study_separation
+from hpo.page.separation import Separation
 from hpo.space import Choice, Distribution, When
 from hpo.storage.database import value_of
 from hpo.study import StudySpec
@@ -21,7 +24,9 @@ from hpo.verbs.next_range import Edge, Ends, Numeric, Range
 BEST = 1 / 4  # of the completed trials are the best
 FEWEST = 3  # trials that say something
 WHOLE = 0.9  # of a range is not worth narrowing it to
-INERT = 0.2  # of an even share: what has less than that by both measures does not matter
+ENOUGH = 40  # completed trials; after fewer nothing is fixed
+SMALL = 0.1  # of the spread of the scores: what is not told from chance where that much would be does not matter ...
+INERT = 0.2  # ... unless it has more than that of an even share, by one of Optuna's measures
 SIDES: dict[Edge, str] = {"low": "lower", "high": "upper"}
 
 
@@ -45,14 +50,18 @@ class NextSpace(NamedTuple):
 def next_space(study: StudySpec, sweep: optuna.Study) -> NextSpace:
     """Decide on every hyperparameter in turn. What task, recipe or space refuse is not done.
 
+    What the sweep does not tell from chance is neither narrowed nor fixed: where its best values lie is chance too. It
+    is fixed only where the sweep would have shown even a small effect.
+
     The default stays in every range: the next study has the same one to beat.
     """
     completed = sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ranked = study.direction.ranked(completed, key=value_of)
-    inert = _inert(study, sweep)
+    separation = study_separation(study, [trial_from(trial) for trial in sweep.get_trials(deepcopy=False)])
+    inert = _inert(study, sweep, separation)
     decisions = []
     for name in study.space:
-        for decision in _proposals(study, name, ranked, is_inert=name in inert):
+        for decision in _proposals(study, name, ranked, is_inert=name in inert, separates=name in separation.names):
             try:
                 study = _applied(study, decision)
             except ValueError:
@@ -71,17 +80,25 @@ def _applied(study: StudySpec, decision: Decision) -> StudySpec:
     return replace(study, task=owners["task"], recipe=owners["recipe"], space=rest)
 
 
-def _inert(study: StudySpec, sweep: optuna.Study) -> set[str]:
-    """What does not matter by both measures of the report; nothing where there are too few trials to tell."""
+def _inert(study: StudySpec, sweep: optuna.Study, separation: Separation) -> set[str]:
+    """What does not matter beside what separates; nothing where nothing separates, or after few trials."""
+    completed = sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not separation.named or len(completed) < ENOUGH:
+        return set()
     names = list(study.space)
     result = importances(sweep, names, {name for name in names if isinstance(study.space[name], When)})
-    if result.top < ENOUGH_TOP:
-        return set()
     limit = INERT / len(names)
-    return {name for name in names if all(measure.shares.get(name, 1.0) < limit for measure in result.measures)}
+    return {
+        finding.names[0]
+        for finding in separation.rest
+        if finding.needed < SMALL
+        and all(measure.shares.get(finding.names[0], 1.0) < limit for measure in result.measures)
+    }
 
 
-def _proposals(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], *, is_inert: bool) -> Iterator[Decision]:
+def _proposals(
+    study: StudySpec, name: str, ranked: Sequence[FrozenTrial], *, is_inert: bool, separates: bool
+) -> Iterator[Decision]:
     """What could be done, the most wanted first and at the end nothing."""
     entry = study.space[name]
     best = ranked[: max(FEWEST, math.ceil(BEST * len(ranked)))]
@@ -93,9 +110,12 @@ def _proposals(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], *, is
         return
     distribution = spaces.distribution_of(entry)
     if isinstance(distribution, CategoricalDistribution):
-        yield from _choices(study, name, ranked, values)
+        if separates:
+            yield from _choices(study, name, ranked, values)
     elif is_writable(distribution):
-        yield from _ranges(study, name, distribution, values)
+        yield from _ranges(study, name, distribution, values, separates=separates)
+    if not separates:
+        yield Decision(name, "left: the trials do not tell it from chance", entry)
     yield Decision(name, f"left: the best {len(values)} lie all over it", entry)
 
 
@@ -121,13 +141,20 @@ def _choices(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], best: S
         yield Decision(name, reason, _like(study.space[name], spaces.choose(*kept)))
 
 
-def _ranges(study: StudySpec, name: str, distribution: Numeric, best: Sequence[float]) -> Iterator[Decision]:
-    """Widened where an edge is crowded, and narrowed elsewhere; or narrowed alone, where nothing wider is allowed."""
+def _ranges(
+    study: StudySpec, name: str, distribution: Numeric, best: Sequence[float], *, separates: bool
+) -> Iterator[Decision]:
+    """Widened where an edge is crowded, and narrowed elsewhere; or narrowed alone, where nothing wider is allowed.
+
+    What does not separate is not narrowed.
+    """
     old, entry, default = Range(distribution), study.space[name], _default(study, name)
     crowded = old.crowded(best)
     for widened in (crowded, ()):
         ends = old.around(best, widened)
         ends = Ends(min(ends.low, default), max(ends.high, default))
+        if not separates:
+            ends = Ends(min(ends.low, old.ends.low), max(ends.high, old.ends.high))
         reason = _reason(old, ends, crowded, len(best))
         is_wider = ends.low < old.ends.low or ends.high > old.ends.high
         if is_wider or old.is_narrower(ends, WHOLE):

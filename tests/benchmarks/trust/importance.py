@@ -1,61 +1,113 @@
-"""Does the importance name what matters, and nothing where nothing does? Sweeps of the product's sampler and pruner."""
+"""Does the report name what matters, and nothing where nothing does? Sweeps with the product's sampler and pruner.
+
+A driver moves the score with a standard deviation of twice the noise over the space.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 
-from hpo import space as spaces
-from hpo.direction import Direction
-from hpo.page.responses import Observation
-from hpo.page.separation import separation
+from hpo.page.collect import trial_from
+from hpo.page.observed import study_separation
+from hpo.page.separation import Separation
 from hpo.space import Space, choose, uniform
-from hpo.study import StudySpec
+from hpo.study import Median
 from tests.benchmarks.trust.experiment import Experiment, Row
-from tests.toy import Toy, toy_study
+from tests.benchmarks.trust.planted import World, planted_study, sweep_planted
 
 EPOCHS = 6
+FALL = 3.0  # of every curve, from its first epoch to its last
+SLOPE = 2 * math.sqrt(12)  # of a driver on [0, 1]: its values have a standard deviation of 2
+KINDS = ("plain", "light", "heavy", "double")
+STEP = 2 * math.sqrt(4 / 5)  # from kind to kind: the same deviation of 2
 
-def study_of(space: Space, seed: int, trials: int, **more) -> StudySpec:
-    names = {name.partition(".")[2]: entry for name, entry in space.items()}
-    defaults = []
-    for name, entry in names.items():
-        distribution = spaces.distribution_of(entry)
-        middle = distribution.choices[0] if hasattr(distribution, "choices") else (distribution.low+distribution.high)/2
-        defaults.append((name, type(middle), field(default=middle)))
-    task = make_dataclass("Planted", defaults, bases=(Toy,), frozen=True)
-    return toy_study(task=task(), space=space, seed=seed, trials=trials, **more)
+Level = Callable[[Mapping[str, Any]], float]  # of a configuration, without the noise
 
 
-def sweep(study: StudySpec, final: Callable[[Mapping[str, Any]], float], rng: np.random.Generator, forced: Callable[[Mapping[str, Any]], bool] | None = None, epochs=EPOCHS, noise=1.0) -> list[optuna.trial.FrozenTrial]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    stored = optuna.create_study(direction="minimize", pruner=study.pruner())
-    stored.enqueue_trial(study.defaults())
-    for number in range(study.trials):
-        stored.sampler = study.sampler(number)
-        trial = stored.ask()
-        params = spaces.suggest(trial, study.space, lambda name: study.sampler(trial.number, name))
-        end = final(params) + noise * rng.normal()
-        best = np.inf
-        for epoch in range(epochs):
-            best = min(best, end + 3 * (1 - (epoch + 1) / epochs) + 0.3 * rng.normal())
-            trial.report(best, epoch)
-            stop = forced(params) and epoch == 1 if forced else trial.should_prune()
-            if stop:
-                stored.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                break
-        else:
-            stored.tell(trial, best)
-    return stored.get_trials()
+@dataclass(frozen=True)
+class BadHalf(Median):
+    """Stop a trial that is worse than the middle of the space in its second epoch."""
+
+    middle: float = 0.0
+
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """The Optuna pruner of this rule."""
+        return optuna.pruners.ThresholdPruner(upper=self.middle + FALL * (1 - 2 / EPOCHS), n_warmup_steps=1)
 
 
-def observed(study, trials):
-    return [Observation(t.params, t.value if t.state.name=="COMPLETE" else None, t.intermediate_values, t.number >= study.startup_trials) for t in trials]
+def experiments() -> tuple[Experiment, ...]:
+    """The claims on five useless hyperparameters, a driver whose bad half is pruned, and one driver of ten."""
+    numeric = (Row("importance-pruned-number-first", least=0.95), Row("importance-pruned-number-named", least=0.95))
+    choice = (Row("importance-pruned-choice-first", least=0.95), Row("importance-pruned-choice-named", least=0.90))
+    ten = (Row("importance-one-of-ten-named", least=0.90), Row("importance-useless-of-ten-named", most=0.08))
+    return (
+        *(_useless(trials) for trials in (24, 50)),
+        Experiment(partial(_pruned, numbers(5), _rising, SLOPE / 2, numeric), numeric, repeats=400),
+        Experiment(partial(_pruned, _with_kind(), _by_kind, 1.5 * STEP, choice), choice, repeats=400),
+        Experiment(partial(_one_of_ten, ten), ten, repeats=400),
+    )
 
 
-def named(study, trials, seed=0):
-    return separation(observed(study, trials), {n: spaces.distribution_of(e) for n, e in study.space.items()}, Direction.MINIMIZE, seed=seed)
+def numbers(count: int) -> dict[str, Any]:
+    """A space of so many numbers from 0 to 1."""
+    return {f"task.{name}": uniform(0, 1) for name in "abcdefghij"[:count]}
+
+
+def separated(space: Space, level: Level, seed: int, *, trials: int, pruning: Median) -> Separation:
+    """What the report says of a sweep."""
+    spec = planted_study(space, seed=seed, trials=trials, epochs=EPOCHS, pruning=pruning)
+    swept = sweep_planted(spec, World(partial(_curve, level, seed)))
+    return study_separation(spec, [trial_from(trial) for trial in swept.trials])
+
+
+def _curve(level: Level, seed: int, params: Mapping[str, Any], number: int) -> list[float]:
+    rng = np.random.default_rng([seed, number])
+    end = level(params) + rng.standard_normal()
+    falling = FALL * (1 - np.arange(1, EPOCHS + 1) / EPOCHS)
+    return (end + falling + 0.3 * rng.standard_normal(EPOCHS)).tolist()
+
+
+def _useless(trials: int) -> Experiment:
+    row = Row(f"importance-abstains-{trials}-trials", least=0.93)
+    return Experiment(partial(_flat, trials, row.name), (row,), repeats=400)
+
+
+def _flat(trials: int, row: str, seed: int) -> Mapping[str, float]:
+    return {row: float(separated(numbers(5), _nothing, seed, trials=trials, pruning=Median()).is_flat)}
+
+
+def _pruned(space: Space, level: Level, middle: float, rows: tuple[Row, Row], seed: int) -> Mapping[str, float]:
+    driver = next(iter(space))
+    result = separated(space, level, seed, trials=24, pruning=BadHalf(middle=middle))
+    ranked = [finding.names for finding in (*result.named, *result.rest)]
+    first, named = rows
+    return {first.name: float(ranked[0] == (driver,)), named.name: float(driver in result.names)}
+
+
+def _one_of_ten(rows: tuple[Row, Row], seed: int) -> Mapping[str, float]:
+    result = separated(numbers(10), _rising, seed, trials=24, pruning=Median())
+    driver, useless = rows
+    return {driver.name: float("task.a" in result.names), useless.name: float(bool(result.names - {"task.a"}))}
+
+
+def _nothing(params: Mapping[str, Any]) -> float:
+    return 0.0
+
+
+def _rising(params: Mapping[str, Any]) -> float:
+    return SLOPE * float(params["task.a"])
+
+
+def _by_kind(params: Mapping[str, Any]) -> float:
+    return STEP * KINDS.index(params["task.kind"])
+
+
+def _with_kind() -> dict[str, Any]:
+    return {"task.kind": choose(*KINDS), **numbers(4)}
