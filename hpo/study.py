@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import pickle
 import re
 import reprlib
@@ -27,28 +28,39 @@ from hpo.task import Fidelity, Overfit, Task, in_fold
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
 TIERS = ("smoke", "cheap", "full")  # the fidelities of a study, from the cheapest to the dearest
+SPARED = 10  # one trial in so many is not pruned, to see what pruning costs
 
 
 @dataclass(frozen=True)
 class Median:
-    """Prune a trial whose best score so far is worse than the median of the other trials' at the same epoch.
+    """Prune a trial whose best score so far is worse than the median of the completed trials' at the same epoch.
 
     It is not pruned in its first `warmup_epochs`, nor before `startup_trials` are complete, nor where fewer than
-    `min_trials` have a value at that epoch. Raises ValueError naming the key, what was given and what is allowed.
+    `min_trials` have a value at that epoch. The best configurations are often slow starters, so the warm-up is a third
+    of the epochs unless it is given. One trial in ten is spared: it is marked where it would have been pruned, and
+    trained to its end. The report counts how many of those became good, which is what pruning costs.
+
+    Raises ValueError naming the key, what was given and what is allowed.
     """
 
-    warmup_epochs: int = 0  # of each trial, in which it is never pruned
-    min_trials: int = 1  # other trials that must have a value at the epoch
+    warmup_epochs: int | None = None  # of each trial, in which it is never pruned; None: a third of them, rounded up
+    min_trials: int = 4  # other trials that must have a value at the epoch
     startup_trials: int = 5  # trials that must be complete before any is pruned
 
     def __post_init__(self) -> None:
-        for key, least in (("warmup_epochs", 0), ("min_trials", 1), ("startup_trials", 0)):
+        if self.warmup_epochs is not None:
+            _at_least("pruning.warmup_epochs", self.warmup_epochs, 0)
+        for key, least in (("min_trials", 1), ("startup_trials", 0)):
             _at_least(f"pruning.{key}", getattr(self, key), least)
 
-    def pruner(self) -> optuna.pruners.BasePruner:
-        """The Optuna pruner of this rule."""
+    def warmup(self, epochs: int) -> int:
+        """In how many first epochs a trial of `epochs` is never pruned."""
+        return math.ceil(epochs / 3) if self.warmup_epochs is None else self.warmup_epochs
+
+    def pruner(self, epochs: int) -> optuna.pruners.BasePruner:
+        """The Optuna pruner of this rule, for trials of `epochs`."""
         return optuna.pruners.MedianPruner(
-            n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup_epochs, n_min_trials=self.min_trials
+            n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup(epochs), n_min_trials=self.min_trials
         )
 
 
@@ -170,7 +182,19 @@ class StudySpec:
 
     def pruner(self) -> optuna.pruners.BasePruner:
         """The Optuna pruner of the sweep."""
-        return self.pruning.pruner() if self.pruning else optuna.pruners.NopPruner()
+        return self.pruning.pruner(self.cheap.epochs) if self.pruning else optuna.pruners.NopPruner()
+
+    @property
+    def pruning_rule(self) -> Median | None:
+        """How the trials of the sweep are pruned, with the warm-up as a number of epochs."""
+        return self.pruning and replace(self.pruning, warmup_epochs=self.pruning.warmup(self.cheap.epochs))
+
+    def spares(self, number: int) -> bool:
+        """Whether a trial of the sweep is trained to its end also where the pruner would end it: one in ten is.
+
+        It follows from (study seed, trial number), so a trial that was interrupted is spared again.
+        """
+        return derive(self.seed, "spared", number) % SPARED == 0
 
     def training_seed(self, number: int) -> int:
         """The seed that a trial of the sweep is trained with."""
@@ -185,7 +209,7 @@ class StudySpec:
         owners = self._owners_with({}, replace(self.smoke, fixed=unsearched))
         smoke = replace(self.smoke, fixed={})
         pruning = self.pruning
-        if pruning is not None:
+        if pruning is not None and pruning.warmup_epochs is not None:
             pruning = replace(pruning, warmup_epochs=min(pruning.warmup_epochs, smoke.epochs - 1))
         return replace(
             self,
@@ -284,10 +308,11 @@ class StudySpec:
         spaces.put(first_settings, self.owners)
 
     def _check_pruning(self) -> None:
-        if self.pruning and self.pruning.warmup_epochs >= self.cheap.epochs:
+        warmup = self.pruning.warmup_epochs if self.pruning else None
+        if warmup is not None and warmup >= self.cheap.epochs:
             raise ValueError(
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
-                f"(for that, write pruning=None); got {self.pruning.warmup_epochs}"
+                f"(for that, write pruning=None); got {warmup}"
             )
 
     def _check_recipe_settings(self) -> None:

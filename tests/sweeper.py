@@ -38,7 +38,8 @@ from tests.toy import INPUTS, Toy
 
 FIDELITY = Fidelity(size=INPUTS, train=48, val=32, epochs=4)
 
-# Conditional and joint draws, pruning, early stopping, dropout and an average: all that an interruption could disturb.
+# Conditional and joint draws, pruning, a spared trial, early stopping, dropout and an average: all that an interruption
+# could disturb.
 STUDY = StudySpec(
     name="interrupted",
     task=Toy(),
@@ -55,6 +56,7 @@ STUDY = StudySpec(
     trials=8,
     startup_trials=4,
     pruning=Median(warmup_epochs=1, min_trials=2, startup_trials=2),
+    seed=2,
 )
 
 

@@ -34,7 +34,9 @@ from hpo.study import Median, StudySpec
 from hpo.task import Columns, Moment
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity
-from hpo.trial.record import Outcome
+from hpo.trial.rebuild import rebuild
+from hpo.trial.record import Outcome, read_outcome
+from hpo.trial.sealed import read_sealed, write_sealed
 from hpo.workers import coordinator
 from hpo.workers.local import Inline, WorkerDied
 from tests import sweeper as sweeping
@@ -115,6 +117,7 @@ def test_a_value_is_the_best_of_a_run_that_anybody_can_repeat(found) -> None:
 def test_those_trials_are_pruned_whose_best_is_worse_than_the_others_median(found) -> None:
     """The rule written out (Golovin et al. 2017, 3.2.1, on best scores): from epoch 1 on, with 3 trials completed and 2
     values to compare with, a trial that is worse than the median of the completed ones' at the same epoch."""
+    assert not any(STUDY.spares(row["number"]) for row in found)
     for row in found:
         before = [other for other in found[: row["number"]] if other["state"] == "COMPLETE"]
         for epoch, value in row["intermediate"].items():
@@ -123,6 +126,32 @@ def test_those_trials_are_pruned_whose_best_is_worse_than_the_others_median(foun
             last = epoch == max(row["intermediate"])
             assert hopeless == (row["state"] == "PRUNED" and last)
     assert "PRUNED" in states(found)
+
+
+def test_a_spared_trial_is_marked_where_it_would_have_been_pruned_and_trained_to_its_end(tmp_path: Path) -> None:
+    """Trial 6 alone is spared; from epoch 1 on it is worse than the median, by the rule written out above."""
+    study = sweeping.STUDY
+    assert [number for number in range(study.trials) if study.spares(number)] == [6]
+    run(study, tmp_path)
+    swept = rows(tmp_path, study.name)
+    spared, before = swept[6], [row for row in swept[:6] if row["state"] == "COMPLETE"]
+    assert spared["intermediate"][1] > statistics.median(row["intermediate"][1] for row in before)
+    assert (spared["state"], spared["attributes"]["spared_at"], len(spared["intermediate"])) == ("COMPLETE", 1, 4)
+    assert [row["number"] for row in swept if "spared_at" in row["attributes"]] == [6]
+    outcomes = [read_outcome(RunFolder(tmp_path).trial("sweep", number)) for number in range(study.trials)]
+    assert [outcome.spared_at for outcome in outcomes] == [None] * 6 + [1, None]
+    rebuild(study, RunFolder(tmp_path), identity(study))
+    assert rows(tmp_path, study.name) == swept
+
+
+def test_a_result_that_was_written_before_trials_were_spared_is_read(folder: Path) -> None:
+    trial = RunFolder(folder).trial("sweep", 0)
+    outcome = read_outcome(trial)
+    record = read_sealed(trial / "result.json")
+    assert record.pop("spared_at") is None
+    earlier = folder.with_name("earlier")
+    write_sealed(earlier / "result.json", record)
+    assert read_outcome(earlier) == outcome
 
 
 def test_the_same_study_again_gives_the_same_rows(found, tmp_path: Path) -> None:
@@ -216,6 +245,7 @@ def test_two_processes_with_different_hash_seeds_give_the_same_rows(sweeper, unb
     assert rows(tmp_path) == unbroken
     assert {"COMPLETE", "PRUNED"} == set(states(unbroken))
     assert len({len(row["params"]) for row in unbroken}) == 2, "conditional parameters took part"
+    assert any("spared_at" in row["attributes"] for row in unbroken), "a trial was spared"
 
 
 def test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows(sweeper, unbroken, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from hpo import Fidelity, Median, Overfit, Recipe, StudySpec, Task, choose, generator, log, uniform
+from hpo import Fidelity, Overfit, Recipe, StudySpec, Task, choose, generator, log, uniform
 
 PARTS = {0: "test", 1: "val"}  # of five texts one tests and one validates
 
@@ -85,5 +85,4 @@ study = StudySpec(
     cheap=Fidelity(train=600, val=300, epochs=4),
     full=Fidelity(train=2000, val=300, epochs=6, test=600),
     trials=12,
-    pruning=Median(warmup_epochs=1),
 )

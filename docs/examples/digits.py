@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hpo import Fidelity, Median, Recipe, StudySpec, Task, choose, log, uniform
+from hpo import Fidelity, Recipe, StudySpec, Task, choose, log, uniform
 
 ROWS = {"train": slice(1000), "val": slice(1000, 1400), "test": slice(1400, None)}
 
@@ -63,5 +63,4 @@ study = StudySpec(
     cheap=Fidelity(train=400, epochs=6),
     full=Fidelity(epochs=15),
     trials=12,
-    pruning=Median(warmup_epochs=1),
 )

@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from hpo import Fidelity, Median, Recipe, StudySpec, Task, choose, log, uniform
+from hpo import Fidelity, Recipe, StudySpec, Task, choose, log, uniform
 
 FIRST = {"train": 0, "val": 280, "test": 420}
 LAST = {"train": 280, "val": 420, "test": 569}
@@ -94,5 +94,4 @@ study = StudySpec(
     cheap=Fidelity(train=140, epochs=8),
     full=Fidelity(epochs=30),
     trials=12,
-    pruning=Median(warmup_epochs=1),
 )

@@ -102,7 +102,9 @@ def _least_share(study: StudySpec) -> float:
         return 1.0
     whole = min(study.trials, max(1, study.pruning.startup_trials))
     pruned = study.trials - whole
-    return (whole + pruned * (study.pruning.warmup_epochs + 1) / study.cheap.epochs) / study.trials
+    epochs = study.cheap.epochs
+    pruned_epochs = min(study.pruning.warmup(epochs) + 1, epochs)  # until a trial may be pruned
+    return (whole + pruned * pruned_epochs / epochs) / study.trials
 
 
 def _peak_mb() -> float:

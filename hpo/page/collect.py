@@ -6,6 +6,7 @@ The storage is the index of the trials; verdict, preflight, pictures and command
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from scipy import stats
 from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.formatting import count, finite
+from hpo.page.audit import Audit
 from hpo.page.decoding import decode_commands, decode_preflight, decode_verdict
 from hpo.page.findings import (
     Agreement,
@@ -58,9 +60,11 @@ from hpo.trial.artifact import CARD
 from hpo.trial.changes import lineage
 from hpo.trial.foreign import curve_of, plain_params, reason_of, seconds_of, value_of
 from hpo.trial.lifecycle import state_of
+from hpo.trial.record import SPARED_AT
 
 _FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
 _COMMON_OPTIONS = ("--smoke", "--runs", "--data")  # they mean the same to every verb
+GOOD = 0.25  # of the completed trials, in the audit of the pruner: the best ones
 
 
 def collect(study: StudySpec, folder: RunFolder) -> Findings:
@@ -159,6 +163,7 @@ def _sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | None = N
         separation=study_separation(study, trials),
         importances=importances(stored, list(study.space), conditional),
         origin=adoption.sentence if adoption else "",
+        audit=None if adoption else _audit(trials, direction),
     )
 
 
@@ -190,6 +195,7 @@ def trial_from(frozen: FrozenTrial) -> Trial:
         began=frozen.datetime_start,
         ended=frozen.datetime_complete,
         reason=attributes.get("reason", ""),
+        spared_at=attributes.get(SPARED_AT),
     )
 
 
@@ -220,6 +226,18 @@ def improvements(trials: Sequence[Trial], direction: Direction) -> tuple[Improve
         if not steps or direction.better(trial.value, steps[-1].value):
             steps.append(Improvement(trial.number, trial.value))
     return tuple(steps)
+
+
+def _audit(trials: Sequence[Trial], direction: Direction) -> Audit | None:
+    """The audit of the pruner: among completed trials, the best quarter begins at the value of its last one."""
+    ended = [trial for trial in trials if trial.state not in ("running", "waiting")]
+    spared = [trial for trial in ended if trial.spared_at is not None]
+    if not spared and not any(trial.state == "pruned" for trial in trials):
+        return None
+    values = [trial.value for trial in trials if trial.state == "complete" and trial.value is not None]
+    good = direction.ranked(values)[: math.ceil(GOOD * len(values))]
+    reached = [trial for trial in spared if trial.state == "complete" and trial.value in good]
+    return Audit(len(spared), len(reached))
 
 
 # -- promotion -------------------------------------------------------------------------------------------------------
@@ -400,6 +418,6 @@ def _provenance(
 
 def _pruning(study: StudySpec) -> str:
     """The pruner's settings in one line."""
-    if study.pruning is None:
+    if study.pruning_rule is None:
         return "nothing"
-    return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning).items() if key != "class")
+    return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning_rule).items() if key != "class")

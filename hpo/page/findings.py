@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo.direction import Direction
+from hpo.page.audit import Audit
 from hpo.page.importance import Importances
 from hpo.page.separation import Separation
 from hpo.promotion.candidate import DEFAULT
@@ -49,6 +50,7 @@ class Trial:
     ended: datetime | None
     reason: str
     is_default: bool = False
+    spared_at: int | None = None  # epoch at which the pruner would have ended it; it was let run
 
     @property
     def score(self) -> float:
@@ -82,6 +84,7 @@ class Sweep:
     separation: Separation
     importances: Importances
     origin: str = ""  # of trials that were adopted: where they come from
+    audit: Audit | None = None  # of the pruner; None where it ended no trial and would have ended none
 
     @property
     def ranked(self) -> tuple[Trial, ...]:

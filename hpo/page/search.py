@@ -42,6 +42,7 @@ class SweepSection(Section):
     title: ClassVar[str] = "Sweep"
     template: ClassVar[str] = "report/sweep.html.j2"
     overview: tuple[Plot, ...] = ()
+    audit: str = ""  # of the pruner, in a sentence
     importances: ImportancesView | None = None
     slice_keys: tuple[Key, ...] = ()
     slices: tuple[Plot, ...] = ()
@@ -82,6 +83,7 @@ def drawn_sweep(
     return SweepSection(
         lead=f"{lead} {repeats}".rstrip(),
         overview=(plot(draw_sweep.history(sweep, goal)), plot(curves())),
+        audit=sweep.audit.sentence if sweep.audit else "",
         importances=_importances(sweep),
         slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
         slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
@@ -149,7 +151,7 @@ def trials_section(findings: Findings) -> TrialsSection | None:
     heads = ["Trial", goal, "State", *names, "Epochs", "Best epoch", "Time", "Reason"]
     words = {"State", "Reason", *(name for name in names if isinstance(defaults.get(name), str | bool))}
     return TrialsSection(
-        lead="Sort by any column. A trial that did not end shows its best score before it stopped.",
+        lead=_trials_lead(sweep),
         trials=table(
             heads,
             [_trial_row(trial, names, sweep) for trial in sweep.trials],
@@ -160,12 +162,21 @@ def trials_section(findings: Findings) -> TrialsSection | None:
     )
 
 
+def _trials_lead(sweep: Sweep) -> str:
+    lead = "Sort by any column. A trial that did not end shows its best score before it stopped."
+    if any(trial.spared_at is not None for trial in sweep.trials):
+        lead += " The pruner would have ended a spared trial; it was let run, to see what pruning costs."
+    return lead
+
+
 def _trial_row(trial: Trial, names: list[str], sweep: Sweep) -> list[Cell]:
     tags = []
     if trial is sweep.best:
         tags.append("best")
     if trial.is_default:
         tags.append("default")
+    if trial.spared_at is not None:
+        tags.append("spared")
     best_epoch = trial.best_epoch + 1 if trial.epochs and trial.best_epoch is not None else None
     return [
         Cell(Tagged(str(trial.number), tuple(tags)), "num", trial.number),

@@ -15,7 +15,7 @@ from hpo.direction import Direction
 from hpo.storage.database import value_of
 from hpo.storage.folder import Kind
 from hpo.storage.optuna_private import trial_id
-from hpo.trial.record import Outcome, State
+from hpo.trial.record import SPARED_AT, Outcome, State
 
 if TYPE_CHECKING:
     from hpo.task import StateName
@@ -87,6 +87,8 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
     }
     for key, value in attributes.items():
         trial.set_user_attr(key, value)
+    if outcome.spared_at is not None:
+        trial.set_user_attr(SPARED_AT, outcome.spared_at)
     if outcome.test:
         trial.set_user_attr("test", _finite(outcome.test))
     if FAILED not in stored.constraints:  # an earlier attempt to tell may have come this far

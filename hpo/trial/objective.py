@@ -6,6 +6,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ from hpo.storage.locks import lease
 from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
-from hpo.trial.record import Outcome, State, read_outcome, write_outcome
+from hpo.trial.record import SPARED_AT, Outcome, State, read_outcome, write_outcome
 from hpo.watchdog import watched
 
 Progressing = TypeVar("Progressing", bound=Epoch)
@@ -47,7 +48,15 @@ def run_trial(job: Job) -> Outcome:
     A trial whose result is already in its folder is not trained again. Whatever goes wrong with one configuration
     (it diverges, does not fit, raises) is its outcome and not the sweep's end.
     """
-    return once(job, lambda: outcome_of(reported(job)))
+    return once(job, lambda: _with_mark(job, outcome_of(reported(job))))
+
+
+def _with_mark(job: Job, outcome: Outcome) -> Outcome:
+    """The outcome with the epoch at which the pruner would have ended the trial, where it was spared."""
+    if not job.study.spares(job.number):
+        return outcome
+    marks = retry_storage(lambda: _trial(job)).user_attrs
+    return replace(outcome, spared_at=marks.get(SPARED_AT))
 
 
 def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
@@ -123,16 +132,20 @@ def trained(job: Job) -> Iterator[Progress | OwnProgress]:
 
 
 def reported(job: Job) -> Iterator[Progress | OwnProgress]:
-    """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so."""
+    """The same epochs, each reported to the trial. Raises TrialPruned where the pruner says so, unless it is spared."""
     trial = retry_storage(lambda: _trial(job))
-    yield from report_epochs(trial, trained(job), job.fidelity.epochs)
+    spare = job.study.spares(job.number)
+    yield from report_epochs(trial, trained(job), job.fidelity.epochs, spare=spare)
 
 
-def report_epochs(trial: optuna.Trial, training: Iterable[Progressing], epochs: int) -> Iterator[Progressing]:
+def report_epochs(
+    trial: optuna.Trial, training: Iterable[Progressing], epochs: int, *, spare: bool
+) -> Iterator[Progressing]:
     """Each epoch of a training of at most so many, reported to the trial before it is yielded.
 
-    What the trial had reported before it was interrupted is not reported again. Raises TrialPruned where the pruner
-    says so, and ResumeMismatch where an epoch comes out otherwise than before.
+    What the trial had reported before it was interrupted is not reported again. Where the pruner says so, raises
+    TrialPruned, or with `spare` marks the trial and goes on. Raises ResumeMismatch where an epoch comes out otherwise
+    than before.
     """
     before = retry_storage(lambda: trial.storage.get_trial(trial_id(trial))).intermediate_values
     last_reported = max(before, default=-1)
@@ -143,10 +156,18 @@ def report_epochs(trial: optuna.Trial, training: Iterable[Progressing], epochs: 
         last = progress
         # The pruner looks at the last epoch that was reported: at an earlier one it was asked when that was the last.
         if progress.epoch >= last_reported and retry_storage(trial.should_prune):
-            raise optuna.TrialPruned(f"worse than the median at epoch {progress.epoch}")
+            _end(trial, progress.epoch, spare=spare)
     if last is not None and last.stopped:  # carried forward, so that others meet a curve at every epoch
         for epoch in range(last.epoch + 1, epochs):
             _report(trial, epoch, last.best, before)
+
+
+def _end(trial: optuna.Trial, epoch: int, *, spare: bool) -> None:
+    """Raise TrialPruned; or mark a trial that is spared, once: in the storage, where it outlives an interruption."""
+    if not spare:
+        raise optuna.TrialPruned(f"worse than the median at epoch {epoch}")
+    if SPARED_AT not in trial.user_attrs:
+        retry_storage(lambda: trial.set_user_attr(SPARED_AT, epoch))
 
 
 def _trial(job: Job) -> optuna.Trial:

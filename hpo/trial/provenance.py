@@ -39,7 +39,7 @@ def identity(study: StudySpec) -> dict[str, str]:
         "task": fingerprint(without_place(study.task)),
         "recipe": fingerprint(study.recipe),
         "fidelity": fingerprint(study.cheap),
-        "pruning": fingerprint(study.pruning),
+        "pruning": fingerprint(study.pruning_rule),
         "seed": str(study.seed),
         "code": code_hash(type(study.task)),
         "packages": fingerprint(packages(type(study.task))),
@@ -60,7 +60,7 @@ def promotion_identity(study: StudySpec) -> dict[str, str]:
 def identity_details(study: StudySpec, kind: Kind = "sweep") -> dict[str, Any]:
     """What the hashes of the identity are of: of the sweep's, or of the promotion's."""
     is_sweep = kind == "sweep"
-    pruning = {"pruning": plain(study.pruning)} if is_sweep else {}  # a promotion prunes nothing
+    pruning = {"pruning": plain(study.pruning_rule)} if is_sweep else {}  # a promotion prunes nothing
     return {
         "space": {name: _entry(entry) for name, entry in study.space.items()},
         "task": without_place(study.task),

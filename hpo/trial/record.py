@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 ADDED = {"validation_blocks", "validation_units"}  # fields that older records do not have
 State = Literal["complete", "pruned", "failed"]
+SPARED_AT = "spared_at"  # the field below, as a user attribute of Optuna's trial
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Outcome:
     history: tuple[Epoch, ...] = ()
     reason: str = ""  # why it was pruned or failed
     traceback: str = ""
+    spared_at: int | None = None  # epoch at which the pruner would have ended it; it was let run
     test: Mapping[str, float] = field(default_factory=dict)  # promotion: scores on the test split
     blocks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # promotion: each score's pseudo-values
     examples: int = 0  # promotion: in the test split
@@ -85,6 +87,7 @@ def read_outcome(folder: Path, inputs: str | None = None) -> Outcome | None:
     did_not_fit = record.pop("memory", False)  # written until 0.1: a trial without enough memory was called pruned
     if did_not_fit:
         record["state"] = "failed"
+    record.setdefault(SPARED_AT, None)  # not written until 0.1
     return _decode(Outcome, {key: value for key, value in record.items() if key != "inputs"})
 
 

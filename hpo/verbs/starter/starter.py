@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from hpo import (
     Columns,
     Fidelity,
-    Median,
     Method,
     Moment,
     Overfit,
@@ -96,5 +95,4 @@ study = StudySpec(
     cheap=Fidelity(size=2, train=256, val=256, epochs=10),  # what the sweep searches at
     full=Fidelity(size=2, train=1024, val=512, epochs=30, test=1024),  # what the best are trained at again
     trials=16,
-    pruning=Median(warmup_epochs=2),
 )

@@ -108,7 +108,8 @@ def _trained(trial: optuna.Trial, spec: StudySpec, world: World) -> Outcome:
     reason = world.failure(params)
     if reason:
         return Outcome("failed", reason=reason)
-    return outcome_of(report_epochs(trial, _epochs(world.curve(params, trial.number), spec), spec.cheap.epochs))
+    epochs = _epochs(world.curve(params, trial.number), spec)
+    return outcome_of(report_epochs(trial, epochs, spec.cheap.epochs, spare=spec.spares(trial.number)))
 
 
 def _epochs(curve: Sequence[float], spec: StudySpec) -> Iterator[Epoch]:

@@ -1,0 +1,39 @@
+"""What pruning cost: how many of the trials that the pruner would have ended became good when they were let run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scipy import stats
+
+from hpo.formatting import count
+from hpo.promotion.intervals import CONFIDENCE, Interval
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The trials that were spared and have ended, and those of them that reached the best quarter of the completed."""
+
+    spared: int
+    reached: int
+
+    @property
+    def share(self) -> Interval:
+        """What share reached it, with Wilson's interval (Wilson 1927). Raises ValueError where none was spared."""
+        bounds = stats.binomtest(self.reached, self.spared).proportion_ci(CONFIDENCE, method="wilson")
+        return Interval(self.reached / self.spared, float(bounds.low), float(bounds.high))
+
+    @property
+    def sentence(self) -> str:
+        """What a reader is told."""
+        if not self.spared:
+            return (
+                "None of the trials that the pruner would end was let run, so it is not known what pruning cost: one "
+                "in ten of them is spared, by chance."
+            )
+        share = self.share
+        were = "it was" if self.spared == 1 else "they were"
+        return (
+            f"Of {count(self.spared, 'trial')} that the pruner would have ended, {self.reached} reached the best "
+            f"quarter when {were} let run: {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]."
+        )
