@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -11,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 from torch import nn
+from typer.testing import CliRunner
 
 import hpo
+from hpo.cli.main import app
 from hpo.direction import Direction
 from hpo.errors import Damaged
 from hpo.files import write_json
+from hpo.formatting import count, duration
+from hpo.page.collect import collect
+from hpo.page.report import write_report
 from hpo.promotion.gate import (
     Gate,
     GatePair,
@@ -26,16 +33,22 @@ from hpo.promotion.gate import (
     keep_from,
     rank_correlation,
     read_gate,
+    spread_ratio,
     stages,
     write_gate,
 )
+from hpo.promotion.results import Verdict
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
 from hpo.task import Columns
 from hpo.trial.provenance import identity
+from hpo.trial.record import read_outcome
 from hpo.verbs.gate import gate_share
 from tests.faults.processes import code_of, start
+from tests.finished import STUDY as FINISHED
+from tests.finished import finished
+from tests.test_report import Words
 from tests.toy import Batch, Toy, toy_study
 
 GO = {"status": "go", "checks": [], "seconds": 1.0}
@@ -212,19 +225,35 @@ def test_its_trials_are_those_of_the_sweep_which_trains_none_of_them_again(tmp_p
     assert set(started(tmp_path / "gated/toy").values()) == {1}
 
 
-def test_a_promotion_reuses_its_runs_at_full_fidelity(tmp_path: Path) -> None:
-    gate = gated(study(trials=8), tmp_path)
-    hpo.sweep(study(trials=8), runs=tmp_path, backend="inline", force=True)
-    before = started(tmp_path / "toy")
-    verdict = hpo.promote(study(trials=8), runs=tmp_path, backend="inline")
+@dataclass(frozen=True)
+class Promoted:
+    """A study that went from the gate to a verdict."""
 
-    new = started(tmp_path / "toy") - before
-    first_runs = {run.number for result in verdict.results for run in result.runs if run.seed_index == 0}
-    assert first_runs <= {trial for name, trial in before if name == "toy.promotion"}
-    assert len(new) == sum(len(result.runs) for result in verdict.results) - len(verdict.results)
-    full = {pair.name: pair.full for pair in gate.pairs}
-    for result in verdict.results:
-        assert next(run.value for run in result.runs if run.seed_index == 0) == full[result.candidate.name]
+    runs: Path
+    gate: Gate
+    verdict: Verdict
+    before: Counter[tuple[str, int]]  # what had been trained when the promotion began
+
+
+@pytest.fixture(scope="module")
+def promoted(memory_disk: Path) -> Promoted:
+    runs = Path(tempfile.mkdtemp(dir=memory_disk))
+    gate = gated(study(trials=8), runs)
+    hpo.sweep(study(trials=8), runs=runs, backend="inline", force=True)
+    before = started(runs / "toy")
+    return Promoted(runs, gate, hpo.promote(study(trials=8), runs=runs, backend="inline"), before)
+
+
+def test_a_promotion_reuses_its_runs_at_full_fidelity(promoted: Promoted) -> None:
+    runs = [run for result in promoted.verdict.results for run in result.runs]
+    first_runs = [run for run in runs if run.seed_index == 0]
+    new = started(promoted.runs / "toy") - promoted.before
+
+    assert {("toy.promotion", run.number) for run in first_runs} <= promoted.before.keys()
+    assert len(new) == len(runs) - len(first_runs)
+    full = {pair.name: pair.full for pair in promoted.gate.pairs}
+    for result in promoted.verdict.results:
+        assert result.runs[0].value == full[result.candidate.name]
 
 
 def test_a_configuration_that_the_sweep_has_pruned_is_trained_to_its_end_as_a_new_trial(tmp_path: Path) -> None:
@@ -243,15 +272,42 @@ def test_a_configuration_that_the_sweep_has_pruned_is_trained_to_its_end_as_a_ne
     assert not {pair.trial for pair in gate.pairs} & set(range(6, 12))  # what TPE has proposed is no random draw
 
 
-def test_a_cheap_setting_that_ranks_the_wrong_way_round_is_refused(tmp_path: Path) -> None:
-    gate = gated(misleading(), tmp_path)
+@pytest.fixture(scope="module")
+def refused_once(memory_disk: Path) -> Path:
+    runs = Path(tempfile.mkdtemp(dir=memory_disk))
+    gated(misleading(trials=8, keep=1), runs)
+    return runs
+
+
+@pytest.fixture
+def refused(refused_once: Path, tmp_path: Path) -> Path:
+    """A folder of runs with a study whose gate has refused, and which has a preflight."""
+    shutil.copytree(refused_once, tmp_path, dirs_exist_ok=True)
+    write_json(tmp_path / "toy/preflight.json", GO | {"identity": identity(misleading(trials=8, keep=1))})
+    return tmp_path
+
+
+def test_a_cheap_setting_that_ranks_the_wrong_way_round_is_refused(refused: Path) -> None:
+    gate = read_gate(RunFolder(refused / "toy"))
 
     assert gate.decision == "refuse"
     assert gate.correlation.value < -0.8
     assert "does not rank like the full one: rank correlation -" in gate.sentence
     assert len(gate.pairs) == 8
-    assert hpo.gate(misleading(), runs=tmp_path, backend="inline", force=True) == gate
-    assert set(started(tmp_path / "toy").values()) == {1}  # the second time nothing was trained
+    assert gated(misleading(trials=8, keep=1), refused) == gate
+    assert set(started(refused / "toy").values()) == {1}  # the second time nothing was trained
+
+
+def test_the_command_says_so_and_exits_with_1(refused: Path) -> None:
+    module = refused / "misleading_study.py"
+    module.write_text("from tests.test_gate import misleading\nstudy = misleading(trials=8, keep=1)\n")
+
+    result = CliRunner().invoke(app, ["gate", str(module), "--runs", str(refused), "--backend", "inline"])
+
+    assert result.exit_code == 1
+    assert "gate of toy: refuse" in result.stdout
+    assert "the cheap setting does not rank like the full one: rank correlation -" in result.stderr
+    assert "mend the fidelity" in result.stderr
 
 
 def test_nothing_can_be_tested_of_one_fidelity_or_of_seven_trials(tmp_path: Path) -> None:
@@ -285,19 +341,60 @@ def test_run_has_the_gate_where_it_costs_at_most_a_fifth(tmp_path: Path) -> None
     assert gate_share(dear) == pytest.approx(8 * 4 / (sweep + 6 * 4))
     assert gate_share(worth) == pytest.approx(8 * 4 / (sweep + 42 * 4))
     assert gate_share(worth) < 0.2 < gate_share(dear)
-    assert gate_share(replace(dear, cheap=replace(CHEAP, train=8), full=replace(FULL, train=None))) is None
+    assert gate_share(replace(dear, full=replace(FULL, train=None))) is None
 
 
-def test_run_stops_after_a_refusal_and_goes_on_with_force(tmp_path: Path) -> None:
-    options = {"runs": tmp_path, "backend": "inline"}
-    refused = misleading(trials=8, keep=1)
-    gated(refused, tmp_path)
-    write_json(tmp_path / "toy/preflight.json", GO | {"identity": identity(refused)})
+def test_run_stops_after_a_refusal_and_goes_on_with_force(refused: Path) -> None:
+    spec, options = misleading(trials=8, keep=1), {"runs": refused, "backend": "inline"}
     with pytest.raises(hpo.NoGo, match=r"does not rank like the full one: .* mend the fidelity"):
-        hpo.run(refused, **options)
-    assert not (tmp_path / "toy/verdict.json").exists()
+        hpo.run(spec, **options)
+    assert not (refused / "toy/verdict.json").exists()
 
-    hpo.run(refused, force=True, **options)
+    hpo.run(spec, force=True, **options)
 
-    assert (tmp_path / "toy/verdict.json").exists()
-    assert read_gate(RunFolder(tmp_path / "toy")).forced
+    assert (refused / "toy/verdict.json").exists()
+    assert read_gate(RunFolder(refused / "toy")).forced
+    words = Words.of(refused / "toy/report.html")
+    assert words.count("The cheap setting does not rank like the full one: rank correlation -") == 2
+    assert "The study went on all the same (--force)." in words
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+def test_the_page_says_that_it_passed_and_shows_the_pairs(promoted: Promoted) -> None:
+    spec = study(trials=8)
+    words = Words.of(hpo.report(spec, runs=promoted.runs))
+    figure = hpo.figures(spec, runs=promoted.runs)["gate"]
+    gate = hpo.findings(spec, runs=promoted.runs).gate
+
+    assert "The cheap setting ranks like the full one: rank correlation" in words
+    assert "over 8 random configurations" in words
+    assert f"begin with {count(promoted.gate.keep, 'configuration')} beside the default" in words
+    drawn = {(trace.x[0], trace.y[0]) for trace in figure.data if trace.x[0] is not None}
+    assert drawn == {(pair.cheap, pair.full) for pair in promoted.gate.pairs}
+    reused = {run.number for result in promoted.verdict.results for run in result.runs}
+    alone = [run for run in range(8) if run not in reused]
+    folder = RunFolder(promoted.runs / "toy")
+    assert gate.seconds == pytest.approx(sum(read_outcome(folder.trial("promotion", run)).seconds for run in alone))
+    assert ", gate " in words
+    assert gate.spread.low < gate.spread.mean < gate.spread.high
+
+
+def test_the_page_says_that_it_was_not_tested_and_what_a_test_costs(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    words = Words.of(write_report(FINISHED, folder))
+    gate = collect(FINISHED, folder).gate
+
+    assert "The cheap setting was not tested" in words
+    least, most = duration(8 * gate.run_seconds), duration(24 * gate.run_seconds)
+    assert f"{least} to {most} of training: hpo gate toy --runs there" in words
+
+
+def test_the_ratio_of_the_spreads_by_hand() -> None:
+    """A variance of 4 on 2 degrees of freedom over one of 2 on 2, which a third configuration says nothing about."""
+    ratio = spread_ratio([0.0, 2.0, 4.0], [[1.0, 3.0], [2.0, 4.0], [9.0]])
+
+    assert ratio.mean == pytest.approx(4.0 / 2.0)
+    assert ratio.low == pytest.approx(2.0 / stats.f.ppf(0.975, 2, 2))
+    assert ratio.high == pytest.approx(2.0 / stats.f.ppf(0.025, 2, 2))
+    assert spread_ratio([1.0], [[1.0, 2.0]]) is None
+    assert spread_ratio([1.0, 2.0], [[1.0]]) is None
