@@ -70,6 +70,7 @@ from .verbs.adopt import report_on as report_on
 # the verbs
 from .verbs.findings import figures as figures
 from .verbs.findings import findings as findings
+from .verbs.gate import gate as gate
 from .verbs.load import load_study as load_study
 from .verbs.next_study import next_study as next_study
 from .verbs.overview import status as status

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from scipy import stats
+from torch import nn
+from typer.testing import CliRunner
 
+import hpo
+from hpo.cli.main import app
 from hpo.direction import Direction
 from hpo.errors import Damaged
+from hpo.files import write_json
+from hpo.formatting import count, duration
+from hpo.page.collect import collect
+from hpo.page.report import write_report
 from hpo.promotion.gate import (
     Gate,
     GatePair,
@@ -17,10 +33,31 @@ from hpo.promotion.gate import (
     keep_from,
     rank_correlation,
     read_gate,
+    spread_ratio,
     stages,
     write_gate,
 )
+from hpo.promotion.results import Verdict
+from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
+from hpo.study import Median, StudySpec
+from hpo.task import Columns
+from hpo.trial.provenance import identity
+from hpo.trial.record import read_outcome
+from hpo.verbs.gate import gate_share
+from tests.faults.processes import code_of, start
+from tests.finished import STUDY as FINISHED
+from tests.finished import finished
+from tests.test_report import Words
+from tests.toy import Batch, Toy, toy_study
+
+GO = {"status": "go", "checks": [], "seconds": 1.0}
+
+
+@pytest.fixture
+def tmp_path(memory_disk: Path) -> Path:
+    """In memory: every run syncs its files."""
+    return Path(tempfile.mkdtemp(dir=memory_disk))
 
 
 # -- the rule --------------------------------------------------------------------------------------------------------
@@ -107,3 +144,257 @@ def test_the_record_is_read_as_it_was_written(tmp_path) -> None:
     folder.gate.write_text("{}")
     with pytest.raises(Damaged, match=r"gate\.json is damaged"):
         read_gate(folder)
+
+
+# -- its runs --------------------------------------------------------------------------------------------------------
+CHEAP = hpo.Fidelity(size=6, train=256, val=32, epochs=3)
+FULL = replace(CHEAP, epochs=4, test=20)
+
+
+@dataclass(frozen=True)
+class Shifted(Toy):
+    """Every prediction is off by `shift - aim`. A fidelity that pins `aim` ranks by the distance from it."""
+
+    aim: float = 0.0
+
+    def score(self, model: nn.Module, batch: Batch) -> Columns:
+        return self.judged(model(batch.x_BI) + 2 * self.shift - self.aim, batch)
+
+
+def study(**changes: Any) -> StudySpec:
+    """The sweep of 12 trials, 6 of them drawn at random anyway, of a task whose shift alone matters: 0 is its best."""
+    fields = {
+        "task": Shifted(shift=0.5),
+        "space": {"task.shift": hpo.uniform(0, 1)},
+        "smoke": replace(CHEAP, epochs=2),
+        "cheap": CHEAP,
+        "full": FULL,
+        "startup_trials": 6,
+        "pruning": Median(warmup_epochs=0, startup_trials=1),
+        "keep": 2,
+        "seeds": 2,
+    }
+    return toy_study(**{**fields, **changes})
+
+
+def misleading(**changes: Any) -> StudySpec:
+    """The same, but at the cheap fidelity a shift of 1 is the best: it ranks the wrong way round."""
+    return study(cheap=replace(CHEAP, fixed={"task.aim": 1.0}), **changes)
+
+
+def gated(spec: StudySpec, runs: Path, **options: Any) -> Gate:
+    return hpo.gate(spec, runs=runs, **{"backend": "inline", "force": True, **options})
+
+
+def started(folder: Path) -> Counter[tuple[str, int]]:
+    """How often the training of each trial of the sweep and run of the promotion was begun."""
+    lines = [json.loads(line) for line in (folder / "events.log").read_text().splitlines()]
+    return Counter((line["study"], line["trial"]) for line in lines if line["event"] == "start")
+
+
+def sweep_rows(folder: Path) -> list[tuple[Any, ...]]:
+    stored = stored_study(RunFolder(folder), "toy")
+    return [(trial.number, trial.state.name, trial.params, trial.value) for trial in stored.get_trials(deepcopy=False)]
+
+
+def test_a_cheap_setting_that_ranks_like_the_full_one_passes(tmp_path: Path) -> None:
+    gate = gated(study(), tmp_path)
+
+    assert gate.decision == "pass"
+    assert gate.correlation.value > 0.8
+    assert gate.keep == keep_from(gate.correlation.value)
+    assert [pair.name for pair in gate.pairs] == ["default", *(f"trial {number}" for number in range(1, 8))]
+    assert read_gate(RunFolder(tmp_path / "toy")) == gate
+
+
+def test_its_trials_are_those_of_the_sweep_which_trains_none_of_them_again(tmp_path: Path) -> None:
+    """Against a sweep without a gate: the same draws in the trials that are random anyway, but none of them pruned."""
+    gate = gated(study(), tmp_path / "gated")
+    hpo.sweep(study(), runs=tmp_path / "gated", backend="inline", force=True)
+    hpo.sweep(study(), runs=tmp_path / "alone", backend="inline", force=True)
+
+    with_gate, alone = sweep_rows(tmp_path / "gated/toy"), sweep_rows(tmp_path / "alone/toy")
+    assert len(with_gate) == len(alone) == 12
+    assert [row[2] for row in with_gate[:6]] == [row[2] for row in alone[:6]]
+    assert {row[1] for row in with_gate[:8]} == {"COMPLETE"}
+    assert "PRUNED" in {row[1] for row in alone[:6]}
+    assert [row[3] for row in alone[:6] if row[1] == "COMPLETE"] == [
+        mine[3] for mine, theirs in zip(with_gate[:6], alone[:6], strict=True) if theirs[1] == "COMPLETE"
+    ]
+    assert [pair.cheap for pair in gate.pairs] == [row[3] for row in with_gate[:8]]
+    assert set(started(tmp_path / "gated/toy").values()) == {1}
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A study that went from the gate to a verdict."""
+
+    runs: Path
+    gate: Gate
+    verdict: Verdict
+    before: Counter[tuple[str, int]]  # what had been trained when the promotion began
+
+
+@pytest.fixture(scope="module")
+def promoted(memory_disk: Path) -> Promoted:
+    runs = Path(tempfile.mkdtemp(dir=memory_disk))
+    gate = gated(study(trials=8), runs)
+    hpo.sweep(study(trials=8), runs=runs, backend="inline", force=True)
+    before = started(runs / "toy")
+    return Promoted(runs, gate, hpo.promote(study(trials=8), runs=runs, backend="inline"), before)
+
+
+def test_a_promotion_reuses_its_runs_at_full_fidelity(promoted: Promoted) -> None:
+    runs = [run for result in promoted.verdict.results for run in result.runs]
+    first_runs = [run for run in runs if run.seed_index == 0]
+    new = started(promoted.runs / "toy") - promoted.before
+
+    assert {("toy.promotion", run.number) for run in first_runs} <= promoted.before.keys()
+    assert len(new) == len(runs) - len(first_runs)
+    full = {pair.name: pair.full for pair in promoted.gate.pairs}
+    for result in promoted.verdict.results:
+        assert result.runs[0].value == full[result.candidate.name]
+
+
+def test_a_configuration_that_the_sweep_has_pruned_is_trained_to_its_end_as_a_new_trial(tmp_path: Path) -> None:
+    hpo.sweep(study(), runs=tmp_path, backend="inline", force=True)
+    before = sweep_rows(tmp_path / "toy")
+    pruned = [row for row in before[:6] if row[1] == "PRUNED"]
+    gate = gated(study(), tmp_path)
+
+    after = sweep_rows(tmp_path / "toy")
+    assert after[:12] == before
+    again = [row[2] for row in after[12 : 12 + len(pruned)]]
+    assert pruned
+    assert again == [row[2] for row in pruned]
+    assert len(after) == 12 + len(pruned) + len(gate.pairs) - 6  # the sweep had drawn six at random
+    assert gate.decision == "pass"
+    assert not {pair.trial for pair in gate.pairs} & set(range(6, 12))  # what TPE has proposed is no random draw
+
+
+@pytest.fixture(scope="module")
+def refused_once(memory_disk: Path) -> Path:
+    runs = Path(tempfile.mkdtemp(dir=memory_disk))
+    gated(misleading(trials=8, keep=1), runs)
+    return runs
+
+
+@pytest.fixture
+def refused(refused_once: Path, tmp_path: Path) -> Path:
+    """A folder of runs with a study whose gate has refused, and which has a preflight."""
+    shutil.copytree(refused_once, tmp_path, dirs_exist_ok=True)
+    write_json(tmp_path / "toy/preflight.json", GO | {"identity": identity(misleading(trials=8, keep=1))})
+    return tmp_path
+
+
+def test_a_cheap_setting_that_ranks_the_wrong_way_round_is_refused(refused: Path) -> None:
+    gate = read_gate(RunFolder(refused / "toy"))
+
+    assert gate.decision == "refuse"
+    assert gate.correlation.value < -0.8
+    assert "does not rank like the full one: rank correlation -" in gate.sentence
+    assert len(gate.pairs) == 8
+    assert gated(misleading(trials=8, keep=1), refused) == gate
+    assert set(started(refused / "toy").values()) == {1}  # the second time nothing was trained
+
+
+def test_the_command_says_so_and_exits_with_1(refused: Path) -> None:
+    module = refused / "misleading_study.py"
+    module.write_text("from tests.test_gate import misleading\nstudy = misleading(trials=8, keep=1)\n")
+
+    result = CliRunner().invoke(app, ["gate", str(module), "--runs", str(refused), "--backend", "inline"])
+
+    assert result.exit_code == 1
+    assert "gate of toy: refuse" in result.stdout
+    assert "the cheap setting does not rank like the full one: rank correlation -" in result.stderr
+    assert "mend the fidelity" in result.stderr
+
+
+def test_nothing_can_be_tested_of_one_fidelity_or_of_seven_trials(tmp_path: Path) -> None:
+    with pytest.raises(hpo.Refused, match="one and the same fidelity"):
+        gated(study(full=replace(CHEAP, test=20)), tmp_path)
+    with pytest.raises(hpo.Refused, match="at least 8 trials of the sweep, and this one has 7"):
+        gated(study(trials=7), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_preflight_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(hpo.Refused, match="preflight"):
+        gated(study(), tmp_path, force=False)
+
+
+def test_killed_at_any_moment_it_goes_on_and_decides_the_same(tmp_path: Path) -> None:
+    unbroken, folder = gated(study(trials=8), tmp_path / "unbroken"), tmp_path / "killed"
+    lives = 0
+    while code_of(start(lambda: gated(study(trials=8), folder), die_at=83 * (lives + 1))):
+        lives += 1
+    assert lives >= 2
+    assert read_gate(RunFolder(folder / "toy")) == unbroken
+    assert sweep_rows(folder / "toy") == sweep_rows(tmp_path / "unbroken/toy")
+
+
+# -- run -------------------------------------------------------------------------------------------------------------
+def test_run_has_the_gate_where_it_costs_at_most_a_fifth(tmp_path: Path) -> None:
+    """8 full runs against 12 cheap trials, of which the pruning may leave 4.67, and (2 + 1) * seeds full runs."""
+    dear, worth = study(seeds=2), study(seeds=14)
+    sweep = 12 * CHEAP.epochs * (1 + 11 / 3) / 12
+    assert gate_share(dear) == pytest.approx(8 * 4 / (sweep + 6 * 4))
+    assert gate_share(worth) == pytest.approx(8 * 4 / (sweep + 42 * 4))
+    assert gate_share(worth) < 0.2 < gate_share(dear)
+    assert gate_share(replace(dear, full=replace(FULL, train=None))) is None
+
+
+def test_run_stops_after_a_refusal_and_goes_on_with_force(refused: Path) -> None:
+    spec, options = misleading(trials=8, keep=1), {"runs": refused, "backend": "inline"}
+    with pytest.raises(hpo.NoGo, match=r"does not rank like the full one: .* mend the fidelity"):
+        hpo.run(spec, **options)
+    assert not (refused / "toy/verdict.json").exists()
+
+    hpo.run(spec, force=True, **options)
+
+    assert (refused / "toy/verdict.json").exists()
+    assert read_gate(RunFolder(refused / "toy")).forced
+    words = Words.of(refused / "toy/report.html")
+    assert words.count("The cheap setting does not rank like the full one: rank correlation -") == 2
+    assert "The study went on all the same (--force)." in words
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+def test_the_page_says_that_it_passed_and_shows_the_pairs(promoted: Promoted) -> None:
+    spec = study(trials=8)
+    words = Words.of(hpo.report(spec, runs=promoted.runs))
+    figure = hpo.figures(spec, runs=promoted.runs)["gate"]
+    gate = hpo.findings(spec, runs=promoted.runs).gate
+
+    assert "The cheap setting ranks like the full one: rank correlation" in words
+    assert "over 8 random configurations" in words
+    assert f"begin with {count(promoted.gate.keep, 'configuration')} beside the default" in words
+    drawn = {(trace.x[0], trace.y[0]) for trace in figure.data if trace.x[0] is not None}
+    assert drawn == {(pair.cheap, pair.full) for pair in promoted.gate.pairs}
+    reused = {run.number for result in promoted.verdict.results for run in result.runs}
+    alone = [run for run in range(8) if run not in reused]
+    folder = RunFolder(promoted.runs / "toy")
+    assert gate.seconds == pytest.approx(sum(read_outcome(folder.trial("promotion", run)).seconds for run in alone))
+    assert ", gate " in words
+    assert gate.spread.low < gate.spread.mean < gate.spread.high
+
+
+def test_the_page_says_that_it_was_not_tested_and_what_a_test_costs(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    words = Words.of(write_report(FINISHED, folder))
+    gate = collect(FINISHED, folder).gate
+
+    assert "The cheap setting was not tested" in words
+    least, most = duration(8 * gate.run_seconds), duration(24 * gate.run_seconds)
+    assert f"{least} to {most} of training: hpo gate toy --runs there" in words
+
+
+def test_the_ratio_of_the_spreads_by_hand() -> None:
+    """A variance of 4 on 2 degrees of freedom over one of 2 on 2, which a third configuration says nothing about."""
+    ratio = spread_ratio([0.0, 2.0, 4.0], [[1.0, 3.0], [2.0, 4.0], [9.0]])
+
+    assert ratio.mean == pytest.approx(4.0 / 2.0)
+    assert ratio.low == pytest.approx(2.0 / stats.f.ppf(0.975, 2, 2))
+    assert ratio.high == pytest.approx(2.0 / stats.f.ppf(0.025, 2, 2))
+    assert spread_ratio([1.0], [[1.0, 2.0]]) is None
+    assert spread_ratio([1.0, 2.0], [[1.0]]) is None

@@ -62,7 +62,7 @@ def measure_cost(study: StudySpec, workers: int, device: str, pool: Executor) ->
     return Cost(
         trial_seconds=default.seconds,
         slowest_seconds=slowest,
-        sweep_least_seconds=mean * rounds * _least_share(study),
+        sweep_least_seconds=mean * rounds * least_share(study),
         sweep_seconds=slowest * rounds,
         workers=workers,
         peak_mb=max(trial.peak_mb for trial in timed),
@@ -96,7 +96,7 @@ def _time_trial(study: StudySpec, values: Mapping[str, Any], device: str) -> _Ti
     return _Timed(epoch_seconds * study.cheap.epochs * study.cross_validate, _peak_mb())
 
 
-def _least_share(study: StudySpec) -> float:
+def least_share(study: StudySpec) -> float:
     """The least share of its epochs that a sweep can take: every trial is pruned that may be, as soon as it may be."""
     if not isinstance(study.pruning, Median):
         return 1.0

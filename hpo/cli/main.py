@@ -25,6 +25,7 @@ from hpo.workers.streams import steady_streams
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
+    from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.verbs.display import Display
 
@@ -130,7 +131,7 @@ def run(
                 accept=accept or (),
                 progress=_terminal(),
             )
-        except NoGo:  # the table of checks has said why
+        except NoGo:  # what was shown of the preflight or the gate has said why
             raise typer.Exit(ExitCode.NO) from None
 
 
@@ -160,6 +161,46 @@ def preflight(
         if as_json:
             _print_record(result)
         raise typer.Exit(ExitCode.NO if result.status == "no-go" else ExitCode.DONE)
+
+
+@app.command()
+def gate(
+    study: Study,
+    workers: Workers = None,
+    trials: Trials = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    devices: Devices = 1,
+    force: Force = False,
+    accept: Accept = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say whether the cheap fidelity ranks like the full one. Exit 0: it does. Exit 1: it does not."""
+    with exits(debug):
+        with document_alone() if as_json else nullcontext():
+            result = hpo.gate(
+                study,
+                workers=workers,
+                trials=trials,
+                data=data,
+                device=device,
+                runs=runs,
+                storage=storage,
+                backend=backend,
+                scheduler=scheduler,
+                devices=devices,
+                force=force,
+                accept=accept or (),
+                progress=_terminal(as_json=as_json),
+            )
+        if as_json:
+            _print_record(result)
+        raise typer.Exit(ExitCode.NO if result.decision == "refuse" else ExitCode.DONE)
 
 
 @app.command()
@@ -381,7 +422,7 @@ def _terminal(*, as_json: bool = False) -> Display:
     return WarningsOnly() if as_json else Terminal()
 
 
-def _print_record(record: Preflight | Verdict) -> None:
+def _print_record(record: Preflight | Gate | Verdict) -> None:
     """Print a record as its file in the study's folder has it."""
     from hpo.plain import nulled, plain
 

@@ -13,6 +13,7 @@ from hpo.verbs.display import Bars, standing_note
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.page.status import Status
+    from hpo.promotion.gate import Gate, GatePair
     from hpo.promotion.results import Result, Verdict
     from hpo.promotion.test_split import Baseline
     from hpo.task import Check
@@ -37,6 +38,16 @@ class Terminal(Bars):
     def preflight_ended(self, opened: Opened, result: Preflight) -> None:
         show_checks(f"preflight of {opened.study.name}: {result.status}", result.checks)
         say(f"{result.status} after {duration(result.seconds)}; kept in {opened.folder.preflight}")
+
+    def gate_ended(self, opened: Opened, gate: Gate) -> None:
+        goal = label(opened.study.task.goal)
+        columns = ("", f"cheap {goal}", f"full {goal}")
+        table(f"gate of {opened.study.name}: {gate.decision}", columns, [_gate_row(pair) for pair in gate.pairs])
+        if gate.decision == "refuse":
+            complain(f"{gate.sentence}; {gate.remedy}")
+        else:
+            say(gate.sentence)
+        say(f"kept in {opened.folder.gate}")
 
     def sweep_ended(self, opened: Opened, standing: Standing) -> None:
         trials = max(standing.done, standing.trials)  # an earlier sweep may have asked for more
@@ -100,6 +111,10 @@ def _check_row(check: Check) -> tuple[Cell, ...]:
     from rich.text import Text
 
     return (check.name, Text(check.status, style=COLOUR[check.status]), check.seen, check.allowed)
+
+
+def _gate_row(pair: GatePair) -> tuple[str, ...]:
+    return (pair.name, number(pair.cheap), "failed" if pair.full is None else number(pair.full))
 
 
 def _candidate_row(result: Result) -> tuple[str, ...]:

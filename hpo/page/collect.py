@@ -23,6 +23,7 @@ from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.formatting import count, finite
 from hpo.page.audit import Audit
+from hpo.page.collect_gate import gate_findings
 from hpo.page.decoding import decode_commands, decode_preflight, decode_verdict
 from hpo.page.findings import (
     Agreement,
@@ -79,7 +80,11 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     commands = decode_commands(folder)
     adoption = read_adoption(folder)
     sweep = _sweep(study, stored_sweep, adoption) if stored_sweep else None
-    promotion = _promotion(folder, stored_study(folder, promotion_name(study.name)), sweep)
+    stored_promotion = stored_study(folder, promotion_name(study.name))
+    promotion = _promotion(folder, stored_promotion, sweep)
+    gate = None
+    if sweep and not adoption:
+        gate = gate_findings(study, folder, stored_promotion, promotion, suggest_command("gate", study, commands))
     return Findings(
         study=study,
         written=datetime.now(UTC),
@@ -90,6 +95,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
         exhibits=_exhibits(folder, promotion),
         provenance=_provenance(study, folder, identity, commands, promotion),
         missing=tuple(_missing(study, folder, sweep, promotion, commands)),
+        gate=gate,
     )
 
 

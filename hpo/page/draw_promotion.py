@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -184,10 +185,23 @@ def fidelity_agreement(agreement: Agreement, promotion: Promotion, goal: str) ->
     """Cheap value against full value of each promoted configuration. None below two."""
     if len(agreement.pairs) < 2:
         return None
-    cheap_values = {pair.name: pair.cheap for pair in agreement.pairs}
-    runs = [entry for entry in promotion.runs if entry.run.value is not None and entry.candidate in cheap_values]
+    names = {pair.name for pair in agreement.pairs}
+    runs = [entry for entry in promotion.runs if entry.run.value is not None and entry.candidate in names]
+    keys = (
+        Key("complete", "dot", "mean of a promoted configuration"),
+        Key("default", "diamond", "of the default"),
+        Key("soft", "line", "one seed"),
+    )
+    figure = agreement_figure(agreement.pairs, runs, goal)
+    point = agreement_point(agreement)
+    return Drawing("agreement", "Does the cheap fidelity rank like the full one?", point, figure, keys)
+
+
+def agreement_figure(pairs: Sequence[FidelityPair], runs: Sequence[PromotionRun], goal: str) -> go.Figure:
+    """Cheap value against full value of each pair, with the single runs that its full value is a mean of."""
+    cheap_values = {pair.name: pair.cheap for pair in pairs}
     x_axis = axis_of(cheap_values.values())
-    y_axis = axis_of(entry.run.value for entry in runs)
+    y_axis = axis_of([*(pair.full for pair in pairs), *(entry.run.score for entry in runs)])
     figure = blank(
         340,
         x=x_axis.plotly(title={"text": f"cheap: {safe(label(goal))} on validation"}),
@@ -199,7 +213,7 @@ def fidelity_agreement(agreement: Agreement, promotion: Promotion, goal: str) ->
         text = [f"{safe(entry.candidate)}, one seed: {number(entry.run.value)}" for entry in runs]
         figure.add_trace(dots(x, y, text, SOFT, "line-ew-open", 8))
     labelled: list[float] = []
-    for pair in agreement.pairs:
+    for pair in pairs:
         colour, height = _colour(pair.name), y_axis.share(pair.full)
         text = [f"{safe(pair.name)}: cheap {number(pair.cheap)}, full {number(pair.full)}"]
         figure.add_trace(dots([pair.cheap], [pair.full], text, colour, _SYMBOL[colour], 11))
@@ -207,13 +221,7 @@ def fidelity_agreement(agreement: Agreement, promotion: Promotion, goal: str) ->
             continue  # it would cover another label; pointing at the mark tells
         labelled.append(height)
         _add_name(figure, pair, x_axis, y_axis)
-    keys = (
-        Key("complete", "dot", "mean of a promoted configuration"),
-        Key("default", "diamond", "of the default"),
-        Key("soft", "line", "one seed"),
-    )
-    point = agreement_point(agreement)
-    return Drawing("agreement", "Does the cheap fidelity rank like the full one?", point, figure, keys)
+    return figure
 
 
 def _add_name(figure: go.Figure, pair: FidelityPair, x_axis: Axis, y_axis: Axis) -> None:

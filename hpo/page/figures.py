@@ -20,6 +20,7 @@ from hpo.page.draw_separation import separation_bars
 from hpo.page.draw_timeline import timeline
 from hpo.page.drawing import Drawing, keys_for, safe
 from hpo.page.findings import Exhibit, Findings, Promotion, Sweep
+from hpo.page.gate import gate_drawing
 from hpo.page.palette import COLOURS, INK, SOFT, SURFACE, TEMPLATE
 from hpo.page.views import Key, Plot
 from hpo.study import StudySpec
@@ -60,6 +61,8 @@ def figures(findings: Findings) -> Figures:
 def _drawings(findings: Findings) -> Iterator[Drawing | None]:
     if findings.promotion:
         yield from _of_promotion(findings.promotion, findings.study.task.goal)
+    if findings.gate and findings.gate.gate:
+        yield gate_drawing(findings.gate.gate, findings.study.task.goal)
     if findings.sweep and findings.sweep.trials:
         yield from _of_sweep(findings.sweep, findings.study)
     if findings.preflight and findings.preflight.overfit:

@@ -18,6 +18,7 @@ from hpo.page.audit import Audit
 from hpo.page.importance import Importances
 from hpo.page.separation import Separation
 from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.gate import Gate
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Verdict
 from hpo.promotion.selection import Selection
@@ -119,6 +120,17 @@ class Agreement:
 
     pairs: tuple[FidelityPair, ...]
     spearman: float | None  # None below 3 pairs, or where one side does not vary
+
+
+@dataclass(frozen=True)
+class GateFindings:
+    """Whether the cheap fidelity ranks like the full one, as random configurations show."""
+
+    gate: Gate | None  # None: it was not tested
+    command: str  # that tests it
+    seconds: float = 0.0  # in its runs at full fidelity, without those that the promotion counts
+    run_seconds: float | None = None  # of a run at full fidelity, in the mean; None where there is none yet
+    spread: Interval | None = None  # variance of its full values, as a multiple of that of a configuration's runs
 
 
 @dataclass(frozen=True)
@@ -275,6 +287,7 @@ class Findings:
     exhibits: tuple[Exhibit, ...]
     provenance: Provenance
     missing: tuple[Missing, ...]
+    gate: GateFindings | None = None  # None where there is nothing to test, or no trial of ours yet
 
     def __repr__(self) -> str:
         return f"<findings of {self.study.name}: {self.headline.badge}. {self.headline.sentence}>"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpo.formatting import better, duration, interval, label, mean_of, score, sentence, unit
-from hpo.page.findings import Findings, Missing, Promotion, Sweep
+from hpo.page.findings import Findings, GateFindings, Missing, Promotion, Sweep
+from hpo.page.gate import refusal
 from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Badge, Tile
 from hpo.promotion.intervals import Interval
@@ -36,7 +37,7 @@ def top(findings: Findings) -> Top:
         badge=Badge(headline.status, headline.badge),
         verdict=" ".join(part for part in verdict if part),
         missing=findings.missing,
-        notes=findings.promotion.notes if findings.promotion else (),
+        notes=(*refusal(findings.gate), *(findings.promotion.notes if findings.promotion else ())),
         tiles=tuple(_tiles(findings)),
     )
 
@@ -70,15 +71,17 @@ def _tiles(findings: Findings) -> Iterator[Tile]:
         yield Tile(f"Best {kind} score", score(sweep.best.value), note, unit(goal))
     if sweep:
         yield Tile("Trials", str(sweep.ended), counted_states(sweep), f"of {max(sweep.planned, sweep.ended)}")
-        yield _time_tile(sweep, promotion)
+        yield _time_tile(sweep, promotion, findings.gate)
 
 
-def _time_tile(sweep: Sweep, promotion: Promotion | None) -> Tile:
-    promotion_seconds = promotion.seconds if promotion else 0.0
-    parts = f"sweep {duration(sweep.seconds)}"
-    if promotion_seconds:
-        parts += f", promotion {duration(promotion_seconds)}"
-    return Tile("Time spent training", duration(sweep.seconds + promotion_seconds), parts)
+def _time_tile(sweep: Sweep, promotion: Promotion | None, gate: GateFindings | None) -> Tile:
+    seconds = {
+        "sweep": sweep.seconds,
+        "gate": gate.seconds if gate else 0.0,
+        "promotion": promotion.seconds if promotion else 0.0,
+    }
+    parts = [f"{part} {duration(spent)}" for part, spent in seconds.items() if spent or part == "sweep"]
+    return Tile("Time spent training", duration(sum(seconds.values())), ", ".join(parts))
 
 
 def _test_tiles(promotion: Promotion, goal: str) -> Iterator[Tile]:

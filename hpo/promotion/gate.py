@@ -7,8 +7,9 @@ first, and 8 more as long as it is open, up to 24.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,8 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 from hpo.direction import Direction
 from hpo.errors import Damaged
 from hpo.files import write_json
-from hpo.formatting import count
+from hpo.formatting import count, number
+from hpo.promotion.intervals import CONFIDENCE, Interval
 from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
 
 Decision = Literal["pass", "refuse", "open"]
 
@@ -71,18 +74,30 @@ class Gate:
         return sum(pair.full is None for pair in self.pairs)
 
     @property
+    def evidence(self) -> str:
+        """What the decision rests on, in words."""
+        rho = self.correlation
+        failed = f"; {self.failed} failed at full fidelity and count as last" if self.failed else ""
+        return (
+            f"rank correlation {rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}] over "
+            f"{count(rho.configurations, 'random configuration')}{failed}"
+        )
+
+    @property
     def sentence(self) -> str:
         """The decision in words, with what it rests on."""
-        rho = self.correlation
-        evidence = (
-            f"rank correlation {rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}] over "
-            f"{count(rho.configurations, 'random configuration')}, one run each"
+        relation = "ranks" if self.decision == "pass" else "does not rank"
+        return f"the cheap setting {relation} like the full one: {self.evidence}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do after a refusal."""
+        full = [pair.full for pair in self.pairs if pair.full is not None]
+        values = f" (full values from {number(min(full))} to {number(max(full))})" if full else ""
+        return (
+            f"mend the fidelity `cheap` in a study of another name, with more epochs or examples, unless nothing that "
+            f"is searched matters at all{values}"
         )
-        if self.failed:
-            evidence += f"; {self.failed} failed at full fidelity and count as last"
-        if self.decision == "pass":
-            return f"the cheap setting ranks like the full one: {evidence}"
-        return f"the cheap setting does not rank like the full one: {evidence}"
 
 
 def rank_correlation(cheap: Sequence[float], full: Sequence[float]) -> RankCorrelation:
@@ -133,6 +148,11 @@ def stages(trials: int) -> tuple[int, ...]:
     return tuple(possible)
 
 
+def is_one_fidelity(study: StudySpec) -> bool:
+    """Whether both fidelities train and validate alike, so that there is nothing to test."""
+    return replace(study.cheap, test=None) == replace(study.full, test=None)
+
+
 def keep_from(rho: float) -> int:
     """How many configurations to promote where the cheap setting ranks with this correlation.
 
@@ -141,7 +161,7 @@ def keep_from(rho: float) -> int:
     return next((keep for least, keep in KEEP if rho >= least), KEEP_MOST)
 
 
-def judge_gate(pairs: Sequence[GatePair], direction: Direction, *, last: bool) -> Gate:
+def judge_gate(pairs: Sequence[GatePair], direction: Direction, *, last: bool = False) -> Gate:
     """What the gate comes to with these pairs. A run that failed at full fidelity ranks last there."""
     cheap = [direction.sign * pair.cheap for pair in pairs]
     full = [direction.sign * direction.worst_if_none(pair.full) for pair in pairs]
@@ -153,6 +173,26 @@ def judge_gate(pairs: Sequence[GatePair], direction: Direction, *, last: bool) -
         direction=direction,
         pairs=tuple(pairs),
     )
+
+
+def spread_ratio(full_values: Sequence[float], runs: Sequence[Sequence[float]]) -> Interval | None:
+    """The variance of the gate's full values, divided by the variance between the seeds of one configuration.
+
+    `runs` holds the values of each configuration that has several. The 95 % interval is that of a ratio of variances
+    (F distribution). Where it includes 1, that is evidence that nothing that is searched matters, and no proof: a
+    spread of twice the noise often looks the same. None where one of the variances is not known, or the second is 0.
+    """
+    from scipy import special
+
+    groups = [group for group in runs if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in groups)
+    noise = sum((len(group) - 1) * statistics.variance(group) for group in groups)
+    if len(full_values) < 2 or not noise:
+        return None
+    ratio = statistics.variance(full_values) / (noise / freedom)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = special.fdtri(len(full_values) - 1, freedom, [tail, 1 - tail])
+    return Interval(ratio, ratio / float(high), ratio / float(low))
 
 
 # -- the record ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,14 @@ from hpo.trial.changes import Change, move_aside, read_changes
 from hpo.trial.rebuild import make_generation
 from hpo.trial.record import read_asked, read_outcome
 
-OF_PROMOTION = ("promotion", "promotion.json", "verdict.json", "winner", "pictures")  # in the study's folder
+OF_PROMOTION = (
+    "promotion",
+    "promotion.json",
+    "verdict.json",
+    "winner",
+    "pictures",
+    "gate.json",
+)  # in the study's folder
 
 
 def change_of(

@@ -1,5 +1,6 @@
 """The verbs, as functions: what `hpo VERB` does, for a notebook or another program. They are public in hpo itself.
 
+gate.py         gate, and where run has it
 stages.py       preflight, sweep, promote, report, and run: all four in order
 adopt.py        adopt, report_on
 overview.py     status
@@ -12,6 +13,7 @@ load.py         load_study
 init.py         a task, a study and a test to start from; their texts are in starter/
 options.py      the options, as the command line has them
 opening.py      a study with its options applied; what can be refused is refused here
+go.py           whether preflight lets a study be searched
 devices.py      which devices there are
 command_log.py  runs/STUDY/commands.log
 display.py      what is shown while a verb works

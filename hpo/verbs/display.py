@@ -16,6 +16,7 @@ from hpo.formatting import number
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
+    from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.trial.adoption import Adoption
     from hpo.trial.lifecycle import Standing
@@ -43,6 +44,9 @@ class Display:
         yield _show_nothing
 
     def preflight_ended(self, opened: Opened, result: Preflight) -> None:
+        pass
+
+    def gate_ended(self, opened: Opened, gate: Gate) -> None:
         pass
 
     def sweep_ended(self, opened: Opened, standing: Standing) -> None:

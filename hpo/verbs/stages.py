@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
-from hpo.errors import NoGo, Refused
+from hpo.errors import NoGo
 from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
@@ -37,6 +37,8 @@ from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, standing_note
+from hpo.verbs.gate import gate_in_run
+from hpo.verbs.go import passed_before, require_go_or_force
 from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
@@ -105,10 +107,7 @@ def sweep(
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     change = require_same_or_accepted(opened)
-    if not force:
-        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
-    elif not _passed_before(opened):
-        checking.record_force(opened.folder)
+    require_go_or_force(opened)
     return _sweep(opened, display_for(progress), change)
 
 
@@ -200,7 +199,8 @@ def run(
 ) -> Verdict:
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
 
-    Raises NoGo after a preflight that says no-go, unless `force` is set, which is recorded.
+    The gate comes before the sweep where it costs at most a fifth of sweep and promotion. Raises NoGo after a preflight
+    that says no-go and after a gate that refuses, unless `force` is set, which is recorded.
     """
     options = Options(
         smoke=smoke,
@@ -228,10 +228,11 @@ def run(
 
 
 def _run(opened: Opened, display: Display, change: Change | None) -> Verdict:
-    if _passed_before(opened):
+    if passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
-        _require_go_or_force(_preflight(opened, display), opened)
+        _require_passed_or_force(_preflight(opened, display), opened)
+    change = gate_in_run(opened, display, change)
     _sweep(opened, display, change)
     verdict = _promote(opened, display)
     _report(opened, display)
@@ -247,22 +248,13 @@ def _require_same_sweep(opened: Opened) -> None:
         require_fit(adoption, sweep_trials(opened.study, opened.folder), opened.study)
 
 
-def _require_go_or_force(result: Preflight, opened: Opened) -> None:
+def _require_passed_or_force(result: Preflight, opened: Opened) -> None:
     if result.status != "no-go":
         return
     if not opened.options.force:
         failed = ", ".join(check.name for check in result.checks if check.status == "no-go")
         raise NoGo(f"the preflight of {opened.study.name} said no-go ({failed}); mend that and run it again")
     checking.record_force(opened.folder)
-
-
-def _passed_before(opened: Opened) -> bool:
-    """Whether a preflight of this very code, data and space is there, and did not say no-go."""
-    try:
-        checking.require_go(opened.folder, opened.identity, "", opened.details)
-    except Refused:
-        return False
-    return True
 
 
 def _preflight(opened: Opened, display: Display) -> Preflight:
