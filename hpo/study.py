@@ -96,8 +96,8 @@ class StudySpec:
     trials: int = 24  # of the sweep, in all
     startup_trials: int = 10  # drawn at random before TPE models anything
     pruning: Median | None = field(default_factory=Median)  # None: every trial is trained to its end
-    keep: int = 3  # how many configurations are promoted beside the default
-    seeds: int = 3  # fresh seeds that each of them is trained with
+    keep: int | None = None  # configurations that start the promotion's race beside the default; None: 4
+    seeds: int = 2  # runs of the leader and the default in the last round of the race
     seed: int = 0  # everything random in the study derives from it
     cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
     warm: str | None = None  # an earlier study in the same folder of runs, whose best configurations are trained first
@@ -108,12 +108,13 @@ class StudySpec:
         for key, least in (
             ("trials", 1),
             ("startup_trials", 0),
-            ("keep", 1),
             ("seeds", 1),
             ("seed", 0),
             ("cross_validate", 1),
         ):
             _at_least(key, getattr(self, key), least)
+        if self.keep is not None:
+            _at_least("keep", self.keep, 1)
         spaces.check(self.space, self.owners)
         self._check_warm()
         self._check_folds()

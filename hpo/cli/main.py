@@ -12,7 +12,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -25,6 +25,7 @@ from hpo.workers.streams import steady_streams
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
+    from hpo.promotion.candidate import Tie
     from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.verbs.display import Display
@@ -42,8 +43,11 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="The whole path in seconds,
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side; left out: one a core, or one a GPU.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier ones included.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Start no new trial after this many seconds.")]
-Keep = Annotated[int | None, typer.Option(min=1, help="Configurations to promote beside the default.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Fresh seeds for each of them.")]
+Keep = Annotated[int | None, typer.Option(min=1, help="Configurations that start the race beside the default.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Runs of each in the last round.")]
+More = Annotated[int | None, typer.Option(min=1, help="Further seeds for the default and the leader: another look.")]
+Again = Annotated[bool, typer.Option("--again", help="A new promotion on fresh seeds: another look.")]
+TieOption = Annotated[str, typer.Option("--tie", metavar="WHO", help="Who is exported on a tie: default or leader.")]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own data instead of what the task ships.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[int, typer.Option(min=1, help="GPUs, or processes, that share each run of the promotion.")]
@@ -98,6 +102,7 @@ def run(
     timeout: Timeout = None,
     keep: Keep = None,
     seeds: Seeds = None,
+    tie: TieOption = "default",
     data: Data = None,
     device: Device = "auto",
     runs: Runs = Path("runs"),
@@ -120,6 +125,7 @@ def run(
                 timeout=timeout,
                 keep=keep,
                 seeds=seeds,
+                tie=cast("Tie", tie),
                 data=data,
                 device=device,
                 runs=runs,
@@ -247,6 +253,9 @@ def promote(
     workers: Workers = None,
     keep: Keep = None,
     seeds: Seeds = None,
+    more: More = None,
+    again: Again = False,
+    tie: TieOption = "default",
     data: Data = None,
     device: Device = "auto",
     runs: Runs = Path("runs"),
@@ -257,7 +266,7 @@ def promote(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Retrain the best and the default at full fidelity, on fresh seeds, and say which one won."""
+    """Let the best and the default race at full fidelity, and say whether one beats the default."""
     with exits(debug):
         with document_alone() if as_json else nullcontext():
             verdict = hpo.promote(
@@ -266,6 +275,9 @@ def promote(
                 workers=workers,
                 keep=keep,
                 seeds=seeds,
+                more=more,
+                again=again,
+                tie=cast("Tie", tie),
                 data=data,
                 device=device,
                 runs=runs,

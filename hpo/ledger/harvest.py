@@ -246,7 +246,7 @@ def _promotion(
 ) -> dict[str, Any]:
     if verdict is None:
         return {} if status.promotion_state == "not run" else {"progress": status.promotion}
-    winner = verdict.results[0]
+    winner = verdict.winning
     is_default = winner.candidate.name == DEFAULT
     return {
         "winner": winner.candidate.name,
@@ -272,7 +272,7 @@ def _against_baseline(verdict: Verdict) -> dict[str, Any]:
     best = best_rival(verdict)
     if best is None:
         return {"lead_over_baseline": NOT_APPLICABLE}
-    lead = verdict.results[0].ahead_of_baselines.get(best.name)
+    lead = verdict.winning.ahead_of_baselines.get(best.name)
     return {"best_baseline": best.name, "lead_over_baseline": _triple(lead)}
 
 

@@ -28,8 +28,8 @@ class Audit:
         """What a reader is told."""
         if not self.spared:
             return (
-                "What pruning cost is not known: no trial that the pruner would end was let run. One in ten of them is, "
-                "by chance."
+                "What pruning cost is not known: no trial that the pruner would end was let run. One in ten of "
+                "them is, by chance."
             )
         share = self.share
         were = "it was" if self.spared == 1 else "they were"

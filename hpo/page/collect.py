@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from hpo.page.findings import (
     Findings,
     Headline,
     Improvement,
+    Level,
     LoggedCommand,
     Missing,
     Panel,
@@ -47,8 +49,10 @@ from hpo.page.observed import study_separation
 from hpo.plain import plain
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
+from hpo.promotion.race import Race
 from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, is_judged, read_selection
+from hpo.promotion.standing import is_given_up, run_key, values_of
 from hpo.promotion.test_split import Baseline
 from hpo.space import When
 from hpo.storage.database import stored_study
@@ -60,7 +64,7 @@ from hpo.trial.adoption import Adoption, read_adoption
 from hpo.trial.artifact import CARD
 from hpo.trial.changes import lineage
 from hpo.trial.foreign import curve_of, plain_params, reason_of, seconds_of, value_of
-from hpo.trial.lifecycle import state_of
+from hpo.trial.lifecycle import direction_of, state_of
 from hpo.trial.record import SPARED_AT
 
 _FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
@@ -252,11 +256,13 @@ def _promotion(folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | No
     if chosen is None:
         return None
     verdict = read_verdict(folder, chosen)
-    runs = _runs(chosen, stored)
+    trials = stored.get_trials(deepcopy=False) if stored else []
+    race = chosen.race(Direction.MINIMIZE if stored is None else direction_of(stored))
+    runs = _runs(chosen, race, trials)
     return Promotion(
         selection=chosen,
         runs=runs,
-        planned=len(chosen.candidates) * chosen.seeds,
+        planned=race.planned(values_of(trials)),
         seeds=chosen.seeds,
         verdict=verdict,
         agreement=_agreement(verdict) if verdict else None,
@@ -267,15 +273,16 @@ def _promotion(folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | No
     )
 
 
-def _runs(chosen: Selection, stored: optuna.Study | None) -> tuple[PromotionRun, ...]:
+def _runs(chosen: Selection, race: Race, trials: Sequence[optuna.trial.FrozenTrial]) -> tuple[PromotionRun, ...]:
     """The runs of this selection that have ended."""
+    values = values_of(trials)
     names = {candidate.key: candidate.name for candidate in chosen.candidates}
-    runs = []
-    for frozen in stored.get_trials(deepcopy=False) if stored else ():
-        key, seed_index = frozen.user_attrs.get("key"), frozen.user_attrs.get("seed", 0)
-        if key in names and seed_index < chosen.seeds and frozen.state.is_finished():
-            runs.append(PromotionRun(names[key], trial_from(frozen)))
-    return tuple(runs)
+    ended = {run for key in names for run in race.ended(key, values)}
+    return tuple(
+        PromotionRun(names[run_key(trial).candidate], trial_from(trial))
+        for trial in trials
+        if trial.state.is_finished() and not is_given_up(trial) and run_key(trial) in ended
+    )
 
 
 def _baselines(verdict: Verdict) -> dict[str, Interval]:
@@ -303,15 +310,18 @@ def best_rival(verdict: Verdict) -> Baseline | None:
 
 
 def _agreement(verdict: Verdict) -> Agreement:
-    pairs = tuple(
-        FidelityPair(result.candidate.name, result.candidate.cheap, result.full)
-        for result in verdict.results
-        if result.candidate.cheap is not None and result.full is not None
-    )
+    """Of the first round, in which all candidates ran: of those that went on, later runs say more."""
+    first = set(verdict.rounds[0].seeds) if verdict.rounds else None
+    pairs = []
+    for result in verdict.results:
+        runs = [run for run in result.runs if first is None or run.seed_index in first]
+        if result.candidate.cheap is not None and result.full is not None and runs:
+            mean = statistics.fmean(run.score for run in runs)
+            pairs.append(FidelityPair(result.candidate.name, result.candidate.cheap, mean))
     cheap = [pair.cheap for pair in pairs]
     full = [pair.full for pair in pairs]
     can_be_ranked = len(pairs) >= 3 and len(set(cheap)) > 1 and len(set(full)) > 1
-    return Agreement(pairs, float(stats.spearmanr(cheap, full).statistic) if can_be_ranked else None)
+    return Agreement(tuple(pairs), float(stats.spearmanr(cheap, full).statistic) if can_be_ranked else None)
 
 
 def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:
@@ -346,23 +356,25 @@ def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
 
 
 def _verdict_headline(verdict: Verdict) -> Headline:
-    winner = verdict.results[0]
-    lead = winner.ahead_of_default
+    return Headline(*_badge(verdict), verdict.sentence)
+
+
+def _badge(verdict: Verdict) -> tuple[Level, str]:
+    """What the verdict comes to, in a few words."""
+    lead = verdict.leading.ahead_of_default if verdict.leading else None
     if verdict.sample.is_too_small:
-        return Headline("caution", f"too few {verdict.sample.noun}s to tell", verdict.sentence)
-    if winner.candidate.name == DEFAULT:
-        next_best = next((result.ahead_of_default for result in verdict.results if result.ahead_of_default), None)
-        is_tie = next_best is not None and not next_best.excludes_zero
-        return Headline("caution", "a tie" if is_tie else "the default won", verdict.sentence)
-    if lead is None:
-        return Headline("caution", "default failed", verdict.sentence)
-    if not lead.excludes_zero:
-        return Headline("caution", "a tie", verdict.sentence)
-    if lead.mean > 0 and verdict.sample.speaks_for_one:
-        return Headline("caution", f"better on one {verdict.sample.noun}", verdict.sentence)
-    if lead.mean > 0:
-        return Headline("go", "beats the default", verdict.sentence)
-    return Headline("no-go", "default is better", verdict.sentence)
+        return "caution", f"too few {verdict.sample.noun}s to tell"
+    if verdict.winner == DEFAULT:
+        return "caution", "the default stands"
+    if any(result.candidate.name == DEFAULT and result.full is None for result in verdict.results):
+        return "caution", "default failed"
+    if lead is None or not lead.excludes_zero:
+        return "caution", "a tie"
+    if lead.high < 0:  # an older version exported whatever validated best
+        return "no-go", "default is better"
+    if verdict.sample.speaks_for_one:
+        return "caution", f"better on one {verdict.sample.noun}"
+    return "go", "beats the default"
 
 
 # -- the rest of the folder ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.errors import Damaged
 from hpo.page.findings import LoggedCommand, PreflightFindings
+from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.results import Verdict
 from hpo.storage.folder import RunFolder
 
@@ -32,7 +33,7 @@ def decode_verdict(folder: RunFolder) -> Verdict:
 
     Raises Damaged where the file is no verdict.
     """
-    return _decode(Verdict, folder.verdict, _restored(_with_text(_load(folder.verdict))))
+    return _decode(Verdict, folder.verdict, _with_leader(_restored(_with_text(_load(folder.verdict)))))
 
 
 def _load(path: Path) -> Any:
@@ -62,13 +63,21 @@ def _with_text(record: Any) -> Any:
     return {**record, "checks": checks}
 
 
+def _with_leader(record: Any) -> Any:
+    """The record with its leader, which verdicts of older versions do not name: the best beside the default."""
+    if not isinstance(record, dict) or "leader" in record:
+        return record
+    names = (result["candidate"]["name"] for result in record["results"] if result.get("full") is not None)
+    return {**record, "leader": next((name for name in names if name != DEFAULT), None)}
+
+
 def _restored(record: Any) -> Any:
     """A part of the verdict's record with what its nulls stand for."""
     if isinstance(record, list):
         return [math.nan if item is None else _restored(item) for item in record]
     if not isinstance(record, dict):
         return record
-    if record.keys() == _INTERVAL and None in record.values():
+    if record.keys() >= _INTERVAL and None in record.values():
         return None
     return {key: _restored_field(key, value) for key, value in record.items()}
 

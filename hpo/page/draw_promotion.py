@@ -148,8 +148,8 @@ def _window(rows: list[Row]) -> tuple[float, float]:
 
 
 def _scores_point(promotion: Promotion, verdict: Verdict) -> str:
-    winner, best = verdict.results[0], promotion.best_baseline
-    text = f"The first row has the best validation score. On test it scores {interval(winner.test)}."
+    winner, best = verdict.winning, promotion.best_baseline
+    text = f"The first row is the winner. On test it scores {interval(winner.test)}."
     lead = winner.ahead_of_baselines.get(best.name) if best else None
     if best is None or lead is None or verdict.sample.is_too_small:
         return text
@@ -327,7 +327,7 @@ def _overfit_point(check: OverfitCurves, curves: dict[str, tuple[float | None, .
 # -- training --------------------------------------------------------------------------------------------------------
 def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     """The winner's and the default's runs at full fidelity: best validation score by epoch, a line a seed."""
-    winner = verdict.results[0].candidate.name
+    winner = verdict.winning.candidate.name
     names = list(dict.fromkeys([winner, DEFAULT_NAME]))
     runs = [entry for entry in promotion.runs if entry.candidate in names and entry.run.curve]
     if not runs:

@@ -158,8 +158,8 @@ class Promotion:
 
     @property
     def winner(self) -> Result | None:
-        """The candidate with the best validation score."""
-        return self.verdict.results[0] if self.verdict else None
+        """The candidate that was exported."""
+        return self.verdict.winning if self.verdict else None
 
     @property
     def default(self) -> Result | None:
@@ -265,11 +265,14 @@ class Provenance:
     changes: tuple[str, ...] = ()  # of the study, that were accepted while it ran
 
 
+Level = Literal["go", "caution", "no-go", "open"]
+
+
 @dataclass(frozen=True)
 class Headline:
     """The verdict in one sentence."""
 
-    status: Literal["go", "caution", "no-go", "open"]
+    status: Level
     badge: str
     sentence: str
 

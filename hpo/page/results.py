@@ -42,11 +42,38 @@ class PromotionSection(Section):
     training: tuple[Plot, ...] = ()
 
 
+def _race(verdict: Verdict) -> str:
+    """How many configurations ran in each round, and how often; "" for a verdict of an older version."""
+    rounds = [
+        f"{count(race_round.others + 1, 'configuration')} with {count(len(race_round.seeds), 'seed')}"
+        for race_round in verdict.rounds
+    ]
+    if not rounds:
+        return ""
+    if len(rounds) == 1:
+        return f"It was one round: {rounds[0]} each, {count(verdict.runs, 'run')}."
+    return (
+        f"It was a race of {len(rounds)} rounds, {count(verdict.runs, 'run')} in all: {', then '.join(rounds)} each. "
+        f"The validation score chose who went on; the winner's own test score is of runs that chose nothing."
+    )
+
+
 def _independence(verdict: Verdict) -> str:
     """Why the test scores are of data that the study has not been fitted to."""
+    chosen = "The test split chose nothing"
     if verdict.sample.folds > 1:
-        return "What was tested on has chosen nothing: each run has a fold of its own, and all validate on the same."
-    return "The test split was read here alone."
+        chosen = "What was tested on chose nothing: each run has a fold of its own, and all validate on the same"
+    if verdict.look == 1:
+        return f"{chosen}, and this is the first verdict that reads it."
+    return (
+        f"{chosen}, but this is the {_ordinal(verdict.look)} verdict that reads it: its intervals are wider for that."
+    )
+
+
+def _ordinal(number: int) -> str:
+    """ "2nd", "3rd", "11th"."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def promotion_section(findings: Findings) -> PromotionSection | None:
@@ -65,9 +92,8 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
         agreement = draw_promotion.fidelity_agreement(promotion.agreement, promotion, goal)
     return PromotionSection(
         lead=(
-            f"{count(len(verdict.results), 'configuration')} at full fidelity, "
-            f"{count(promotion.seeds, 'fresh seed')} each, the best validation score first. {_independence(verdict)} "
-            f"Intervals are 95 %, over seeds and test examples."
+            f"{count(len(verdict.results), 'configuration')} at full fidelity, the winner first. {_race(verdict)} "
+            f"{_independence(verdict)} Intervals are {100 * verdict.confidence:.4g} %, over seeds and test examples."
         ),
         comparisons=_plots(draw_promotion.scores(promotion, verdict), draw_promotion.leads(verdict)),
         runs=_results(promotion, verdict),

@@ -14,12 +14,14 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.direction import Direction
 from hpo.errors import Refused
-from hpo.promotion.selection import RunKey, is_judged, read_selection, run_key
+from hpo.promotion.selection import is_judged, read_selection
+from hpo.promotion.standing import standing_of
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.locks import is_held
-from hpo.trial.lifecycle import SUPERSEDED, standing
+from hpo.trial.lifecycle import direction_of, standing
 
 PromotionState = Literal["not run", "unfinished", "judged"]
 
@@ -123,8 +125,7 @@ def _promotion(folder: RunFolder) -> _Promotion:
         return _Promotion("not run", "not run")
     if is_judged(selection, folder):
         return _Promotion("judged", f"winner: {json.loads(folder.verdict.read_text())['winner']}")
-    wanted = {RunKey(candidate.key, seed) for candidate in selection.candidates for seed in range(selection.seeds)}
     stored = stored_study(folder, promotion_name(folder.path.name))
     runs = stored.get_trials(deepcopy=False) if stored else []
-    done = {run_key(run) for run in runs if run.state.is_finished() and run.user_attrs.get("reason") != SUPERSEDED}
-    return _Promotion("unfinished", f"{len(done & wanted)}/{len(wanted)} runs")
+    now = standing_of(selection.race(Direction.MINIMIZE if stored is None else direction_of(stored)), runs)
+    return _Promotion("unfinished", f"{now.done}/{now.runs} runs")

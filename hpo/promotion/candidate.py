@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hpo.plain import fingerprint
 
+Tie = Literal["default", "leader"]  # which of them is exported where the leader's lead over the default is not sure
 DEFAULT = "default"  # the name of the configuration of all defaults
 
 
@@ -24,3 +25,11 @@ class Candidate:
     def key(self) -> str:
         """A fingerprint of the parameters: equal parameters have the same key."""
         return fingerprint(dict(self.params))
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Which run of a promotion a trial is."""
+
+    candidate: str  # the candidate's key
+    seed_index: int  # from 0

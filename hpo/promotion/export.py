@@ -38,7 +38,7 @@ def export_winner(study: StudySpec, folder: RunFolder, verdict: Verdict, *, devi
     test split again; raises Unfaithful where it has other scores than the run had. Of a task that trains itself the
     folder holds what that has exported instead of weights.
     """
-    winner = verdict.results[0]
+    winner = verdict.winning
     run = best_run(study, winner)
     task, recipe = study.configure(winner.candidate.params, study.full, fold=run.seed_index)
     task = with_settings(task, run.chosen)

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,7 +20,9 @@ from hpo.files import write_json
 from hpo.formatting import count, number
 from hpo.promotion.intervals import CONFIDENCE, Interval
 from hpo.storage.folder import RunFolder
-from hpo.study import StudySpec
+
+if TYPE_CHECKING:
+    from hpo.study import StudySpec
 
 Decision = Literal["pass", "refuse", "open"]
 

@@ -7,10 +7,11 @@ from functools import partial
 
 from optuna.trial import FrozenTrial
 
-from hpo.promotion.candidate import DEFAULT, Candidate
+from hpo.promotion.candidate import DEFAULT, Candidate, RunKey
 from hpo.promotion.gate import GatePair
 from hpo.promotion.runs import PromotionRuns, run_candidate, run_on_devices
-from hpo.promotion.selection import RunKey, Selection
+from hpo.promotion.race import Round
+from hpo.promotion.selection import Selection
 from hpo.storage.database import value_of
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
@@ -36,7 +37,9 @@ def train_at_full_fidelity(
     with how many runs have ended about twice a second.
     """
     candidates = tuple(_candidate(study, trial) for trial in trials)
-    selection = Selection(candidates, keep=len(candidates), seeds=1, sweep_trials=len(trials))
+    others = len(candidates) - 1
+    once_each = Round(others, seeds=(0,))
+    selection = Selection(candidates, keep=others, seeds=1, sweep_trials=len(trials), rounds=(once_each,))
     source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, device=device))
     run = run_candidate if devices == 1 else partial(run_on_devices, devices)
     coordinator.drive(source, run, pool=pool, watch=lambda: watch(retry_storage(source.standing).done))

@@ -1,7 +1,8 @@
-"""Promotion: the sweep's best configurations and the default, trained at full fidelity with fresh seeds, and compared.
+"""Promotion: the sweep's best configurations and the default race at full fidelity, and the leader is judged.
 
 It is another Optuna study over the same objective, with parameters enqueued instead of drawn and nothing pruned. The
-validation score chooses the winner. The test split, which nothing else reads, then shows by how much it leads.
+validation score says who goes on to the next round. The test split, which nothing else reads, then shows whether the
+leader is better than the default: if that is not sure, the default stands.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from hpo.contract.returned import checked_checks
 from hpo.engine.own_training import OwnTraining
 from hpo.files import write_json
 from hpo.plain import nulled, plain
+from hpo.promotion.candidate import RunKey, Tie
 from hpo.promotion.export import best_run, export_winner, write_pictures
+from hpo.promotion.looks import Look, add_look
 from hpo.promotion.results import Verdict
 from hpo.promotion.retune import check_retuned
-from hpo.promotion.runs import PromotionRuns, PromotionStanding, Runs, run_candidate, run_on_devices
-from hpo.promotion.selection import RunKey, freeze, sweep_trials
+from hpo.promotion.runs import PromotionRuns, Runs, run_candidate, run_on_devices
+from hpo.promotion.selection import NOTHING_ELSE, Wish, freeze, sweep_trials
+from hpo.promotion.standing import PromotionStanding
 from hpo.promotion.test_split import SplitBatches, score_baselines
 from hpo.promotion.verdict import judge
 from hpo.storage.folder import RunFolder
@@ -46,18 +50,23 @@ def promote(
     on: str = "auto",
     device: str = "auto",
     devices: int = 1,
+    wish: Wish = NOTHING_ELSE,
+    tie: Tie = "default",
     watch: Callable[[PromotionStanding], None] = lambda _: None,
 ) -> Verdict:
-    """Train `study.keep` configurations and the default at full fidelity with `study.seeds` seeds each, and judge.
+    """Let `study.keep` configurations and the default race at full fidelity, with `study.seeds` in the last round, and
+    judge.
 
     Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
-    promotion continues with the selection that it began with. With `devices` above 1 there is one run at a time, on
-    that many devices. `watch` is called with the standing of the promotion about twice a second.
+    promotion continues with the selection that it began with. `wish` asks for more seeds or for a new promotion, and
+    `tie` for what is exported where the leader's lead is not sure. With `devices` above 1 there is one run at a time,
+    on that many devices. `watch` is called with the standing of the promotion about twice a second.
 
-    Raises Refused where no trial of the sweep is complete, and SweepFailed where every candidate has a failed run.
+    Raises Refused where no trial of the sweep is complete or `wish` cannot be met, and SweepFailed where every
+    candidate has a failed run.
     """
     with study_lock(folder) as hold:
-        selection = freeze(study, folder)
+        selection = freeze(study, folder, wish)
         source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, device=device))
 
         def show_standing() -> None:
@@ -70,7 +79,7 @@ def promote(
         show_standing()
         local.prepare_worker()
         runs = source.finished()
-        verdict = judge(study, selection, runs, score_baselines(study))
+        verdict = judge(study, selection, runs, score_baselines(study), tie=tie)
         winner = export_winner(study, folder, verdict, device=device)
         checks = (
             *run_check("the task's checks", partial(_task_checks, study, folder, verdict, runs)),
@@ -78,6 +87,8 @@ def promote(
             *run_check("pictures", partial(_draw, winner, study, folder)),
         )
         verdict = replace(verdict, checks=checks)
+        look = Look(selection.key, verdict.sentence, selection.next_seed)
+        add_look(folder, look, instead_of=selection.key_before_races)  # first: a verdict that is there has been read
         write_json(folder.verdict, nulled(plain(asdict(verdict))))
     return verdict
 
@@ -90,7 +101,7 @@ def _one_code(folder: RunFolder) -> list[Check]:
 
 def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, runs: Runs) -> list[Check]:
     """The task's own checks on the winner's best run, and those of the settings that were re-tuned for it."""
-    winner = verdict.results[0]
+    winner = verdict.winning
     best = runs[RunKey(winner.candidate.key, best_run(study, winner).seed_index)].outcome
     validation = [run.score for run in winner.runs]
     noise = float(np.std(validation, ddof=1)) if len(validation) > 1 else 0.0

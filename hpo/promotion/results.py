@@ -9,7 +9,8 @@ from typing import Any
 from hpo.direction import Direction
 from hpo.formatting import count
 from hpo.promotion.candidate import Candidate
-from hpo.promotion.intervals import Interval
+from hpo.promotion.intervals import CONFIDENCE, Interval
+from hpo.promotion.race import Round
 from hpo.promotion.test_split import Baseline
 from hpo.task import Check
 from hpo.trial.record import State
@@ -39,16 +40,16 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Result:
-    """One candidate after all of its runs. What a candidate is ahead of is a difference, positive where it is better.
+    """One candidate after its last run. What a candidate is ahead of is a difference, positive where it is better.
 
     Where a run failed there is nothing but the runs.
     """
 
     candidate: Candidate
-    runs: tuple[RunResult, ...]
-    full: float | None = None  # the goal on validation at full fidelity, mean over the seeds
-    test: Interval | None = None  # the goal on test
-    scores: Mapping[str, float] = field(default_factory=dict)  # on test, means over the seeds
+    runs: tuple[RunResult, ...]  # as many as it came through rounds of the race
+    full: float | None = None  # the goal on validation at full fidelity, mean over the runs
+    test: Interval | None = None  # the goal on test; of a finalist in the runs that chose nothing
+    scores: Mapping[str, float] = field(default_factory=dict)  # on test, means over the same runs
     ahead_of_default: Interval | None = None
     ahead_of_baselines: Mapping[str, Interval] = field(default_factory=dict)
     is_ruled_by_one: bool = False  # one block of examples makes up most of the spread of the lead over the default
@@ -93,10 +94,30 @@ class Verdict:
 
     goal: str
     direction: Direction
-    results: tuple[Result, ...]  # best validation score first; candidates with a failed run last
+    results: tuple[Result, ...]  # the winner first, then who came furthest; candidates with a failed run last
     baselines: tuple[Baseline, ...]
-    winner: str  # name of the first candidate
+    winner: str  # name of the candidate that is exported
     sentence: str  # the verdict in words
     sample: Sample  # what it rests on
     checks: tuple[Check, ...] = ()  # the task's checks on the winner
     selection: str = ""  # key of the selection that was judged
+    leader: str | None = None  # name of the best candidate beside the default, at the end of the race
+    rounds: tuple[Round, ...] = ()  # of the race; none in verdicts of older versions
+    look: int = 1  # which verdict on this test split it is
+    confidence: float = CONFIDENCE  # of its intervals
+    noise: float | None = None  # standard deviation of a run's test score that its training seed makes
+
+    @property
+    def winning(self) -> Result:
+        """The result of the winner."""
+        return self.results[0]
+
+    @property
+    def leading(self) -> Result | None:
+        """The result of the leader; None where every candidate beside the default has failed."""
+        return next((result for result in self.results if result.candidate.name == self.leader), None)
+
+    @property
+    def runs(self) -> int:
+        """How many runs it rests on."""
+        return sum(len(result.runs) for result in self.results)

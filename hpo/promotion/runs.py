@@ -1,4 +1,4 @@
-"""The runs of a promotion: each candidate at full fidelity, once for each seed."""
+"""The runs of a promotion: candidates at full fidelity, round by round."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from hpo import space
 from hpo.engine.own_training import OwnTraining
 from hpo.engine.rows import Rows
 from hpo.engine.training import Progress, require_same_score
+from hpo.promotion.candidate import RunKey
 from hpo.promotion.own_runs import follow_and_test
 from hpo.promotion.retune import Retuned, retune, with_settings
-from hpo.promotion.selection import RunKey, Selection, run_key
+from hpo.promotion.selection import Selection
+from hpo.promotion.standing import PromotionStanding, is_given_up, run_key, standing_of, values_of
 from hpo.promotion.test_split import RunScores, judge_split, run_scores
 from hpo.seeds import derive
 from hpo.storage.folder import RunFolder, promotion_name
@@ -23,7 +25,6 @@ from hpo.study import StudySpec
 from hpo.task import Split
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.job import Job
-from hpo.trial.lifecycle import SUPERSEDED
 from hpo.trial.objective import once, outcome_of, reported
 from hpo.trial.record import Outcome, read_outcome
 from hpo.trial.weights import write_weights
@@ -36,20 +37,20 @@ class FinishedRun:
     number: int  # of its trial
     outcome: Outcome
 
+    @property
+    def value(self) -> float | None:
+        """The goal on validation; None where the run failed."""
+        return self.outcome.value if self.outcome.state == "complete" else None
+
 
 Runs = Mapping[RunKey, FinishedRun]
 
 
-@dataclass(frozen=True)
-class PromotionStanding:
-    """How far a promotion has come."""
-
-    done: int  # runs that have ended
-    runs: int  # runs in all
-
-
 class PromotionRuns(AskTell):
-    """One trial for each candidate and seed, with the candidate's parameters enqueued; nothing is pruned."""
+    """One trial for each candidate and seed, with the candidate's parameters enqueued; nothing is pruned.
+
+    What is enqueued follows from the runs that have ended, so that a resumed promotion asks the same.
+    """
 
     def __init__(
         self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], *, device: str
@@ -57,19 +58,16 @@ class PromotionRuns(AskTell):
         unpruned = replace(study, pruning=None, cross_validate=1)
         name = promotion_name(study.name)
         super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
-        self.wanted = {
-            RunKey(candidate.key, index): candidate
-            for index in range(selection.seeds)  # seed by seed: candidates can be compared after the first one
-            for candidate in selection.candidates
-        }
-        known = {run_key(trial) for trial in self.trials() if trial.user_attrs.get("reason") != SUPERSEDED}
-        for key, candidate in self.wanted.items():
-            if key not in known:
-                attributes = {"key": key.candidate, "seed": key.seed_index}
-                self.optuna.enqueue_trial(dict(candidate.params), user_attrs=attributes)
+        self.race = selection.race(study.direction)
+        self.params = {candidate.key: candidate.params for candidate in selection.candidates}
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
-        waiting = any(trial.state is TrialState.WAITING for trial in trials)
+        known = {run_key(trial) for trial in trials if not is_given_up(trial)}
+        missing = [run for run in self.race.runs(values_of(trials)) if run not in known]
+        for run in missing:
+            attributes = {"key": run.candidate, "seed": run.seed_index}
+            self.optuna.enqueue_trial(dict(self.params[run.candidate]), user_attrs=attributes)
+        waiting = missing or any(trial.state is TrialState.WAITING for trial in trials)
         return self.optuna.ask() if waiting else None
 
     def adopt(self, orphan: FrozenTrial) -> None:
@@ -85,18 +83,20 @@ class PromotionRuns(AskTell):
         )
 
     def is_wanted(self, trial: optuna.Trial) -> bool:
-        return run_key(trial) in self.wanted
+        return run_key(trial) in self.race.runs(values_of(self.trials()))
 
     def standing(self) -> PromotionStanding:
         """How far the promotion has come."""
-        done = sum(trial.state.is_finished() for trial in self.trials() if run_key(trial) in self.wanted)
-        return PromotionStanding(done, len(self.wanted))
+        return standing_of(self.race, self.trials())
 
     def finished(self) -> Runs:
-        """Every run of the selection, with its outcome. Call it when all of them have ended."""
+        """Every run of the race, with its outcome. Call it when the race is over."""
+        trials = self.trials()
+        values = values_of(trials)
+        of_race = {run for key in self.params for run in self.race.ended(key, values)}
         runs = {}
-        for trial in self.trials():
-            if run_key(trial) in self.wanted:
+        for trial in trials:
+            if run_key(trial) in of_race and not is_given_up(trial):
                 outcome = read_outcome(self.folder.trial("promotion", trial.number))
                 if outcome is None:
                     outcome = Outcome("failed", reason="result.json is missing or damaged")

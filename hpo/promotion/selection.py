@@ -1,20 +1,24 @@
-"""The selection: which candidates a promotion compares. It is made from the sweep once, before the first run."""
+"""The selection: which candidates a promotion compares, and in which race. It is made once, before the first run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.trial import BaseTrial, TrialState
+from optuna.trial import TrialState
 from pydantic import TypeAdapter, ValidationError
 
+from hpo.direction import Direction
 from hpo.errors import Damaged, Refused
 from hpo.files import write_json
 from hpo.plain import fingerprint, plain
 from hpo.promotion.candidate import DEFAULT, Candidate
+from hpo.promotion.gate import read_gate
+from hpo.promotion.looks import Look, read_looks, verdict_record
+from hpo.promotion.race import Race, Round, rounds_of
 from hpo.promotion.repeats import TriedConfiguration, configurations
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
@@ -24,23 +28,61 @@ if TYPE_CHECKING:
     from hpo.study import StudySpec
 
 
+KEEP = 4  # configurations that start the race, where neither the study nor its gate says how many
+
+
 @dataclass(frozen=True)
 class Selection:
-    """The candidates of a promotion. A sweep that continues does not change a selection that has been made."""
+    """The candidates of a promotion and the race that they run.
 
-    candidates: tuple[Candidate, ...]
+    A sweep that continues does not change a selection that has been made.
+    """
+
+    candidates: tuple[Candidate, ...]  # the default first, then the best cheap one
     keep: int  # how many were asked for beside the default
-    seeds: int  # runs of each candidate
+    seeds: int  # runs of each candidate of the last round
     sweep_trials: int  # how many trials of the sweep had ended when the selection was made
+    rounds: tuple[Round, ...]
+    added: int = 0  # how many of the rounds --more has added
+    look: int = 1  # which verdict on the study's test split this is
+    generation: int = 1  # of the study
 
     @property
     def key(self) -> str:
-        """A fingerprint of the selection, which the verdict on it keeps."""
-        return fingerprint(self)
+        """A fingerprint of what is judged, which the verdict keeps."""
+        keys = [candidate.key for candidate in self.candidates]
+        return fingerprint({"candidates": keys, "rounds": self.rounds, "generation": self.generation})
+
+    @property
+    def key_before_races(self) -> str:
+        """What older versions called the same selection."""
+        old = {name: getattr(self, name) for name in ("candidates", "keep", "seeds", "sweep_trials")}
+        return fingerprint({"class": "Selection", **old})
+
+    @property
+    def next_seed(self) -> int:
+        """The first seed index after all of its runs."""
+        return self.rounds[-1].seeds[-1] + 1
+
+    def race(self, direction: Direction) -> Race:
+        """The race of these candidates."""
+        default, *others = [candidate.key for candidate in self.candidates]
+        return Race(default, tuple(others), self.rounds, direction)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a promotion is asked for beside what the study says."""
+
+    more: int | None = None  # further seeds for the default and the leader of the last verdict
+    again: bool = False  # a new promotion, on seeds that no verdict has used
+
+
+NOTHING_ELSE = Wish()
 
 
 def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Candidate, ...]:
-    """The default, and the `keep` best other configurations among the complete trials.
+    """The default, and the best other configurations among the complete trials, as many as `study.keep` says, or all.
 
     A configuration that was tried more than once counts once, with the mean of its values. `trials` are in the order of
     their numbers: of equal means the one that was tried first ranks higher.
@@ -64,21 +106,89 @@ def _default_candidate(default: Mapping[str, Any], tried: Iterable[TriedConfigur
     return Candidate(DEFAULT, default, trial=None, cheap=None)
 
 
-def freeze(study: StudySpec, folder: RunFolder) -> Selection:
-    """Return the selection that an interrupted promotion began with, or make and keep a new one from the sweep.
+def kept(study: StudySpec, folder: RunFolder) -> int:
+    """How many configurations start the race beside the default: as the study says, else as its gate found."""
+    if study.keep is not None:
+        return study.keep
+    gate = read_gate(folder)
+    return KEEP if gate is None else gate.keep
 
-    Raises Refused where no trial of the sweep is complete.
+
+def freeze(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELSE) -> Selection:
+    """Return the selection that is promoted now, and keep it in the folder. Raises what `next_selection` raises."""
+    selection = next_selection(study, folder, wish)
+    if selection != read_selection(folder):
+        write_json(folder.selection, plain(asdict(selection)))
+    return selection
+
+
+def next_selection(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELSE) -> Selection:
+    """The selection that would be promoted now. Writes nothing.
+
+    It is the last one, where that has no verdict yet or where it would be chosen again; else a new one, made from the
+    sweep, which is another look at the test split. Raises Refused where no trial of the sweep is complete, and where
+    seeds are to be added to a verdict that there is not.
     """
     require_trials(study, folder, f"hpo sweep {study.name}")
-    before = read_selection(folder)
-    if before and not is_judged(before, folder) and (before.keep, before.seeds) == (study.keep, study.seeds):
+    before, looks = read_selection(folder), read_looks(folder)
+    if wish.more is not None:
+        return _with_more(before, wish.more, looks, study, folder)
+    fresh = max((look.next_seed for look in looks), default=0)
+    first = before.rounds[0].seeds[0] if before else 0
+    if wish.again and first < fresh:
+        first = fresh
+    study = replace(study, keep=kept(study, folder))
+    same_plan = before is not None and _is_planned(before, study, first)
+    if before and same_plan and not is_judged(before, folder):
         return before
     trials = sweep_trials(study, folder)
     ended = sum(trial.state.is_finished() for trial in trials)
-    selection = Selection(select(trials, study), study.keep, study.seeds, ended)
-    if selection != before:
-        write_json(folder.selection, plain(asdict(selection)))
-    return selection
+    candidates = select(trials, study)
+    if before and same_plan and _keys(candidates) == _keys(before.candidates):
+        return replace(before, sweep_trials=ended)
+    rounds = rounds_of(len(candidates) - 1, study.seeds, folds=study.task.folds, first=first)
+    new = Selection(candidates, study.keep or KEEP, study.seeds, ended, rounds, generation=folder.generation)
+    return replace(new, look=_look(new, looks))
+
+
+def _is_planned(selection: Selection, study: StudySpec, first: int) -> bool:
+    """Whether the study would race so many candidates so, but for rounds that were added."""
+    rounds = rounds_of(len(selection.candidates) - 1, study.seeds, folds=study.task.folds, first=first)
+    return selection.keep == study.keep and _without_added(selection).rounds == rounds
+
+
+def _keys(candidates: tuple[Candidate, ...]) -> list[str]:
+    return [candidate.key for candidate in candidates]
+
+
+def _with_more(
+    before: Selection | None, more: int, looks: tuple[Look, ...], study: StudySpec, folder: RunFolder
+) -> Selection:
+    """The last selection that was judged, with a round of so many seeds for the default and the leader."""
+    if before is None or (not is_judged(before, folder) and not before.added):
+        raise Refused(
+            f"--more adds seeds to a verdict, and the promotion of {study.name!r} has none yet; "
+            f"run: hpo promote {study.name}"
+        )
+    if not is_judged(before, folder):
+        if len(before.rounds[-1].seeds) == more:
+            return before
+        before = replace(before, rounds=before.rounds[:-1], added=before.added - 1)
+    first = max(before.next_seed, *(look.next_seed for look in looks))
+    added = Round(min(1, len(before.candidates) - 1), tuple(range(first, first + more)))
+    longer = replace(before, rounds=(*before.rounds, added), added=before.added + 1)
+    return replace(longer, look=_look(longer, looks))
+
+
+def _without_added(selection: Selection) -> Selection:
+    kept_rounds = selection.rounds[: len(selection.rounds) - selection.added]
+    return replace(selection, rounds=kept_rounds, added=0)
+
+
+def _look(selection: Selection, looks: tuple[Look, ...]) -> int:
+    """Which look the verdict on a selection is: a new one comes after all that were."""
+    keys = [look.selection for look in looks]
+    return keys.index(selection.key) + 1 if selection.key in keys else len(looks) + 1
 
 
 def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
@@ -98,36 +208,24 @@ def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.Froze
 
 
 def read_selection(folder: RunFolder) -> Selection | None:
-    """The selection that was made last; None where there is none. Raises Damaged where it cannot be read."""
+    """The selection that was made last; None where there is none. Raises Damaged where it cannot be read.
+
+    One of an older version, which knew no races, is a race of one round.
+    """
     if not folder.selection.exists():
         return None
     try:
-        return TypeAdapter(Selection).validate_json(folder.selection.read_text())
-    except ValidationError as error:
-        raise Damaged(
-            f"{folder.selection} is damaged: {error.errors()[0]['msg']}; remove it and promote again"
-        ) from error
+        record = json.loads(folder.selection.read_text())
+        if isinstance(record, dict) and "rounds" not in record:
+            others, seeds = len(record.get("candidates", ())) - 1, range(record.get("seeds", 0))
+            record["rounds"] = [{"others": others, "seeds": list(seeds)}]
+        return TypeAdapter(Selection).validate_python(record)
+    except (json.JSONDecodeError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise Damaged(f"{folder.selection} is damaged: {reason}; remove it and promote again") from error
 
 
 def is_judged(selection: Selection, folder: RunFolder) -> bool:
     """Whether the folder holds the verdict on this selection."""
-    if not folder.verdict.exists():
-        return False
-    try:
-        verdict = json.loads(folder.verdict.read_text())
-    except json.JSONDecodeError as error:
-        raise Damaged(f"{folder.verdict} is damaged ({error}); remove it and promote again") from error
-    return bool(verdict.get("selection") == selection.key)
-
-
-@dataclass(frozen=True)
-class RunKey:
-    """Which run of a promotion a trial is."""
-
-    candidate: str  # the candidate's key
-    seed_index: int  # from 0
-
-
-def run_key(trial: BaseTrial) -> RunKey:
-    """Which run a trial of the promotion is."""
-    return RunKey(trial.user_attrs["key"], trial.user_attrs["seed"])
+    record = verdict_record(folder)
+    return record is not None and record.get("selection") in (selection.key, selection.key_before_races)

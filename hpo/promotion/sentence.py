@@ -2,58 +2,79 @@
 
 from __future__ import annotations
 
+import math
+
+from hpo.formatting import count
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
-from hpo.promotion.results import Result, Sample
-from hpo.promotion.selection import Selection
-from hpo.study import StudySpec
+from hpo.promotion.results import Result, Sample, Verdict
 
 
-def sentence_of(ranked: list[Result], study: StudySpec, selection: Selection, sample: Sample) -> str:
-    """The verdict in words, which claim no more than the interval of the lead allows."""
-    winner = ranked[0]
-    if sample.is_too_small:
-        claim = _without_interval(ranked, sample)
-    else:
-        claim = _default_won(ranked[1:]) if winner.candidate.name == DEFAULT else _candidate_won(winner)
+def sentence_of(verdict: Verdict) -> str:
+    """The verdict in a sentence, and then what it rests on."""
+    sample, leading = verdict.sample, verdict.leading
+    claim = _without_interval(verdict, sample) if sample.is_too_small else _claim(verdict, leading)
     if sample.speaks_for_one:
         claim = f"For this one {sample.noun} alone: {claim}"
-    folds = f" in {sample.folds} folds" if sample.folds > 1 else ""
     ruled = ""
-    if sample.clusters and any(result.is_ruled_by_one for result in ranked):
+    if sample.clusters and any(result.is_ruled_by_one for result in verdict.results):
         ruled = f" One {sample.noun} makes up most of the spread: its interval is not to be trusted."
-    return f"{claim} ({study.task.goal}, {selection.seeds} seeds x {sample}{folds}, 95 % intervals).{ruled}"
+    return f"{claim} ({verdict.goal}, {_grounds(verdict)}).{ruled}"
 
 
-def _without_interval(ranked: list[Result], sample: Sample) -> str:
-    """What is claimed where the interval would be too wide to say anything."""
-    winner, lead = ranked[0].candidate.name, ranked[0].ahead_of_default
-    few = f"{sample.doubt}: test on more of them, or in folds"
+def _grounds(verdict: Verdict) -> str:
+    """What the claim rests on."""
+    sample = verdict.sample
+    compared = verdict.leading or verdict.winning
+    folds = f" in {sample.folds} folds" if sample.folds > 1 else ""
+    look = f" (look {verdict.look})" if verdict.look > 1 else ""
+    intervals = f"{100 * verdict.confidence:.4g} % intervals{look}"
+    return f"{count(len(compared.runs), 'seed')} x {sample}{folds}, {intervals}"
+
+
+def _claim(verdict: Verdict, leading: Result | None) -> str:
+    if leading is None:
+        return "The default stands: nothing else could be promoted"
+    name, lead = leading.candidate.name, leading.ahead_of_default
     if lead is None:
-        return f"{'The default' if winner == DEFAULT else winner} validates best, but {few}"
-    return f"{winner} validates best and leads by {lead.mean:.4g} on test, but {few}"
-
-
-def _candidate_won(winner: Result) -> str:
-    name, ahead = winner.candidate.name, winner.ahead_of_default
-    if ahead is None:
         return f"{name} won; the default could not be trained"
-    if not ahead.excludes_zero:
-        return f"A tie: {name} validates best, but its lead on test, {ahead}, includes zero"
-    if ahead.mean < 0:
-        return f"The default is better: {name} validates best, but its lead on test is negative, {ahead}"
-    return f"{name} beats the default by {ahead}"
+    if lead.low > 0:
+        return f"{name} beats the default by {lead}"
+    if lead.high < 0:
+        return f"The default stands: {name}, the best of the others on validation, lags by {_of_default(lead)} on test"
+    if not math.isfinite(lead.high):
+        doubt = f"{_moves(lead)}, and so few runs do not show how much training itself varies"
+    else:
+        doubt = f"{_moves(lead)} {_range(lead)}, which includes zero"
+    if verdict.winner == DEFAULT:
+        return f"The default stands: {name} {doubt}"
+    return f"A tie: {name} {doubt}; it is exported because a tie was asked to go to the leader"
 
 
-def _default_won(others: list[Result]) -> str:
-    """`others` are the other candidates, best validation score first."""
-    rival = next((result for result in others if result.ahead_of_default), None)
-    if rival is None or rival.ahead_of_default is None:
-        return "The default configuration won: nothing else could be promoted"
-    name, behind = rival.candidate.name, rival.ahead_of_default
-    lead = Interval(-behind.mean, -behind.high, -behind.low)  # of the default
-    if not lead.excludes_zero:
-        return f"A tie: the default validates best, but its lead over {name} on test, {lead}, includes zero"
-    if lead.mean < 0:
-        return f"{name} is better on test by {behind}, but the default validates best, and validation chooses"
-    return f"The default configuration won: {name}, which validates next best, lags by {lead}"
+def _without_interval(verdict: Verdict, sample: Sample) -> str:
+    """What is claimed where the interval would be too wide to say anything."""
+    few = f"{sample.doubt}: test on more of them, or in folds"
+    leading = verdict.leading
+    if leading is None:
+        return f"The default stands: nothing else could be promoted, and {few}"
+    name, lead = leading.candidate.name, leading.ahead_of_default
+    if lead is None:
+        return f"{name} won; the default could not be trained, and {few}"
+    if verdict.winner == DEFAULT:
+        return f"The default stands: {name} {_moves(lead)} on test, but {few}"
+    return f"{name} is exported, as a tie was asked to go to the leader: it {_moves(lead)} on test, but {few}"
+
+
+def _moves(lead: Interval) -> str:
+    """Whether it leads or lags, and by how much."""
+    return f"leads by {lead.mean:z.4g}" if lead.mean >= 0 else f"lags by {-lead.mean:z.4g}"
+
+
+def _range(lead: Interval) -> str:
+    shown = lead if lead.mean >= 0 else _of_default(lead)
+    return f"[{shown.low:z.4g}, {shown.high:z.4g}]"
+
+
+def _of_default(lead: Interval) -> Interval:
+    """The default's lead, where a lead over it is given."""
+    return Interval(-lead.mean, -lead.high, -lead.low)

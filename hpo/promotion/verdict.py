@@ -1,56 +1,102 @@
-"""The verdict of a promotion: which candidate won, by how much, and how certain that is."""
+"""The verdict of a promotion: which candidate won, by how much, and how certain that is.
+
+Shape suffixes: K candidates, S seeds, U test units.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from hpo.direction import Direction
 from hpo.engine.evaluation import mean_scores
 from hpo.errors import SweepFailed
-from hpo.promotion.candidate import DEFAULT, Candidate
-from hpo.promotion.intervals import Interval, crossed_interval, interval_of_runs
+from hpo.promotion.candidate import DEFAULT, Candidate, RunKey, Tie
+from hpo.promotion.intervals import (
+    Interval,
+    crossed_interval,
+    interval_of_runs,
+    lead_interval,
+    lead_interval_in_folds,
+    level_interval,
+    level_interval_in_folds,
+)
+from hpo.promotion.looks import confidence
+from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise
+from hpo.promotion.race import Race
 from hpo.promotion.results import ENOUGH, Result, RunResult, Sample, Verdict
 from hpo.promotion.runs import FinishedRun, Runs
-from hpo.promotion.selection import RunKey, Selection
+from hpo.promotion.selection import Selection
 from hpo.promotion.sentence import sentence_of
-from hpo.promotion.test_split import Baseline
+from hpo.promotion.test_split import Baseline, SplitScores
 from hpo.study import StudySpec
+from hpo.trial.record import Outcome
 
 
-def judge(study: StudySpec, selection: Selection, runs: Runs, baselines: tuple[Baseline, ...]) -> Verdict:
-    """Rank the candidates by their mean validation score, and compare them with the default on the test split.
+def judge(
+    study: StudySpec, selection: Selection, runs: Runs, baselines: tuple[Baseline, ...], *, tie: Tie = "default"
+) -> Verdict:
+    """Say who leads at the end of the race, compare all candidates with the default on the test split, and choose the
+    winner: the leader where the interval of its lead lies above zero, else the default. `tie="leader"` chooses the
+    leader as long as the interval includes zero.
 
     Raises SweepFailed where every candidate has a failed run.
     """
-    default = _tested(selection.candidates[0], study, selection, runs)
-    results = [_result(candidate, study, selection, runs, default, baselines) for candidate in selection.candidates]
-    ranked = study.direction.ranked(results, key=lambda result: study.direction.worst_if_none(result.full))
-    if ranked[0].full is None:
-        reasons = "; ".join(sorted({run.reason for result in results for run in result.runs}))
+    race = _Ended(study, selection, runs)
+    if not race.ranked:
+        reasons = "; ".join(sorted({run.outcome.reason for run in runs.values() if run.value is None}))
         raise SweepFailed(f"no configuration could be trained at full fidelity: {reasons}")
-    sample = _sample(study, selection, runs)
-    return Verdict(
+    sample = race.sample
+    results = [_result(candidate, race, baselines) for candidate in race.ranked]
+    leading = next((result for result in results if result.candidate.name != DEFAULT), None)
+    winning = _winning(results, leading, sample, tie)
+    results.sort(key=lambda result: result is not winning)  # the others stay in their order
+    verdict = Verdict(
         goal=study.task.goal,
         direction=study.direction,
-        results=tuple(ranked),
+        results=(*results, *(Result(candidate, race.run_results(candidate)) for candidate in race.failed)),
         baselines=tuple(_with_interval(baseline, study) for baseline in baselines),
-        winner=ranked[0].candidate.name,
-        sentence=sentence_of(ranked, study, selection, sample),
+        winner=winning.candidate.name,
+        sentence="",
         sample=sample,
         selection=selection.key,
+        leader=leading.candidate.name if leading else None,
+        rounds=selection.rounds,
+        look=selection.look,
+        confidence=race.confidence,
+        noise=race.lead_noise.value**0.5 if race.lead_noise else None,
     )
+    return replace(verdict, sentence=sentence_of(verdict))
+
+
+def _winning(results: Sequence[Result], leading: Result | None, sample: Sample, tie: Tie) -> Result:
+    """The result of the candidate that is exported."""
+    default = next((result for result in results if result.candidate.name == DEFAULT), None)
+    if leading is None or default is None:
+        return results[0]
+    lead = leading.ahead_of_default
+    assert lead is not None
+    is_sure = lead.excludes_zero and not sample.is_too_small
+    if is_sure:
+        return leading if lead.low > 0 else default
+    return leading if tie == "leader" else default
 
 
 @dataclass(frozen=True)
 class _Tested:
-    """The goal on the test split: of each run, and its pseudo-values, which are of the same blocks for all runs unless
-    each has a fold of its own."""
+    """The goal of some runs on the test split: of each run, and its pseudo-values, which are of the same blocks for all
+    runs unless each has a fold of its own."""
 
     totals_S: np.ndarray
     blocks: tuple[tuple[float, ...], ...]  # a run each
     folds: int
+
+    @property
+    def blocks_SU(self) -> np.ndarray:
+        return np.array(self.blocks)
 
     def ahead_of(self, rival: _Tested, direction: Direction) -> _Tested:
         """By how much this is better than a rival that was tested on the same examples."""
@@ -62,10 +108,30 @@ class _Tested:
 
     @property
     def interval(self) -> Interval:
-        """The mean over the runs, with the spread of seeds and test examples."""
+        """The mean over the runs, with the spread of these runs and of test examples."""
         if self.folds > 1:
             return interval_of_runs(self.totals_S)
-        return crossed_interval(np.array(self.blocks), centre=float(self.totals_S.mean()))
+        return crossed_interval(self.blocks_SU, centre=float(self.totals_S.mean()))
+
+    def level(self, noise: MeanSquare | None, confidence: float) -> Interval:
+        """The mean over the runs, with the noise of all runs of the promotion."""
+        if self.folds > 1:
+            return level_interval_in_folds(self.totals_S, noise, self.folds, confidence=confidence)
+        return level_interval(self.blocks_SU, noise, confidence=confidence, centre=float(self.totals_S.mean()))
+
+    def lead(self, noise: MeanSquare | None, comparisons: int, confidence: float) -> Interval:
+        """The mean of a lead over the runs, with the noise of all runs of the promotion."""
+        if self.folds > 1:
+            return lead_interval_in_folds(
+                self.totals_S, noise, self.folds, comparisons=comparisons, confidence=confidence
+            )
+        return lead_interval(
+            self.blocks_SU,
+            noise,
+            comparisons=comparisons,
+            confidence=confidence,
+            centre=float(self.totals_S.mean()),
+        )
 
     @property
     def is_ruled_by_one_block(self) -> bool:
@@ -75,35 +141,119 @@ class _Tested:
         """
         if self.folds > 1:
             return False
-        means_U = np.array(self.blocks).mean(0)
+        means_U = self.blocks_SU.mean(0)
         squares_U = (means_U - means_U.mean()) ** 2
         return len(means_U) >= ENOUGH and bool(squares_U.max() > squares_U.sum() / 2)
 
 
-def _result(
-    candidate: Candidate,
-    study: StudySpec,
-    selection: Selection,
-    runs: Runs,
-    default: _Tested | None,
-    baselines: tuple[Baseline, ...],
-) -> Result:
-    finished = [runs[RunKey(candidate.key, index)] for index in range(selection.seeds)]
-    results = tuple(_run_result(index, run) for index, run in enumerate(finished))
-    tested = _tested(candidate, study, selection, runs)
-    if tested is None:
-        return Result(candidate, results)
-    lead = tested.ahead_of(default, study.direction) if default and candidate.name != DEFAULT else None
+@dataclass(frozen=True)
+class _Ended:
+    """A race that is over, with its runs."""
+
+    study: StudySpec
+    selection: Selection
+    runs: Runs
+
+    @cached_property
+    def race(self) -> Race:
+        return self.selection.race(self.study.direction)
+
+    @cached_property
+    def values(self) -> dict[RunKey, float | None]:
+        return {key: run.value for key, run in self.runs.items()}
+
+    @cached_property
+    def ranked(self) -> list[Candidate]:
+        """The candidates without a failed run, who came furthest first."""
+        by_key = {candidate.key: candidate for candidate in self.selection.candidates}
+        return [by_key[key] for key in self.race.ranked(self.values)]
+
+    @property
+    def failed(self) -> list[Candidate]:
+        return [candidate for candidate in self.selection.candidates if candidate not in self.ranked]
+
+    @property
+    def confidence(self) -> float:
+        return confidence(self.selection.look)
+
+    @property
+    def comparisons(self) -> int:
+        """How many configurations the default was compared with: all that started may be the leader."""
+        return max(1, len(self.race.others))
+
+    @cached_property
+    def totals_KS(self) -> np.ndarray:
+        """The goal on test of every run of the candidates that did not fail, a column a seed index."""
+        totals_KS = np.full((len(self.ranked), self.selection.next_seed), np.nan)
+        for row, candidate in enumerate(self.ranked):
+            for key in self.race.ended(candidate.key, self.values):
+                totals_KS[row, key.seed_index] = self.runs[key].outcome.test[self.study.task.goal]
+        folds = self.study.task.folds
+        return by_fold(totals_KS, folds) if folds > 1 else totals_KS
+
+    @cached_property
+    def lead_noise(self) -> MeanSquare | None:
+        return run_noise(self.totals_KS)
+
+    @cached_property
+    def level_noise(self) -> MeanSquare | None:
+        return level_noise(self.totals_KS)
+
+    def run_results(self, candidate: Candidate) -> tuple[RunResult, ...]:
+        return tuple(_run_result(key.seed_index, self.runs[key]) for key in self.race.ended(candidate.key, self.values))
+
+    def seeds(self, candidate: Candidate) -> tuple[int, ...]:
+        """The seed indices of a candidate's runs."""
+        return tuple(key.seed_index for key in self.race.ended(candidate.key, self.values))
+
+    def seeds_of_level(self, candidate: Candidate) -> tuple[int, ...]:
+        """Those that its own value is read from: a finalist's chose nothing; others have no such runs."""
+        seeds = self.seeds(candidate)
+        unbiased = tuple(seed for seed in self.race.seeds_after_last_choice() if seed in seeds)
+        return unbiased or seeds
+
+    def outcomes(self, candidate: Candidate, seeds: Sequence[int]) -> list[Outcome]:
+        return [self.runs[RunKey(candidate.key, seed)].outcome for seed in seeds]
+
+    def tested(self, candidate: Candidate, seeds: Sequence[int]) -> _Tested:
+        """The goal of a candidate's runs with these seeds."""
+        outcomes, goal = self.outcomes(candidate, seeds), self.study.task.goal
+        return _Tested(
+            totals_S=np.array([outcome.test[goal] for outcome in outcomes]),
+            blocks=tuple(outcome.blocks[goal] for outcome in outcomes),
+            folds=self.study.task.folds,
+        )
+
+    @property
+    def sample(self) -> Sample:
+        """The test split, as the runs have counted it."""
+        counted = next(run.outcome for run in self.runs.values() if run.value is not None)
+        task = self.study.task
+        noun = task.cluster.partition("_")[0] if task.cluster else "example"
+        return Sample(counted.examples, counted.clusters, noun, task.folds)
+
+
+def _result(candidate: Candidate, race: _Ended, baselines: tuple[Baseline, ...]) -> Result:
+    """A candidate without a failed run."""
+    study, seeds, seeds_of_level = race.study, race.seeds(candidate), race.seeds_of_level(candidate)
+    runs, tested = race.run_results(candidate), race.tested(candidate, seeds)
+    default = race.selection.candidates[0]
+    lead = None
+    if candidate != default and default in race.ranked:
+        lead = tested.ahead_of(race.tested(default, seeds), study.direction)
+    level = race.tested(candidate, seeds_of_level).level(race.level_noise, race.confidence)
     return Result(
         candidate,
-        results,
-        full=float(np.mean([run.score for run in results])),
-        test=tested.interval.within(study.task.bounds.get(study.task.goal)),
-        scores=mean_scores([run.outcome.test for run in finished]),
-        ahead_of_default=lead.interval if lead else None,
+        runs,
+        full=float(np.mean([run.score for run in runs])),
+        test=level.within(study.task.bounds.get(study.task.goal)),
+        scores=mean_scores([outcome.test for outcome in race.outcomes(candidate, seeds_of_level)]),
+        ahead_of_default=lead.lead(race.lead_noise, race.comparisons, race.confidence) if lead else None,
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
         ahead_of_baselines={
-            baseline.name: tested.ahead_of(_of_baseline(baseline, study, selection.seeds), study.direction).interval
+            baseline.name: tested.ahead_of(_of_baseline(baseline, study, seeds), study.direction).lead(
+                race.lead_noise, race.comparisons, race.confidence
+            )
             for baseline in baselines
         },
     )
@@ -123,23 +273,10 @@ def _run_result(index: int, run: FinishedRun) -> RunResult:
     )
 
 
-def _tested(candidate: Candidate, study: StudySpec, selection: Selection, runs: Runs) -> _Tested | None:
-    """The goal of a candidate's runs on test; None unless every run is complete."""
-    outcomes = [runs[RunKey(candidate.key, index)].outcome for index in range(selection.seeds)]
-    if any(outcome.state != "complete" for outcome in outcomes):
-        return None
-    goal = study.task.goal
-    return _Tested(
-        totals_S=np.array([outcome.test[goal] for outcome in outcomes]),
-        blocks=tuple(outcome.blocks[goal] for outcome in outcomes),
-        folds=study.task.folds,
-    )
-
-
-def _of_baseline(baseline: Baseline, study: StudySpec, seeds: int) -> _Tested:
-    """The goal of a baseline, once for each run, on the test split of that run."""
+def _of_baseline(baseline: Baseline, study: StudySpec, seeds: Sequence[int]) -> _Tested:
+    """The goal of a baseline on the test splits of the runs with these seeds."""
     goal, folds = study.task.goal, study.task.folds
-    scores = [baseline.folds[run % folds] for run in range(seeds)]
+    scores: list[SplitScores] = [baseline.folds[seed % folds] for seed in seeds]
     return _Tested(
         totals_S=np.array([score.scores[goal] for score in scores]),
         blocks=tuple(score.blocks[goal] for score in scores),
@@ -148,13 +285,5 @@ def _of_baseline(baseline: Baseline, study: StudySpec, seeds: int) -> _Tested:
 
 
 def _with_interval(baseline: Baseline, study: StudySpec) -> Baseline:
-    interval = _of_baseline(baseline, study, study.task.folds).interval
+    interval = _of_baseline(baseline, study, range(study.task.folds)).interval
     return replace(baseline, interval=interval.within(study.task.bounds.get(study.task.goal)))
-
-
-def _sample(study: StudySpec, selection: Selection, runs: Runs) -> Sample:
-    """The test split, as the runs have counted it."""
-    outcomes = [runs[RunKey(candidate.key, 0)].outcome for candidate in selection.candidates]
-    counted = next(outcome for outcome in outcomes if outcome.state == "complete")
-    noun = study.task.cluster.partition("_")[0] if study.task.cluster else "example"
-    return Sample(counted.examples, counted.clusters, noun, study.task.folds)

@@ -97,6 +97,10 @@ class RunFolder:
         return self.path / "promotion.json"
 
     @property
+    def looks(self) -> Path:
+        return self.path / "looks.json"  # the verdicts so far: each has read the test split
+
+    @property
     def export(self) -> Path:
         return self.path / "winner"
 

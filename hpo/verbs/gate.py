@@ -15,7 +15,8 @@ from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.promotion.gate import FIRST, Gate, GatePair, is_one_fidelity, judge_gate, read_gate, stages, write_gate
 from hpo.promotion.gate_runs import train_at_full_fidelity
-from hpo.promotion.selection import is_judged, read_selection
+from hpo.promotion.race import rounds_of
+from hpo.promotion.selection import KEEP, is_judged, read_selection
 from hpo.search.random_trials import train_random_trials
 from hpo.storage.database import require_same
 from hpo.storage.folder import promotion_name
@@ -118,7 +119,8 @@ def gate_share(study: StudySpec) -> float | None:
         return None  # how many the whole split has is not known
     cheap, full = _cost(study.cheap) * study.cross_validate, _cost(study.full)
     sweep = study.trials * least_share(study) * cheap
-    return FIRST * full / (sweep + (study.keep + 1) * study.seeds * full)
+    race = rounds_of(study.keep or KEEP, study.seeds, folds=study.task.folds)
+    return FIRST * full / (sweep + sum(each.runs for each in race) * full)
 
 
 def _cost(fidelity: Fidelity) -> int:

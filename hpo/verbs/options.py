@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hpo.errors import Refused
+from hpo.promotion.candidate import Tie
 from hpo.storage.postgresql import check_url
 
 Folder: TypeAlias = str | Path
@@ -27,6 +28,9 @@ class Options:
     timeout: float | None = None  # in seconds
     keep: int | None = None
     seeds: int | None = None
+    more: int | None = None  # further seeds for the default and the leader of the last verdict
+    again: bool = False  # a new promotion, on seeds that no verdict has used
+    tie: Tie = "default"  # what is exported where the leader's lead is not sure
     data: Folder | None = None
     device: str = "auto"
     runs: Folder = "runs"
@@ -38,12 +42,16 @@ class Options:
     accept: tuple[str, ...] = ()  # changes of the study to go on with: "space", "code"
 
     def __post_init__(self) -> None:
-        for name in ("workers", "trials", "keep", "seeds", "devices"):
+        for name in ("workers", "trials", "keep", "seeds", "more", "devices"):
             value = getattr(self, name)
             if value is not None and not _is_positive(value):
                 raise Refused(f"--{name}: must be a whole number of at least 1; got {value!r}")
         if self.timeout is not None and not _is_duration(self.timeout):
             raise Refused(f"--timeout: must be a number of seconds, at least 0; got {self.timeout!r}")
+        if self.more is not None and self.again:
+            raise Refused("--more adds seeds to the last promotion, and --again begins a new one; give one of them")
+        if self.tie not in ("default", "leader"):
+            raise Refused(f"--tie: must be default or leader; got {self.tie!r}")
         unknown = [part for part in self.accept if part not in ACCEPTABLE]
         if unknown:
             raise Refused(f"--accept: must be {' or '.join(ACCEPTABLE)}; got {unknown[0]!r}")

@@ -19,8 +19,10 @@ from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
+from hpo.promotion.candidate import Tie
+from hpo.promotion.looks import confidence
 from hpo.promotion.results import Verdict
-from hpo.promotion.selection import require_trials, sweep_trials
+from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
 from hpo.storage.database import package_changes, require_same
 from hpo.storage.folder import RunFolder, promotion_name
@@ -120,6 +122,9 @@ def promote(
     workers: int | None = None,
     keep: int | None = None,
     seeds: int | None = None,
+    more: int | None = None,
+    again: bool = False,
+    tie: Tie = "default",
     data: Folder | None = None,
     device: str = "auto",
     runs: Folder = "runs",
@@ -129,16 +134,24 @@ def promote(
     devices: int = 1,
     progress: bool | Display = False,
 ) -> Verdict:
-    """Train the best configurations and the default at full fidelity, on fresh seeds, and say which one won.
+    """Let the best configurations and the default race at full fidelity, and say whether one beats the default.
+
+    `keep` is how many start beside the default, and `seeds` how often each trains in the last round. Where no lead is
+    sure the default stands; `tie="leader"` exports the leader then. `more=N` trains the default and the leader of the
+    last verdict on N further seeds, and `again=True` begins a new promotion on fresh seeds. Both read the test split
+    once more, as does a promotion of another plan or of a sweep that has gone on; the intervals are wider for that.
 
     The verdict is kept in runs/STUDY/verdict.json, the winner's weights and card in runs/STUDY/winner. Raises Refused
-    where the sweep has completed no trial.
+    where the sweep has completed no trial, and with `more` where there is no verdict yet.
     """
     options = Options(
         smoke=smoke,
         workers=workers,
         keep=keep,
         seeds=seeds,
+        more=more,
+        again=again,
+        tie=tie,
         data=data,
         device=device,
         runs=runs,
@@ -186,6 +199,7 @@ def run(
     timeout: float | None = None,
     keep: int | None = None,
     seeds: int | None = None,
+    tie: Tie = "default",
     data: Folder | None = None,
     device: str = "auto",
     runs: Folder = "runs",
@@ -209,6 +223,7 @@ def run(
         timeout=timeout,
         keep=keep,
         seeds=seeds,
+        tie=tie,
         data=data,
         device=device,
         runs=runs,
@@ -306,12 +321,14 @@ def _promote(opened: Opened, display: Display) -> Verdict:
     require_same(opened.folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
     log_command(opened.folder, opened.argv)
     _say(go_on(opened, None), display)
-    others = count(study.keep, "best other", "best others")
     _say(package_changes(opened.folder, study.name, opened.details), display)
-    display.say(f"promotion of {study.name}: the default and the {others}, {count(study.seeds, 'seed')} each")
+    wish = Wish(opened.options.more, opened.options.again)
+    selection = next_selection(study, opened.folder, wish)
+    display.say(f"promotion of {study.name}: {_race_in_words(selection)}")
+    _say(_look_in_words(selection), display)
     with (
         entered(opened.folder, say=display.say, warn=display.warn),
-        display.bar("promote", (study.keep + 1) * study.seeds) as update,
+        display.bar("promote", sum(race_round.runs for race_round in selection.rounds)) as update,
     ):
         verdict = promotion.promote(
             study,
@@ -321,10 +338,32 @@ def _promote(opened: Opened, display: Display) -> Verdict:
             on=opened.on,
             device=opened.options.device,
             devices=opened.options.devices,
+            wish=wish,
+            tie=opened.options.tie,
             watch=lambda now: update(now.done, ""),
         )
     display.promotion_ended(opened, verdict)
     return verdict
+
+
+def _race_in_words(selection: Selection) -> str:
+    """Who starts, and how often they train in each round."""
+    rounds = [
+        f"{race_round.others} x {count(len(race_round.seeds), 'seed')}" if race_round.others else "the default alone"
+        for race_round in selection.rounds
+    ]
+    runs = sum(race_round.runs for race_round in selection.rounds)
+    return f"the default and {' > '.join(rounds)}, {count(runs, 'run')}"
+
+
+def _look_in_words(selection: Selection) -> str:
+    """That the test split is read again; "" the first time."""
+    if selection.look == 1:
+        return ""
+    return (
+        f"this is look {selection.look} at the test split, so its intervals are of "
+        f"{100 * confidence(selection.look):.4g} %, wider than those of the look before"
+    )
 
 
 def _report(opened: Opened, display: Display) -> Path:
