@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial
 
 from hpo.promotion.candidate import DEFAULT, Candidate, RunKey
 from hpo.promotion.gate import GatePair
-from hpo.promotion.runs import PromotionRuns, run_candidate, run_on_devices
 from hpo.promotion.race import Round
+from hpo.promotion.runs import PromotionRuns, run_candidate, run_on_devices
 from hpo.promotion.selection import Selection
 from hpo.storage.database import value_of
 from hpo.storage.folder import RunFolder
