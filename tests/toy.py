@@ -86,7 +86,7 @@ class Toy(Task[Batch]):
     def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
         return {
             "zero": lambda batch: self.judged(torch.zeros_like(batch.y_BO), batch),
-            f"truth {REFERENCE}": lambda batch: self.judged(batch.x_BI @ A_OI.T, batch),
+            f"truth{REFERENCE}": lambda batch: self.judged(batch.x_BI @ A_OI.T, batch),
         }
 
 
