@@ -242,6 +242,13 @@ MUTATIONS = [
         UNDECIDED,
     ),
     Mutation(
+        "the mark of a spared trial",
+        "hpo/trial/objective.py",
+        "if SPARED_AT not in trial.user_attrs:",
+        "if True:",
+        f"{SWEEP}::test_a_spared_trial_is_marked_where_it_would_have_been_pruned_and_trained_to_its_end",
+    ),
+    Mutation(
         "reports after an early stop",
         "hpo/trial/objective.py",
         "if last is not None and last.stopped:",
