@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from scipy import stats
 
@@ -16,6 +17,7 @@ from hpo.direction import Direction
 from hpo.page.draw_separation import separation_bars
 from hpo.page.effects import single
 from hpo.page.findings import Trial
+from hpo.page.foreign import collect_foreign, render_foreign
 from hpo.page.observed import observations
 from hpo.page.permutation import basis, f_tests
 from hpo.page.responses import Observation, final_values, responses
@@ -232,6 +234,17 @@ def test_thousands_of_trials_and_many_hyperparameters_stay_quick() -> None:
     wide = {f"k{number}": uniform(0, 1) for number in range(100)}
     assert names(judged(drawn(wide, 60, lambda params: 20 * params["k7"]), wide))[0] == ("k7",)
     assert time.process_time() - began < 10
+
+
+def test_the_page_of_a_study_of_plain_optuna_says_that_nothing_separates() -> None:
+    study = optuna.create_study()
+    study.add_trials(
+        optuna.trial.create_trial(value=each.value, params=dict(each.params), distributions=dict(KNOBS))
+        for each in drawn(KNOBS, 24, lambda _: 0.0)
+    )
+    page = render_foreign(collect_foreign(study, {}))
+    assert "In the sweep nothing separates: its 24 trials" in page
+    assert "Both put" not in page
 
 
 # -- in words --------------------------------------------------------------------------------------------------------
