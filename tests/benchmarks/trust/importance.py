@@ -37,9 +37,9 @@ class BadHalf(Median):
 
     middle: float = 0.0
 
-    def pruner(self) -> optuna.pruners.BasePruner:
-        """The Optuna pruner of this rule."""
-        return optuna.pruners.ThresholdPruner(upper=self.middle + FALL * (1 - 2 / EPOCHS), n_warmup_steps=1)
+    def pruner(self, epochs: int) -> optuna.pruners.BasePruner:
+        """The Optuna pruner of this rule, for trials of `epochs`."""
+        return optuna.pruners.ThresholdPruner(upper=self.middle + FALL * (1 - 2 / epochs), n_warmup_steps=1)
 
 
 def experiments() -> tuple[Experiment, ...]:
