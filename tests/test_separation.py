@@ -167,6 +167,18 @@ def test_a_useless_one_that_goes_along_with_the_driver_is_not_named_beside_it() 
     assert names(judged(trials, {name: KNOBS[name] for name in "abc"})) == [("a",)]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_a_parabola_leaves_of_a_steep_valley_is_not_ascribed_to_one_that_goes_along(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    trials = []
+    for number in range(60):
+        near = 1 / (1 + number / 10)
+        place = near * (2 * rng.random() - 1)
+        params = {"a": 0.5 + place / 2, "b": near * rng.random(), "c": rng.random()}
+        trials.append(Observation(params, 10 * abs(place) + 0.3 * rng.standard_normal(), {}, number >= 10))
+    assert names(judged(trials, {name: KNOBS[name] for name in "abc"})) == [("a",)]
+
+
 def test_two_that_matter_only_together_are_named_as_a_pair() -> None:
     result = judged(drawn(KNOBS, 60, lambda params: 8 * (params["b"] - 0.5) * (params["d"] - 0.5), noise=0.3))
     assert names(result) == [("b", "d")]
