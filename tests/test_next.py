@@ -71,6 +71,15 @@ def test_what_the_trials_do_not_tell_from_chance_is_left() -> None:
     assert reason(result, "task.shift") == "left: the trials do not tell it from chance"
 
 
+def test_what_does_not_separate_beside_a_driver_is_neither_narrowed_nor_loses_a_choice() -> None:
+    space = {"task.shift": uniform(-1, 1), "task.pull": uniform(0, 1), "recipe.batch_size": choose(8, 16, 32, 64)}
+    result = after(toy_study(space=space), lambda drawn: drawn["task.shift"], trials=30)
+    assert result.study.space["task.shift"].high < 1
+    assert result.study.space["recipe.batch_size"] == space["recipe.batch_size"]
+    pull = result.study.space["task.pull"]
+    assert (pull.low, pull.high) == (0, 1)
+
+
 NATURAL = {
     "a share at 0": ("task.dropout", uniform(0, 0.5), 0, "low"),
     "a share at 1": ("task.dropout", uniform(0, 1), 1, "high"),

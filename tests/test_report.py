@@ -6,8 +6,9 @@ import base64
 import json
 import math
 import os
+import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -275,6 +276,38 @@ def test_it_says_how_the_best_cheap_score_flatters_and_what_repeats_say_of_noise
     alone = Words.of(write_report(STUDY, stored(RunFolder(tmp_path / "alone"), STUDY, trials[:1])))
     assert "on validation; the only draw" in alone
     assert "tried more than once" not in alone
+
+
+def scored(score: Callable[[float, float], float]) -> list[optuna.trial.FrozenTrial]:
+    """24 trials whose scores follow from log10 of the rate, the shift, and noise of 0.1."""
+    rng, drawn = random.Random(1), []
+    for _ in range(24):
+        power, shift = rng.uniform(-3, -0.6), rng.uniform(-1, 1)
+        drawn.append(
+            create_trial(
+                value=1 + score(power, shift) + rng.gauss(0, 0.1),
+                params={"recipe.lr": 10**power, "task.shift": shift},
+                distributions={name: distribution_of(entry) for name, entry in STUDY.space.items()},
+            )
+        )
+    return drawn
+
+
+def test_a_flat_sweep_is_called_flat_at_the_top_and_no_measure_is_said_to_put_anything_first(tmp_path: Path) -> None:
+    text = Words.of(write_report(STUDY, stored(RunFolder(tmp_path / "run"), STUDY, scored(lambda power, shift: 0.0))))
+    assert "In the sweep nothing separates: its 24 trials do not tell the hyperparameters apart" in text
+    assert "Nothing separates: these 24 trials" in text
+    assert "Both put" not in text
+    assert "which is no error" not in text
+    assert text.index("Nothing separates") < text.index("fANOVA: ") < text.index("PED-ANOVA: ")
+
+
+def test_what_separates_comes_first_and_the_top_does_not_speak_of_chance(tmp_path: Path) -> None:
+    text = Words.of(write_report(STUDY, stored(RunFolder(tmp_path / "run"), STUDY, scored(lambda power, shift: shift))))
+    assert "task.shift separates: " in text
+    assert "These 24 trials do not tell recipe.lr from chance." in text
+    assert "nothing separates" not in text.lower()
+    assert text.index("task.shift separates") < text.index("Optuna's two measures") < text.index("fANOVA: ")
 
 
 def test_what_comes_from_outside_is_text(folder: RunFolder) -> None:

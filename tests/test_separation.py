@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from scipy import stats
 
@@ -16,6 +17,7 @@ from hpo.direction import Direction
 from hpo.page.draw_separation import separation_bars
 from hpo.page.effects import single
 from hpo.page.findings import Trial
+from hpo.page.foreign import collect_foreign, render_foreign
 from hpo.page.observed import observations
 from hpo.page.permutation import basis, f_tests
 from hpo.page.responses import Observation, final_values, responses
@@ -165,6 +167,18 @@ def test_a_useless_one_that_goes_along_with_the_driver_is_not_named_beside_it() 
     assert names(judged(trials, {name: KNOBS[name] for name in "abc"})) == [("a",)]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_a_parabola_leaves_of_a_steep_valley_is_not_ascribed_to_one_that_goes_along(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    trials = []
+    for number in range(60):
+        near = 1 / (1 + number / 10)
+        place = near * (2 * rng.random() - 1)
+        params = {"a": 0.5 + place / 2, "b": near * rng.random(), "c": rng.random()}
+        trials.append(Observation(params, 10 * abs(place) + 0.3 * rng.standard_normal(), {}, number >= 10))
+    assert names(judged(trials, {name: KNOBS[name] for name in "abc"})) == [("a",)]
+
+
 def test_two_that_matter_only_together_are_named_as_a_pair() -> None:
     result = judged(drawn(KNOBS, 60, lambda params: 8 * (params["b"] - 0.5) * (params["d"] - 0.5), noise=0.3))
     assert names(result) == [("b", "d")]
@@ -232,6 +246,17 @@ def test_thousands_of_trials_and_many_hyperparameters_stay_quick() -> None:
     wide = {f"k{number}": uniform(0, 1) for number in range(100)}
     assert names(judged(drawn(wide, 60, lambda params: 20 * params["k7"]), wide))[0] == ("k7",)
     assert time.process_time() - began < 10
+
+
+def test_the_page_of_a_study_of_plain_optuna_says_that_nothing_separates() -> None:
+    study = optuna.create_study()
+    study.add_trials(
+        optuna.trial.create_trial(value=each.value, params=dict(each.params), distributions=dict(KNOBS))
+        for each in drawn(KNOBS, 24, lambda _: 0.0)
+    )
+    page = render_foreign(collect_foreign(study, {}))
+    assert "In the sweep nothing separates: its 24 trials" in page
+    assert "Both put" not in page
 
 
 # -- in words --------------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def _named(
             break
         effect = best[0].effect
         named.append(_finding(best[0], spread))
-        model = np.hstack([model, basis(np.hstack([effect.beside, effect.columns]), model)])
+        model = np.hstack([model, basis(np.hstack([effect.beside, effect.columns, effect.bends]), model)])
         left = [each for each in left if each is not effect]
         pairs = [each for each in pairs if each is not effect]
     names = {name for finding in named for name in finding.names}

@@ -46,8 +46,9 @@ def next_study(study: str | Path, *, runs: Folder = "runs", storage: str | None 
     """Write STUDY_next.py beside a study file: a study whose space follows from what the sweep has shown.
 
     A range is widened where the best trials crowd at an edge, unless that edge is natural, and else narrowed to the
-    best quarter and a margin. What does not matter is fixed at the best trial's value, where there are trials enough to
-    tell. A comment on each line says why. The new study begins with the default and the best trials of this one.
+    best quarter and a margin, if the sweep tells the hyperparameter from chance. What does not matter is fixed at the
+    best trial's value, where there are trials enough to tell. A comment on each line says why. The new study begins
+    with the default and the best trials of this one.
 
     Raises Refused, and writes nothing, where the file exists, where the sweep is not finished or has completed fewer
     than 8 trials, and where the space has changed since.

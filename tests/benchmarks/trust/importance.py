@@ -37,21 +37,23 @@ class BadHalf(Median):
 
     middle: float = 0.0
 
-    def pruner(self) -> optuna.pruners.BasePruner:
-        """The Optuna pruner of this rule."""
-        return optuna.pruners.ThresholdPruner(upper=self.middle + FALL * (1 - 2 / EPOCHS), n_warmup_steps=1)
+    def pruner(self, epochs: int) -> optuna.pruners.BasePruner:
+        """The Optuna pruner of this rule, for trials of `epochs`."""
+        return optuna.pruners.ThresholdPruner(upper=self.middle + FALL * (1 - 2 / epochs), n_warmup_steps=1)
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """The claims on five useless hyperparameters, a driver whose bad half is pruned, and one driver of ten."""
+    """Five useless hyperparameters, a driver whose bad half is pruned, one driver of ten, and a steep valley."""
     numeric = (Row("importance-pruned-number-first", least=0.95), Row("importance-pruned-number-named", least=0.95))
     choice = (Row("importance-pruned-choice-first", least=0.95), Row("importance-pruned-choice-named", least=0.90))
+    valley = (Row("importance-useless-beside-valley-named", most=0.08),)
     ten = (Row("importance-one-of-ten-named", least=0.90), Row("importance-useless-of-ten-named", most=0.08))
     return (
         *(_useless(trials) for trials in (24, 50)),
         Experiment(partial(_pruned, numbers(5), _rising, SLOPE / 2, numeric), numeric, repeats=400),
         Experiment(partial(_pruned, _with_kind(), _by_kind, 1.5 * STEP, choice), choice, repeats=400),
         Experiment(partial(_one_of_ten, ten), ten, repeats=400),
+        Experiment(partial(_beside_valley, valley[0].name), valley, repeats=200),
     )
 
 
@@ -97,12 +99,22 @@ def _one_of_ten(rows: tuple[Row, Row], seed: int) -> Mapping[str, float]:
     return {driver.name: float("task.a" in result.names), useless.name: float(bool(result.names - {"task.a"}))}
 
 
+def _beside_valley(row: str, seed: int) -> Mapping[str, float]:
+    result = separated(numbers(5), _valley, seed, trials=48, pruning=Median())
+    return {row: float(bool(result.names - {"task.a"}))}
+
+
 def _nothing(params: Mapping[str, Any]) -> float:
     return 0.0
 
 
 def _rising(params: Mapping[str, Any]) -> float:
     return SLOPE * float(params["task.a"])
+
+
+def _valley(params: Mapping[str, Any]) -> float:
+    """Steep: three times the noise over the space."""
+    return 40.0 * (float(params["task.a"]) - 0.5) ** 2
 
 
 def _by_kind(params: Mapping[str, Any]) -> float:
