@@ -8,10 +8,15 @@ import time
 
 import joblib
 
-from tests.benchmarks.trust import gate, importance, repeats
+from tests.benchmarks.trust import coverage, gate, importance, repeats
 from tests.benchmarks.trust.experiment import Experiment, Measured, measured
 
-EXPERIMENTS: tuple[Experiment, ...] = (*gate.experiments(), *importance.experiments(), repeats.EXPERIMENT)
+EXPERIMENTS: tuple[Experiment, ...] = (
+    *coverage.experiments(),
+    *gate.experiments(),
+    *importance.experiments(),
+    repeats.EXPERIMENT,
+)
 
 
 def main(prefixes: list[str]) -> int:
