@@ -241,6 +241,11 @@ def test_a_run_keeps_how_the_examples_of_validation_differ(tmp_path: Path) -> No
     assert np.mean(kept.validation_blocks) == pytest.approx(kept.value, rel=0.02)
 
 
+@pytest.mark.parametrize(("clusters", "units"), [(None, 28), (1, 28), (4, 4)])
+def test_blocks_are_made_of_clusters_unless_there_is_only_one(clusters: int | None, units: int) -> None:
+    assert SplitScores({}, {}, 28, clusters).units == units
+
+
 def test_a_result_from_before_validation_was_kept_in_blocks_is_read(tmp_path: Path) -> None:
     record = {**asdict(Outcome("complete", value=0.5)), "inputs": "x"}
     for name in ("validation_blocks", "validation_units"):
