@@ -6,7 +6,7 @@ Shape suffixes: N examples, S seeds, B batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -30,101 +30,28 @@ from hpo.seeds import generator
 from hpo.storage.folder import RunFolder
 from hpo.task import Columns, Fidelity, Method, Split
 from hpo.trial.provenance import identity
+from tests.measures import MEASURES, Auc, Examples, MacroF1
 from tests.toy import FULL, INPUTS, SMOKE, Batch, Toy, toy_study
 
 
 # -- scores of whole columns -----------------------------------------------------------------------------------------
-class Auc(Toy):
-    goal = "auc"
-    direction = "maximize"
-
-    def metrics(self, columns: Columns) -> dict[str, float]:
-        """The rank-sum form, Mann and Whitney 1947."""
-        rank_N = columns["said"].argsort().argsort().double() + 1
-        ill = columns["is_ill"].double()
-        pairs = ill.sum() * (1 - ill).sum()
-        return {"auc": float(((rank_N * ill).sum() - ill.sum() * (ill.sum() + 1) / 2) / pairs)}
-
-
-class Perplexity(Toy):
-    goal = "perplexity"
-
-    def metrics(self, columns: Columns) -> dict[str, Tensor]:
-        return {"perplexity": (columns["nll"].sum() / columns["tokens"].sum()).exp()}
-
-
-class Rmse(Toy):
-    goal = "rmse"
-
-    def metrics(self, columns: Columns) -> dict[str, Tensor]:
-        return {"rmse": columns["squared"].mean().sqrt()}
-
-
-class MacroF1(Toy):
-    goal = "f1"
-    direction = "maximize"
-
-    def metrics(self, columns: Columns) -> dict[str, float]:
-        counts = torch.bincount(5 * columns["digit"] + columns["said"], minlength=25).reshape(5, 5).double()
-        return {"f1": float((2 * counts.diag() / (counts.sum(0) + counts.sum(1))).mean())}
-
-
-class Median(Toy):
-    goal = "median"
-
-    def metrics(self, columns: Columns) -> dict[str, Tensor]:
-        return {"median": columns["error"].median()}
-
-
-Draw = Callable[[np.random.Generator, int, float], Columns]  # generator, examples, luck of the training seed -> columns
-
-
-def _auc(rng: np.random.Generator, examples: int, luck: float) -> Columns:
-    ill_N = rng.random(examples) < 0.4
-    said_N = rng.standard_normal(examples) + (1 + luck) * ill_N
-    return {"is_ill": torch.tensor(ill_N), "said": torch.tensor(said_N)}
-
-
-def _perplexity(rng: np.random.Generator, examples: int, luck: float) -> Columns:
-    tokens_N = rng.integers(5, 60, examples)
-    nll_N = tokens_N * (2.5 + luck + 0.4 * rng.standard_normal(examples))
-    return {"tokens": torch.tensor(tokens_N), "nll": torch.tensor(nll_N)}
-
-
-def _rmse(rng: np.random.Generator, examples: int, luck: float) -> Columns:
-    return {"squared": torch.tensor(((1 + luck) * rng.standard_normal(examples)) ** 2)}
-
-
-def _f1(rng: np.random.Generator, examples: int, luck: float) -> Columns:
-    digit_N = rng.integers(0, 5, examples)
-    wrong_N = rng.random(examples) < 0.2 + luck
-    return {"digit": torch.tensor(digit_N), "said": torch.tensor(np.where(wrong_N, (digit_N + 1) % 5, digit_N))}
-
-
-def _median(rng: np.random.Generator, examples: int, luck: float) -> Columns:
-    return {"error": torch.tensor((1 + luck) * rng.exponential(1.0, examples))}
-
-
-MEASURES: dict[str, tuple[Toy, Draw]] = {
-    "auc": (Auc(), _auc),
-    "perplexity": (Perplexity(), _perplexity),
-    "rmse": (Rmse(), _rmse),
-    "macro f1": (MacroF1(), _f1),
-    "median": (Median(), _median),
-}
+def drawn(name: str, rng: np.random.Generator, count: int, luck: float = 0.0) -> Columns:
+    """The columns of so many examples."""
+    _, world = MEASURES[name]
+    return world(Examples.drawn(rng, count), rng.standard_normal(count), luck)
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_an_interval_covers_a_score_that_is_no_mean(name: str) -> None:
     """The truth is the score of very many examples; 40 promotions of 3 seeds on 400 examples, nominal 95 %."""
-    task, draw = MEASURES[name]
-    truth = scores_of(task, draw(np.random.default_rng(1), 200_000, 0.0))[task.goal]
+    task, _ = MEASURES[name]
+    truth = scores_of(task, drawn(name, np.random.default_rng(1), 200_000))[task.goal]
     covered = 0
     for repeat in range(40):
         runs = []
         for seed in range(3):
             luck = 0.02 * np.random.default_rng([2, repeat, seed]).standard_normal()
-            rows = Rows(draw(np.random.default_rng([3, repeat]), 400, luck), None)
+            rows = Rows(drawn(name, np.random.default_rng([3, repeat]), 400, luck), None)
             scores = scores_of(task, rows.columns)
             runs.append((scores[task.goal], pseudo_values(task, rows, scores)[task.goal]))
         centre = float(np.mean([score for score, _ in runs]))
@@ -135,9 +62,9 @@ def test_an_interval_covers_a_score_that_is_no_mean(name: str) -> None:
 
 
 def test_scores_of_columns_are_those_of_another_library() -> None:
-    columns = _auc(np.random.default_rng(5), 300, 0.0)
+    columns = drawn("auc", np.random.default_rng(5), 300)
     assert scores_of(Auc(), columns)["auc"] == pytest.approx(roc_auc_score(columns["is_ill"], columns["said"]))
-    columns = _f1(np.random.default_rng(6), 300, 0.0)
+    columns = drawn("f1", np.random.default_rng(6), 300)
     expected = f1_score(columns["digit"], columns["said"], average="macro")
     assert scores_of(MacroF1(), columns)["f1"] == pytest.approx(expected)
 

@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from hpo.checking.preflight import preflight
@@ -26,6 +27,7 @@ from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
 from hpo.page.report import write_report
 from hpo.promotion.candidate import DEFAULT, Candidate, RunKey, Tie
+from hpo.promotion.noise import level_noise
 from hpo.promotion.promote import promote
 from hpo.promotion.race import rounds_of
 from hpo.promotion.repeats import configurations, repeats_sd
@@ -241,6 +243,11 @@ def test_a_run_keeps_how_the_examples_of_validation_differ(tmp_path: Path) -> No
     assert np.mean(kept.validation_blocks) == pytest.approx(kept.value, rel=0.02)
 
 
+@pytest.mark.parametrize(("clusters", "units"), [(None, 28), (1, 28), (4, 4)])
+def test_blocks_are_made_of_clusters_unless_there_is_only_one(clusters: int | None, units: int) -> None:
+    assert SplitScores({}, {}, 28, clusters).units == units
+
+
 def test_a_result_from_before_validation_was_kept_in_blocks_is_read(tmp_path: Path) -> None:
     record = {**asdict(Outcome("complete", value=0.5)), "inputs": "x"}
     for name in ("validation_blocks", "validation_units"):
@@ -266,10 +273,16 @@ class Upward(Toy):
 TWO = (Candidate(DEFAULT, configuration(0.0), 0, 0.5), Candidate("trial 3", configuration(0.3), 3, 0.4))
 
 
-def outcome(validation: float, units_U: np.ndarray) -> Outcome:
+def outcome(validation: float, units_U: np.ndarray, validation_V: np.ndarray) -> Outcome:
     mean = float(units_U.mean())
     return Outcome(
-        "complete", value=validation, test={"mse": mean}, blocks={"mse": tuple(units_U)}, examples=len(units_U)
+        "complete",
+        value=validation,
+        test={"mse": mean},
+        blocks={"mse": tuple(units_U)},
+        examples=len(units_U),
+        validation_blocks=tuple(validation_V),
+        validation_units=len(validation_V),
     )
 
 
@@ -281,14 +294,16 @@ def judged(
     baselines: tuple[Baseline, ...] = (),
     look: int = 1,
     tie: Tie = "default",
+    validation_SV: dict[str, np.ndarray] | None = None,
 ) -> Verdict:
     """The verdict on two candidates; one that has no units has failed."""
+    validation_SV = validation_SV or {name: np.zeros((len(runs), 0)) for name, runs in units_SU.items()}
     seeds = max(len(one) for one in units_SU.values())
     outcomes = {}
     for index, candidate in enumerate(TWO):
         for seed in range(seeds):
             done = (
-                outcome(validation[candidate.name], units_SU[candidate.name][seed])
+                outcome(validation[candidate.name], units_SU[candidate.name][seed], validation_SV[candidate.name][seed])
                 if candidate.name in units_SU
                 else Outcome("failed", reason="ValueError: no")
             )
@@ -441,6 +456,30 @@ def test_a_baseline_that_is_better_shows_a_negative_lead() -> None:
     )
     lead = verdict.results[0].ahead_of_baselines["perfect"]
     assert lead.low < -0.5 < lead.high < 0
+
+
+def test_what_validation_says_of_the_examples_widens_an_interval_whose_test_examples_agree() -> None:
+    """Nine test examples agree on a lead of 0.5 with the same figure; on validation one in three is worth 3 less."""
+    agreeing = {"default": np.full((2, 9), 1.0), "trial 3": np.full((2, 9), 0.5)}
+    few_V = np.array([1.0, 1.0, 4.0] * 3)
+    differing = {"default": np.full((2, 9), 1.0), "trial 3": np.tile(few_V, (2, 1))}
+    scores = {"default": 1.0, "trial 3": 0.6}
+    assert judged(scores, agreeing).leading.ahead_of_default.low == pytest.approx(0.5)
+    lead = judged(scores, agreeing, validation_SV=differing).leading.ahead_of_default
+    pooled_se = math.sqrt(few_V.var(ddof=1) / 9 / 2)
+    assert lead.high - lead.mean == pytest.approx(stats.t.ppf(0.975, 16) * pooled_se)
+
+
+def test_the_lead_over_a_baseline_has_the_noise_of_one_run_and_not_of_two() -> None:
+    """A baseline has no training. Three runs, whose examples agree: Student's interval of the runs within both."""
+    runs_S = np.array([0.4, 0.5, 0.6])
+    units_SU = {"default": np.tile(runs_S[:, None] + 1, (1, 9)), "trial 3": np.tile(runs_S[::-1, None], (1, 9))}
+    zeros = SplitScores({"mse": 0.0}, {"mse": (0.0,) * 9}, 9, None)
+    baseline = Baseline("zeros", zeros.scores, (zeros,))
+    verdict = judged({"default": 1.0, "trial 3": 0.6}, units_SU, baselines=(baseline,))
+    lead = verdict.results[0].ahead_of_baselines["zeros"]
+    noise = level_noise(np.stack([runs_S, runs_S[::-1]]))
+    assert lead.high - lead.mean == pytest.approx(stats.t.ppf(0.975, noise.freedom) * math.sqrt(noise.value / 3))
 
 
 # -- from end to end -------------------------------------------------------------------------------------------------

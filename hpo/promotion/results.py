@@ -65,6 +65,11 @@ class Sample:
     folds: int = 1
 
     @property
+    def units(self) -> int:
+        """How many things the blocks of an interval are made of: clusters; examples where all are of one cluster."""
+        return self.examples if self.clusters in (None, 1) else self.clusters
+
+    @property
     def speaks_for_one(self) -> bool:
         """Whether all examples are of one thing: nothing is known about others of its kind."""
         return self.clusters == 1 and self.folds == 1

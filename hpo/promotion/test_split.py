@@ -36,8 +36,8 @@ class SplitScores:
 
     @property
     def units(self) -> int:
-        """How many things are independent of each other."""
-        return self.examples if self.clusters is None else self.clusters
+        """How many things the blocks are made of: clusters; examples where each is alone, or all are of one."""
+        return self.examples if self.clusters in (None, 1) else self.clusters
 
     def finite_blocks(self, score: str) -> tuple[float, ...]:
         """The pseudo-values of a score; none where one is not finite, since a block holds what the score needs."""

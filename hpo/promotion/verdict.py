@@ -25,7 +25,7 @@ from hpo.promotion.intervals import (
     level_interval_in_folds,
 )
 from hpo.promotion.looks import confidence
-from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise
+from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise, unit_spread
 from hpo.promotion.race import Race
 from hpo.promotion.results import ENOUGH, Result, RunResult, Sample, Verdict
 from hpo.promotion.runs import FinishedRun, Runs
@@ -93,6 +93,8 @@ class _Tested:
     totals_S: np.ndarray
     blocks: tuple[tuple[float, ...], ...]  # a run each
     folds: int
+    validation: tuple[tuple[float, ...], ...] = ()  # the same runs' pseudo-values there; none where a run has none
+    validation_share: float = 0.0  # how many units validation has for each of the test split
 
     @property
     def blocks_SU(self) -> np.ndarray:
@@ -104,7 +106,21 @@ class _Tested:
         blocks = [
             direction.lead(np.array(own), np.array(its)) for own, its in zip(self.blocks, rival.blocks, strict=True)
         ]
-        return _Tested(lead_S, tuple(tuple(lead_U) for lead_U in blocks), self.folds)
+        validation = [
+            direction.lead(np.array(own), np.array(its))
+            for own, its in zip(self.validation, rival.validation, strict=False)  # a baseline has none
+        ]
+        return replace(
+            self,
+            totals_S=lead_S,
+            blocks=tuple(tuple(lead_U) for lead_U in blocks),
+            validation=tuple(tuple(lead_V) for lead_V in validation),
+        )
+
+    @property
+    def elsewhere(self) -> MeanSquare | None:
+        """How much units differ, as validation has it."""
+        return unit_spread(np.array(self.validation), self.validation_share) if self.validation else None
 
     @property
     def interval(self) -> Interval:
@@ -117,7 +133,13 @@ class _Tested:
         """The mean over the runs, with the noise of all runs of the promotion."""
         if self.folds > 1:
             return level_interval_in_folds(self.totals_S, noise, self.folds, confidence=confidence)
-        return level_interval(self.blocks_SU, noise, confidence=confidence, centre=float(self.totals_S.mean()))
+        return level_interval(
+            self.blocks_SU,
+            noise,
+            confidence=confidence,
+            centre=float(self.totals_S.mean()),
+            elsewhere=self.elsewhere,
+        )
 
     def lead(self, noise: MeanSquare | None, comparisons: int, confidence: float) -> Interval:
         """The mean of a lead over the runs, with the noise of all runs of the promotion."""
@@ -131,6 +153,7 @@ class _Tested:
             comparisons=comparisons,
             confidence=confidence,
             centre=float(self.totals_S.mean()),
+            elsewhere=self.elsewhere,
         )
 
     @property
@@ -218,11 +241,23 @@ class _Ended:
     def tested(self, candidate: Candidate, seeds: Sequence[int]) -> _Tested:
         """The goal of a candidate's runs with these seeds."""
         outcomes, goal = self.outcomes(candidate, seeds), self.study.task.goal
+        validation = tuple(outcome.validation_blocks for outcome in outcomes)
         return _Tested(
             totals_S=np.array([outcome.test[goal] for outcome in outcomes]),
             blocks=tuple(outcome.blocks[goal] for outcome in outcomes),
             folds=self.study.task.folds,
+            validation=validation if all(validation) else (),
+            validation_share=outcomes[0].validation_units / self.sample.units,
         )
+
+    def ahead_of_baseline(self, tested: _Tested, seeds: Sequence[int], baseline: Baseline) -> Interval:
+        """The lead of runs with these seeds over a baseline, which has no training noise of its own."""
+        direction, folds = self.study.direction, self.study.task.folds
+        columns = range(self.totals_KS.shape[1])
+        baseline_S = _of_baseline(baseline, self.study, columns).totals_S
+        noise = level_noise(self.totals_KS - baseline_S) if folds > 1 else self.level_noise
+        rival = _of_baseline(baseline, self.study, seeds)
+        return tested.ahead_of(rival, direction).level(noise, self.confidence)
 
     @property
     def sample(self) -> Sample:
@@ -250,12 +285,7 @@ def _result(candidate: Candidate, race: _Ended, baselines: tuple[Baseline, ...])
         scores=mean_scores([outcome.test for outcome in race.outcomes(candidate, seeds_of_level)]),
         ahead_of_default=lead.lead(race.lead_noise, race.comparisons, race.confidence) if lead else None,
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
-        ahead_of_baselines={
-            baseline.name: tested.ahead_of(_of_baseline(baseline, study, seeds), study.direction).lead(
-                race.lead_noise, race.comparisons, race.confidence
-            )
-            for baseline in baselines
-        },
+        ahead_of_baselines={baseline.name: race.ahead_of_baseline(tested, seeds, baseline) for baseline in baselines},
     )
 
 

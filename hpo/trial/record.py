@@ -54,7 +54,7 @@ class Outcome:
     examples: int = 0  # promotion: in the test split
     clusters: int | None = None  # promotion: how many things are independent in the test split; None: each example is
     validation_blocks: tuple[float, ...] = ()  # promotion: the goal's pseudo-values on validation
-    validation_units: int = 0  # promotion: how many things are independent in the validation split
+    validation_units: int = 0  # promotion: how many clusters, or examples, those are of
     chosen: Mapping[str, Any] = field(default_factory=dict)  # promotion: settings that were re-tuned after training
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: name -> setting -> goal
 

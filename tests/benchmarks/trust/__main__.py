@@ -8,10 +8,11 @@ import time
 
 import joblib
 
-from tests.benchmarks.trust import gate, importance, pruning, repeats
+from tests.benchmarks.trust import coverage, gate, importance, pruning, repeats
 from tests.benchmarks.trust.experiment import Experiment, Measured, measured
 
 EXPERIMENTS: tuple[Experiment, ...] = (
+    *coverage.experiments(),
     *gate.experiments(),
     *importance.experiments(),
     pruning.EXPERIMENT,
