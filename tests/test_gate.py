@@ -272,6 +272,24 @@ def test_a_configuration_that_the_sweep_has_pruned_is_trained_to_its_end_as_a_ne
     assert not {pair.trial for pair in gate.pairs} & set(range(6, 12))  # what TPE has proposed is no random draw
 
 
+class Fragile(Shifted):
+    """Cannot be trained where the shift is above a half, which is the default."""
+
+    def model(self) -> nn.Module:
+        if self.shift > 0.5:
+            raise ZeroDivisionError("too far off")
+        return super().model()
+
+
+def test_a_configuration_that_fails_is_left_out_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
+    gate = gated(study(task=Fragile(shift=0.5), trials=8), tmp_path)
+
+    rows = {number: (state, params["task.shift"]) for number, state, params, _ in sweep_rows(tmp_path / "toy")}
+    assert len(gate.pairs) == 8 < len(rows)
+    assert [pair.trial for pair in gate.pairs] == [number for number, (_, shift) in rows.items() if shift <= 0.5]
+    assert all(pair.full is not None for pair in gate.pairs)
+
+
 @pytest.fixture(scope="module")
 def refused_once(memory_disk: Path) -> Path:
     runs = Path(tempfile.mkdtemp(dir=memory_disk))
