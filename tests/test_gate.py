@@ -25,6 +25,8 @@ from hpo.formatting import count, duration
 from hpo.page.collect import collect
 from hpo.page.report import write_report
 from hpo.promotion.gate import (
+    CONFIDENCE_PERCENT,
+    QUANTILE,
     Gate,
     GatePair,
     RankCorrelation,
@@ -68,6 +70,10 @@ def test_the_rank_correlation_and_its_interval_by_hand() -> None:
     assert correlation.value == pytest.approx(0.952381, abs=1e-6)
     assert correlation.low == pytest.approx(math.tanh(math.log(41) / 2 - 0.806103), abs=1e-5)  # 1.75 * 1.03 / sqrt(5)
     assert correlation.high == pytest.approx(math.tanh(math.log(41) / 2 + 0.806103), abs=1e-5)
+
+
+def test_the_interval_has_the_confidence_that_the_page_says() -> None:
+    assert 2 * stats.norm.cdf(QUANTILE) - 1 == pytest.approx(CONFIDENCE_PERCENT / 100, abs=0.001)
 
 
 def test_a_perfect_order_has_an_interval_too() -> None:
@@ -325,7 +331,7 @@ def test_the_command_says_so_and_exits_with_1(refused: Path) -> None:
     assert result.exit_code == 1
     assert "gate of toy: refuse" in result.stdout
     assert "the cheap setting does not rank like the full one: rank correlation -" in result.stderr
-    assert "mend the fidelity" in result.stderr
+    assert "mend the cheap fidelity" in result.stderr
 
 
 def test_nothing_can_be_tested_of_one_fidelity_or_of_seven_trials(tmp_path: Path) -> None:
@@ -364,7 +370,7 @@ def test_run_has_the_gate_where_it_costs_at_most_a_fifth(tmp_path: Path) -> None
 
 def test_run_stops_after_a_refusal_and_goes_on_with_force(refused: Path) -> None:
     spec, options = misleading(trials=8, keep=1), {"runs": refused, "backend": "inline"}
-    with pytest.raises(hpo.NoGo, match=r"does not rank like the full one: .* mend the fidelity"):
+    with pytest.raises(hpo.NoGo, match=r"does not rank like the full one: .* mend the cheap fidelity"):
         hpo.run(spec, **options)
     assert not (refused / "toy/verdict.json").exists()
 

@@ -33,6 +33,7 @@ TOO_LOW = math.atanh(0.40)  # a setting that ranks like this is refused
 HIGH_ENOUGH = math.atanh(0.85)  # and one that ranks like this is passed
 MIDDLE = (TOO_LOW + HIGH_ENOUGH) / 2  # a rank correlation of 0.69
 QUANTILE = 1.75  # of the normal distribution: both errors stay below 10 %
+CONFIDENCE_PERCENT = 92  # of the interval that this quantile makes
 SPREAD = 1.03  # sqrt(1.06): how much wider a rank correlation scatters than Pearson's
 KEEP = ((0.9, 2), (0.8, 3), (0.7, 5), (0.6, 7))  # least rank correlation -> how many configurations to promote
 KEEP_MOST = 9  # where the rank correlation is lower still
@@ -97,7 +98,7 @@ class Gate:
         full = [pair.full for pair in self.pairs if pair.full is not None]
         values = f" (full values from {number(min(full))} to {number(max(full))})" if full else ""
         return (
-            f"mend the fidelity `cheap` in a study of another name, with more epochs or examples, unless nothing that "
+            f"mend the cheap fidelity, with more epochs or examples, in a study of another name, unless nothing that "
             f"is searched matters at all{values}"
         )
 
