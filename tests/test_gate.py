@@ -176,7 +176,7 @@ def study(**changes: Any) -> StudySpec:
         "cheap": CHEAP,
         "full": FULL,
         "startup_trials": 6,
-        "pruning": Median(warmup_epochs=0, startup_trials=1),
+        "pruning": Median(warmup_epochs=0, min_trials=1, startup_trials=1),
         "keep": 2,
         "seeds": 2,
     }

@@ -65,8 +65,8 @@ def _not_tested(known: GateFindings) -> str:
 def _remarks(gate: Gate, spread: Interval | None) -> list[str]:
     remarks = [
         f"The interval is of {CONFIDENCE_PERCENT} %. With such a correlation a promotion should begin with "
-        f"{count(gate.keep, 'configuration')} beside the default. The gate's trials are the first of the sweep, and its "
-        f"runs those of the promotion on the first seed."
+        f"{count(gate.keep, 'configuration')} beside the default. The gate's trials are the first of the sweep, and "
+        f"its runs those of the promotion on the first seed."
     ]
     if spread is not None:
         shown = f"The variance of the full values is {interval(spread)} times that of one configuration's seeds"
