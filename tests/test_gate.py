@@ -35,11 +35,11 @@ from hpo.promotion.gate import (
     keep_from,
     rank_correlation,
     read_gate,
-    spread_ratio,
     stages,
     write_gate,
 )
 from hpo.promotion.results import Verdict
+from hpo.promotion.spread import spread_ratio
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
