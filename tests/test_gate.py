@@ -244,10 +244,15 @@ class Promoted:
 @pytest.fixture(scope="module")
 def promoted(memory_disk: Path) -> Promoted:
     runs = Path(tempfile.mkdtemp(dir=memory_disk))
-    gate = gated(study(trials=8), runs)
-    hpo.sweep(study(trials=8), runs=runs, backend="inline", force=True)
+    spec = study(trials=8, keep=None)
+    gate = gated(spec, runs)
+    hpo.sweep(spec, runs=runs, backend="inline", force=True)
     before = started(runs / "toy")
-    return Promoted(runs, gate, hpo.promote(study(trials=8), runs=runs, backend="inline"), before)
+    return Promoted(runs, gate, hpo.promote(spec, runs=runs, backend="inline"), before)
+
+
+def test_a_promotion_begins_with_as_many_as_the_gate_says(promoted: Promoted) -> None:
+    assert len(promoted.verdict.results) == promoted.gate.keep + 1
 
 
 def test_a_promotion_reuses_its_runs_at_full_fidelity(promoted: Promoted) -> None:
@@ -359,13 +364,23 @@ def test_killed_at_any_moment_it_goes_on_and_decides_the_same(tmp_path: Path) ->
 
 # -- run -------------------------------------------------------------------------------------------------------------
 def test_run_has_the_gate_where_it_costs_at_most_a_fifth(tmp_path: Path) -> None:
-    """8 full runs against 12 cheap trials, of which the pruning may leave 4.67, and (2 + 1) * seeds full runs."""
-    dear, worth = study(seeds=2), study(seeds=14)
+    """8 full runs against 12 cheap trials, of which pruning may leave 4.67, and a race of 3 runs and 2 * seeds."""
+    dear, worth = study(seeds=2), study(seeds=20)
     sweep = 12 * CHEAP.epochs * (1 + 11 / 3) / 12
-    assert gate_share(dear) == pytest.approx(8 * 4 / (sweep + 6 * 4))
-    assert gate_share(worth) == pytest.approx(8 * 4 / (sweep + 42 * 4))
+    assert gate_share(dear) == pytest.approx(8 * 4 / (sweep + 7 * 4))
+    assert gate_share(worth) == pytest.approx(8 * 4 / (sweep + 43 * 4))
     assert gate_share(worth) < 0.2 < gate_share(dear)
     assert gate_share(replace(dear, full=replace(FULL, train=None))) is None
+
+
+def test_run_begins_with_a_gate_that_is_worth_its_cost(tmp_path: Path) -> None:
+    spec = misleading(trials=8, seeds=20)
+    write_json(tmp_path / "toy/preflight.json", GO | {"identity": identity(spec)})
+    with pytest.raises(hpo.NoGo, match="does not rank like the full one"):
+        hpo.run(spec, runs=tmp_path, backend="inline")
+
+    assert read_gate(RunFolder(tmp_path / "toy")).decision == "refuse"
+    assert len(started(tmp_path / "toy")) == 8 + 8
 
 
 def test_run_stops_after_a_refusal_and_goes_on_with_force(refused: Path) -> None:
@@ -385,7 +400,7 @@ def test_run_stops_after_a_refusal_and_goes_on_with_force(refused: Path) -> None
 
 # -- the page --------------------------------------------------------------------------------------------------------
 def test_the_page_says_that_it_passed_and_shows_the_pairs(promoted: Promoted) -> None:
-    spec = study(trials=8)
+    spec = study(trials=8, keep=None)
     words = Words.of(hpo.report(spec, runs=promoted.runs))
     figure = hpo.figures(spec, runs=promoted.runs)["gate"]
     gate = hpo.findings(spec, runs=promoted.runs).gate
