@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial
 
 from hpo.formatting import finite
 from hpo.page.findings import GateFindings, Promotion
-from hpo.promotion.gate import FIRST, Gate, is_one_fidelity, read_gate, spread_ratio, stages
+from hpo.promotion.gate import FIRST, Gate, is_one_fidelity, read_gate, stages
 from hpo.promotion.results import Verdict
+from hpo.promotion.spread import spread_ratio
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 

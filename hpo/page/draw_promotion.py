@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -192,13 +192,16 @@ def fidelity_agreement(agreement: Agreement, promotion: Promotion, goal: str) ->
         Key("default", "diamond", "of the default"),
         Key("soft", "line", "one seed"),
     )
-    figure = agreement_figure(agreement.pairs, runs, goal)
+    figure = agreement_figure(agreement.pairs, runs, goal, names)
     point = agreement_point(agreement)
     return Drawing("agreement", "Does the cheap fidelity rank like the full one?", point, figure, keys)
 
 
-def agreement_figure(pairs: Sequence[FidelityPair], runs: Sequence[PromotionRun], goal: str) -> go.Figure:
-    """Cheap value against full value of each pair, with the single runs that its full value is a mean of."""
+def agreement_figure(
+    pairs: Sequence[FidelityPair], runs: Sequence[PromotionRun], goal: str, named: Collection[str]
+) -> go.Figure:
+    """Cheap value against full value of each pair, with the single runs that its full value is a mean of. Those that
+    are `named` have their name beside them."""
     cheap_values = {pair.name: pair.cheap for pair in pairs}
     x_axis = axis_of(cheap_values.values())
     y_axis = axis_of([*(pair.full for pair in pairs), *(entry.run.score for entry in runs)])
@@ -217,7 +220,7 @@ def agreement_figure(pairs: Sequence[FidelityPair], runs: Sequence[PromotionRun]
         colour, height = _colour(pair.name), y_axis.share(pair.full)
         text = [f"{safe(pair.name)}: cheap {number(pair.cheap)}, full {number(pair.full)}"]
         figure.add_trace(dots([pair.cheap], [pair.full], text, colour, _SYMBOL[colour], 11))
-        if any(abs(height - labelled_height) < 0.06 for labelled_height in labelled):
+        if pair.name not in named or any(abs(height - labelled_height) < 0.06 for labelled_height in labelled):
             continue  # it would cover another label; pointing at the mark tells
         labelled.append(height)
         _add_name(figure, pair, x_axis, y_axis)

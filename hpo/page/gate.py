@@ -10,7 +10,8 @@ from hpo.page.draw_promotion import agreement_figure
 from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import FidelityPair, Findings, GateFindings
 from hpo.page.views import Badge, Key, Plot, Section
-from hpo.promotion.gate import FIRST, MOST, Gate
+from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.gate import CONFIDENCE_PERCENT, FIRST, MOST, Gate
 from hpo.promotion.intervals import Interval
 
 
@@ -63,8 +64,9 @@ def _not_tested(known: GateFindings) -> str:
 
 def _remarks(gate: Gate, spread: Interval | None) -> list[str]:
     remarks = [
-        f"With such a correlation a promotion should begin with {count(gate.keep, 'configuration')} beside the "
-        f"default. The gate's trials are the first of the sweep, and its runs those of the promotion on the first seed."
+        f"The interval is of {CONFIDENCE_PERCENT} %. With such a correlation a promotion should begin with "
+        f"{count(gate.keep, 'configuration')} beside the default. The gate's trials are the first of the sweep, and "
+        f"its runs those of the promotion on the first seed."
     ]
     if spread is not None:
         shown = f"The variance of the full values is {interval(spread)} times that of one configuration's seeds"
@@ -80,5 +82,6 @@ def gate_drawing(gate: Gate, goal: str) -> Drawing | None:
         return None
     keys = (Key("complete", "dot", "a random configuration"), Key("default", "diamond", "the default"))
     point = f"{sentence(gate.evidence)}, trained once at each fidelity."
+    figure = agreement_figure(pairs, [], goal, named=(DEFAULT,))
     title = "Random configurations at both fidelities"
-    return Drawing("gate", title, point, agreement_figure(pairs, [], goal), keys)
+    return Drawing("gate", title, point, figure, keys)

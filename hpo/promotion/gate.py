@@ -7,7 +7,6 @@ first, and 8 more as long as it is open, up to 24.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +17,6 @@ from hpo.direction import Direction
 from hpo.errors import Damaged
 from hpo.files import write_json
 from hpo.formatting import count, number
-from hpo.promotion.intervals import CONFIDENCE, Interval
 from hpo.storage.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ TOO_LOW = math.atanh(0.40)  # a setting that ranks like this is refused
 HIGH_ENOUGH = math.atanh(0.85)  # and one that ranks like this is passed
 MIDDLE = (TOO_LOW + HIGH_ENOUGH) / 2  # a rank correlation of 0.69
 QUANTILE = 1.75  # of the normal distribution: both errors stay below 10 %
+CONFIDENCE_PERCENT = 92  # of the interval that this quantile makes
 SPREAD = 1.03  # sqrt(1.06): how much wider a rank correlation scatters than Pearson's
 KEEP = ((0.9, 2), (0.8, 3), (0.7, 5), (0.6, 7))  # least rank correlation -> how many configurations to promote
 KEEP_MOST = 9  # where the rank correlation is lower still
@@ -97,7 +96,7 @@ class Gate:
         full = [pair.full for pair in self.pairs if pair.full is not None]
         values = f" (full values from {number(min(full))} to {number(max(full))})" if full else ""
         return (
-            f"mend the fidelity `cheap` in a study of another name, with more epochs or examples, unless nothing that "
+            f"mend the cheap fidelity, with more epochs or examples, in a study of another name, unless nothing that "
             f"is searched matters at all{values}"
         )
 
@@ -175,26 +174,6 @@ def judge_gate(pairs: Sequence[GatePair], direction: Direction, *, last: bool = 
         direction=direction,
         pairs=tuple(pairs),
     )
-
-
-def spread_ratio(full_values: Sequence[float], runs: Sequence[Sequence[float]]) -> Interval | None:
-    """The variance of the gate's full values, divided by the variance between the seeds of one configuration.
-
-    `runs` holds the values of each configuration that has several. The 95 % interval is that of a ratio of variances
-    (F distribution). Where it includes 1, that is evidence that nothing that is searched matters, and no proof: a
-    spread of twice the noise often looks the same. None where one of the variances is not known, or the second is 0.
-    """
-    from scipy import special
-
-    groups = [group for group in runs if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    noise = sum((len(group) - 1) * statistics.variance(group) for group in groups)
-    if len(full_values) < 2 or not noise:
-        return None
-    ratio = statistics.variance(full_values) / (noise / freedom)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = special.fdtri(len(full_values) - 1, freedom, [tail, 1 - tail])
-    return Interval(ratio, ratio / float(high), ratio / float(low))
 
 
 # -- the record ------------------------------------------------------------------------------------------------------

@@ -44,16 +44,16 @@ def train_at_full_fidelity(
     run = run_candidate if devices == 1 else partial(run_on_devices, devices)
     coordinator.drive(source, run, pool=pool, watch=lambda: watch(retry_storage(source.standing).done))
     runs = source.finished()
-    outcomes = [runs[RunKey(candidate.key, 0)].outcome for candidate in candidates]
+    values = [runs[RunKey(candidate.key, 0)].value for candidate in candidates]
     return tuple(
         GatePair(
             name=candidate.name,
             key=candidate.key,
             trial=trial.number,
             cheap=value_of(trial),
-            full=outcome.value if outcome.state == "complete" else None,
+            full=value,
         )
-        for candidate, trial, outcome in zip(candidates, trials, outcomes, strict=True)
+        for candidate, trial, value in zip(candidates, trials, values, strict=True)
     )
 
 

@@ -21,7 +21,7 @@ from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import Question
-from hpo.trial.lifecycle import STATE_NAME
+from hpo.trial.lifecycle import state_of
 from hpo.trial.objective import run_trial
 from hpo.workers import coordinator
 from hpo.workers.local import Backend
@@ -85,7 +85,10 @@ class RandomTrials(SweepTrials):
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         wanted = self._wanted(trials)
-        pruned = next((of_key[0] for of_key in wanted.values() if all(map(_is_pruned, of_key))), None)
+        pruned = next(
+            (of_key[0] for of_key in wanted.values() if all(state_of(trial) == "pruned" for trial in of_key)),
+            None,
+        )
         if pruned is None and not self._may_draw(trials, wanted):
             return None
         if pruned is not None:
@@ -119,7 +122,7 @@ class RandomTrials(SweepTrials):
     def _wanted(self, trials: Sequence[FrozenTrial]) -> dict[str, list[FrozenTrial]]:
         """The trials of the first configurations that have not failed, by configuration."""
         by_key = self._random(trials)
-        sound = {key: of_key for key, of_key in by_key.items() if not any(map(_is_failed, of_key))}
+        sound = {key: of_key for key, of_key in by_key.items() if all(state_of(trial) != "failed" for trial in of_key)}
         return dict(list(sound.items())[: self.configurations])
 
     def _random(self, trials: Sequence[FrozenTrial]) -> dict[str, list[FrozenTrial]]:
@@ -130,11 +133,3 @@ class RandomTrials(SweepTrials):
             if is_random and trial.number not in self.warm and trial.state is not TrialState.WAITING:
                 by_key.setdefault(fingerprint(dict(trial.params)), []).append(trial)
         return by_key
-
-
-def _is_pruned(trial: FrozenTrial) -> bool:
-    return STATE_NAME[trial.state] == "pruned"
-
-
-def _is_failed(trial: FrozenTrial) -> bool:
-    return STATE_NAME[trial.state] == "failed"
