@@ -33,6 +33,6 @@ study = StudySpec(
     full=FULL,
     trials=24,
     pruning=Median(warmup_epochs=6, min_trials=8),
-    keep=3,
-    seeds=3,
+    keep=4,
+    seeds=2,
 )

@@ -25,7 +25,9 @@ from hpo.checking.preflight import preflight
 from hpo.engine.evaluation import evaluate
 from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
+from hpo.page.collect import collect
 from hpo.page.report import write_report
+from hpo.plain import fingerprint
 from hpo.promotion.candidate import DEFAULT, Candidate, RunKey, Tie
 from hpo.promotion.noise import level_noise
 from hpo.promotion.promote import promote
@@ -33,7 +35,7 @@ from hpo.promotion.race import rounds_of
 from hpo.promotion.repeats import configurations, repeats_sd
 from hpo.promotion.results import Result, Verdict
 from hpo.promotion.runs import FinishedRun
-from hpo.promotion.selection import Selection, freeze, select, sweep_trials
+from hpo.promotion.selection import Selection, Wish, freeze, is_judged, read_selection, select, sweep_trials
 from hpo.promotion.test_split import Baseline, SplitBatches, SplitScores
 from hpo.promotion.verdict import judge
 from hpo.search.sweep import sweep
@@ -582,6 +584,89 @@ def test_the_same_command_again_changes_nothing(tmp_path: Path) -> None:
     before = contents(tmp_path)
     assert promote(study(), RunFolder(tmp_path), SAME) == first
     assert contents(tmp_path) == before
+
+
+# -- looks -----------------------------------------------------------------------------------------------------------
+def seeds_of(verdict: Verdict, name: str) -> list[int]:
+    return [run.seed_index for result in verdict.results if result.candidate.name == name for run in result.runs]
+
+
+def looks(path: Path) -> list[str]:
+    return [look["selection"] for look in json.loads((path / "looks.json").read_text())]
+
+
+def test_more_trains_the_default_and_the_leader_on_further_seeds_and_is_a_look(tmp_path: Path) -> None:
+    one = study(keep=3)
+    first = promoted(one, tmp_path)
+    more = promote(one, RunFolder(tmp_path), SAME, wish=Wish(more=2))
+    assert more.leader == first.leader
+    assert seeds_of(more, DEFAULT) == seeds_of(more, first.leader) == [0, 1, 2, 3, 4, 5]
+    assert (first.look, more.look, more.runs) == (1, 2, first.runs + 4)
+    assert "97.5 % intervals (look 2)" in more.sentence
+    assert looks(tmp_path) == [first.selection, more.selection]
+    again = promote(one, RunFolder(tmp_path), SAME)  # nothing has changed
+    assert (again.look, again.selection, again.runs) == (2, more.selection, more.runs)
+    assert promote(one, RunFolder(tmp_path), SAME, wish=Wish(more=1)).look == 3
+
+
+def test_more_needs_a_verdict(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"--more adds seeds to a verdict.*has none yet; run: hpo promote toy"):
+        promote(study(), swept(study(), tmp_path), SAME, wish=Wish(more=2))
+
+
+def test_an_interrupted_more_goes_on_and_is_one_look(tmp_path: Path) -> None:
+    one = study()
+    promoted(one, tmp_path)
+    folder = RunFolder(tmp_path)
+    assert code_of(start(lambda: promote(one, folder, SAME, wish=Wish(more=2)), die_at=12)) == -signal.SIGKILL
+    verdict = promote(one, folder, SAME, wish=Wish(more=2))
+    assert verdict.look == len(looks(tmp_path)) == 2
+    assert seeds_of(verdict, DEFAULT) == [0, 1, 2, 3]
+
+
+def test_again_is_a_new_promotion_on_seeds_that_no_verdict_has_used(tmp_path: Path) -> None:
+    one = study()
+    promoted(one, tmp_path)
+    promote(one, RunFolder(tmp_path), SAME, wish=Wish(more=1))
+    again = promote(one, RunFolder(tmp_path), SAME, wish=Wish(again=True))
+    assert seeds_of(again, DEFAULT) == [3, 4]
+    assert again.look == len(looks(tmp_path)) == 3
+    assert promote(one, RunFolder(tmp_path), SAME).selection == again.selection  # the same command as ever goes on
+
+
+def test_another_plan_or_other_candidates_are_a_look_and_a_longer_sweep_alone_is_none(tmp_path: Path) -> None:
+    folder = swept(study(trials=8), tmp_path)
+    assert promote(study(), folder, SAME).look == 1
+    stored_study(folder, "toy").add_trial(ended(8, 9.0, configuration(0.9)))  # worse than all
+    assert promote(study(), folder, SAME).look == 1
+    assert promote(study(seeds=3), folder, SAME).look == 2
+    stored_study(folder, "toy").add_trial(ended(9, 0.0, configuration(0.01)))  # the best
+    assert promote(study(seeds=3), folder, SAME).look == 3
+    assert promote(study(), swept(study(), tmp_path / "elsewhere"), SAME).look == 1
+
+
+def test_what_an_older_version_left_is_a_race_of_one_round_and_its_verdict_a_look(tmp_path: Path) -> None:
+    """Its selection had neither rounds nor looks, and its verdict no leader; its key was of other things."""
+    one = study(keep=2)
+    folder = swept(one, tmp_path)
+    promote(one, folder, SAME)
+    (tmp_path / "looks.json").unlink()
+    selection = json.loads(folder.selection.read_text())
+    old = {name: selection[name] for name in ("candidates", "keep", "seeds", "sweep_trials")}
+    folder.selection.write_text(json.dumps(old))
+    verdict = json.loads(folder.verdict.read_text())
+    for name in ("leader", "rounds", "look", "confidence", "noise"):
+        del verdict[name]
+    verdict["selection"] = fingerprint({"class": "Selection", **_with_classes(old)})
+    folder.verdict.write_text(json.dumps(verdict))
+    assert is_judged(read_selection(folder), folder)
+    assert collect(one, folder).promotion.verdict.leading.candidate.name != DEFAULT
+    write_report(one, folder)
+    assert promote(one, folder, SAME).look == 2
+
+
+def _with_classes(old: dict[str, Any]) -> dict[str, Any]:
+    return {**old, "candidates": [{"class": "Candidate", **candidate} for candidate in old["candidates"]]}
 
 
 # -- what may go wrong late ------------------------------------------------------------------------------------------
