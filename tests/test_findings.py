@@ -22,9 +22,9 @@ from hpo.page.collect import collect, improvements, suggest_command, trial_from
 from hpo.page.findings import Improvement, LoggedCommand, Sweep
 from hpo.page.importance import importances
 from hpo.page.report import write_report
-from hpo.page.separation import Separation
 from hpo.promotion.intervals import Interval
 from hpo.promotion.selection import read_selection
+from hpo.separation.stepwise import Separation
 from hpo.space import choose, distribution_of, log, uniform, when
 from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder

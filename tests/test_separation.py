@@ -15,14 +15,14 @@ from scipy import stats
 
 from hpo.direction import Direction
 from hpo.page.draw_separation import separation_bars
-from hpo.page.effects import single
 from hpo.page.findings import Trial
 from hpo.page.foreign import collect_foreign, render_foreign
 from hpo.page.observed import observations
-from hpo.page.permutation import basis, f_tests
-from hpo.page.responses import Observation, final_values, responses
-from hpo.page.separation import Separation, separation
 from hpo.page.separation_words import flat_sentence, lead, limit_sentence
+from hpo.separation.effects import single
+from hpo.separation.permutation import basis, f_tests
+from hpo.separation.responses import Observation, final_values, responses
+from hpo.separation.stepwise import Separation, separation
 from hpo.space import Distribution, choose, integer, log, uniform
 
 Score = Callable[[Mapping[str, Any]], float]

@@ -9,9 +9,9 @@ from hpo.page.draw_sweep import compare_measures
 from hpo.page.drawing import Drawing, blank, safe
 from hpo.page.importance import Importance, Importances
 from hpo.page.palette import BASELINE, COMPLETE, INK
-from hpo.page.separation import Separation
 from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Key
+from hpo.separation.stepwise import Separation
 
 ROLES = {"fANOVA": ("complete", COMPLETE), "PED-ANOVA": ("baseline", BASELINE)}
 

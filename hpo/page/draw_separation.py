@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from hpo.formatting import count, number
 from hpo.page.drawing import Drawing, blank, safe
 from hpo.page.palette import COMPLETE, INK, PRUNED
-from hpo.page.separation import Finding, Separation
 from hpo.page.separation_words import name_of
 from hpo.page.views import Key
+from hpo.separation.stepwise import Finding, Separation
 
 KEYS = (
     Key("complete", "square", "separates"),

@@ -16,13 +16,13 @@ from typing import Any, Literal
 from hpo.direction import Direction
 from hpo.page.audit import Audit
 from hpo.page.importance import Importances
-from hpo.page.separation import Separation
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.gate import Gate
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Verdict
 from hpo.promotion.selection import Selection
 from hpo.promotion.test_split import Baseline
+from hpo.separation.stepwise import Separation
 from hpo.study import StudySpec
 from hpo.task import Check, StateName, Status
 

@@ -26,9 +26,9 @@ from hpo.page.observed import observations
 from hpo.page.report import render_sections
 from hpo.page.results import state_cell
 from hpo.page.search import TrialsSection, drawn_sweep, parameter_cell
-from hpo.page.separation import separation
 from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Badge, Cell, Code, Section, Table, Tagged, Tile, number_cell, score_cell, table
+from hpo.separation.stepwise import separation
 from hpo.space import Distribution, describe
 from hpo.trial.foreign import (
     attribute_text,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from hpo import study as studies
 from hpo.page.findings import Trial
-from hpo.page.responses import Observation
-from hpo.page.separation import Separation, separation
 from hpo.seeds import derive
+from hpo.separation.responses import Observation
+from hpo.separation.stepwise import Separation, separation
 from hpo.study import StudySpec
 
 DIVERGED = "diverged"  # how the reason of a trial begins whose loss or scores were no finite numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpo.formatting import count, listed, number
-from hpo.page.separation import Finding, Separation
+from hpo.separation.stepwise import Finding, Separation
 
 
 def flat_sentence(separation: Separation) -> str:

@@ -15,7 +15,7 @@ from hpo import space as spaces
 from hpo.page.collect import trial_from
 from hpo.page.importance import importances
 from hpo.page.observed import study_separation
-from hpo.page.separation import Separation
+from hpo.separation.stepwise import Separation
 from hpo.space import Choice, Distribution, When
 from hpo.storage.database import value_of
 from hpo.study import StudySpec

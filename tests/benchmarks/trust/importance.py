@@ -16,7 +16,7 @@ import optuna
 
 from hpo.page.collect import trial_from
 from hpo.page.observed import study_separation
-from hpo.page.separation import Separation
+from hpo.separation.stepwise import Separation
 from hpo.space import Space, choose, uniform
 from hpo.study import Median
 from tests.benchmarks.trust.experiment import Experiment, Row

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from hpo.page.effects import Effect
+from hpo.separation.effects import Effect
 
 PERMUTATIONS = 499
 LEAST_FREEDOM = 3  # residual degrees of freedom of a test

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpo.direction import Direction
-from hpo.page.effects import Effect, pair, single
-from hpo.page.permutation import Tested, basis, f_tests, residual_variances
-from hpo.page.responses import Observation, responses
+from hpo.separation.effects import Effect, pair, single
+from hpo.separation.permutation import Tested, basis, f_tests, residual_variances
+from hpo.separation.responses import Observation, responses
 from hpo.space import Distribution
 
 ALPHA = 0.05  # chance that useless hyperparameters are named ...

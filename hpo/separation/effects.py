@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from hpo.page.responses import Observation
+from hpo.separation.responses import Observation
 from hpo.space import Distribution
 
 MOST_BENDS, VALUES_A_BEND = 4, 12
