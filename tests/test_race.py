@@ -50,7 +50,7 @@ SCORES = {"default": 0.0, "a": 1.0, "b": 4.0, "c": 3.0, "d": 2.0}
 
 
 def seeds_of(the_race: Race, values: Values) -> dict[str, list[int]]:
-    return {key: [run.seed_index for run in the_race.ended(key, values)] for key in ("default", *the_race.others)}
+    return {key: [run.seed_index for run in runs] for key, runs in the_race.ended(values).items()}
 
 
 def test_the_best_go_on_and_the_default_is_in_every_round() -> None:
@@ -109,6 +109,11 @@ def test_how_many_runs_there_will_be_is_known_from_the_start() -> None:
     values = ran(race(), SCORES)
     planned = {race().planned(dict(itertools.islice(values.items(), count))) for count in range(13)}
     assert planned == {12}
+
+
+def test_the_leader_counts_as_the_best_of_one_more_than_are_in_the_second_round() -> None:
+    counts = {others: race("abcdefghijk"[:others]).comparisons for others in (1, 2, 3, 4, 5, 7, 11)}
+    assert counts == {1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 7: 4, 11: 5}
 
 
 def test_the_seeds_that_chose_nothing_are_those_since_the_last_choice() -> None:

@@ -275,9 +275,8 @@ def _promotion(folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | No
 
 def _runs(chosen: Selection, race: Race, trials: Sequence[optuna.trial.FrozenTrial]) -> tuple[PromotionRun, ...]:
     """The runs of this selection that have ended."""
-    values = values_of(trials)
     names = {candidate.key: candidate.name for candidate in chosen.candidates}
-    ended = {run for key in names for run in race.ended(key, values)}
+    ended = {run for runs in race.ended(values_of(trials)).values() for run in runs}
     return tuple(
         PromotionRun(names[run_key(trial).candidate], trial_from(trial))
         for trial in trials

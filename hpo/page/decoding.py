@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ def decode_verdict(folder: RunFolder) -> Verdict:
 
     Raises Damaged where the file is no verdict.
     """
-    return _decode(Verdict, folder.verdict, _with_leader(_restored(_with_text(_load(folder.verdict)))))
+    return _with_leader(_decode(Verdict, folder.verdict, _restored(_with_text(_load(folder.verdict)))))
 
 
 def _load(path: Path) -> Any:
@@ -63,12 +64,12 @@ def _with_text(record: Any) -> Any:
     return {**record, "checks": checks}
 
 
-def _with_leader(record: Any) -> Any:
-    """The record with its leader, which verdicts of older versions do not name: the best beside the default."""
-    if not isinstance(record, dict) or "leader" in record:
-        return record
-    names = (result["candidate"]["name"] for result in record["results"] if result.get("full") is not None)
-    return {**record, "leader": next((name for name in names if name != DEFAULT), None)}
+def _with_leader(verdict: Verdict) -> Verdict:
+    """The verdict with its leader, which those of older versions do not name: the best beside the default."""
+    if verdict.rounds:
+        return verdict
+    names = [result.candidate.name for result in verdict.results if result.full is not None]
+    return replace(verdict, leader=next((name for name in names if name != DEFAULT), None))
 
 
 def _restored(record: Any) -> Any:

@@ -92,8 +92,7 @@ class PromotionRuns(AskTell):
     def finished(self) -> Runs:
         """Every run of the race, with its outcome. Call it when the race is over."""
         trials = self.trials()
-        values = values_of(trials)
-        of_race = {run for key in self.params for run in self.race.ended(key, values)}
+        of_race = {run for runs in self.race.ended(values_of(trials)).values() for run in runs}
         runs = {}
         for trial in trials:
             if run_key(trial) in of_race and not is_given_up(trial):

@@ -37,7 +37,7 @@ def values_of(trials: Sequence[FrozenTrial]) -> Values:
 def standing_of(race: Race, trials: Sequence[FrozenTrial]) -> PromotionStanding:
     """How far a race has come, by the storage."""
     values = values_of(trials)
-    done = sum(len(race.ended(key, values)) for key in (race.default, *race.others))
+    done = sum(map(len, race.ended(values).values()))
     return PromotionStanding(done, race.planned(values))
 
 

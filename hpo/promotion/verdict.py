@@ -186,6 +186,11 @@ class _Ended:
         return {key: run.value for key, run in self.runs.items()}
 
     @cached_property
+    def ended(self) -> dict[str, tuple[RunKey, ...]]:
+        """The runs of each candidate, by its key."""
+        return self.race.ended(self.values)
+
+    @cached_property
     def ranked(self) -> list[Candidate]:
         """The candidates without a failed run, who came furthest first."""
         by_key = {candidate.key: candidate for candidate in self.selection.candidates}
@@ -199,17 +204,12 @@ class _Ended:
     def confidence(self) -> float:
         return confidence(self.selection.look)
 
-    @property
-    def comparisons(self) -> int:
-        """How many configurations the default was compared with: all that started may be the leader."""
-        return max(1, len(self.race.others))
-
     @cached_property
     def totals_KS(self) -> np.ndarray:
         """The goal on test of every run of the candidates that did not fail, a column a seed index."""
         totals_KS = np.full((len(self.ranked), self.selection.next_seed), np.nan)
         for row, candidate in enumerate(self.ranked):
-            for key in self.race.ended(candidate.key, self.values):
+            for key in self.ended[candidate.key]:
                 totals_KS[row, key.seed_index] = self.runs[key].outcome.test[self.study.task.goal]
         folds = self.study.task.folds
         return by_fold(totals_KS, folds) if folds > 1 else totals_KS
@@ -223,11 +223,11 @@ class _Ended:
         return level_noise(self.totals_KS)
 
     def run_results(self, candidate: Candidate) -> tuple[RunResult, ...]:
-        return tuple(_run_result(key.seed_index, self.runs[key]) for key in self.race.ended(candidate.key, self.values))
+        return tuple(_run_result(key.seed_index, self.runs[key]) for key in self.ended[candidate.key])
 
     def seeds(self, candidate: Candidate) -> tuple[int, ...]:
         """The seed indices of a candidate's runs."""
-        return tuple(key.seed_index for key in self.race.ended(candidate.key, self.values))
+        return tuple(key.seed_index for key in self.ended[candidate.key])
 
     def seeds_of_level(self, candidate: Candidate) -> tuple[int, ...]:
         """Those that its own value is read from: a finalist's chose nothing; others have no such runs."""
@@ -283,7 +283,7 @@ def _result(candidate: Candidate, race: _Ended, baselines: tuple[Baseline, ...])
         full=float(np.mean([run.score for run in runs])),
         test=level.within(study.task.bounds.get(study.task.goal)),
         scores=mean_scores([outcome.test for outcome in race.outcomes(candidate, seeds_of_level)]),
-        ahead_of_default=lead.lead(race.lead_noise, race.comparisons, race.confidence) if lead else None,
+        ahead_of_default=lead.lead(race.lead_noise, race.race.comparisons, race.confidence) if lead else None,
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
         ahead_of_baselines={baseline.name: race.ahead_of_baseline(tested, seeds, baseline) for baseline in baselines},
     )

@@ -8,7 +8,7 @@ import time
 
 import joblib
 
-from tests.benchmarks.trust import coverage, gate, importance, pruning, repeats
+from tests.benchmarks.trust import coverage, gate, importance, pruning, race, repeats
 from tests.benchmarks.trust.experiment import Experiment, Measured, measured
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -16,6 +16,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *gate.experiments(),
     *importance.experiments(),
     pruning.EXPERIMENT,
+    *race.experiments(),
     repeats.EXPERIMENT,
 )
 
