@@ -437,9 +437,9 @@ def test_a_later_look_has_wider_intervals_and_says_so() -> None:
         lead = verdict.leading.ahead_of_default
         return lead.high - lead.low
 
-    assert (first.confidence, third.confidence) == pytest.approx((0.95, 0.9875))
+    assert (first.confidence, third.confidence) == pytest.approx((0.95, 0.99375))
     assert width(third) > 1.2 * width(first)
-    assert "98.75 % intervals (look 3)" in third.sentence
+    assert "99.38 % intervals (look 3)" in third.sentence
     assert "95 % intervals)" in first.sentence
 
 
@@ -602,7 +602,7 @@ def test_more_trains_the_default_and_the_leader_on_further_seeds_and_is_a_look(t
     assert more.leader == first.leader
     assert seeds_of(more, DEFAULT) == seeds_of(more, first.leader) == [0, 1, 2, 3, 4, 5]
     assert (first.look, more.look, more.runs) == (1, 2, first.runs + 4)
-    assert "97.5 % intervals (look 2)" in more.sentence
+    assert "98.75 % intervals (look 2)" in more.sentence
     assert looks(tmp_path) == [first.selection, more.selection]
     again = promote(one, RunFolder(tmp_path), SAME)  # nothing has changed
     assert (again.look, again.selection, again.runs) == (2, more.selection, more.runs)

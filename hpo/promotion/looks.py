@@ -1,7 +1,7 @@
 """Looks: every verdict of a study reads the same test split, and the more of them, the surer each must be.
 
 Who promotes again and again until something beats the default will see that happen by chance. So the first verdict may
-be wrong with probability ALPHA, and each further one with half the probability of the one before it.
+be wrong with probability ALPHA, the second with a quarter of it, and each further one with half of the one before.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ class Look:
 
 
 def confidence(look: int) -> float:
-    """The confidence of the intervals of a look, from 1: 95 %, 97.5 %, 98.75 % and so on."""
-    return 1 - ALPHA * 0.5 ** (look - 1)
+    """The confidence of the intervals of a look, from 1: 95 %, 98.75 %, 99.375 % and so on.
+
+    Look k > 1 spends ALPHA / 2^k. With ALPHA / 2^(k - 1) five looks at equal configurations claimed too much in 3.0 %.
+    """
+    return 1 - ALPHA * (1.0 if look == 1 else 0.5**look)
 
 
 def read_looks(folder: RunFolder) -> tuple[Look, ...]:
