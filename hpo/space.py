@@ -17,6 +17,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hpo.errors import Infeasible
 from hpo.plain import nearest, plain
 
 if TYPE_CHECKING:
@@ -252,6 +253,8 @@ def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
     for value in extremes(distribution):
         try:
             put({**conditions(name, space), name: value}, owners)
+        except Infeasible:
+            continue  # beside the defaults; with other values it may be feasible
         except ValueError as error:
             raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
 

@@ -8,11 +8,12 @@ import time
 
 import joblib
 
-from tests.benchmarks.trust import coverage, gate, importance, pruning, repeats
+from tests.benchmarks.trust import coverage, failures, gate, importance, pruning, repeats
 from tests.benchmarks.trust.experiment import Experiment, Measured, measured
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     *coverage.experiments(),
+    failures.EXPERIMENT,
     *gate.experiments(),
     *importance.experiments(),
     pruning.EXPERIMENT,
