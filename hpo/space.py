@@ -163,7 +163,7 @@ def suggest(
     for name, entry in space.items():
         if isinstance(entry, When) and values.get(entry.parent, _ABSENT) != entry.value:
             continue
-        if sampler:
+        if sampler and name not in trial.relative_params:
             trial.study.sampler = sampler(name)
         values[name] = _draw(trial, name, distribution_of(entry))
     return values
