@@ -17,6 +17,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hpo.errors import Infeasible
 from hpo.plain import nearest, plain
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def suggest(
     for name, entry in space.items():
         if isinstance(entry, When) and values.get(entry.parent, _ABSENT) != entry.value:
             continue
-        if sampler:
+        if sampler and name not in trial.relative_params:
             trial.study.sampler = sampler(name)
         values[name] = _draw(trial, name, distribution_of(entry))
     return values
@@ -252,6 +253,8 @@ def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
     for value in extremes(distribution):
         try:
             put({**conditions(name, space), name: value}, owners)
+        except Infeasible:
+            continue  # beside the defaults; with other values it may be feasible
         except ValueError as error:
             raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
 

@@ -28,7 +28,7 @@ from hpo.engine.training import fit
 from hpo.errors import Refused, SweepFailed
 from hpo.recipe import Recipe
 from hpo.search.sweep import SweepTrials, sweep
-from hpo.space import choose, integer, suggest, uniform
+from hpo.space import choose, integer, uniform
 from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
 from hpo.task import Columns, Moment
@@ -40,6 +40,7 @@ from hpo.trial.sealed import read_sealed, write_sealed
 from hpo.workers import coordinator
 from hpo.workers.local import Inline, WorkerDied
 from tests import sweeper as sweeping
+from tests.benchmarks.trust.planted import World, sweep_planted
 from tests.sweeper import Request, Sweeper, rows
 from tests.toy import CHEAP, Batch, Toy, toy_study
 
@@ -336,7 +337,7 @@ class Faulty(Toy):
 
 def faulty(faults: dict[str, int], trials: int) -> StudySpec:
     """A study in which each fault is drawn so often; its other trials are sound. The seed is found by looking ahead:
-    with all trials drawn at random, what is drawn does not depend on what came of the others."""
+    with all trials drawn at random, what is drawn depends on nothing but which of the others failed."""
     study = toy_study(
         trials=trials,
         startup_trials=trials + 1,
@@ -352,14 +353,9 @@ def faulty(faults: dict[str, int], trials: int) -> StudySpec:
 
 
 def planned(study: StudySpec) -> list[str]:
-    memory = optuna.create_study()
-    memory.enqueue_trial(study.defaults())
-    drawn = []
-    for number in range(study.trials):
-        memory.sampler = study.sampler(number)
-        trial = memory.ask()
-        drawn.append(suggest(trial, study.space, lambda name, n=number: study.sampler(n, name))["task.fault"])
-    return drawn
+    fails = {"diverges", "raises", "memory"}
+    world = World(lambda params, number: [0.0], lambda params: "x" if params["task.fault"] in fails else "")
+    return [trial.params["task.fault"] for trial in sweep_planted(study, world).trials]
 
 
 def test_a_bad_configuration_is_its_own_outcome_and_no_infinity_reaches_optuna(tmp_path: Path) -> None:

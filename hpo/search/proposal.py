@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import space
+from hpo.search.avoid import likely_feasible
 from hpo.study import StudySpec
 
 
@@ -17,8 +18,10 @@ def begin_trial(
 ) -> optuna.Trial:
     """Begin the next trial of a sweep that has these trials. `firsts` are the configurations of its first ones."""
     number = sum(trial.state is not TrialState.WAITING for trial in trials)
-    if number == len(trials) and number in firsts:  # none is waiting that a killed coordinator had enqueued
-        study.enqueue_trial(dict(firsts[number]))
+    if number == len(trials):  # none is waiting that a killed coordinator had enqueued
+        params = firsts.get(number) or likely_feasible(spec, trials, number)
+        if params is not None:
+            study.enqueue_trial(dict(params))
     study.sampler = spec.sampler(number)
     return study.ask()
 

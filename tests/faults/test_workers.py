@@ -15,6 +15,7 @@ import pytest
 from hpo import watchdog
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import InUse
+from hpo.page.collect import collect
 from hpo.space import choose
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
@@ -115,6 +116,9 @@ def test_a_trial_that_kills_its_worker_fails_after_three_and_the_other_nine_comp
     assert {number for number, row in rows.items() if row["state"] == "FAIL"} == deadly
     assert all("died 3 times" in rows[number]["attributes"]["reason"] for number in deadly)
     assert len(events(folder, "death")) == 3 * len(deadly)
+    page = collect(study, RunFolder(folder)).sweep
+    assert {trial.number for trial in page.trials if trial.state == "failed"} == deadly
+    assert page.counts == {"complete": 10 - len(deadly), "failed": len(deadly)}
     checked(folder, 10)
 
 

@@ -8,23 +8,16 @@ import time
 
 import joblib
 
-from tests.benchmarks.trust import coverage, gate, importance, pruning, race, repeats
+from tests.benchmarks.trust import coverage, failures, gate, importance, pruning, race, repeats
 from tests.benchmarks.trust.experiment import Experiment, Measured, measured
 
-EXPERIMENTS: tuple[Experiment, ...] = (
-    *coverage.experiments(),
-    *gate.experiments(),
-    *importance.experiments(),
-    pruning.EXPERIMENT,
-    *race.experiments(),
-    repeats.EXPERIMENT,
-)
+PARTS = (coverage, race, gate, failures, pruning, importance, repeats)
 
 
 def main(prefixes: list[str]) -> int:
     """Print a line a row as soon as it is known."""
     missed = 0
-    for experiment in EXPERIMENTS:
+    for experiment in (experiment for part in PARTS for experiment in part.experiments()):
         if prefixes and not any(row.name.startswith(tuple(prefixes)) for row in experiment.rows):
             continue
         began = time.monotonic()

@@ -83,8 +83,11 @@ def once(seed: int) -> Mapping[str, float]:
     return {"repeats-luck-wins": _luck_wins(seed, rng), "repeats-regret": _regret(seed, rng)}
 
 
-EXPERIMENT = Experiment(
-    once,
-    rows=(Row("repeats-luck-wins", most=0.02), Row("repeats-regret", most=0.025, is_share=False)),
-    repeats=300,
-)
+def experiments() -> tuple[Experiment, ...]:
+    """The rows of this part."""
+    experiment = Experiment(
+        once,
+        rows=(Row("repeats-luck-wins", most=0.02), Row("repeats-regret", most=0.025, is_share=False)),
+        repeats=300,
+    )
+    return (experiment,)

@@ -1,0 +1,89 @@
+"""Keeping away from configurations that fail: a proposal that would probably fail is drawn again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+
+from hpo import space
+from hpo.space import Distribution, Space, distribution_of
+from hpo.study import StudySpec
+from hpo.trial.lifecycle import state_of
+
+ENOUGH = 2  # trials that failed, and as many that did not, before anything is concluded from them
+REDRAWS = 20  # of one proposal, at most
+LIKELY = 0.5  # a proposal that fails with a higher probability is drawn again
+SHARPNESS = 100.0  # inverse of the penalty on the coefficients: at an edge the probability may change steeply
+
+
+def likely_feasible(spec: StudySpec, trials: Sequence[FrozenTrial], number: int) -> dict[str, Any] | None:
+    """The configuration of the next trial, which is not expected to fail; None where too little is known.
+
+    It is the sampler's first proposal unless that would probably fail: then it is drawn again, REDRAWS times at most,
+    and of proposals that are all likely to fail the least likely one is taken. It follows from the trials, the study's
+    seed and the trial's number alone, so that a resumed sweep proposes the same.
+    """
+    ended = [trial for trial in trials if trial.state.is_finished() and trial.params]
+    failed = np.array([state_of(trial) == "failed" for trial in ended], dtype=bool)
+    if min(failed.sum(), (~failed).sum()) < ENOUGH:
+        return None
+    classifier = _classifier().fit(np.stack([unit_point(spec.space, trial.params) for trial in ended]), failed)
+    drafts = optuna.create_study(direction=spec.direction.value)
+    drafts.add_trials(trials)
+    safest, least = None, math.inf
+    for attempt in range(REDRAWS + 1):
+        params = _draft(drafts, spec, number, attempt)
+        probability = classifier.predict_proba(unit_point(spec.space, params)[None])[0, 1]
+        if probability < least:
+            safest, least = params, probability
+        if least <= LIKELY:
+            break
+    return safest
+
+
+def unit_point(searched: Space, params: Mapping[str, Any]) -> np.ndarray:
+    """A configuration as a point of the unit cube: a choice has a coordinate for each of its values.
+
+    A parameter whose condition does not hold lies in the middle of its range.
+    """
+    coordinates = [_coordinates(distribution_of(entry), params.get(name)) for name, entry in searched.items()]
+    return np.concatenate(coordinates)
+
+
+def _coordinates(distribution: Distribution, value: Any) -> list[float]:
+    if isinstance(distribution, CategoricalDistribution):
+        return [float(value == choice) for choice in distribution.choices]
+    if value is None:
+        return [0.5]
+    low, high, value = float(distribution.low), float(distribution.high), float(value)
+    if distribution.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return [(value - low) / (high - low)]
+
+
+def _classifier() -> Pipeline:
+    """Logistic regression on the parameters, their squares and their products: an edge, a band, or two that together
+    are too much. Failed trials weigh as much as the others."""
+    return make_pipeline(
+        PolynomialFeatures(2, include_bias=False),
+        LogisticRegression(C=SHARPNESS, class_weight="balanced", max_iter=300),
+    )
+
+
+def _draft(drafts: optuna.Study, spec: StudySpec, number: int, attempt: int) -> dict[str, Any]:
+    """What the sampler proposes at an attempt; at the first one, what it proposes to the trial itself."""
+    names = (f"attempt {attempt}",) if attempt else ()
+    drafts.sampler = spec.sampler(number, *names)
+    trial = drafts.ask()
+    params = space.suggest(trial, spec.space, lambda name: spec.sampler(number, *names, name))
+    drafts.tell(trial, state=TrialState.FAIL)  # TPE does not see it
+    return params

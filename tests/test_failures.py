@@ -1,0 +1,236 @@
+"""Trials that fail: what the sampler, the folder, the storage and the page say of them, and that the sweep goes on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+import pytest
+from torch import nn
+
+import hpo
+from hpo import Infeasible, choose, integer, uniform, when
+from hpo.errors import SweepFailed
+from hpo.page.collect import collect
+from hpo.search.avoid import likely_feasible, unit_point
+from hpo.search.sweep import SweepTrials
+from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
+from hpo.trial.compare import require_agreement
+from hpo.trial.lifecycle import conclude, state_of
+from hpo.trial.objective import settle
+from hpo.trial.provenance import identity
+from hpo.trial.record import Outcome, read_outcome
+from hpo.trial.sealed import read_sealed, write_sealed
+from tests.benchmarks.trust.planted import World, planted_study, sweep_planted
+from tests.sweeper import rows
+from tests.toy import CHEAP, Toy, toy_study
+
+
+@pytest.fixture
+def tmp_path(memory_disk: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=memory_disk))
+
+
+QUICK = replace(CHEAP, epochs=1, train=16, val=16)
+
+
+# -- infeasible combinations -----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Attention(Toy):
+    """Refuses some combinations of its fields when it is made, and one when it makes its model."""
+
+    dim: int = 4
+    heads: int = 2
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise Infeasible("heads must divide dim")
+
+    def model(self) -> nn.Module:
+        if self.heads == 4:
+            raise Infeasible("four heads are too many")
+        return super().model()
+
+
+ATTENTION = toy_study(
+    name="attention",
+    task=Attention(),
+    space={"task.dim": integer(2, 6), "task.heads": choose(2, 3, 4)},
+    smoke=QUICK,
+    cheap=QUICK,
+    full=QUICK,
+    trials=14,
+    pruning=None,
+)
+
+
+def test_an_infeasible_combination_is_the_outcome_of_its_trial_and_the_page_says_why(tmp_path: Path) -> None:
+    """Also where an end of a range is infeasible beside the defaults, as dim = 3 with 2 heads."""
+    done = hpo.sweep(ATTENTION, runs=tmp_path, force=True, backend="inline", workers=1)
+    trials = collect(ATTENTION, RunFolder(tmp_path / "attention")).sweep.trials
+    assert len(trials) == done.done == 14
+    for trial in trials:
+        heads, dim = trial.params["task.heads"], trial.params["task.dim"]
+        expected = "infeasible: heads must divide dim" if dim % heads else ""
+        if not expected and heads == 4:
+            expected = "infeasible: four heads are too many"
+        assert (trial.reason, trial.state) == (expected, "failed" if expected else "complete")
+    assert {trial.reason for trial in trials} >= {"", "infeasible: heads must divide dim"}
+    (status,) = hpo.status(runs=tmp_path)
+    assert (status.complete, status.pruned, status.failed) == (done.complete, 0, 14 - done.complete)
+
+
+def test_a_default_that_is_infeasible_is_refused_where_it_is_written() -> None:
+    with pytest.raises(Infeasible, match="heads must divide dim"):
+        Attention(dim=3)
+
+
+def test_a_rebuilt_storage_repels_from_the_same_trials(tmp_path: Path) -> None:
+    hpo.sweep(ATTENTION, runs=tmp_path, force=True, backend="inline", workers=1)
+    before = rows(tmp_path / "attention", "attention")
+    hpo.rebuild(ATTENTION, runs=tmp_path)
+    assert rows(tmp_path / "attention", "attention") == before
+
+
+# -- what we call a trial --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("kind", "state"), [("sweep", "PRUNED"), ("promotion", "FAIL")])
+def test_a_failed_trial_is_pruned_for_the_sampler_of_a_sweep_and_failed_for_us(kind: str, state: str) -> None:
+    study = optuna.create_study()
+    conclude(study, study.ask(), Outcome("failed", reason="killed"), kind)
+    conclude(study, study.ask(), Outcome("pruned"), kind)
+    assert [trial.state.name for trial in study.trials] == [state, "PRUNED"]
+    assert [state_of(trial) for trial in study.trials] == ["failed", "pruned"]
+
+
+def test_a_sweep_that_was_written_before_is_read_and_goes_on(tmp_path: Path) -> None:
+    """Then a failed trial was FAIL, and one that did not fit was pruned, with a constraint of another name."""
+    folder, study = RunFolder(tmp_path / "toy"), toy_study(smoke=QUICK, cheap=QUICK, trials=5, pruning=None)
+    source = source_of(folder.path, study)
+    for state in ("complete", "failed", "pruned"):
+        job = source.next()
+        written = Outcome(state, value=1.0 if state == "complete" else None, reason="" if state == "complete" else "x")
+        write_old(job.folder, written, job.inputs, did_not_fit=state == "pruned")
+        trial = source.running.pop(job.number)
+        trial.set_constraint("memory", 1.0 if state == "pruned" else -1.0)
+        told = {"complete": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}[state]
+        source.optuna.tell(trial, written.value, state=optuna.trial.TrialState[told])
+    require_agreement(source.optuna, folder, "sweep")
+    assert [state_of(trial) for trial in source.trials()] == ["complete", "failed", "failed"]
+    assert read_outcome(folder.trial("sweep", 2)).state == "failed"
+    assert hpo.sweep(study, runs=tmp_path, force=True, backend="inline", workers=1).failed == 2
+
+
+def write_old(folder: Path, outcome: Outcome, inputs: str, *, did_not_fit: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    record = json.loads(json.dumps({"inputs": inputs, **vars(outcome)}))
+    write_sealed(folder / "result.json", {**record, "memory": did_not_fit})
+    assert "memory" in read_sealed(folder / "result.json")
+
+
+# -- a sweep that goes on --------------------------------------------------------------------------------------------
+def told(source: SweepTrials, budget: int, *, leave_last: bool = False) -> list[dict]:
+    """Run so many trials of which a large shift kills the worker; the last one may be left running."""
+    asked = []
+    for index in range(budget):
+        job = source.next()
+        if job is None:
+            break
+        asked.append(dict(job.params))
+        if leave_last and index == budget - 1:
+            break
+        shift = job.params["task.shift"]
+        dead = Outcome("failed", reason="its worker died 3 times")
+        outcome = dead if shift > 0.2 else Outcome("complete", value=1 - shift, epochs=1)
+        source.tell(job, settle(job, outcome))
+    return asked
+
+
+DEADLY = toy_study(space={"recipe.lr": uniform(0.01, 0.3), "task.shift": uniform(-1, 1)}, trials=25, pruning=None)
+
+
+def source_of(folder: Path, study: StudySpec = DEADLY) -> SweepTrials:
+    folder.mkdir(exist_ok=True)
+    return SweepTrials(study, RunFolder(folder), identity(study), device="cpu")
+
+
+def test_equal_failures_never_stop_a_sweep_that_has_completed_a_trial(tmp_path: Path) -> None:
+    source = source_of(tmp_path)
+    for number in range(25):
+        reason = "" if number == 0 else "killed"
+        state = "failed" if reason else "complete"
+        source.tell(source.next(), Outcome(state, value=None if reason else 1.0, reason=reason))
+    assert source.next() is None
+    assert (source.standing().complete, source.standing().failed) == (1, 24)
+
+
+def test_three_equal_failures_stop_a_sweep_that_has_completed_none(tmp_path: Path) -> None:
+    source = source_of(tmp_path)
+    for _ in range(3):
+        source.tell(source.next(), Outcome("failed", reason="killed"))
+    with pytest.raises(SweepFailed, match="3 trials in a row failed alike: killed"):
+        source.next()
+
+
+def test_a_sweep_that_is_interrupted_proposes_what_an_unbroken_one_does(tmp_path: Path) -> None:
+    """Where proposals are drawn again, and also where a kill struck between a proposal and its trial."""
+    unbroken = told(source_of(tmp_path / "unbroken"), 25)
+    broken, folder = [], tmp_path / "broken"
+    while len(broken) < 25:
+        asked = told(source_of(folder), 4, leave_last=True)
+        broken += asked[:-1] if len(broken) + len(asked) < 25 else asked
+        if len(broken) >= 24:
+            broken += told(source_of(folder), 4)[:1]
+    assert broken[:25] == unbroken
+    assert sum(params["task.shift"] > 0.2 for params in unbroken) >= 2
+
+
+def test_a_proposal_that_a_killed_coordinator_had_drawn_is_tried_next(tmp_path: Path) -> None:
+    source = source_of(tmp_path)
+    asked = told(source, 20)
+    proposal = likely_feasible(DEADLY, source.trials(), 20)
+    source.optuna.enqueue_trial(proposal)  # ... and here it was killed
+    asked += told(source_of(tmp_path), 5)
+    assert len(asked) == 25
+    assert asked[20] == proposal
+
+
+# -- keeping away ----------------------------------------------------------------------------------------------------
+def test_what_would_probably_fail_is_drawn_again() -> None:
+    """Half of the space fails, and scores best up to its border. Drawn at random, 8 of 16 would fall into it."""
+    study = planted_study(trials=16, startup_trials=99, seed=3)
+    swept = sweep_planted(study, World(lambda params, number: [-params["task.a"]], killed))
+    proposals = [likely_feasible(study, swept.trials, number) for number in range(100, 120)]
+    assert sum(bool(killed(params)) for params in proposals) <= 2
+    assert max(params["task.a"] for params in proposals) > 0.4, "and yet it goes up to the border"
+
+
+def killed(params: dict) -> str:
+    return "killed" if params["task.a"] > 0.5 else ""
+
+
+def test_nothing_is_concluded_from_a_single_failure() -> None:
+    study = optuna.create_study()
+    for a in (0.1, 0.2, 0.9):
+        study.enqueue_trial({"task.a": a, "task.b": 0.5})
+        trial = study.ask()
+        trial.suggest_float("task.a", 0, 1)
+        trial.suggest_float("task.b", 0, 1)
+        conclude(study, trial, Outcome("failed") if a > 0.5 else Outcome("complete", value=a), "sweep")
+    assert likely_feasible(planted_study(), study.trials, 3) is None
+
+
+def test_a_configuration_is_a_point_of_the_unit_cube() -> None:
+    space = {
+        "task.width": integer(8, 24),
+        "recipe.lr": hpo.log(1e-4, 1e-2),
+        "task.kind": choose("plain", "rich", None),
+        "task.a": when("task.kind", "rich", uniform(2, 4)),
+    }
+    rich = {"task.width": 12, "recipe.lr": 1e-3, "task.kind": "rich", "task.a": 4.0}
+    assert unit_point(space, rich) == pytest.approx([0.25, 0.5, 0, 1, 0, 1])
+    plain = {"task.width": 24, "recipe.lr": 1e-4, "task.kind": None}
+    assert unit_point(space, plain) == pytest.approx([1, 0, 0, 0, 1, 0.5])
