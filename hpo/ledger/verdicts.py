@@ -68,11 +68,11 @@ def doubts(record: Record) -> list[str]:
     if promotion.get("seeds", 0) < LEAST_SEEDS:
         reasons.append(f"{promotion.get('seeds', 0)} seeds, fewer than {LEAST_SEEDS}")
     if promotion.get("winner") == DEFAULT:
-        reasons.append("the default won: the search has found nothing better")
+        reasons.append("the default stands: nothing was shown to be better")
     elif not _is_ahead(promotion.get("lead_over_default", NOT_MEASURED)):
-        reasons.append("its lead over the default is not above zero with 95 % confidence")
+        reasons.append("its lead over the default is not surely above zero")
     if "best_baseline" in promotion and not _is_ahead(promotion.get("lead_over_baseline", NOT_MEASURED)):
-        reasons.append(f"its lead over {promotion['best_baseline']} is not above zero with 95 % confidence")
+        reasons.append(f"its lead over {promotion['best_baseline']} is not surely above zero")
     if "doubt" in promotion:
         reasons.append(promotion["doubt"])
     return reasons + [f"the task's own check says no-go: {name}" for name in promotion.get("no_go", ())]

@@ -84,10 +84,9 @@ def lead_interval(
     """Return the interval of a configuration's lead over another one, from the leads [S, U] of their common runs.
 
     `noise` is `run_noise` of all runs of the promotion; without it the interval is unbounded, since nothing is known
-    about the spread of training. `comparisons`: how many configurations the default was compared with, the number that
-    started: the interval then covers the lead of whichever was chosen. `centre` as in `crossed_interval`. `elsewhere`:
-    what the same runs' leads on validation say of the spread of units (`unit_spread`); the interval is never narrower
-    for it. Raises ValueError below two units.
+    about the spread of training. `comparisons`: among how many configurations the one was chosen that is compared with
+    the default. `centre` as in `crossed_interval`. `elsewhere`: what the same runs' leads on validation say of the
+    spread of units (`unit_spread`); the interval is never narrower for it. Raises ValueError below two units.
 
     Source: var(lead) = 2 s^2 / S + var_unit / U - MS_rest / (S U), where s^2 is the noise; degrees of freedom by
     Satterthwaite 1946, critical values by Dunnett 1955. It is never narrower than over seeds alone, or units alone.
