@@ -18,11 +18,12 @@ def begin_trial(
 ) -> optuna.Trial:
     """Begin the next trial of a sweep that has these trials. `firsts` are the configurations of its first ones."""
     number = sum(trial.state is not TrialState.WAITING for trial in trials)
+    study.sampler = spec.sampler(number)
     if number == len(trials):  # none is waiting that a killed coordinator had enqueued
         params = firsts.get(number) or likely_feasible(spec, trials, number)
         if params is not None:
             study.enqueue_trial(dict(params))
-    study.sampler = spec.sampler(number)
+            study.sampler = optuna.samplers.RandomSampler(seed=0)  # there is nothing left to draw
     return study.ask()
 
 

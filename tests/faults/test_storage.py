@@ -480,7 +480,7 @@ def test_a_disk_that_cannot_be_written_stops_the_command_and_is_no_trials_fault(
     each_as_undisturbed(study, folder)
 
 
-def test_a_trial_that_needs_more_memory_than_there_is_fails_for_that_reason(folder: Path) -> None:
+def test_a_trial_that_needs_more_memory_than_there_is_fails_for_it(folder: Path) -> None:
     def act() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
         swept(victims(space={"task.deed": choose("", "hoard")}, trials=4, pruning=None, startup_trials=4), folder)
