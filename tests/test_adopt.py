@@ -16,9 +16,10 @@ from pathlib import Path
 import alembic.command
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 import hpo
 from hpo.errors import Refused
@@ -221,6 +222,14 @@ def test_whatever_optuna_can_store_has_a_page(home: Path) -> None:
     assert "Trial 5 scored best" in page  # the infinite value of trial 2 is none
     optuna.create_study(study_name="empty", storage="sqlite:///odd.db")
     assert "No trial has been completed" in hpo.report_on("odd.db", study="empty").read_text()
+
+
+def test_choices_beside_each_other_do_not_agree(home: Path) -> None:
+    study = optuna.create_study(study_name="mixed", storage="sqlite:///mixed.db")
+    for number, layers in enumerate([True, "a", True, 3, 4]):
+        choices = CategoricalDistribution([True, "a", 3, 4])
+        study.add_trial(create_trial(params={"layers": layers}, distributions={"layers": choices}, value=number))
+    assert "agree on no parameter" in hpo.report_on("mixed.db").read_text()
 
 
 def test_what_cannot_be_read_is_refused_in_words(theirs: str, home: Path) -> None:

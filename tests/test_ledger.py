@@ -310,7 +310,9 @@ def test_a_success_needs_a_promotion_with_its_weights() -> None:
 
 DOUBTS = {
     "2 seeds, fewer than 3": {"promotion": {**PROMOTION, "seeds": 2}},
-    "lead over the default is not surely above zero": {"promotion": {**PROMOTION, "lead_over_default": [0.2, -0.1, 0.5]}},
+    "lead over the default is not surely above zero": {
+        "promotion": {**PROMOTION, "lead_over_default": [0.2, -0.1, 0.5]}
+    },
     "the default stands": {"promotion": {**PROMOTION, "winner": "default", "lead_over_default": "n/a"}},
     "lead over zero is not surely above zero": {"promotion": {**PROMOTION, "lead_over_baseline": "not measured"}},
     "check says no-go: ssim": {"promotion": {**PROMOTION, "no_go": ["ssim"]}},

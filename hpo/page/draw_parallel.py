@@ -27,6 +27,7 @@ from hpo.page.views import Key
 TITLE_HEIGHT = 1.03  # of a column's title; the columns reach from 0 to 1
 TITLE_LETTERS = 12  # of a line of it: as many as fit above a column
 LINE_PX = 16
+NARROW = 1 / 3  # of a range, within which numbers agree
 
 
 @dataclass(frozen=True)
@@ -160,13 +161,19 @@ def _title_lines(name: str) -> list[str]:
     return [f"{owner}{dot}", *lines]
 
 
+def _span(scale: Scale, values: Sequence[Any]) -> str:
+    """The values of a parameter that agree: one, or a range of numbers."""
+    if scale.choices or min(values) == max(values):
+        return setting(values[0])
+    return f"{number(min(values), 3)} to {number(max(values), 3)}"
+
+
 def _parallel_point(top: tuple[Trial, ...], scales: list[Scale]) -> str:
     narrow = []
     for scale in scales:
         values = [trial.params[scale.name] for trial in top if scale.name in trial.params]
         places = [scale.position(value) for value in values]
-        if len(values) == len(top) and np.ptp(places) <= 0.34:
-            is_single = len(set(values)) == 1
-            span = setting(values[0]) if is_single else f"{number(min(values), 3)} to {number(max(values), 3)}"
-            narrow.append(f"{scale.name} ({span})")
+        widest = 0.0 if scale.choices else NARROW  # choices have no order: neighbours do not agree
+        if len(values) == len(top) and np.ptp(places) <= widest:
+            narrow.append(f"{scale.name} ({_span(scale, values)})")
     return f"The best {len(top)} completed trials agree on {listed(narrow) or 'no parameter'}."
