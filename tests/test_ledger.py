@@ -314,7 +314,7 @@ DOUBTS = {
         "promotion": {**PROMOTION, "lead_over_default": [0.2, -0.1, 0.5]}
     },
     "the default stands": {"promotion": {**PROMOTION, "winner": "default", "lead_over_default": "n/a"}},
-    "lead over zero is not surely above zero": {"promotion": {**PROMOTION, "lead_over_baseline": "not measured"}},
+    "lead over zero is not surely above": {"promotion": {**PROMOTION, "lead_over_baseline": "not measured"}},
     "check says no-go: ssim": {"promotion": {**PROMOTION, "no_go": ["ssim"]}},
     "preflight: forced past no-go": {"study": {**STUDY, "preflight": "no-go", "forced": True}},
     "preflight: not run": {"study": {**STUDY, "preflight": "not run"}},
