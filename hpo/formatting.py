@@ -127,6 +127,13 @@ def count(amount: int, noun: str, plural: str = "") -> str:
     return f"{amount:,} {plural or noun + 's'}"
 
 
+def ordinal(number: int) -> str:
+    """ "first", "second", "third", and then "4th", "11th", "21st"."""
+    words = {1: "first", 2: "second", 3: "third"}
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return words.get(number, f"{number}{ending}")
+
+
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     if len(words) < 2:

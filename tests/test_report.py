@@ -249,7 +249,7 @@ def test_every_stage_has_a_page(tmp_path: Path, browse, stage: str) -> None:
 def test_it_says_what_came_out_and_nothing_that_is_no_number(folder: RunFolder) -> None:
     text = Words.of(write_report(STUDY, folder))
     verdict = json.loads((folder.path / "verdict.json").read_text())
-    assert verdict["sentence"] in text
+    assert verdict["claim"] in text
     for word in ("NaN", "nan", "None", "Infinity", "undefined"):
         assert word not in text.split(), word
     assert "beats zero" in text  # the task's own check

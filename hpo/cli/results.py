@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.page.status import Status
     from hpo.promotion.gate import Gate, GatePair
+    from hpo.promotion.outlook import Advice
     from hpo.promotion.results import Result, Verdict
     from hpo.promotion.test_split import Baseline
     from hpo.task import Check
@@ -55,11 +56,13 @@ class Terminal(Bars):
         say(f"{standing.done} of {trials} trials: {standing.complete} complete, {note}")
 
     def promotion_ended(self, opened: Opened, verdict: Verdict) -> None:
+        from hpo.promotion.outlook import export_of_leader, outlook
+
         table(
             f"{label(verdict.goal)}: {better(verdict.direction)}",
             ("", "cheap", "full, validation", "full, test", "ahead of default"),
             [
-                *(_candidate_row(result) for result in verdict.results),
+                *(_candidate_row(result, verdict) for result in verdict.results),
                 *(_baseline_row(baseline, verdict.goal) for baseline in verdict.baselines),
             ],
         )
@@ -67,7 +70,10 @@ class Terminal(Bars):
         if not_passed:
             show_checks("task checks not passed", not_passed)
         say(verdict.sentence)
-        say(f"winner's weights and card: {opened.folder.export}")
+        for advice in (outlook(verdict), export_of_leader(verdict)):
+            if advice:
+                say(_advised(advice, opened))
+        say(f"weights and card of {verdict.winner}, which is exported: {opened.folder.export}")
 
     def report_written(self, path: Path) -> None:
         say(f"report: {path}")
@@ -117,9 +123,18 @@ def _gate_row(pair: GatePair) -> tuple[str, ...]:
     return (pair.name, number(pair.cheap), "failed" if pair.full is None else number(pair.full))
 
 
-def _candidate_row(result: Result) -> tuple[str, ...]:
+def _advised(advice: Advice, opened: Opened) -> str:
+    """The advice, and the command that follows it. Its plan is that of this promotion: another one would be a look."""
+    if not advice.options:
+        return advice.text
+    options = {"keep": opened.options.keep, "seeds": opened.options.seeds}
+    plan = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+    return " ".join([advice.text, opened.help_command("promote"), *plan, *advice.options])
+
+
+def _candidate_row(result: Result, verdict: Verdict) -> tuple[str, ...]:
     return (
-        result.candidate.name,
+        verdict.title(result.candidate.name),
         number(result.candidate.cheap),
         number(result.full),
         interval(result.test) if result.test else "failed",

@@ -24,6 +24,17 @@ class Audit:
         return Interval(self.reached / self.spared, float(bounds.low), float(bounds.high))
 
     @property
+    def short(self) -> str:
+        """The same in a line."""
+        if not self.spared:
+            return "what it cost is not known: no trial that it would have ended was let run"
+        share = self.share
+        return (
+            f"{self.reached} of {count(self.spared, 'trial')} that it would have ended reached the best quarter "
+            f"([{share.low:.0%}, {share.high:.0%}] of all such trials)"
+        )
+
+    @property
     def sentence(self) -> str:
         """What a reader is told."""
         if not self.spared:

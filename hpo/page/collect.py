@@ -49,9 +49,10 @@ from hpo.page.observed import study_separation
 from hpo.plain import plain
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
+from hpo.promotion.looks import read_looks
 from hpo.promotion.race import Race
 from hpo.promotion.results import Verdict
-from hpo.promotion.selection import Selection, is_judged, read_selection
+from hpo.promotion.selection import Selection, is_judged, kept, read_selection
 from hpo.promotion.standing import is_given_up, run_key, values_of
 from hpo.promotion.test_split import Baseline
 from hpo.space import When
@@ -85,7 +86,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     adoption = read_adoption(folder)
     sweep = _sweep(study, stored_sweep, adoption) if stored_sweep else None
     stored_promotion = stored_study(folder, promotion_name(study.name))
-    promotion = _promotion(folder, stored_promotion, sweep)
+    promotion = _promotion(study, folder, stored_promotion, sweep, commands)
     gate = None
     if sweep and not adoption:
         gate = gate_findings(study, folder, stored_promotion, promotion, suggest_command("gate", study, commands))
@@ -251,7 +252,13 @@ def _audit(trials: Sequence[Trial], direction: Direction) -> Audit | None:
 
 
 # -- promotion -------------------------------------------------------------------------------------------------------
-def _promotion(folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | None) -> Promotion | None:
+def _promotion(
+    study: StudySpec,
+    folder: RunFolder,
+    stored: optuna.Study | None,
+    sweep: Sweep | None,
+    commands: Sequence[LoggedCommand],
+) -> Promotion | None:
     chosen = read_selection(folder)
     if chosen is None:
         return None
@@ -270,7 +277,15 @@ def _promotion(folder: RunFolder, stored: optuna.Study | None, sweep: Sweep | No
         best_baseline=best_rival(verdict) if verdict else None,
         seconds=sum(entry.run.seconds or 0.0 for entry in runs),
         notes=tuple(_notes(chosen, verdict, folder, sweep)),
+        command=" ".join([suggest_command("promote", study, commands), *_plan_options(chosen, study, folder)]),
+        first_new_seed=max((look.next_seed for look in read_looks(folder)[: chosen.look - 1]), default=0),
     )
+
+
+def _plan_options(chosen: Selection, study: StudySpec, folder: RunFolder) -> list[str]:
+    """The options without which another selection would be promoted: those that the study does not say."""
+    keep = [] if chosen.keep == kept(study, folder) else ["--keep", str(chosen.keep)]
+    return keep if chosen.seeds == study.seeds else [*keep, "--seeds", str(chosen.seeds)]
 
 
 def _runs(chosen: Selection, race: Race, trials: Sequence[optuna.trial.FrozenTrial]) -> tuple[PromotionRun, ...]:
@@ -364,11 +379,11 @@ def _badge(verdict: Verdict) -> tuple[Level, str]:
     if verdict.sample.is_too_small:
         return "caution", f"too few {verdict.sample.noun}s to tell"
     if verdict.winner == DEFAULT:
-        return "caution", "the default stands"
+        return "caution", "a tie: the default stands" if verdict.is_open else "the default stands"
     if any(result.candidate.name == DEFAULT and result.full is None for result in verdict.results):
         return "caution", "default failed"
     if lead is None or not lead.excludes_zero:
-        return "caution", "a tie"
+        return "caution", "a tie: the leader is exported"
     if lead.high < 0:  # an older version exported whatever validated best
         return "no-go", "default is better"
     if verdict.sample.speaks_for_one:

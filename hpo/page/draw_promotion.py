@@ -40,7 +40,7 @@ class Row:
 def scores(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     """Every candidate and baseline on the test split, mean and interval. None where there is no interval."""
     rows = [
-        Row(result.candidate.name, result.test, _colour(result.candidate.name))
+        Row(verdict.title(result.candidate.name), result.test, _colour(result.candidate.name))
         for result in verdict.results
         if result.test
     ]
@@ -148,9 +148,9 @@ def _window(rows: list[Row]) -> tuple[float, float]:
 
 
 def _scores_point(promotion: Promotion, verdict: Verdict) -> str:
-    winner, best = verdict.winning, promotion.best_baseline
-    text = f"The first row is the winner. On test it scores {interval(winner.test)}."
-    lead = winner.ahead_of_baselines.get(best.name) if best else None
+    exported, best = verdict.winning, promotion.best_baseline
+    text = f"The first row was exported. On test it scores {interval(exported.test)}."
+    lead = exported.ahead_of_baselines.get(best.name) if best else None
     if best is None or lead is None or verdict.sample.is_too_small:
         return text
     relation = "not separable from"
@@ -164,14 +164,15 @@ def _scores_point(promotion: Promotion, verdict: Verdict) -> str:
 def leads(verdict: Verdict) -> Drawing | None:
     """By how much each candidate leads the default, seed by seed and example by example. None without an interval."""
     rows = [
-        Row(result.candidate.name, result.ahead_of_default, COMPLETE)
+        Row(verdict.title(result.candidate.name), result.ahead_of_default, COMPLETE)
         for result in verdict.results
         if result.ahead_of_default
     ]
     if not rows:
         return None
-    ahead = [row.name for row in rows if row.interval.low > 0]
-    behind = [row.name for row in rows if row.interval.high < 0]
+    intervals = {result.candidate.name: result.ahead_of_default for result in verdict.results}
+    ahead = [name for name, lead in intervals.items() if lead and lead.low > 0]
+    behind = [name for name, lead in intervals.items() if lead and lead.high < 0]
     point = (
         f"Clearly ahead of the default: {listed(ahead) or 'none'}; clearly behind: {listed(behind) or 'none'}. "
         f"An interval that crosses zero decides nothing."
@@ -329,9 +330,9 @@ def _overfit_point(check: OverfitCurves, curves: dict[str, tuple[float | None, .
 
 # -- training --------------------------------------------------------------------------------------------------------
 def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
-    """The winner's and the default's runs at full fidelity: best validation score by epoch, a line a seed."""
-    winner = verdict.winning.candidate.name
-    names = list(dict.fromkeys([winner, DEFAULT_NAME]))
+    """The leader's and the default's runs at full fidelity: best validation score by epoch, a line a seed."""
+    leader = verdict.leader or verdict.winner
+    names = list(dict.fromkeys([leader, DEFAULT_NAME]))
     runs = [entry for entry in promotion.runs if entry.candidate in names and entry.run.curve]
     if not runs:
         return None
@@ -346,9 +347,9 @@ def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
         curves = [_training_curve(entry) for entry in runs if entry.candidate == name]
         figure.add_trace(line(curves, _colour(name), 1.8))
     keys = [Key("default", "line", "the default")]
-    if winner != DEFAULT_NAME:
-        keys.insert(0, Key("complete", "line", winner))
-    point = _training_point(winner, runs)
+    if leader != DEFAULT_NAME:
+        keys.insert(0, Key("complete", "line", verdict.title(leader)))
+    point = _training_point(leader, runs)
     return Drawing("training", "Training at full fidelity", point, figure, tuple(keys))
 
 
@@ -359,12 +360,12 @@ def _training_curve(entry: PromotionRun) -> Curve:
     )
 
 
-def _training_point(winner: str, runs: list[PromotionRun]) -> str:
-    who = "the default" if winner == DEFAULT_NAME else f"{winner} and the default"
+def _training_point(leader: str, runs: list[PromotionRun]) -> str:
+    who = "the default" if leader == DEFAULT_NAME else f"{leader} and the default"
     epochs = [
         str(entry.run.best_epoch + 1)
         for entry in runs
-        if entry.candidate == winner and entry.run.best_epoch is not None
+        if entry.candidate == leader and entry.run.best_epoch is not None
     ]
-    best_epochs = f" Its best epochs: {listed(epochs)}." if epochs else ""
+    best_epochs = f" The best epochs of {leader}: {listed(epochs)}." if epochs else ""
     return f"A line a seed, {who}.{best_epochs}"

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from hpo.direction import Direction
 from hpo.page.audit import Audit
 from hpo.page.importance import Importances
-from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.gate import Gate
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Verdict
@@ -155,6 +154,8 @@ class Promotion:
     best_baseline: Baseline | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    command: str = ""  # that promotes the same selection
+    first_new_seed: int = 0  # no earlier look used this seed index, or a later one
 
     @property
     def winner(self) -> Result | None:
@@ -164,8 +165,7 @@ class Promotion:
     @property
     def default(self) -> Result | None:
         """The default configuration's result."""
-        results = self.verdict.results if self.verdict else ()
-        return next((result for result in results if result.candidate.name == DEFAULT), None)
+        return self.verdict.default if self.verdict else None
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def _winner(provenance: Provenance) -> WinnerView | None:
     if not card:
         return None
     return WinnerView(
-        title=f"The winner: {card.get('winner', '')}",
+        title=f"Exported: {card.get('winner', '')}",
         folder=str(folder),
         sha256=card.get("sha256", "")[:16],
         loading=(
@@ -198,7 +198,7 @@ def _space(findings: Findings) -> Table:
     for name, entry in findings.study.space.items():
         searched = Code(describe(distribution_of(entry)), conditions.get(name, ""))
         rows.append([Cell(name), Cell(searched, "words"), _value_cell(defaults, name), _value_cell(best, name)])
-    heads = ["Default", "Winner" if winner else "Best cheap"]
+    heads = ["Default", "Exported" if winner else "Best cheap"]
     return table(["Parameter", "Searched", *heads], rows, name="Searched space", numbers=heads)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpo.formatting import better, duration, interval, label, mean_of, score, sentence, unit
+from hpo.page.basis import Ground, grounds
 from hpo.page.findings import Findings, GateFindings, Missing, Promotion, Sweep
 from hpo.page.gate import refusal
-from hpo.page.separation_words import flat_sentence
 from hpo.page.views import Badge, Tile
 from hpo.promotion.intervals import Interval
 
@@ -24,41 +24,23 @@ class Top:
     missing: tuple[Missing, ...]
     notes: tuple[str, ...]
     tiles: tuple[Tile, ...]
+    grounds: tuple[Ground, ...] = ()  # what the verdict rests on
 
 
 def top(findings: Findings) -> Top:
     """The top of the page of these findings."""
     task, headline = findings.study.task, findings.headline
-    flat = flat_sentence(findings.sweep.separation) if findings.sweep and findings.sweep.best else ""
-    verdict = [sentence(headline.sentence), _against_baseline(findings.promotion), flat]
+    verdict = findings.promotion.verdict if findings.promotion else None
     return Top(
         eyebrow=f"Hyperparameter study of {type(task).__name__}: {label(task.goal)}, {better(task.direction)}",
         study=findings.study.name,
         badge=Badge(headline.status, headline.badge),
-        verdict=" ".join(part for part in verdict if part),
+        verdict=sentence((verdict.claim if verdict else "") or headline.sentence),
         missing=findings.missing,
         notes=(*refusal(findings.gate), *(findings.promotion.notes if findings.promotion else ())),
         tiles=tuple(_tiles(findings)),
+        grounds=grounds(findings),
     )
-
-
-def _against_baseline(promotion: Promotion | None) -> str:
-    """How the winner compares with the best baseline; empty where that is not known."""
-    if promotion is None or promotion.winner is None or promotion.best_baseline is None:
-        return ""
-    name = promotion.best_baseline.name
-    lead = promotion.winner.ahead_of_baselines.get(name)
-    if lead is None:
-        return ""
-    shown = interval(lead, signed=True)
-    if promotion.verdict is not None and promotion.verdict.sample.doubt:
-        relation = "above" if lead.mean > 0 else "below"
-        return f"Here it is {relation} the best classical baseline, {name}, by {mean_of(lead, signed=True)}."
-    if lead.low > 0:
-        return f"It beats the best classical baseline, {name}, by {shown}."
-    if lead.high < 0:
-        return f"It does not reach the best classical baseline, {name}: its lead is {shown}."
-    return f"It cannot be told apart from the best classical baseline, {name}: its lead is {shown}."
 
 
 def _tiles(findings: Findings) -> Iterator[Tile]:
@@ -85,13 +67,13 @@ def _time_tile(sweep: Sweep, promotion: Promotion | None, gate: GateFindings | N
 
 
 def _test_tiles(promotion: Promotion, goal: str) -> Iterator[Tile]:
-    winner, default, best = promotion.winner, promotion.default, promotion.best_baseline
-    if winner and winner.test:
-        yield _interval_tile(f"Winner on test: {winner.candidate.name}", winner.test, goal)
-    if default and default.test and default is not winner:
-        yield _interval_tile("Default on test", default.test, goal)
+    verdict, best = promotion.verdict, promotion.best_baseline
+    compared = (verdict.winning, verdict.leading, verdict.default) if verdict else ()
+    for name, result in {result.candidate.name: result for result in compared if result}.items():
+        if verdict and result.test:
+            yield _interval_tile(f"On test: {verdict.title(name)}", result.test, goal)
     if best:
-        name, known = f"Best baseline on test: {best.name}", promotion.baselines.get(best.name)
+        name, known = f"On test: {best.name} (best baseline)", promotion.baselines.get(best.name)
         yield _interval_tile(name, known, goal) if known else Tile(name, score(best.scores[goal]), unit=unit(goal))
 
 
@@ -116,4 +98,4 @@ def drawn_best(sweep: Sweep) -> str:
 
 
 def _range(value: Interval) -> str:
-    return "95 %: " + interval(value).partition(" [")[2].rstrip("]").replace(", ", " to ")
+    return f"{100 * value.confidence:.4g} %: " + interval(value).partition(" [")[2].rstrip("]").replace(", ", " to ")

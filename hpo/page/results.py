@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hpo.formatting import count, duration, interval, label, score, setting
+from hpo.formatting import count, duration, interval, label, ordinal, score, setting
 from hpo.page import draw_promotion
 from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import Exhibit, Findings, Promotion, Trial
@@ -54,7 +54,7 @@ def _race(verdict: Verdict) -> str:
         return f"It was one round: {rounds[0]} each, {count(verdict.runs, 'run')}."
     return (
         f"It was a race of {len(rounds)} rounds, {count(verdict.runs, 'run')} in all: {', then '.join(rounds)} each. "
-        f"The validation score chose who went on; the winner's own test score is of runs that chose nothing."
+        f"The validation score chose who went on; the finalists' own test scores are of runs that chose nothing."
     )
 
 
@@ -65,15 +65,7 @@ def _independence(verdict: Verdict) -> str:
         chosen = "What was tested on chose nothing: each run has a fold of its own, and all validate on the same"
     if verdict.look == 1:
         return f"{chosen}, and this is the first verdict that reads it."
-    return (
-        f"{chosen}, but this is the {_ordinal(verdict.look)} verdict that reads it: its intervals are wider for that."
-    )
-
-
-def _ordinal(number: int) -> str:
-    """ "2nd", "3rd", "11th"."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
+    return f"{chosen}, but this is the {ordinal(verdict.look)} verdict that reads it: its intervals are wider for that."
 
 
 def promotion_section(findings: Findings) -> PromotionSection | None:
@@ -92,8 +84,9 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
         agreement = draw_promotion.fidelity_agreement(promotion.agreement, promotion, goal)
     return PromotionSection(
         lead=(
-            f"{count(len(verdict.results), 'configuration')} at full fidelity, the winner first. {_race(verdict)} "
-            f"{_independence(verdict)} Intervals are {100 * verdict.confidence:.4g} %, over seeds and test examples."
+            f"{count(len(verdict.results), 'configuration')} at full fidelity, the exported one first. "
+            f"{_race(verdict)} {_independence(verdict)} "
+            f"Intervals are {100 * verdict.confidence:.4g} %, over seeds and test examples."
         ),
         comparisons=_plots(draw_promotion.scores(promotion, verdict), draw_promotion.leads(verdict)),
         runs=_results(promotion, verdict),
@@ -108,7 +101,7 @@ def _plots(*drawings: Drawing | None) -> tuple[Plot, ...]:
 
 
 def _results(promotion: Promotion, verdict: Verdict) -> Table:
-    """A row a candidate, the winner first, and a row a baseline."""
+    """A row a candidate, the exported one first, and a row a baseline."""
     best = promotion.best_baseline
     heads = [
         "Configuration",
@@ -119,7 +112,7 @@ def _results(promotion: Promotion, verdict: Verdict) -> Table:
         "Cheap, on validation",
         "Runs",
     ]
-    rows = [_result_row(result, best) for result in verdict.results]
+    rows = [_result_row(result, best, verdict) for result in verdict.results]
     for baseline in verdict.baselines:
         empty = [number_cell(None)] * (len(heads) - 2)
         rows.append([*_baseline_cells(baseline, promotion, verdict), *empty])
@@ -133,11 +126,11 @@ def _baseline_cells(baseline: Baseline, promotion: Promotion, verdict: Verdict) 
     return [Cell(name), number_cell(None, shown)]
 
 
-def _result_row(result: Result, best: Baseline | None) -> list[Cell]:
+def _result_row(result: Result, best: Baseline | None, verdict: Verdict) -> list[Cell]:
     lead = None if result.candidate.name == DEFAULT else result.ahead_of_default
     against = [_interval_cell(result.ahead_of_baselines.get(best.name))] if best else []
     return [
-        Cell(result.candidate.name),
+        Cell(_named(result, verdict)),
         number_cell(None, interval(result.test)),
         _interval_cell(lead),
         *against,
@@ -145,6 +138,12 @@ def _result_row(result: Result, best: Baseline | None) -> list[Cell]:
         score_cell(result.candidate.cheap),
         _runs_cell(result),
     ]
+
+
+def _named(result: Result, verdict: Verdict) -> Content:
+    """The candidate's name, with what became of it."""
+    name, roles = result.candidate.name, verdict.roles(result.candidate.name)
+    return Remark(name, ", ".join(roles)) if roles else name
 
 
 def _interval_cell(lead: Any) -> Cell:
@@ -244,7 +243,9 @@ def pictures_section(findings: Findings) -> PicturesSection | None:
     """None where the task drew nothing."""
     if not findings.exhibits:
         return None
-    return PicturesSection(lead="The winner on the test split.", exhibits=tuple(map(_exhibit, findings.exhibits)))
+    return PicturesSection(
+        lead="The exported model on the test split.", exhibits=tuple(map(_exhibit, findings.exhibits))
+    )
 
 
 def _exhibit(exhibit: Exhibit) -> ExhibitView:

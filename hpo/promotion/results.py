@@ -8,8 +8,9 @@ from typing import Any
 
 from hpo.direction import Direction
 from hpo.formatting import count
-from hpo.promotion.candidate import Candidate
+from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.intervals import CONFIDENCE, Interval
+from hpo.promotion.more import Needed
 from hpo.promotion.race import Round
 from hpo.promotion.test_split import Baseline
 from hpo.task import Check
@@ -70,6 +71,11 @@ class Sample:
         return self.examples if self.clusters in (None, 1) else self.clusters
 
     @property
+    def unit_noun(self) -> str:
+        """What one of those things is called."""
+        return "test example" if self.clusters in (None, 1) else self.noun
+
+    @property
     def speaks_for_one(self) -> bool:
         """Whether all examples are of one thing: nothing is known about others of its kind."""
         return self.clusters == 1 and self.folds == 1
@@ -102,7 +108,7 @@ class Verdict:
     results: tuple[Result, ...]  # the winner first, then who came furthest; candidates with a failed run last
     baselines: tuple[Baseline, ...]
     winner: str  # name of the candidate that is exported
-    sentence: str  # the verdict in words
+    sentence: str  # the verdict in words, with what it rests on
     sample: Sample  # what it rests on
     checks: tuple[Check, ...] = ()  # the task's checks on the winner
     selection: str = ""  # key of the selection that was judged
@@ -111,6 +117,8 @@ class Verdict:
     look: int = 1  # which verdict on this test split it is
     confidence: float = CONFIDENCE  # of its intervals
     noise: float | None = None  # standard deviation of a run's test score that its training seed makes
+    claim: str = ""  # the sentence without what it rests on; "" in verdicts of older versions
+    needed: Needed | None = None  # to decide the leader's lead at the next look; None where that is not known
 
     @property
     def winning(self) -> Result:
@@ -121,6 +129,32 @@ class Verdict:
     def leading(self) -> Result | None:
         """The result of the leader; None where every candidate beside the default has failed."""
         return next((result for result in self.results if result.candidate.name == self.leader), None)
+
+    @property
+    def default(self) -> Result | None:
+        """The result of the default; None where it was not promoted."""
+        return next((result for result in self.results if result.candidate.name == DEFAULT), None)
+
+    def roles(self, name: str) -> tuple[str, ...]:
+        """What became of a candidate: whether it leads, and whether it was exported."""
+        roles = {"leader": self.leader, "exported": self.winner}
+        return tuple(role for role, holder in roles.items() if holder == name)
+
+    def title(self, name: str) -> str:
+        """The name of a candidate with what became of it: "trial 3 (leader)"."""
+        roles = self.roles(name)
+        return f"{name} ({', '.join(roles)})" if roles else name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the leader is ahead of the default, and it is not sure that it is better."""
+        leading, default = self.leading, self.default
+        if leading is None or default is None or default.full is None:
+            return False
+        lead = leading.ahead_of_default
+        if lead is None:  # so it is read from a file where the interval was unbounded
+            return True
+        return lead.mean > 0 and (not lead.excludes_zero or self.sample.is_too_small)
 
     @property
     def runs(self) -> int:

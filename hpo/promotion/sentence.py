@@ -11,7 +11,16 @@ from hpo.promotion.results import Result, Sample, Verdict
 
 
 def sentence_of(verdict: Verdict) -> str:
-    """The verdict in a sentence, and then what it rests on."""
+    """The verdict in a sentence, with what it rests on."""
+    return _sentence(verdict, f"{verdict.goal}, {_grounds(verdict)}")
+
+
+def claim_of(verdict: Verdict) -> str:
+    """The verdict in a sentence, without what it rests on."""
+    return _sentence(verdict, verdict.goal)
+
+
+def _sentence(verdict: Verdict, remark: str) -> str:
     sample, leading = verdict.sample, verdict.leading
     claim = _without_interval(verdict, sample) if sample.is_too_small else _claim(verdict, leading)
     if sample.speaks_for_one:
@@ -19,7 +28,7 @@ def sentence_of(verdict: Verdict) -> str:
     ruled = ""
     if sample.clusters and any(result.is_ruled_by_one for result in verdict.results):
         ruled = f" One {sample.noun} makes up most of the spread: its interval is not to be trusted."
-    return f"{claim} ({verdict.goal}, {_grounds(verdict)}).{ruled}"
+    return f"{claim} ({remark}).{ruled}"
 
 
 def _grounds(verdict: Verdict) -> str:

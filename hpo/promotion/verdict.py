@@ -25,12 +25,13 @@ from hpo.promotion.intervals import (
     level_interval_in_folds,
 )
 from hpo.promotion.looks import confidence
+from hpo.promotion.more import Needed, needed, seeds_needed_in_folds
 from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise, unit_spread
 from hpo.promotion.race import Race
 from hpo.promotion.results import ENOUGH, Result, RunResult, Sample, Verdict
 from hpo.promotion.runs import FinishedRun, Runs
 from hpo.promotion.selection import Selection
-from hpo.promotion.sentence import sentence_of
+from hpo.promotion.sentence import claim_of, sentence_of
 from hpo.promotion.test_split import Baseline, SplitScores
 from hpo.study import StudySpec
 from hpo.trial.record import Outcome
@@ -68,8 +69,9 @@ def judge(
         look=selection.look,
         confidence=race.confidence,
         noise=race.lead_noise.value**0.5 if race.lead_noise else None,
+        needed=_needed(leading.candidate, race) if leading else None,
     )
-    return replace(verdict, sentence=sentence_of(verdict))
+    return replace(verdict, sentence=sentence_of(verdict), claim=claim_of(verdict))
 
 
 def _winning(results: Sequence[Result], leading: Result | None, sample: Sample, tie: Tie) -> Result:
@@ -150,6 +152,23 @@ class _Tested:
         return lead_interval(
             self.blocks_SU,
             noise,
+            comparisons=comparisons,
+            confidence=confidence,
+            centre=float(self.totals_S.mean()),
+            elsewhere=self.elsewhere,
+        )
+
+    def needed(self, noise: MeanSquare | None, comparisons: int, confidence: float, units: int) -> Needed:
+        """What would decide a lead; `units` as in `hpo.promotion.more.needed`."""
+        if self.folds > 1:
+            seeds = seeds_needed_in_folds(
+                self.totals_S, noise, self.folds, comparisons=comparisons, confidence=confidence
+            )
+            return Needed(seeds, units=None)
+        return needed(
+            self.blocks_SU,
+            noise,
+            units=units,
             comparisons=comparisons,
             confidence=confidence,
             centre=float(self.totals_S.mean()),
@@ -250,6 +269,13 @@ class _Ended:
             validation_share=outcomes[0].validation_units / self.sample.units,
         )
 
+    def lead(self, candidate: Candidate) -> _Tested | None:
+        """The candidate's lead over the default in their common runs; None for the default, and where it failed."""
+        default, seeds = self.selection.candidates[0], self.seeds(candidate)
+        if candidate == default or default not in self.ranked:
+            return None
+        return self.tested(candidate, seeds).ahead_of(self.tested(default, seeds), self.study.direction)
+
     def ahead_of_baseline(self, tested: _Tested, seeds: Sequence[int], baseline: Baseline) -> Interval:
         """The lead of runs with these seeds over a baseline, which has no training noise of its own."""
         direction, folds = self.study.direction, self.study.task.folds
@@ -272,10 +298,7 @@ def _result(candidate: Candidate, race: _Ended, baselines: tuple[Baseline, ...])
     """A candidate without a failed run."""
     study, seeds, seeds_of_level = race.study, race.seeds(candidate), race.seeds_of_level(candidate)
     runs, tested = race.run_results(candidate), race.tested(candidate, seeds)
-    default = race.selection.candidates[0]
-    lead = None
-    if candidate != default and default in race.ranked:
-        lead = tested.ahead_of(race.tested(default, seeds), study.direction)
+    lead = race.lead(candidate)
     level = race.tested(candidate, seeds_of_level).level(race.level_noise, race.confidence)
     return Result(
         candidate,
@@ -287,6 +310,14 @@ def _result(candidate: Candidate, race: _Ended, baselines: tuple[Baseline, ...])
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
         ahead_of_baselines={baseline.name: race.ahead_of_baseline(tested, seeds, baseline) for baseline in baselines},
     )
+
+
+def _needed(leader: Candidate, race: _Ended) -> Needed | None:
+    """What would decide the leader's lead at the next look. None where the default or the noise is not known."""
+    lead = race.lead(leader)
+    if lead is None or race.lead_noise is None:
+        return None
+    return lead.needed(race.lead_noise, race.race.comparisons, confidence(race.selection.look + 1), race.sample.units)
 
 
 def _run_result(index: int, run: FinishedRun) -> RunResult:

@@ -1,0 +1,66 @@
+"""What a reader can do where the leader is ahead and its lead is not sure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.formatting import count
+from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.results import Verdict
+
+MOST_SEEDS = 200  # further ones that anybody would pay for
+MOST_TIMES = 20  # as many test examples, or clusters of them, as there are now
+TO_LEARN_THE_NOISE = 2  # further seeds, where it is not known how much training varies
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A sentence, and the options of `hpo promote` that do it: none where nothing is to be run."""
+
+    text: str
+    options: tuple[str, ...] = ()
+
+
+def outlook(verdict: Verdict) -> Advice | None:
+    """How many further seeds or test examples would decide a lead at the next look.
+
+    None where it is decided, where the leader is not ahead, and where the sample is too small for any interval.
+    """
+    if not verdict.is_open or verdict.sample.is_too_small:
+        return None
+    if verdict.noise is None:
+        return Advice(
+            f"how many further seeds would decide it shows after {TO_LEARN_THE_NOISE}:",
+            ("--more", str(TO_LEARN_THE_NOISE)),
+        )
+    if verdict.needed is None:  # a verdict of an older version
+        return None
+    seeds, units = verdict.needed.seeds, _units(verdict)
+    if seeds is not None and seeds <= MOST_SEEDS:
+        beside = f", and so would about {units}" if units else ""
+        return Advice(
+            f"about {count(seeds, 'further seed')} would decide it if the lead stays{beside}:", ("--more", str(seeds))
+        )
+    if units:
+        return Advice(f"no number of seeds would decide it; about {units} would, if the lead stays")
+    if verdict.sample.folds > 1:
+        return Advice(
+            f"no number of seeds would decide it in {verdict.sample.folds} folds: only more {verdict.sample.noun}s "
+            f"in further folds"
+        )
+    return Advice("the lead is so small that no number of seeds or test examples is worth paying")
+
+
+def _units(verdict: Verdict) -> str:
+    """The further test examples, or clusters, that would decide it; "" where no number that is worth paying would."""
+    needed, sample = verdict.needed, verdict.sample
+    if needed is None or needed.units is None or needed.units > MOST_TIMES * sample.units:
+        return ""
+    return count(needed.units, f"further {sample.unit_noun}")
+
+
+def export_of_leader(verdict: Verdict) -> Advice | None:
+    """How to export the leader where the default was. None where the leader was, and where it is not ahead."""
+    if verdict.winner != DEFAULT or not verdict.is_open:
+        return None
+    return Advice(f"the default was exported; to export {verdict.leader} instead:", ("--tie", "leader"))
