@@ -62,6 +62,7 @@ BAD = [
         ({key: given}, f"{key}: must be a whole number of at least {least}", repr(given))
         for key, least in (("trials", 1), ("keep", 1), ("seeds", 1), ("startup_trials", 0), ("seed", 0))
         for given in (least - 1, 2.5, "3", True, None, math.nan)
+        if (key, given) != ("keep", None)  # as many as the fidelity gate says
     ),
     ({"cheap": replace(CHEAP, train=512)}, "cheap.train: must be at most full.train = 256", "512"),
     ({"cheap": replace(CHEAP, val=512)}, "cheap.val: must be at most full.val = 128", "512"),

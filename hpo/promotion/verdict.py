@@ -248,7 +248,7 @@ class _Ended:
         """The seed indices of a candidate's runs."""
         return tuple(key.seed_index for key in self.ended[candidate.key])
 
-    def seeds_of_level(self, candidate: Candidate) -> tuple[int, ...]:
+    def own_seeds(self, candidate: Candidate) -> tuple[int, ...]:
         """Those that its own value is read from: a finalist's chose nothing; others have no such runs."""
         seeds = self.seeds(candidate)
         unbiased = tuple(seed for seed in self.race.seeds_after_last_choice() if seed in seeds)
@@ -296,19 +296,19 @@ class _Ended:
 
 def _result(candidate: Candidate, race: _Ended, baselines: tuple[Baseline, ...]) -> Result:
     """A candidate without a failed run."""
-    study, seeds, seeds_of_level = race.study, race.seeds(candidate), race.seeds_of_level(candidate)
-    runs, tested = race.run_results(candidate), race.tested(candidate, seeds)
-    lead = race.lead(candidate)
-    level = race.tested(candidate, seeds_of_level).level(race.level_noise, race.confidence)
+    runs, lead = race.run_results(candidate), race.lead(candidate)
+    own_seeds = race.own_seeds(candidate)
+    own = race.tested(candidate, own_seeds)
+    test = own.level(race.level_noise, race.confidence)
     return Result(
         candidate,
         runs,
         full=float(np.mean([run.score for run in runs])),
-        test=level.within(study.task.bounds.get(study.task.goal)),
-        scores=mean_scores([outcome.test for outcome in race.outcomes(candidate, seeds_of_level)]),
+        test=test.within(race.study.task.bounds.get(race.study.task.goal)),
+        scores=mean_scores([outcome.test for outcome in race.outcomes(candidate, own_seeds)]),
         ahead_of_default=lead.lead(race.lead_noise, race.race.comparisons, race.confidence) if lead else None,
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
-        ahead_of_baselines={baseline.name: race.ahead_of_baseline(tested, seeds, baseline) for baseline in baselines},
+        ahead_of_baselines={baseline.name: race.ahead_of_baseline(own, own_seeds, baseline) for baseline in baselines},
     )
 
 
