@@ -27,11 +27,11 @@ class Audit:
     def short(self) -> str:
         """The same in a line."""
         if not self.spared:
-            return "what it cost is not known: no trial that it would have ended was let run"
+            return "What it cost is not known: no trial that it would have ended was let run"
         share = self.share
         return (
-            f"{self.reached} of {count(self.spared, 'trial')} that it would have ended reached the best quarter "
-            f"([{share.low:.0%}, {share.high:.0%}] of all such trials)"
+            f"Of {count(self.spared, 'trial')} that it would have ended and that ran on, {self.reached} reached the "
+            f"best quarter: {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]"
         )
 
     @property

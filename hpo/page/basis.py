@@ -5,9 +5,10 @@ The sections below have the details.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from hpo.formatting import amount, count, duration, interval, listed, mean_of, ordinal
+from hpo.formatting import amount, count, duration, interval, listed, mean_of, ordinal, sentence
 from hpo.page.findings import Agreement, Findings, GateFindings, Promotion, Sweep
 from hpo.page.separation_words import flat_sentence, name_of
 from hpo.promotion.candidate import DEFAULT
@@ -34,27 +35,22 @@ def grounds(findings: Findings) -> tuple[Ground, ...]:
     verdict = promotion.verdict if promotion else None
     lines: list[Ground | None] = []
     if promotion and verdict:
-        lines += [_export(promotion, verdict), _baseline(promotion, verdict)]
-        lines += [_data(verdict), _runs(promotion, verdict)]
+        lines += [
+            _advised("To decide it", promotion, outlook(verdict)),
+            _advised("Exported", promotion, export_of_leader(verdict)),
+            _baseline(promotion, verdict),
+            _data(verdict),
+            _runs(promotion, verdict),
+        ]
     if sweep and sweep.best:
         lines += [_cheap(findings.gate, promotion), _pruning(sweep)]
         lines += [_noise(sweep, verdict, findings.study.task.goal), _separation(sweep)]
-    if promotion and verdict:
-        lines.append(_outlook(promotion, verdict))
     return tuple(line for line in lines if line)
 
 
 # -- of the promotion ------------------------------------------------------------------------------------------------
-def _export(promotion: Promotion, verdict: Verdict) -> Ground | None:
-    """That the default was exported although another one leads."""
-    return _advised("Exported", promotion, export_of_leader(verdict))
-
-
-def _outlook(promotion: Promotion, verdict: Verdict) -> Ground | None:
-    return _advised("To decide it", promotion, outlook(verdict))
-
-
 def _advised(name: str, promotion: Promotion, advice: Advice | None) -> Ground | None:
+    """A line of advice, with the command that follows it."""
     if advice is None:
         return None
     command = " ".join([promotion.command, *advice.options]) if advice.options else ""
@@ -78,7 +74,7 @@ def _baseline(promotion: Promotion, verdict: Verdict) -> Ground | None:
         text = f"{name} does not reach {rival}: its lead is {shown}"
     else:
         text = f"{name} cannot be told apart from {rival}: its lead is {shown}"
-    return Ground("Baseline", text)
+    return Ground("Baseline", sentence(text))
 
 
 def _data(verdict: Verdict) -> Ground:
@@ -113,12 +109,12 @@ def _cheap(known: GateFindings | None, promotion: Promotion | None) -> Ground | 
         return None
     if known.gate is not None:
         passed = known.gate.decision == "pass"
-        return Ground("Cheap setting", f"ranks like the full one: {known.gate.evidence}") if passed else None
+        return Ground("Cheap setting", f"It ranks like the full one: {known.gate.evidence}") if passed else None
     price = ""
     if known.run_seconds is not None:
         price = f" ({duration(FIRST * known.run_seconds)} to {duration(MOST * known.run_seconds)})"
     agreement = _of_first_round(promotion.agreement if promotion else None)
-    untested = f"whether it ranks like the full one was not tested{agreement}"
+    untested = f"Whether it ranks like the full one was not tested{agreement}"
     return Ground("Cheap setting", f"{untested}; {FIRST} to {MOST} full runs{price} would tell:", known.command)
 
 
@@ -137,15 +133,19 @@ def _pruning(sweep: Sweep) -> Ground | None:
 
 
 def _noise(sweep: Sweep, verdict: Verdict | None, goal: str) -> Ground | None:
-    """How far scores differ that only the seed tells apart, as standard deviations."""
+    """How far scores differ that only the seed tells apart, as standard deviations.
+
+    The lead of a run is a difference of two runs: it varies by the root of 2 more than one of them.
+    """
     parts = []
-    if verdict and verdict.noise is not None:
-        parts.append(f"another training seed moves a test score by {amount(verdict.noise, goal)}")
+    if verdict and verdict.noise:
+        lead = amount(math.sqrt(2) * verdict.noise, goal)
+        parts.append(f"from seed to seed the lead of a single run varies by {lead}")
     repeated = [tried for tried in configurations(sweep.ranked) if len(tried.values) > 1]
     sd = repeats_sd(repeated)
     if sd is not None:
         parts.append(f"equal trials of the sweep differ by {amount(sd, goal)} on validation")
-    return Ground("Noise", f"{listed(parts)} (standard deviation)") if parts else None
+    return Ground("Noise", sentence(f"{listed(parts)} (standard deviation)")) if parts else None
 
 
 def _separation(sweep: Sweep) -> Ground | None:
@@ -156,5 +156,4 @@ def _separation(sweep: Sweep) -> Ground | None:
     named = [f"{name_of(finding)} ({finding.explained:.0%})" for finding in separation.named]
     if not named:
         return None
-    verb = "separates" if len(named) == 1 and len(separation.named[0].names) == 1 else "separate"
-    return Ground("Hyperparameters", f"{listed(named)} {verb}, with the share of the spread of the scores in brackets")
+    return Ground("Hyperparameters", f"These separate, with their shares of the spread of the scores: {listed(named)}")

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+ROUNDING = 1e-12  # share of the largest value, below which residuals are errors of the arithmetic
+
 
 class MeanSquare(NamedTuple):
     """A mean square of the analysis of variance, or a sum of them: it estimates a variance."""
@@ -97,4 +99,6 @@ def _residual(totals_KS: np.ndarray, *, with_seeds: bool) -> tuple[float, int]:
         design_NP = np.hstack([design_NP, np.eye(seeds)[seed_N]])
     effects_P, _, rank, _ = np.linalg.lstsq(design_NP, totals_N, rcond=None)
     residual_N = totals_N - design_NP @ effects_P
+    if np.abs(residual_N).max() <= ROUNDING * np.abs(totals_N).max():
+        return 0.0, len(totals_N) - int(rank)
     return float(residual_N @ residual_N), len(totals_N) - int(rank)

@@ -30,7 +30,7 @@ def outlook(verdict: Verdict) -> Advice | None:
         return None
     if verdict.noise is None:
         return Advice(
-            f"how many further seeds would decide it shows after {TO_LEARN_THE_NOISE}:",
+            f"How many further seeds would decide it shows after {TO_LEARN_THE_NOISE}:",
             ("--more", str(TO_LEARN_THE_NOISE)),
         )
     if verdict.needed is None:  # a verdict of an older version
@@ -39,16 +39,16 @@ def outlook(verdict: Verdict) -> Advice | None:
     if seeds is not None and seeds <= MOST_SEEDS:
         beside = f", and so would about {units}" if units else ""
         return Advice(
-            f"about {count(seeds, 'further seed')} would decide it if the lead stays{beside}:", ("--more", str(seeds))
+            f"About {count(seeds, 'further seed')} would decide it if the lead stays{beside}:", ("--more", str(seeds))
         )
     if units:
-        return Advice(f"no number of seeds would decide it; about {units} would, if the lead stays")
+        return Advice(f"No number of seeds would decide it; about {units} would, if the lead stays")
     if verdict.sample.folds > 1:
         return Advice(
-            f"no number of seeds would decide it in {verdict.sample.folds} folds: only more {verdict.sample.noun}s "
+            f"No number of seeds would decide it in {verdict.sample.folds} folds: only more {verdict.sample.noun}s "
             f"in further folds"
         )
-    return Advice("the lead is so small that no number of seeds or test examples is worth paying")
+    return Advice("The lead is so small that no number of seeds or test examples is worth paying")
 
 
 def _units(verdict: Verdict) -> str:
@@ -63,4 +63,4 @@ def export_of_leader(verdict: Verdict) -> Advice | None:
     """How to export the leader where the default was. None where the leader was, and where it is not ahead."""
     if verdict.winner != DEFAULT or not verdict.is_open:
         return None
-    return Advice(f"the default was exported; to export {verdict.leader} instead:", ("--tie", "leader"))
+    return Advice(f"The default was exported; to export {verdict.leader} instead:", ("--tie", "leader"))

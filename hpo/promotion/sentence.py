@@ -51,7 +51,9 @@ def _claim(verdict: Verdict, leading: Result | None) -> str:
         return f"{name} beats the default by {lead}"
     if lead.high < 0:
         return f"The default stands: {name}, the best of the others on validation, lags by {_of_default(lead)} on test"
-    if not math.isfinite(lead.high):
+    if lead.low == lead.high == 0:
+        doubt = "scores the same on test in every run"
+    elif not math.isfinite(lead.high):
         doubt = f"{_moves(lead)}, and so few runs do not show how much training itself varies"
     else:
         doubt = f"{_moves(lead)} {_range(lead)}, which includes zero"
