@@ -20,6 +20,7 @@ from hpo.direction import Direction
 from hpo.errors import Damaged, Refused
 from hpo.page.collect import collect, improvements, suggest_command, trial_from
 from hpo.page.findings import Improvement, LoggedCommand, Sweep
+from hpo.page.header import top
 from hpo.page.importance import importances
 from hpo.page.report import write_report
 from hpo.promotion.intervals import Interval
@@ -209,6 +210,68 @@ def test_an_interrupted_promotion_shows_its_runs(folder: RunFolder) -> None:
     assert not found.provenance.card
     assert len(found.promotion.runs) == found.promotion.planned == 7  # a race of 2 > 1: 3 + 2 x 2 runs
     assert commands(folder) == ["hpo promote toy --runs there"]
+
+
+def tied(folder: RunFolder) -> RunFolder:
+    """The folder, with a leader that is ahead by less than its interval is wide."""
+    record = json.loads((folder.path / "verdict.json").read_text())
+    for result in record["results"]:
+        if result["candidate"]["name"] == record["leader"]:
+            result["ahead_of_default"] = {"mean": 0.01, "low": -0.02, "high": 0.04, "confidence": 0.95}
+    record |= {"claim": "The default stands: it is a tie (mse).", "needed": {"seeds": 9, "units": 700}}
+    (folder.path / "verdict.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_tie_says_what_was_exported_and_what_would_decide_it(folder: RunFolder) -> None:
+    findings = collect(STUDY, tied(folder))
+    lines = {ground.name: ground for ground in top(findings).grounds}
+    leader = findings.promotion.verdict.leader
+    assert findings.headline.badge == "a tie: the default stands"
+    assert lines["To decide it"].text.startswith(
+        "About 9 further seeds would decide it if the lead stays, and so would"
+    )
+    assert lines["To decide it"].command == "hpo promote toy --runs there --more 9"
+    assert lines["Exported"].text == f"The default was exported; to export {leader} instead:"
+    assert lines["Exported"].command == "hpo promote toy --runs there --tie leader"
+    tiles = [tile.name for tile in top(findings).tiles]
+    assert tiles[:2] == ["On test: default (exported)", f"On test: {leader} (leader)"]
+
+
+def test_the_advised_command_promotes_the_same_selection(folder: RunFolder) -> None:
+    """Without the options of the promotion it would be a new one, and another look."""
+    study = replace(STUDY, keep=5, seeds=7)
+    lines = {ground.name: ground for ground in top(collect(study, tied(folder))).grounds}
+    assert lines["Exported"].command == "hpo promote toy --runs there --keep 2 --seeds 2 --tie leader"
+
+
+def test_what_the_verdict_rests_on_is_said_once_and_not_in_its_sentence(folder: RunFolder) -> None:
+    page = top(collect(STUDY, folder))
+    lines = {ground.name: ground.text for ground in page.grounds}
+    assert page.verdict.endswith("(mse).")
+    assert lines["Test data"] == "200 test examples, the first look at them: 95 % intervals"
+    assert lines["Runs"] == "7 at full fidelity in 2 rounds; 3 seeds for the leader and the default"
+    assert lines["Cheap setting"].startswith(
+        "Whether it ranks like the full one was not tested, and the 3 configurations"
+    )
+    assert lines["Noise"].startswith("From seed to seed the lead of a single run varies by ")
+    assert lines.keys() >= {"Baseline", "Pruning", "Hyperparameters"}
+    assert not lines.keys() & {"To decide it", "Exported"}, "the leader lags"
+
+
+def test_a_verdict_from_before_it_said_what_would_decide_it_is_read(folder: RunFolder) -> None:
+    path = folder.path / "verdict.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in record.items() if key not in ("claim", "needed")}))
+    findings = collect(STUDY, folder)
+    assert findings.promotion.verdict.needed is None
+    assert top(findings).verdict == record["sentence"]
+
+
+def test_a_tile_names_the_confidence_of_its_interval(folder: RunFolder) -> None:
+    path = folder.path / "verdict.json"
+    path.write_text(path.read_text().replace('"confidence": 0.95', '"confidence": 0.9875'))
+    assert top(collect(STUDY, folder)).tiles[0].note.startswith("98.75 %: ")
 
 
 def test_a_verdict_of_an_earlier_selection_is_not_shown(folder: RunFolder) -> None:

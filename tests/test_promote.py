@@ -25,11 +25,15 @@ from hpo.checking.preflight import preflight
 from hpo.engine.evaluation import evaluate
 from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
+from hpo.page.basis import grounds
 from hpo.page.collect import collect
 from hpo.page.report import write_report
 from hpo.plain import fingerprint
 from hpo.promotion.candidate import DEFAULT, Candidate, RunKey, Tie
+from hpo.promotion.looks import confidence
+from hpo.promotion.more import Needed
 from hpo.promotion.noise import level_noise
+from hpo.promotion.outlook import Advice, export_of_leader, outlook
 from hpo.promotion.promote import promote
 from hpo.promotion.race import rounds_of
 from hpo.promotion.repeats import configurations, repeats_sd
@@ -416,7 +420,8 @@ def test_scores_that_are_the_same_to_the_bit_are_a_tie_that_the_default_keeps() 
     same = units(1.0)
     verdict = judged({"default": 1.0, "trial 3": 1.0}, {"default": same, "trial 3": same})
     assert verdict.winner == DEFAULT
-    assert verdict.sentence.startswith("The default stands: trial 3 leads by 0 [")
+    assert verdict.noise == 0
+    assert verdict.claim == "The default stands: trial 3 scores the same on test in every run (mse)."
 
 
 def test_a_tie_goes_to_the_leader_where_that_was_asked_and_a_loss_never() -> None:
@@ -441,6 +446,51 @@ def test_a_later_look_has_wider_intervals_and_says_so() -> None:
     assert width(third) > 1.2 * width(first)
     assert "99.38 % intervals (look 3)" in third.sentence
     assert "95 % intervals)" in first.sentence
+
+
+def in_runs(leads_S: list[float]) -> Verdict:
+    """The verdict where the examples agree, and the leads of trial 3 in the runs are these."""
+    default_SU = np.ones((len(leads_S), 9))
+    units_SU = {"default": default_SU, "trial 3": default_SU - np.array(leads_S)[:, None]}
+    return judged({"default": 1.0, "trial 3": 0.9}, units_SU)
+
+
+def test_the_verdict_says_how_many_seeds_would_decide_it_at_the_next_look() -> None:
+    """With two configurations the noise is that of their differences: Student's interval of n leads, here by hand."""
+    leads_S = [0.3, -0.1, 0.2]
+    verdict, mean, variance = in_runs(leads_S), np.mean(leads_S), np.var(leads_S, ddof=1)
+    confidence_of_next = confidence(2)
+
+    def decides(more: int) -> bool:
+        runs = len(leads_S) + more
+        return mean > stats.t.ppf((1 + confidence_of_next) / 2, runs - 1) * math.sqrt(variance / runs)
+
+    assert verdict.winner == DEFAULT
+    assert verdict.needed == Needed(next(more for more in range(1, 100) if decides(more)), None)
+    seeds = verdict.needed.seeds
+    assert outlook(verdict) == Advice(
+        f"About {seeds} further seeds would decide it if the lead stays:", ("--more", str(seeds))
+    )
+    assert export_of_leader(verdict).options == ("--tie", "leader")
+
+
+def test_no_number_is_said_that_nobody_would_pay() -> None:
+    verdict = in_runs([0.3, -0.1, 0.2])
+    texts = {
+        Needed(9, 40): "About 9 further seeds would decide it if the lead stays, and so would about 40 further test",
+        Needed(None, 40): "No number of seeds would decide it; about 40 further test examples would, if the lead stays",
+        Needed(900, 40): "No number of seeds would decide it; about 40 further test examples would, if the lead stays",
+        Needed(900, 10**6): "The lead is so small that no number of seeds or test examples is worth paying",
+    }
+    for needed, text in texts.items():
+        assert outlook(replace(verdict, needed=needed)).text.startswith(text)
+
+
+def test_where_the_noise_is_unknown_two_seeds_are_advised_and_a_decided_lead_needs_nothing() -> None:
+    assert outlook(in_runs([0.1])).options == ("--more", "2")
+    for decided in ([0.1, 0.1001, 0.0999], [-0.1, -0.1001, -0.0999], [-0.3, 0.1, -0.2]):
+        assert outlook(in_runs(decided)) is None, "it beats, it is worse, or it lags"
+        assert export_of_leader(in_runs(decided)) is None
 
 
 def test_where_all_failed_there_is_no_verdict() -> None:
@@ -591,6 +641,11 @@ def seeds_of(verdict: Verdict, name: str) -> list[int]:
     return [run.seed_index for result in verdict.results if result.candidate.name == name for run in result.runs]
 
 
+def basis(one: StudySpec, path: Path) -> dict[str, str]:
+    """What the page says that the verdict rests on."""
+    return {ground.name: ground.text for ground in grounds(collect(one, RunFolder(path)))}
+
+
 def looks(path: Path) -> list[str]:
     return [look["selection"] for look in json.loads((path / "looks.json").read_text())]
 
@@ -604,6 +659,8 @@ def test_more_trains_the_default_and_the_leader_on_further_seeds_and_is_a_look(t
     assert (first.look, more.look, more.runs) == (1, 2, first.runs + 4)
     assert "98.75 % intervals (look 2)" in more.sentence
     assert looks(tmp_path) == [first.selection, more.selection]
+    assert "6 seeds for the leader and the default, 4 of which an earlier look used" in basis(one, tmp_path)["Runs"]
+    assert basis(one, tmp_path)["Test data"].startswith("40 test examples, the second look at them: 98.75 %")
     again = promote(one, RunFolder(tmp_path), SAME)  # nothing has changed
     assert (again.look, again.selection, again.runs) == (2, more.selection, more.runs)
     assert promote(one, RunFolder(tmp_path), SAME, wish=Wish(more=1)).look == 3
@@ -630,6 +687,7 @@ def test_again_is_a_new_promotion_on_seeds_that_no_verdict_has_used(tmp_path: Pa
     promote(one, RunFolder(tmp_path), SAME, wish=Wish(more=1))
     again = promote(one, RunFolder(tmp_path), SAME, wish=Wish(again=True))
     assert seeds_of(again, DEFAULT) == [3, 4]
+    assert "earlier" not in basis(one, tmp_path)["Runs"]
     assert again.look == len(looks(tmp_path)) == 3
     assert promote(one, RunFolder(tmp_path), SAME).selection == again.selection  # the same command as ever goes on
 

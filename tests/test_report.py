@@ -257,6 +257,15 @@ def test_it_says_what_came_out_and_nothing_that_is_no_number(folder: RunFolder) 
     assert str(folder.export) in text
 
 
+def test_the_top_says_the_verdict_first_and_the_leader_is_told_from_what_was_exported(folder: RunFolder) -> None:
+    text = Words.of(write_report(STUDY, folder))
+    verdict = json.loads((folder.path / "verdict.json").read_text())
+    assert (verdict["winner"], verdict["leader"]) == ("default", verdict["results"][1]["candidate"]["name"])
+    assert text.index(verdict["claim"]) < text.index("What this rests on") < text.index("On test: default (exported)")
+    assert f"{verdict['leader']} leader" in text, "in the table"
+    assert "The first row was exported." in text
+
+
 def test_it_says_how_the_best_cheap_score_flatters_and_what_repeats_say_of_noise(tmp_path: Path) -> None:
     """Two configurations, tried three times and twice: 0.1 is sqrt((0.02 + 0.01) / 3)."""
     values = {0.1: [0.4, 0.5, 0.6], 0.2: [0.3, 0.3 + math.sqrt(0.02)]}
