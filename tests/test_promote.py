@@ -25,6 +25,7 @@ from hpo.checking.preflight import preflight
 from hpo.engine.evaluation import evaluate
 from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
+from hpo.formatting import interval
 from hpo.page.basis import grounds
 from hpo.page.collect import collect
 from hpo.page.report import write_report
@@ -335,7 +336,9 @@ def test_a_planted_better_configuration_beats_the_default_by_what_was_planted() 
     assert (verdict.winner, winner.candidate.name) == ("trial 3", "trial 3")
     assert winner.ahead_of_default.low < 0.5 < winner.ahead_of_default.high
     assert winner.ahead_of_default.high - winner.ahead_of_default.low < 0.2
-    assert verdict.sentence.startswith(f"trial 3 beats the default by {winner.ahead_of_default} (mse, 3 seeds x 50 ")
+    assert verdict.sentence.startswith(
+        f"trial 3 beats the default by {interval(winner.ahead_of_default)} (mse, 3 seeds x 50 "
+    )
 
 
 def test_one_run_each_claims_nothing() -> None:
