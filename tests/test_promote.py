@@ -483,6 +483,7 @@ def test_no_number_is_said_that_nobody_would_pay() -> None:
         Needed(9, 40): "About 9 further seeds would decide it if the lead stays, and so would about 40 further test",
         Needed(None, 40): "No number of seeds would decide it; about 40 further test examples would, if the lead stays",
         Needed(900, 40): "No number of seeds would decide it; about 40 further test examples would, if the lead stays",
+        Needed(None, None): "Neither further seeds alone nor further test examples alone would decide it",
         Needed(900, 10**6): "The lead is so small that no number of seeds or test examples is worth paying",
     }
     for needed, text in texts.items():
