@@ -25,6 +25,7 @@ from hpo.checking.preflight import preflight
 from hpo.engine.evaluation import evaluate
 from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
+from hpo.formatting import interval
 from hpo.page.basis import grounds
 from hpo.page.collect import collect
 from hpo.page.report import write_report
@@ -335,7 +336,9 @@ def test_a_planted_better_configuration_beats_the_default_by_what_was_planted() 
     assert (verdict.winner, winner.candidate.name) == ("trial 3", "trial 3")
     assert winner.ahead_of_default.low < 0.5 < winner.ahead_of_default.high
     assert winner.ahead_of_default.high - winner.ahead_of_default.low < 0.2
-    assert verdict.sentence.startswith(f"trial 3 beats the default by {winner.ahead_of_default} (mse, 3 seeds x 50 ")
+    assert verdict.sentence.startswith(
+        f"trial 3 beats the default by {interval(winner.ahead_of_default)} (mse, 3 seeds x 50 "
+    )
 
 
 def test_one_run_each_claims_nothing() -> None:
@@ -480,6 +483,7 @@ def test_no_number_is_said_that_nobody_would_pay() -> None:
         Needed(9, 40): "About 9 further seeds would decide it if the lead stays, and so would about 40 further test",
         Needed(None, 40): "No number of seeds would decide it; about 40 further test examples would, if the lead stays",
         Needed(900, 40): "No number of seeds would decide it; about 40 further test examples would, if the lead stays",
+        Needed(None, None): "Neither further seeds alone nor further test examples alone would decide it",
         Needed(900, 10**6): "The lead is so small that no number of seeds or test examples is worth paying",
     }
     for needed, text in texts.items():

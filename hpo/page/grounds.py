@@ -79,7 +79,7 @@ def checks_section(findings: Findings) -> ChecksSection | None:
     if verdict is None or not verdict.checks:
         return None
     return ChecksSection(
-        lead="What the task itself demands of the winner.", checks=_checks(verdict.checks, "Task checks")
+        lead="What the task itself demands of what was exported.", checks=_checks(verdict.checks, "Task checks")
     )
 
 

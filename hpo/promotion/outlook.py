@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hpo.formatting import count
 from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.more import Needed
 from hpo.promotion.results import Verdict
 
 MOST_SEEDS = 200  # further ones that anybody would pay for
@@ -48,6 +49,8 @@ def outlook(verdict: Verdict) -> Advice | None:
             f"No number of seeds would decide it in {verdict.sample.folds} folds: only more {verdict.sample.noun}s "
             f"in further folds"
         )
+    if verdict.needed == Needed(None, None):
+        return Advice(f"Neither further seeds alone nor further {verdict.sample.unit_noun}s alone would decide it")
     return Advice("The lead is so small that no number of seeds or test examples is worth paying")
 
 

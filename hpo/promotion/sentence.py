@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hpo.formatting import count
+from hpo.formatting import count, interval
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Sample, Verdict
@@ -48,15 +48,16 @@ def _claim(verdict: Verdict, leading: Result | None) -> str:
     if lead is None:
         return f"{name} won; the default could not be trained"
     if lead.low > 0:
-        return f"{name} beats the default by {lead}"
+        return f"{name} beats the default by {interval(lead)}"
     if lead.high < 0:
-        return f"The default stands: {name}, the best of the others on validation, lags by {_of_default(lead)} on test"
+        lag = interval(_shown(lead))
+        return f"The default stands: {name}, the best of the others on validation, lags by {lag} on test"
     if lead.low == lead.high == 0:
         doubt = "scores the same on test in every run"
     elif not math.isfinite(lead.high):
         doubt = f"{_moves(lead)}, and so few runs do not show how much training itself varies"
     else:
-        doubt = f"{_moves(lead)} {_range(lead)}, which includes zero"
+        doubt = f"{_relation(lead)} {interval(_shown(lead))}, which includes zero"
     if verdict.winner == DEFAULT:
         return f"The default stands: {name} {doubt}"
     return f"A tie: {name} {doubt}; it is exported because a tie was asked to go to the leader"
@@ -77,15 +78,19 @@ def _without_interval(verdict: Verdict, sample: Sample) -> str:
 
 
 def _moves(lead: Interval) -> str:
-    """Whether it leads or lags, and by how much."""
-    return f"leads by {lead.mean:z.4g}" if lead.mean >= 0 else f"lags by {-lead.mean:z.4g}"
+    """Whether it leads or lags, and by how much; the interval says nothing."""
+    return f"{_relation(lead)} {_shown(lead).mean:z.4g}"
 
 
-def _range(lead: Interval) -> str:
-    shown = lead if lead.mean >= 0 else _of_default(lead)
-    return f"[{shown.low:z.4g}, {shown.high:z.4g}]"
+def _relation(lead: Interval) -> str:
+    return "leads by" if lead.mean >= 0 else "lags by"
+
+
+def _shown(lead: Interval) -> Interval:
+    """What it leads or lags by, as a positive mean."""
+    return lead if lead.mean >= 0 else _of_default(lead)
 
 
 def _of_default(lead: Interval) -> Interval:
     """The default's lead, where a lead over it is given."""
-    return Interval(-lead.mean, -lead.high, -lead.low)
+    return Interval(-lead.mean, -lead.high, -lead.low, lead.confidence)
