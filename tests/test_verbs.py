@@ -339,7 +339,7 @@ def test_a_display_is_told_of_each_stage_in_turn(home: Path, capfd: pytest.Captu
     assert isinstance(preflight, Preflight)
     assert sweep_begins == "sweep of toy: 3 trials, 1 worker"
     assert isinstance(standing, Standing)
-    assert promotion_begins == "promotion of toy: the default and the 1 best other, 2 seeds each"
+    assert promotion_begins == "promotion of toy: the default and 1 x 2 seeds, 4 runs"
     assert judged == verdict
     assert path == home / "runs/toy/report.html"
     hpo.run(STUDY, workers=1, progress=True)  # bars, for a terminal alone
