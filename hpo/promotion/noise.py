@@ -7,6 +7,7 @@ configuration had no such run. All runs of a column share their seed, and their 
   column, so twice this is the variance of one run's lead.
 - `level_noise`: what is left after the configuration alone: the variance of one run about the configuration's own
   value. It contains what the runs of a column have in common.
+- `within_groups`: the variance between values of one and the same thing: trials, or runs, of one configuration.
 - `unit_spread`: the variance of a mean over units, from other units of the same kind: those of the validation split.
 - `by_fold`: where there are more runs than test folds, the runs of one fold share its examples. Their mean counts once.
 
@@ -15,6 +16,8 @@ Shape suffixes: K configurations, S seeds, F folds, V validation units.
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +75,15 @@ def pooled(a: MeanSquare, b: MeanSquare) -> MeanSquare:
     """Two estimates of one variance as one, each with the weight of its degrees of freedom."""
     freedom = a.freedom + b.freedom
     return MeanSquare((a.value * a.freedom + b.value * b.freedom) / freedom, freedom)
+
+
+def within_groups(groups: Iterable[Sequence[float]]) -> MeanSquare | None:
+    """The variance of values about the mean of their group. None where no group has two values."""
+    several = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in several)
+    if not freedom:
+        return None
+    return MeanSquare(sum((len(group) - 1) * statistics.variance(group) for group in several) / freedom, freedom)
 
 
 def by_fold(totals_KS: np.ndarray, folds: int) -> np.ndarray:

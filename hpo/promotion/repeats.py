@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hpo.promotion.noise import within_groups
+
 
 class Scored(Protocol):
     """A completed trial, as Optuna or as the report keeps it."""
@@ -62,9 +64,5 @@ def repeats_sd(tried: Iterable[TriedConfiguration]) -> float | None:
 
     None where none was.
     """
-    repeated = [configuration for configuration in tried if len(configuration.values) > 1]
-    freedom = sum(len(configuration.values) - 1 for configuration in repeated)
-    if not freedom:
-        return None
-    squares = sum((value - configuration.mean) ** 2 for configuration in repeated for value in configuration.values)
-    return math.sqrt(squares / freedom)
+    noise = within_groups(configuration.values for configuration in tried)
+    return math.sqrt(noise.value) if noise else None

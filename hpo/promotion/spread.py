@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from scipy import special
 
 from hpo.promotion.intervals import CONFIDENCE, Interval
+from hpo.promotion.noise import within_groups
 
 
 def spread_ratio(full_values: Sequence[float], runs: Sequence[Sequence[float]]) -> Interval | None:
@@ -17,12 +18,10 @@ def spread_ratio(full_values: Sequence[float], runs: Sequence[Sequence[float]]) 
     (F distribution). Where it includes 1, that is evidence that nothing that is searched matters, and no proof: a
     spread of twice the noise often looks the same. None where one of the variances is not known, or the second is 0.
     """
-    groups = [group for group in runs if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    noise = sum((len(group) - 1) * statistics.variance(group) for group in groups)
-    if len(full_values) < 2 or not noise:
+    noise = within_groups(runs)
+    if len(full_values) < 2 or noise is None or not noise.value:
         return None
-    ratio = statistics.variance(full_values) / (noise / freedom)
+    ratio = statistics.variance(full_values) / noise.value
     tail = (1 - CONFIDENCE) / 2
-    low, high = special.fdtri(len(full_values) - 1, freedom, [tail, 1 - tail])
+    low, high = special.fdtri(len(full_values) - 1, noise.freedom, [tail, 1 - tail])
     return Interval(ratio, ratio / float(high), ratio / float(low))
