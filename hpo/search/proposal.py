@@ -17,7 +17,7 @@ def begin_trial(
     study: optuna.Study, spec: StudySpec, trials: Sequence[FrozenTrial], firsts: Mapping[int, Mapping[str, Any]]
 ) -> optuna.Trial:
     """Begin the next trial of a sweep that has these trials. `firsts` are the configurations of its first ones."""
-    number = sum(trial.state is not TrialState.WAITING for trial in trials)
+    number = begun(trials)
     study.sampler = spec.sampler(number)
     if number == len(trials):  # none is waiting that a killed coordinator had enqueued
         params = firsts.get(number) or likely_feasible(spec, trials, number)
@@ -25,6 +25,11 @@ def begin_trial(
             study.enqueue_trial(dict(params))
             study.sampler = optuna.samplers.RandomSampler(seed=0)  # there is nothing left to draw
     return study.ask()
+
+
+def begun(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials of a sweep have begun, which is the number of its next one."""
+    return sum(trial.state is not TrialState.WAITING for trial in trials)
 
 
 def draw(trial: optuna.Trial, spec: StudySpec) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.errors import SweepFailed
 from hpo.formatting import count
 from hpo.plain import fingerprint
+from hpo.search.proposal import begun
 from hpo.search.sweep import SweepTrials
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
@@ -92,8 +93,7 @@ class RandomTrials(SweepTrials):
         if pruned is None and not self._may_draw(trials, wanted):
             return None
         if pruned is not None:
-            number = sum(trial.state is not TrialState.WAITING for trial in trials)
-            self.firsts[number] = dict(pruned.params)
+            self.firsts[begun(trials)] = dict(pruned.params)
         trial = super().begin(trials)
         if trial is not None:
             trial.set_user_attr(DRAWN, True)

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import SweepFailed
-from hpo.search.proposal import begin_trial, draw
+from hpo.search.proposal import begin_trial, begun, draw
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
@@ -80,8 +80,7 @@ class SweepTrials(AskTell):
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
             require_different_failures(self.outcomes)
-        asked = sum(trial.state is not TrialState.WAITING for trial in trials)
-        if asked >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
+        if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
         return begin_trial(self.optuna, self.spec, trials, self.firsts)
 
