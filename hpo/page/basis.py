@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hpo.formatting import amount, count, duration, interval, listed, mean_of, ordinal, sentence
+from hpo.formatting import amount, count, interval, listed, mean_of, ordinal, sentence
 from hpo.page.findings import Agreement, Findings, GateFindings, Promotion, Sweep
+from hpo.page.gate import gate_price
 from hpo.page.separation_words import flat_sentence, name_of
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.gate import FIRST, MOST
@@ -110,9 +111,7 @@ def _cheap(known: GateFindings | None, promotion: Promotion | None) -> Ground | 
     if known.gate is not None:
         passed = known.gate.decision == "pass"
         return Ground("Cheap setting", f"It ranks like the full one: {known.gate.evidence}") if passed else None
-    price = ""
-    if known.run_seconds is not None:
-        price = f" ({duration(FIRST * known.run_seconds)} to {duration(MOST * known.run_seconds)})"
+    price = f" ({gate_price(known)})" if gate_price(known) else ""
     agreement = _of_first_round(promotion.agreement if promotion else None)
     untested = f"Whether it ranks like the full one was not tested{agreement}"
     return Ground("Cheap setting", f"{untested}; {FIRST} to {MOST} full runs{price} would tell:", known.command)
@@ -141,8 +140,7 @@ def _noise(sweep: Sweep, verdict: Verdict | None, goal: str) -> Ground | None:
     if verdict and verdict.noise:
         lead = amount(math.sqrt(2) * verdict.noise, goal)
         parts.append(f"from seed to seed the lead of a single run varies by {lead}")
-    repeated = [tried for tried in configurations(sweep.ranked) if len(tried.values) > 1]
-    sd = repeats_sd(repeated)
+    sd = repeats_sd(configurations(sweep.ranked))
     if sd is not None:
         parts.append(f"equal trials of the sweep differ by {amount(sd, goal)} on validation")
     return Ground("Noise", sentence(f"{listed(parts)} (standard deviation)")) if parts else None

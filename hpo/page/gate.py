@@ -52,10 +52,15 @@ def refusal(known: GateFindings | None) -> tuple[str, ...]:
     return (f"{sentence(known.gate.sentence)}. {sentence(known.gate.remedy)}.{forced}",)
 
 
+def gate_price(known: GateFindings) -> str:
+    """How long the gate's full runs would train, at least and at most; empty where no run has shown that."""
+    if known.run_seconds is None:
+        return ""
+    return f"{duration(FIRST * known.run_seconds)} to {duration(MOST * known.run_seconds)}"
+
+
 def _not_tested(known: GateFindings) -> str:
-    price = ""
-    if known.run_seconds is not None:
-        price = f", {duration(FIRST * known.run_seconds)} to {duration(MOST * known.run_seconds)} of training"
+    price = f", {gate_price(known)} of training" if gate_price(known) else ""
     return (
         f"The cheap setting was not tested: whether it ranks like the full one is not known. {FIRST} to {MOST} random "
         f"configurations, trained once at full fidelity, would tell{price}:"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.direction import Direction
@@ -47,6 +47,11 @@ def rounds_of(others: int, seeds: int, *, folds: int = 1, first: int = 0) -> tup
         rounds.append(Round(size, tuple(range(first, first + length))))
         first += length
     return tuple(rounds)
+
+
+def runs_of(rounds: Iterable[Round]) -> int:
+    """How many runs these rounds have where none fails."""
+    return sum(race_round.runs for race_round in rounds)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Race:
         """How many runs the whole race has, those of configurations that have failed included."""
         begun = {*self.runs(values), *itertools.chain.from_iterable(self.ended(values).values())}
         later = self.rounds[len(self.stages(values)) :]
-        return len(begun) + sum(race_round.runs for race_round in later)
+        return len(begun) + runs_of(later)
 
     def ranked(self, values: Values) -> list[str]:
         """The configurations without a failed run: those that came furthest first, then by the mean of their runs."""

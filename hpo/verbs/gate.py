@@ -15,7 +15,7 @@ from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.promotion.gate import FIRST, Gate, GatePair, is_one_fidelity, judge_gate, read_gate, stages, write_gate
 from hpo.promotion.gate_runs import train_at_full_fidelity
-from hpo.promotion.race import rounds_of
+from hpo.promotion.race import rounds_of, runs_of
 from hpo.promotion.selection import KEEP, is_judged, read_selection
 from hpo.search.random_trials import train_random_trials
 from hpo.storage.database import require_same
@@ -120,7 +120,7 @@ def gate_share(study: StudySpec) -> float | None:
     cheap, full = _cost(study.cheap) * study.cross_validate, _cost(study.full)
     sweep = study.trials * least_share(study) * cheap
     race = rounds_of(study.keep or KEEP, study.seeds, folds=study.task.folds)
-    return FIRST * full / (sweep + sum(each.runs for each in race) * full)
+    return FIRST * full / (sweep + runs_of(race) * full)
 
 
 def _cost(fidelity: Fidelity) -> int:

@@ -21,6 +21,7 @@ from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
 from hpo.promotion.candidate import Tie
 from hpo.promotion.looks import confidence
+from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
@@ -328,7 +329,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
     _say(_look_in_words(selection), display)
     with (
         entered(opened.folder, say=display.say, warn=display.warn),
-        display.bar("promote", sum(race_round.runs for race_round in selection.rounds)) as update,
+        display.bar("promote", runs_of(selection.rounds)) as update,
     ):
         verdict = promotion.promote(
             study,
@@ -352,8 +353,7 @@ def _race_in_words(selection: Selection) -> str:
         f"{race_round.others} x {count(len(race_round.seeds), 'seed')}" if race_round.others else "the default alone"
         for race_round in selection.rounds
     ]
-    runs = sum(race_round.runs for race_round in selection.rounds)
-    return f"the default and {' > '.join(rounds)}, {count(runs, 'run')}"
+    return f"the default and {' > '.join(rounds)}, {count(runs_of(selection.rounds), 'run')}"
 
 
 def _look_in_words(selection: Selection) -> str:
