@@ -56,7 +56,7 @@ endef
 
 setup: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml constraints.txt setup.sh
+$(VENV)/ready: pyproject.toml constraints.txt panoramas.txt setup.sh
 	PYTHON=$(PYTHON) VENV=$(VENV) sh setup.sh
 	touch $@
 

@@ -8,11 +8,11 @@ pip="$VENV/bin/python -m pip --disable-pip-version-check"
 install="install -q -c constraints.txt -e .[dev]"
 
 if command -v nvidia-smi >/dev/null 2>&1 || $VENV/bin/python -c "import torch" 2>/dev/null; then
-    exec $pip $install
+    $pip $install
+elif $pip install -q --dry-run --no-deps --report - "$(grep '^torch==' constraints.txt)" 2>/dev/null | grep -q '+cpu'; then
+    $pip $install
+else
+    $pip install -q uv && $VENV/bin/uv pip install -q --python $VENV/bin/python --torch-backend=cpu -c constraints.txt \
+        -e '.[dev]' || $pip $install
 fi
-pinned=$(grep '^torch==' constraints.txt)
-if $pip install -q --dry-run --no-deps --report - "$pinned" 2>/dev/null | grep -q '+cpu'; then
-    exec $pip $install
-fi
-$pip install -q uv && $VENV/bin/uv pip install -q --python $VENV/bin/python --torch-backend=cpu -c constraints.txt -e '.[dev]' \
-    || exec $pip $install
+$pip install -q --no-deps --require-hashes -r panoramas.txt

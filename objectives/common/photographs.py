@@ -5,9 +5,6 @@ Nothing is downloaded: a file that is missing or differs is an error that names 
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -15,65 +12,55 @@ from torch import Tensor
 
 from objectives.common.colour import linear_from_srgb
 from objectives.common.files import read_image
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """One file of one package: where it is, the hash of its content, and the terms of its use."""
-
-    package: str
-    path: str  # inside the package
-    sha256: str
-    terms: str
-
+from objectives.common.packaged import PackagedFile
 
 PHOTOGRAPHS = {
-    "astronaut": Photograph(
+    "astronaut": PackagedFile(
         "skimage",
         "data/astronaut.png",
         "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
         "public domain (NASA)",
     ),
-    "chelsea": Photograph(
+    "chelsea": PackagedFile(
         "skimage", "data/chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb", "CC0"
     ),
-    "coffee": Photograph(
+    "coffee": PackagedFile(
         "skimage", "data/coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7", "CC0"
     ),
-    "rocket": Photograph(
+    "rocket": PackagedFile(
         "skimage",
         "data/rocket.jpg",
         "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
         "public domain (SpaceX)",
     ),
-    "hubble": Photograph(
+    "hubble": PackagedFile(
         "skimage",
         "data/hubble_deep_field.jpg",
         "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
         "public domain (NASA)",
     ),
-    "retina": Photograph(
+    "retina": PackagedFile(
         "skimage", "data/retina.jpg", "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6", "CC0"
     ),
-    "ihc": Photograph(
+    "ihc": PackagedFile(
         "skimage",
         "data/ihc.png",
         "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
         "no known restrictions",
     ),
-    "motorcycle": Photograph(
+    "motorcycle": PackagedFile(
         "skimage",
         "data/motorcycle_left.png",
         "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
         "Middlebury 2014 stereo data; no licence stated: read it where it is installed, do not redistribute",
     ),
-    "china": Photograph(
+    "china": PackagedFile(
         "sklearn",
         "datasets/images/china.jpg",
         "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",
         "CC BY 2.0, by danielbuechele (flickr.com/photos/danielbuechele/6061409035)",
     ),
-    "flower": Photograph(
+    "flower": PackagedFile(
         "sklearn",
         "datasets/images/flower.jpg",
         "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
@@ -90,7 +77,7 @@ def path_of(name: str) -> Path:
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"unknown photograph {name!r}; known: {', '.join(PHOTOGRAPHS)}")
-    return _checked(name)
+    return PHOTOGRAPHS[name].checked(f"photograph {name!r}")
 
 
 def srgb(name: str) -> Tensor:
@@ -112,18 +99,3 @@ def origin(name: str) -> str:
 @cache
 def _srgb(name: str) -> Tensor:
     return read_image(path_of(name))
-
-
-@cache
-def _checked(name: str) -> Path:
-    entry = PHOTOGRAPHS[name]
-    spec = importlib.util.find_spec(entry.package)  # finds the folder without importing, which takes a second
-    if spec is None or spec.origin is None:
-        raise ValueError(f"photograph {name!r} needs the package {entry.package}, which is not installed")
-    path = Path(spec.origin).parent / entry.path
-    if not path.is_file():
-        raise ValueError(f"photograph {name!r}: {path} is missing; reinstall {entry.package}")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 != entry.sha256:
-        raise ValueError(f"photograph {name!r}: {path} must have sha256 {entry.sha256}; got {sha256}")
-    return path

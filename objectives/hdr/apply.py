@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from hpo import load_winner
 from objectives.common.command import work
+from objectives.common.light import write_light
 from objectives.hdr.data import Batch, log_light
-from objectives.hdr.files import write_light
 from objectives.hdr.fill import filled
 from objectives.hdr.frames import ScaledFrame, frame_files, read_frame
 from objectives.hdr.model import predict

@@ -23,7 +23,7 @@ from torch import Tensor
 from hpo import Split
 from objectives.common.colour import luma
 from objectives.common.files import content_hash
-from objectives.hdr.files import MASK_SUFFIXES, SUFFIXES, read_light, read_mask
+from objectives.common.light import MASK_SUFFIXES, SUFFIXES, read_light, read_mask
 
 FOLDERS = {
     "warp": ("warp", "warped", "warp_hole"),

@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from hpo import Evidence, Fidelity
+from objectives.common.light import SUFFIXES, read_light, read_mask, write_light
 from objectives.hdr import HDR, frames
 from objectives.hdr.apply import apply, main
-from objectives.hdr.files import SUFFIXES, read_light, read_mask, write_light
 from tests.objectives.exported import exported
 
 OpenEXR = pytest.importorskip("OpenEXR")
