@@ -65,7 +65,8 @@ def content_hash(paths: Iterable[Path]) -> str:
     """sha256 over the content of files, in order. Tasks use it for `Task.origins`."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

@@ -1,0 +1,259 @@
+"""Work on a folder of a user's own files: which files are read, where the outputs go, and how a stopped run goes on.
+
+    plan = plan_folder(folder, out, why_not)             # every file is a job or is skipped with a reason
+    for result in carry_out(plan, settings, make):       # Skipped, then Made or Failed for each job
+        ...
+
+Subfolders are walked, and mirrored in OUT. OUT/hpo-record.jsonl says which outputs are whole, what they were made of,
+and with which settings. So the same command goes on after Ctrl-C or a kill, and no file is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from objectives.common.files import content_hash
+from objectives.common.record import RECORD, Entry, Record
+
+ENDS_THE_RUN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # the next file would fail in the same way
+SHOWN = 5  # names of skipped files that are listed for each reason
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output, and the files that it is made of."""
+
+    name: str  # names the job in the record and in messages: a file's path inside its folder
+    inputs: tuple[Path, ...]
+    output: Path
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not read."""
+
+    path: Path
+    reason: str  # equal for files of one kind, which are counted together
+    expected: bool = False  # nobody would miss it: hidden, or not of the command's kind at all
+
+
+@dataclass(frozen=True)
+class Made:
+    """An output that is whole."""
+
+    job: Job
+    output: Path
+    facts: Mapping[str, Any]  # what `make` returned, as it is in the record
+    kept: bool  # an earlier run had made it
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job without an output."""
+
+    job: Job
+    reason: str
+
+
+Result = Skipped | Made | Failed
+WhyNot = Callable[[Path], Skipped | None]
+Make = Callable[[Job, Path], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command will do. Nothing was written yet."""
+
+    out: Path
+    jobs: tuple[Job, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def plan_folder(folder: Path, out: Path, why_not: WhyNot, *, suffix: str = ".png") -> Plan:
+    """One job for each file in `folder` and its subfolders for which `why_not` returns None.
+
+    Raises ValueError where `folder` is no folder, `out` is the same one, or nothing in it can be read.
+    """
+    paths, skipped = list_files(folder, why_not, leave_out=out)
+    if not paths:
+        reasons = "; ".join(summary_of_skipped(skipped)) or "the folder is empty"
+        raise ValueError(f"{folder} holds no file that can be read: {reasons}")
+    outputs = name_outputs(paths, folder, out, suffix)
+    jobs = tuple(Job(str(path.relative_to(folder)), (path,), output) for path, output in outputs.items())
+    return Plan(out, jobs, tuple(skipped))
+
+
+def list_files(folder: Path, why_not: WhyNot, *, leave_out: Path | None = None) -> tuple[list[Path], list[Skipped]]:
+    """Every file in `folder` and its subfolders, by name: those to read, and those that are skipped.
+
+    `why_not` judges a file; hidden files, links to folders and outputs of an earlier command are skipped before it is
+    asked. The folder `leave_out` is not entered. Raises ValueError where `folder` is no folder, or is `leave_out`.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} must be a folder; it is not")
+    if leave_out is not None and leave_out.resolve() == folder.resolve():
+        raise ValueError(f"OUT must be another folder than {folder}: originals and outputs would be mixed")
+    paths: list[Path] = []
+    skipped: list[Skipped] = []
+    for entry in sorted(_walk(folder, leave_out, skipped)):
+        reason = _skip_by_name(entry) or why_not(entry)
+        if reason:
+            skipped.append(reason)
+        else:
+            paths.append(entry)
+    return paths, skipped
+
+
+def name_outputs(paths: Sequence[Path], folder: Path, out: Path, suffix: str = ".png") -> dict[Path, Path]:
+    """The output for each path: NAME.png in the same subfolder of `out`, for an input NAME.jpg.
+
+    Where another input has the same NAME, or is itself called NAME as photo.jpg is for photo.jpg.png, it is
+    NAME.jpg.png. So no two inputs share an output, whether or not a file system tells upper from lower case.
+    """
+    stems = Counter(_key(path.with_suffix("")) for path in paths)
+    names = {_key(path) for path in paths}
+    outputs = {}
+    for path in paths:
+        stem = _key(path.with_suffix(""))
+        is_alone = stems[stem] == 1 and stem not in names
+        name = (path.stem if is_alone else path.name) + suffix
+        outputs[path] = out / path.parent.relative_to(folder) / name
+    return outputs
+
+
+def carry_out(plan: Plan, settings: Mapping[str, Any], make: Make) -> Iterator[Result]:
+    """Make every output that is not there yet: what is skipped, then what became of each job, in order.
+
+    `make(job, path)` writes the output to `path`, a temporary name with the output's suffix, and returns facts for the
+    record: plain JSON values. Whatever exception it raises makes the job Failed, and the next one follows; a full disk
+    ends the run. `settings`, plain JSON values, are what the outputs depend on beside their inputs: the winner's hash,
+    options.
+
+    Raises ValueError before anything is written where `plan.out` holds outputs of other settings, or files under the
+    names of outputs that no such run has written; OSError where it cannot be written.
+    """
+    with Record(plan.out, settings) as record:
+        _check_free(plan, record)
+        yield from plan.skipped
+        for job in plan.jobs:
+            yield _attempt(job, plan.out, record, make)
+
+
+def summary_of_skipped(skipped: Iterable[Skipped]) -> list[str]:
+    """A line for each reason: how many files were skipped, and the first names."""
+    names_by_reason: dict[str, list[str]] = {}
+    for file in skipped:
+        names_by_reason.setdefault(file.reason, []).append(file.path.name)
+    lines = []
+    for reason, names in names_by_reason.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        lines.append(f"{len(names)} skipped, {reason}: {', '.join(names[:SHOWN])}{more}")
+    return lines
+
+
+def _walk(folder: Path, leave_out: Path | None, skipped: list[Skipped]) -> Iterator[Path]:
+    """The files in a folder and in those of its subfolders that are entered; the others are added to `skipped`."""
+
+    def unreadable(error: OSError) -> None:
+        skipped.append(Skipped(Path(error.filename), f"the folder cannot be read ({error.strerror})"))
+
+    for parent, names, files in os.walk(folder, onerror=unreadable):
+        for name in sorted(names):
+            path = Path(parent, name)
+            is_out = leave_out is not None and path.resolve() == leave_out.resolve()
+            reason = None if is_out else _why_not_entered(path)
+            if reason:
+                skipped.append(reason)
+            if is_out or reason:
+                names.remove(name)
+        yield from (Path(parent, name) for name in files)
+
+
+def _why_not_entered(folder: Path) -> Skipped | None:
+    if folder.name.startswith("."):
+        return Skipped(folder, "hidden folders", expected=True)
+    if folder.is_symlink():
+        return Skipped(folder, "links to folders are not followed")
+    if (folder / RECORD).exists():
+        return Skipped(folder, f"folders with outputs of an earlier command ({RECORD} is in them)", expected=True)
+    return None
+
+
+def _skip_by_name(path: Path) -> Skipped | None:
+    if path.name.startswith("._"):
+        return Skipped(path, "AppleDouble files, which macOS writes beside its own", expected=True)
+    if path.name.startswith("."):
+        return Skipped(path, "hidden files", expected=True)
+    if path.name == RECORD:
+        return Skipped(path, "the record of an earlier command", expected=True)
+    if not path.is_file():
+        return Skipped(path, "broken links, pipes and the like: no files")
+    return None
+
+
+def _key(path: Path) -> tuple[Path, str]:
+    return path.parent, path.name.casefold()
+
+
+def _check_free(plan: Plan, record: Record) -> None:
+    """Raise ValueError where another file has the name of an output that is to be made."""
+    to_make = [job for job in plan.jobs if not _is_made(job, plan.out, record)]
+    taken = [job.output for job in to_make if os.path.lexists(job.output)]
+    if taken:
+        more = f", and so are {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise ValueError(f"{taken[0]} is there already and is not overwritten{more}; name another folder")
+
+
+def _is_made(job: Job, out: Path, record: Record) -> bool:
+    entry = record.entries.get(job.name)
+    return entry is not None and os.path.lexists(out / entry.output)
+
+
+def _attempt(job: Job, out: Path, record: Record, make: Make) -> Made | Failed:
+    try:
+        return _keep_or_make(job, out, record, make)
+    except OSError as error:
+        if error.errno in ENDS_THE_RUN:
+            raise
+        return Failed(job, _sentence(error))
+    except Exception as error:  # one file must not stop the others, whatever is wrong with it
+        return Failed(job, _sentence(error))
+
+
+def _keep_or_make(job: Job, out: Path, record: Record, make: Make) -> Made:
+    sha256 = content_hash(job.inputs)
+    if _is_made(job, out, record):
+        return _kept(job, record.entries[job.name], out, sha256)
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    part = job.output.with_name(f".part-{job.output.name}")
+    try:
+        facts = dict(make(job, part) or {})
+        if os.path.lexists(job.output):
+            raise ValueError(f"{job.output} has appeared meanwhile and is not overwritten")
+        # Recorded first: a kill between the two leaves an entry without a file, which is then made again.
+        record.add(Entry(job.name, sha256, str(job.output.relative_to(out)), facts), part)
+        part.rename(job.output)
+    finally:
+        part.unlink(missing_ok=True)
+    return Made(job, job.output, facts, kept=False)
+
+
+def _kept(job: Job, entry: Entry, out: Path, sha256: str) -> Made:
+    output = out / entry.output
+    if entry.sha256 != sha256:
+        raise ValueError(
+            f"it has changed since {output} was made of it, which is not overwritten; remove that file, or name "
+            "another folder"
+        )
+    return Made(job, output, entry.facts, kept=True)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no further words"
+    return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
