@@ -4,6 +4,7 @@ __version__: str
 
 # a task
 from .cache import made_once as made_once
+from .contract.tuned import Tuned as Tuned
 from .data.batch import example_hash as example_hash
 from .direction import Direction as Direction
 
@@ -27,6 +28,7 @@ from .promotion.intervals import Interval as Interval
 from .promotion.intervals import crossed_interval as crossed_interval
 from .promotion.retune import retune as retune
 from .promotion.retune import with_settings as with_settings
+from .promotion.tuning import tune_baselines as tune_baselines
 
 # a study
 from .recipe import Recipe as Recipe

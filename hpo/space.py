@@ -198,13 +198,18 @@ def put(values: Mapping[str, Any], owners: Mapping[str, T]) -> dict[str, T]:
 
 def defaults(space: Space, owners: Mapping[str, Any]) -> dict[str, Any]:
     """The default configuration in the names of the space, without what the defaults themselves switch off."""
-    values: dict[str, Any] = {}
+    names = {name: name.partition(".") for name in space}
+    return active(space, {name: getattr(owners[owner], field) for name, (owner, _, field) in names.items()})
+
+
+def active(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a space's hyperparameters, without what the values of others switch off."""
+    kept: dict[str, Any] = {}
     for name, entry in space.items():
-        if isinstance(entry, When) and entry.parent in space and values.get(entry.parent, _ABSENT) != entry.value:
+        if isinstance(entry, When) and entry.parent in space and kept.get(entry.parent, _ABSENT) != entry.value:
             continue
-        owner, _, field = name.partition(".")
-        values[name] = _python(getattr(owners[owner], field))
-    return values
+        kept[name] = _python(values[name])
+    return kept
 
 
 def conditions(name: str, space: Space) -> dict[str, Any]:
@@ -238,6 +243,19 @@ def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
     known = known_names(owners)
     if name not in known:
         raise ValueError(f"space: unknown hyperparameter {name!r}{_hint(name, owners)}")
+    owner, _, field = name.partition(".")
+    check_entry(name, space, getattr(owners[owner], field))
+    for value in extremes(distribution_of(space[name])):
+        try:
+            put({**conditions(name, space), name: value}, owners)
+        except Infeasible:
+            continue  # beside the defaults; with other values it may be feasible
+        except ValueError as error:
+            raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
+
+
+def check_entry(name: str, space: Space, default: Any) -> None:
+    """Raise ValueError unless an entry of a space can be searched and has the default in it."""
     entry = space[name]
     if not isinstance(entry, BaseDistribution | When):
         raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
@@ -245,18 +263,10 @@ def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
     _check_distribution(name, distribution)
     if isinstance(entry, When):
         _check_condition(name, entry, space)
-    default = defaults({name: entry}, owners)[name]
     if not contains(distribution, default):
         raise ValueError(
             f"space[{name!r}]: the default {default!r} must lie in the space; allowed: {describe(distribution)}"
         )
-    for value in extremes(distribution):
-        try:
-            put({**conditions(name, space), name: value}, owners)
-        except Infeasible:
-            continue  # beside the defaults; with other values it may be feasible
-        except ValueError as error:
-            raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
 
 
 def _hint(name: object, owners: Mapping[str, Any]) -> str:

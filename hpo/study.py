@@ -171,11 +171,15 @@ class StudySpec:
 
         It is seeded by (study seed, trial number, parameter), so a resumed study draws what an unbroken one would.
         """
-        conditional = any(isinstance(entry, When) for entry in self.space.values())
+        return self.tpe(self.space, "sampler", number, *parameter)
+
+    def tpe(self, space: Space, *stream: int | str) -> optuna.samplers.BaseSampler:
+        """The study's sampler on any space, seeded by (study seed, stream)."""
+        conditional = any(isinstance(entry, When) for entry in space.values())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
             return optuna.samplers.TPESampler(
-                seed=derive(self.seed, "sampler", number, *parameter) % 2**32,
+                seed=derive(self.seed, *stream) % 2**32,
                 n_startup_trials=self.startup_trials,
                 multivariate=True,
                 group=conditional,

@@ -285,8 +285,9 @@ class Task(ABC, Generic[B]):
         """Return the classical methods by name, each as a function from a batch to columns.
 
         The columns are those that `metrics` needs for the goal. A method that learns takes its training examples from
-        `self.batches("train", fidelity, ...)` here. A name that ends in REFERENCE is a bound that knows the answer: it
-        is shown, but it does not compete.
+        `self.batches("train", fidelity, ...)` here. A method with settings of its own is a `Tuned`: promotion chooses
+        them on training examples. A name that ends in REFERENCE is a bound that knows the answer: it is shown, but it
+        does not compete.
         """
         return {}
 

@@ -66,6 +66,9 @@ class Terminal(Bars):
                 *(_baseline_row(baseline, verdict.goal) for baseline in verdict.baselines),
             ],
         )
+        for baseline in verdict.baselines:
+            for fold, tuning in enumerate(baseline.tuned):
+                say(f"{baseline.name}{f', fold {fold + 1}' if len(baseline.tuned) > 1 else ''}: {tuning}")
         not_passed = [check for check in verdict.checks if check.status in NOT_PASSED]
         if not_passed:
             show_checks("task checks not passed", not_passed)

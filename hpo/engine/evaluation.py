@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hpo.contract.returned import checked_methods, checked_scores, require_goal
+from hpo.contract.tuned import Tuned
 from hpo.data.batch import map_tensors
 from hpo.engine.rows import Rows, join, rows_of
-from hpo.task import Columns, Fidelity, Task
+from hpo.task import Columns, Fidelity, Method, Task
+
+NO_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def resolve_device(device: str) -> torch.device:
@@ -38,9 +42,18 @@ def columns_of(task: Task[Any], model: nn.Module, batches: Iterable[NamedTuple],
     return judge_batches(task, model, batches, precision=precision).columns
 
 
-def baseline_columns(task: Task[Any], fidelity: Fidelity, batches: Iterable[NamedTuple]) -> dict[str, Columns]:
-    """The columns of all examples for each of the task's classical methods, by the method's name."""
-    return {name: rows.columns for name, rows in judge_baselines(task, fidelity, batches).items()}
+def baseline_columns(
+    task: Task[Any],
+    fidelity: Fidelity,
+    batches: Iterable[NamedTuple],
+    settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS,
+) -> dict[str, Columns]:
+    """The columns of all examples for each of the task's classical methods, by the method's name.
+
+    `settings` are those of tuned methods by the method's name, as `tune_baselines` finds them; the others have their
+    defaults.
+    """
+    return {name: rows.columns for name, rows in judge_baselines(task, fidelity, batches, settings).items()}
 
 
 def judge_batches(task: Task[Any], model: nn.Module, batches: Iterable[NamedTuple], *, precision: str = "fp32") -> Rows:
@@ -60,9 +73,27 @@ def judge_batch(task: Task[Any], model: nn.Module, batch: NamedTuple) -> Rows:
     return rows_of(task, task.score(model, batch), batch, source="score")
 
 
-def judge_baselines(task: Task[Any], fidelity: Fidelity, batches: Iterable[NamedTuple]) -> dict[str, Rows]:
-    """What each of the task's classical methods says of each example, by the method's name."""
-    methods = checked_methods(task, task.baselines(fidelity))
+def judge_baselines(
+    task: Task[Any],
+    fidelity: Fidelity,
+    batches: Iterable[NamedTuple],
+    settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS,
+) -> dict[str, Rows]:
+    """What each of the task's classical methods says of each example, by the method's name.
+
+    A tuned method has its `settings`, or else its defaults.
+    """
+    methods = dict(checked_methods(task, task.baselines(fidelity)))
+    for name, values in settings.items():
+        if isinstance(method := methods[name], Tuned):
+            methods[name] = method.with_settings(values)
+    return judge_methods(task, methods, batches)
+
+
+def judge_methods(
+    task: Task[Any], methods: Mapping[str, Method[Any]], batches: Iterable[NamedTuple]
+) -> dict[str, Rows]:
+    """What each of these methods says of each example, by the method's name. The batches are read once."""
     parts: dict[str, list[Rows]] = {name: [] for name in methods}
     if not methods:
         return {}

@@ -37,6 +37,7 @@ class PromotionSection(Section):
     template: ClassVar[str] = "report/promotion.html.j2"
     runs: Table | None
     comparisons: tuple[Plot, ...] = ()
+    tuned: Table | None = None
     configurations: Table | None = None
     scores: Table | None = None
     training: tuple[Plot, ...] = ()
@@ -90,6 +91,7 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
         ),
         comparisons=_plots(draw_promotion.scores(promotion, verdict), draw_promotion.leads(verdict)),
         runs=_results(promotion, verdict),
+        tuned=_tuned(verdict),
         configurations=_configurations(verdict),
         scores=_scores(verdict),
         training=_plots(agreement, draw_promotion.training(promotion, verdict)),
@@ -124,6 +126,25 @@ def _baseline_cells(baseline: Baseline, promotion: Promotion, verdict: Verdict) 
     name: Content = Remark(baseline.name, "baseline") if baseline.is_rival else baseline.name
     shown = interval(known) if known else score(baseline.scores[verdict.goal])
     return [Cell(name), number_cell(None, shown)]
+
+
+def _tuned(verdict: Verdict) -> Table | None:
+    """What was chosen for each tuned baseline, a row a fold; None where there is none."""
+    folds = verdict.sample.folds
+    rows = [
+        [
+            Cell(Remark(baseline.name, f"fold {fold + 1}") if folds > 1 else baseline.name),
+            Cell(tuning.choice, "words"),
+            score_cell(tuning.value),
+            score_cell(tuning.default),
+            Cell(tuning.budget, "words"),
+        ]
+        for baseline in verdict.baselines
+        for fold, tuning in enumerate(baseline.tuned)
+    ]
+    goal = label(verdict.goal)
+    heads = ["Baseline", "Settings", f"{goal}, on training", "With its defaults", "Chosen by"]
+    return table(heads, rows, name="Settings of the baselines", numbers=heads[2:4]) if rows else None
 
 
 def _result_row(result: Result, best: Baseline | None, verdict: Verdict) -> list[Cell]:

@@ -69,9 +69,9 @@ def promote(
         selection = freeze(study, folder, wish)
         source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, device=device))
 
-        def show_standing() -> None:
+        def show_standing(note: str = "") -> None:
             hold()
-            watch(retry_storage(source.standing))
+            watch(replace(retry_storage(source.standing), note=note))
 
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
         pool = coordinator.executor(workers, on if devices == 1 else "inline", device=device, folder=folder)
@@ -79,7 +79,7 @@ def promote(
         show_standing()
         local.prepare_worker()
         runs = source.finished()
-        verdict = judge(study, selection, runs, score_baselines(study), tie=tie)
+        verdict = judge(study, selection, runs, score_baselines(study, folder, show_standing), tie=tie)
         winner = export_winner(study, folder, verdict, device=device)
         checks = (
             *run_check("the task's checks", partial(_task_checks, study, folder, verdict, runs)),

@@ -18,6 +18,7 @@ class PromotionStanding:
 
     done: int  # runs that have ended
     runs: int  # runs of the whole race
+    note: str = ""  # what is done after the last run
 
 
 def run_key(trial: BaseTrial) -> RunKey:

@@ -19,7 +19,9 @@ from hpo.engine.pseudo_values import pseudo_values
 from hpo.engine.rows import Rows
 from hpo.errors import Diverged
 from hpo.promotion.intervals import Interval
+from hpo.promotion.tuning import Tuning, keep_tunings
 from hpo.seeds import generator
+from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import REFERENCE, Fidelity, Split, Task
 from hpo.trial.record import Outcome
@@ -73,6 +75,7 @@ class Baseline:
     scores: Mapping[str, float]  # means over the folds
     folds: tuple[SplitScores, ...]  # of each fold's test split, in the same blocks as a model's
     interval: Interval | None = None  # of the goal
+    tuned: tuple[Tuning, ...] = ()  # its settings in each fold; none where it has none to choose
 
     @property
     def is_rival(self) -> bool:
@@ -126,20 +129,33 @@ def scores_of_rows(task: Task[Any], rows: Rows) -> SplitScores:
     return judged
 
 
-def score_baselines(study: StudySpec) -> tuple[Baseline, ...]:
-    """Score the task's classical methods on the test split of each fold, in the same blocks as a model."""
-    configured = [study.configure({}, study.full, fold=fold) for fold in range(study.task.folds)]
-    by_fold = [_scores_of_baselines(task, study.full, recipe.batch_size) for task, recipe in configured]
-    return tuple(_baseline(name, tuple(fold[name] for fold in by_fold)) for name in by_fold[0])
+def score_baselines(
+    study: StudySpec, folder: RunFolder, watch: Callable[[str], None] = lambda _: None
+) -> tuple[Baseline, ...]:
+    """Score the task's classical methods on the test split of each fold, in the same blocks as a model.
+
+    The settings of tuned ones are chosen first, on training examples of the fold. `watch` is called with what is done.
+    """
+    folds = range(study.task.folds)
+    tuned = [keep_tunings(study, folder, fold, watch) for fold in folds]
+    scores = [_scores_of_baselines(study, fold, tuned[fold]) for fold in folds]
+    return tuple(
+        Baseline(
+            name,
+            mean_scores([in_fold[name].scores for in_fold in scores]),
+            folds=tuple(in_fold[name] for in_fold in scores),
+            tuned=tuple(in_fold[name] for in_fold in tuned if name in in_fold),
+        )
+        for name in scores[0]
+    )
 
 
-def _scores_of_baselines(task: Task[Any], fidelity: Fidelity, batch_size: int) -> dict[str, SplitScores]:
-    judged = judge_baselines(task, fidelity, SplitBatches(task, "test", fidelity, batch_size))
+def _scores_of_baselines(study: StudySpec, fold: int, tuned: Mapping[str, Tuning]) -> dict[str, SplitScores]:
+    task, recipe = study.configure({}, study.full, fold=fold)
+    settings = {name: tuning.settings for name, tuning in tuned.items()}
+    batches = SplitBatches(task, "test", study.full, recipe.batch_size)
+    judged = judge_baselines(task, study.full, batches, settings)
     return {name: split_scores(task, rows) for name, rows in judged.items()}
-
-
-def _baseline(name: str, folds: tuple[SplitScores, ...]) -> Baseline:
-    return Baseline(name, mean_scores([fold.scores for fold in folds]), folds)
 
 
 def split_scores(task: Task[Any], rows: Rows) -> SplitScores:

@@ -97,6 +97,10 @@ class RunFolder:
         return self.path / "promotion.json"
 
     @property
+    def baselines(self) -> Path:
+        return self.path / "baselines.json"  # the settings of tuned baselines, found on training examples
+
+    @property
     def looks(self) -> Path:
         return self.path / "looks.json"  # the verdicts so far: each has read the test split
 

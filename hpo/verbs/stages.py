@@ -341,7 +341,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
             devices=opened.options.devices,
             wish=wish,
             tie=opened.options.tie,
-            watch=lambda now: update(now.done, ""),
+            watch=lambda now: update(now.done, now.note),
         )
     display.promotion_ended(opened, verdict)
     return verdict
