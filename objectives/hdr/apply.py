@@ -3,7 +3,8 @@
     python -m objectives.hdr.apply runs/hdr/winner FRAMES OUT
 
 FRAMES holds the folders warp and hole (frames.py lists other names for them). OUT gets one filled-NUMBER.exr per frame,
-32-bit float, in the scale of the input. Outside the holes and a narrow ring around them the light is unchanged.
+32-bit float, in the scale and with the windows of the input. Outside the holes and a narrow ring around them the light
+is unchanged, bit by bit, and so is negative light everywhere but in holes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from objectives.hdr.task import HDR
 
 @torch.no_grad()
 def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
-    """The whole frame with filled holes, rgb_3HW, at least 0, in the scale of its file."""
+    """The whole frame with filled holes, rgb_3HW, in the scale of its file."""
     warped = frame.warped_3HW[None]
     hole = frame.hole_1HW[None]
     height, width = hole.shape[-2:]
@@ -39,7 +40,10 @@ def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
         target_B3SS=warped,  # unknown too, and never read
         source_B=torch.zeros(1, dtype=torch.int64),
     )
-    return predict(model, batch).light_B3HW[0].clamp(min=0) / frame.gain
+    made = predict(model, batch)
+    light_3HW = made.light_B3HW[0].clamp(min=0) / frame.gain
+    is_changed_3HW = frame.hole_1HW | ((made.weight_B1HW[0] > 0) & (frame.light_3HW >= 0))
+    return torch.where(is_changed_3HW, light_3HW, frame.light_3HW)
 
 
 def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
@@ -60,7 +64,7 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     into.mkdir(parents=True, exist_ok=True)
     for number, output in outputs.items():
         frame = read_frame(files["warp"][number], files["hole"][number], None)
-        write_light(output, filled_frame(task, model, frame))
+        write_light(output, filled_frame(task, model, frame), frame.windows)
         yield output
 
 

@@ -160,8 +160,6 @@ def _random_window(hole_1HW: Tensor, size: int, rng: torch.Generator, path: Path
             return window
         if share > best_share:
             best_share, best_window = share, window
-    if not hole_1HW.any():
-        raise ValueError(f"{path}: the frame has no hole; there is nothing to learn from it")
     return best_window if best_share > 0 else _window_around_hole(hole_1HW, size, rng)
 
 

@@ -22,8 +22,10 @@ from torch import Tensor
 
 from hpo import Split
 from objectives.common.colour import luma
+from objectives.common.exr import Windows
 from objectives.common.files import content_hash
 from objectives.common.light import MASK_SUFFIXES, SUFFIXES, read_light, read_mask
+from objectives.hdr.alignment import align_light, align_mask, canvas_of
 
 FOLDERS = {
     "warp": ("warp", "warped", "warp_hole"),
@@ -77,6 +79,8 @@ class ScaledFrame(NamedTuple):
     hole_1HW: Tensor
     target_3HW: Tensor | None
     gain: float  # the factor from the light in the file to this light
+    light_3HW: Tensor  # of the warped file, as it is there: neither scaled nor clipped
+    windows: Windows  # of the warped file
 
 
 def read_sequence(folder: str | Path) -> FrameSequence:
@@ -89,27 +93,24 @@ def read_sequence(folder: str | Path) -> FrameSequence:
 
 
 def read_frame(warp: Path, hole: Path, ref: Path | None) -> ScaledFrame:
-    """Read the files of a frame; without `ref` there is no target.
+    """Read the files of a frame, on the pixels of its warped file; without `ref` there is no target.
 
-    Raises ValueError naming the file: one whose size differs, one with light that is not finite (which is allowed in
-    the holes of the warped file), or a mask that is all hole.
+    Raises ValueError naming the file: one that lies elsewhere or is of another size, one with light that is not finite
+    (which is allowed in the holes of the warped file), or a mask that is no hole at all, or all hole.
     """
-    hole_1HW = read_mask(hole)
-    warped_3HW = read_light(warp)
-    _check_size(warp, warped_3HW, hole, hole_1HW)
-    _check_finite(warp, warped_3HW, ~hole_1HW, "outside its holes")
+    light_3HW = read_light(warp)
+    canvas = canvas_of(warp, light_3HW)
+    hole_1HW = align_mask(hole, read_mask(hole), canvas)
+    _check_holes(hole, hole_1HW)
+    _check_finite(warp, light_3HW, ~hole_1HW, "outside its holes")
+    warped_3HW = torch.where(hole_1HW, 0.0, light_3HW.clamp(min=0))
+    gain = MIDDLE_LIGHT / max(1e-8, float(luma(warped_3HW)[~hole_1HW].median()))
     target_3HW = None
     if ref is not None:
-        target_3HW = read_light(ref)
-        _check_size(ref, target_3HW, hole, hole_1HW)
+        target_3HW = align_light(ref, read_light(ref), canvas)
         _check_finite(ref, target_3HW, torch.ones_like(hole_1HW), "in it")
-    if bool(hole_1HW.all()):
-        raise ValueError(f"{hole}: every pixel is a hole")
-    warped_3HW = torch.where(hole_1HW, 0.0, warped_3HW.clamp(min=0))
-    gain = MIDDLE_LIGHT / max(1e-8, float(luma(warped_3HW)[~hole_1HW].median()))
-    if target_3HW is not None:
         target_3HW = target_3HW.clamp(min=0) * gain
-    return ScaledFrame(warped_3HW * gain, hole_1HW, target_3HW, gain)
+    return ScaledFrame(warped_3HW * gain, hole_1HW, target_3HW, gain, light_3HW, canvas.windows)
 
 
 def frame_files(folder: Path, kinds: Iterable[str] = tuple(FOLDERS)) -> dict[str, dict[int, Path]]:
@@ -147,11 +148,11 @@ def _hashed(number: int, warp: Path, ref: Path, hole: Path) -> FrameFiles:
     return FrameFiles(number, warp, ref, hole, content_hash([ref]), content_hash([warp, hole]))
 
 
-def _check_size(path: Path, rgb_3HW: Tensor, hole: Path, hole_1HW: Tensor) -> None:
-    if rgb_3HW.shape[1:] != hole_1HW.shape[1:]:
-        raise ValueError(
-            f"{path} and {hole} must have the same size; got {tuple(rgb_3HW.shape[1:])} and {tuple(hole_1HW.shape[1:])}"
-        )
+def _check_holes(hole: Path, hole_1HW: Tensor) -> None:
+    if bool(hole_1HW.all()):
+        raise ValueError(f"{hole}: every pixel is a hole")
+    if not bool(hole_1HW.any()):
+        raise ValueError(f"{hole}: the frame has no hole: the mask is nowhere above one half, and not of 0 and 1")
 
 
 def _check_finite(path: Path, rgb_3HW: Tensor, region_1HW: Tensor, where: str) -> None:

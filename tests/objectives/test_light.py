@@ -17,10 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from hpo import Evidence, Fidelity
-from objectives.common.light import SUFFIXES, read_light, read_mask, write_light
+from objectives.common.exr import Window, Windows
+from objectives.common.light import SUFFIXES, read_light, read_mask, read_windows, write_light
 from objectives.hdr import HDR, frames
 from objectives.hdr.apply import apply, main
 from tests.objectives.exported import exported
+from tests.objectives.exr_bytes import Plane, write_exr
 
 OpenEXR = pytest.importorskip("OpenEXR")
 
@@ -135,16 +137,152 @@ def test_masks_come_from_any_format_and_from_a_plain_picture(tmp_path: Path) -> 
         assert torch.equal(read_mask(tmp_path / name), mask), name
 
 
+def _part(name: str, *channels: str, light: Tensor) -> object:
+    planes = {channel: light[index % 3].numpy().copy() for index, channel in enumerate(channels)}
+    return OpenEXR.Part({"name": name, "type": OpenEXR.scanlineimage}, planes)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_of_several_parts_the_one_with_colour_is_read(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """A depth of 777 in the first part must not become the picture."""
+    light = _light()
+    parts = [
+        _part("depth", "Z", light=torch.full_like(light, 777)),
+        _part("beauty", "R", "G", "B", light=light),
+        _part("normals", "N.X", "N.Y", "N.Z", light=-light),
+    ]
+    OpenEXR.File([parts[index] for index in order]).write(str(tmp_path / "a.exr"))
+    assert torch.equal(read_light(tmp_path / "a.exr"), light)
+
+
+def test_parts_that_could_all_be_the_picture_are_refused_by_their_names(tmp_path: Path) -> None:
+    light = _light()
+    parts = [_part("left", "R", "G", "B", light=light), _part("right", "R", "G", "B", light=light)]
+    OpenEXR.File(parts).write(str(tmp_path / "a.exr"))
+    with pytest.raises(ValueError, match=r"a.exr: 2 of its parts could be the picture: left, right; write a file with"):
+        read_light(tmp_path / "a.exr")
+    OpenEXR.File([_part("depth", "Z", light=light), _part("id", "id", light=light)]).write(str(tmp_path / "a.exr"))
+    with pytest.raises(ValueError, match="2 of its parts could be the picture: depth, id"):
+        read_mask(tmp_path / "a.exr")
+    OpenEXR.File([_part("normals", "X", "Y", "W", light=light), _part("uv", "U", "V", light=light)]).write(
+        str(tmp_path / "a.exr")
+    )
+    with pytest.raises(ValueError, match="must have channels R, G and B, or just one; got W, X, Y; U, V"):
+        read_light(tmp_path / "a.exr")
+
+
+@pytest.mark.parametrize(("size", "sampling"), [((34, 40), 2), ((13, 15), 1)])
+@pytest.mark.parametrize("prefix", ["", "beauty."])
+def test_luminance_and_chroma_become_the_colours_that_they_were_made_of(
+    tmp_path: Path, size: tuple[int, int], sampling: int, prefix: str
+) -> None:
+    """Chroma that is linear across the picture is interpolated exactly, but for the row beyond the last sample."""
+    height, width = size
+    weight = torch.tensor([0.2126, 0.7152, 0.0722])
+    luminance = _light(height, width)[0]
+    down = torch.linspace(0, 0.3, height)[:, None].expand(height, width)
+    red, blue = luminance * (1 + down), luminance * (1 - 2 * down)
+    light = torch.stack([red, (luminance - weight[0] * red - weight[2] * blue) / weight[1], blue])
+    chroma = {"RY": down, "BY": -2 * down}
+    planes = {prefix + name: Plane(plane[::sampling, ::sampling].numpy(), sampling) for name, plane in chroma.items()}
+    write_exr(tmp_path / "a.exr", size, planes | {prefix + "Y": Plane(luminance.numpy())})
+    assert OpenEXR.File(str(tmp_path / "a.exr"), separate_channels=True).channels()[prefix + "BY"].xSampling == sampling
+    made = read_light(tmp_path / "a.exr")
+    assert torch.allclose(made[:, :-1], light[:, :-1], rtol=1e-3, atol=1e-3)
+    assert (weight[:, None, None] * made).sum(0).allclose(luminance, rtol=1e-4)
+
+
+def test_luminance_is_that_of_the_files_own_primaries(tmp_path: Path) -> None:
+    """Green of Rec. 2020 has a luminance of 0.6780, red of 0.2627: ITU-R BT.2020, table 4."""
+    rec2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
+    red, green, blue = 0.5, 2.0, 0.25
+    luminance = 0.2627 * red + 0.6780 * green + 0.0593 * blue
+    values = {"Y": luminance, "RY": (red - luminance) / luminance, "BY": (blue - luminance) / luminance}
+    planes = {name: Plane(np.full((4, 4), value)) for name, value in values.items()}
+    write_exr(tmp_path / "a.exr", (4, 4), planes, rec2020)
+    assert torch.allclose(read_light(tmp_path / "a.exr")[:, 1, 1], torch.tensor([red, green, blue]), rtol=1e-3)
+
+
+def test_subsampled_colour_is_refused(tmp_path: Path) -> None:
+    planes = {name: Plane(np.ones((2, 2)), 2) for name in "RGB"}
+    write_exr(tmp_path / "a.exr", (4, 4), planes | {"A": Plane(np.ones((4, 4)))})
+    with pytest.raises(ValueError, match="its channels R, G, B are subsampled; only RY and BY may be"):
+        read_light(tmp_path / "a.exr")
+
+
+def test_exposures_and_colour_corrections_of_a_radiance_file_multiply(tmp_path: Path) -> None:
+    """The light is the values over the product of all of them; 128.5 / 256 at the exponent 128."""
+    lines = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\nEXPOSURE=2\nCOLORCORR= 1 2 0.5\nEXPOSURE= 4.0\nCOLORCORR=1 1 2\n\n"
+    (tmp_path / "a.hdr").write_bytes(lines + b"-Y 1 +X 1\n" + bytes([128, 128, 128, 128]))
+    expected = 128.5 / 256 / torch.tensor([8.0, 16.0, 8.0])
+    assert torch.allclose(read_light(tmp_path / "a.hdr")[:, 0, 0], expected)
+
+
+@pytest.mark.parametrize("kind", ["deepscanline", "deeptile"])
+def test_a_deep_picture_is_refused_as_one(tmp_path: Path, kind: str) -> None:
+    samples = np.empty((4, 4), object)
+    for index in range(16):
+        samples.flat[index] = np.ones(index % 3 + 1, np.float32)
+    header = {"type": getattr(OpenEXR, kind), "compression": OpenEXR.ZIPS_COMPRESSION}
+    if kind == "deeptile":
+        header["tiles"] = OpenEXR.TileDescription()
+    OpenEXR.File(header, {name: samples for name in "RGB"}).write(str(tmp_path / "a.exr"))
+    with pytest.raises(ValueError, match=r"a.exr: it is a deep picture, with several samples in a pixel; flatten it"):
+        read_light(tmp_path / "a.exr")
+
+
+def test_pictures_that_carry_another_formats_suffix_are_named_for_what_they_are(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
+    for suffix in sorted(SUFFIXES):
+        for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"):
+            picture.save(tmp_path / f"a{suffix}", kind)
+            with pytest.raises(
+                ValueError, match=rf"cannot read .*a\{suffix}: .*: its content is {kind}|; .* is {kind}"
+            ):
+                read_light(tmp_path / f"a{suffix}")
+
+
+def test_windows_of_an_exr_file_are_kept(tmp_path: Path) -> None:
+    windows = Windows(Window(-4, 2, 25, 21), Window(0, 0, 99, 49))
+    write_light(tmp_path / "a.exr", _light(20, 30), windows)
+    assert read_windows(tmp_path / "a.exr") == windows
+    header = OpenEXR.File(str(tmp_path / "a.exr"), header_only=True).header()
+    assert [corner.tolist() for corner in header["dataWindow"]] == [[-4, 2], [25, 21]]
+    write_light(tmp_path / "a.npy", _light())
+    assert read_windows(tmp_path / "a.npy") is None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (0, 100)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_mask_of_two_values_is_true_at_the_one_that_is_not_0(
+    tmp_path: Path, low: int, high: int, dtype: type
+) -> None:
+    hole = _hole(6, 7)
+    codes = np.where(hole[0].numpy(), high, low).astype(dtype)
+    Image.fromarray(codes).save(tmp_path / "a.png")
+    Image.fromarray(codes).save(tmp_path / "a.tif")
+    np.save(tmp_path / "a.npy", codes)
+    for name in ("a.png", "a.tif", "a.npy"):
+        assert torch.equal(read_mask(tmp_path / name), hole), name
+
+
+def test_a_mask_of_more_values_is_true_above_one_half(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 100, 127, 128, 255]], np.uint8)).save(tmp_path / "a.png")
+    assert read_mask(tmp_path / "a.png").tolist() == [[[False, False, False, True, True]]]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.exr", b"", "cannot read .*a.exr"),
-        ("a.exr", b"no exr at all", "cannot read .*a.exr"),
+        ("a.exr", b"", "cannot read .*a.exr: it is no OpenEXR file: the file is empty"),
+        ("a.exr", b"no exr at all", "cannot read .*a.exr: .* its content is of no format that is known here"),
+        ("a.exr", b"\x76\x2f\x31\x01\2\0\0\0chan", "a.exr: the file is truncated or damaged: .* read its header"),
         ("a.hdr", b"#?RADIANCE\n\n+X 4 -Y 4\n", "there must be a line such as '-Y 480"),
         ("a.hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_xyze\n\n-Y 4 +X 4\n", "FORMAT must be 32-bit_rle_rgbe"),
         ("a.hdr", b"#?RADIANCE\n\n-Y 4 +X 4\n1234", "truncated"),
         ("a.hdr", b"#?RADIANCE\n\n-Y 1 +X 8\n" + bytes([2, 2, 0, 8, 250, 7]), "a run of its scanlines exceeds"),
         ("a.hdr", b"#?RADIANCE\nEXPOSURE=0\n\n-Y 1 +X 1\n1234", "EXPOSURE must be a finite number above 0"),
+        ("a.hdr", b"#?RADIANCE\nCOLORCORR=1 2\n\n-Y 1 +X 1\n1234", "COLORCORR must be three finite numbers above"),
         ("a.hdr", b"#?RADIANCE\n\n-Y 999999 +X 999999\n", "999999 x 999999 pixels; 1 to"),
         ("a.pfm", b"PF\n2 2\n-1.0\n1234", "truncated: 48 bytes of pixels expected, got 4"),
         ("a.pfm", b"P6\n2 2\n255\n", "must begin with PF or Pf"),
@@ -167,7 +305,7 @@ def test_a_truncated_exr_is_an_error_that_names_it(tmp_path: Path) -> None:
     content = (tmp_path / "whole.exr").read_bytes()
     for share in (0.02, 0.5, 0.99):
         (tmp_path / "a.exr").write_bytes(content[: int(share * len(content))])
-        with pytest.raises(ValueError, match=r"cannot read .*a.exr"):
+        with pytest.raises(ValueError, match=r"cannot read .*a.exr: the file is truncated or damaged"):
             read_light(tmp_path / "a.exr")
 
 
@@ -329,8 +467,52 @@ def test_negative_light_counts_as_none_and_sizes_must_agree(tmp_path: Path) -> N
     write_light(warp, read_light(warp) - 1.0)
     assert frames.read_frame(warp, hole, None).warped_3HW.min() == 0
     write_light(warp, _light(10, 10))
-    with pytest.raises(ValueError, match=r"must have the same size; got \(10, 10\) and \(48, 56\)"):
+    with pytest.raises(ValueError, match=r"must have the same size and place; got data window \(0, 0\)-\(55, 47\)"):
         frames.read_frame(warp, hole, None)
+
+
+def _windowed(path: Path, picture: Tensor, left: int, top: int, frame: tuple[int, int] = (56, 48)) -> Path:
+    """`picture` at this place of a frame of this width and height."""
+    height, width = picture.shape[1:]
+    data = Window(left, top, left + width - 1, top + height - 1)
+    display = Window(0, 0, frame[0] - 1, frame[1] - 1)
+    write_light(path, picture.float().expand(3, -1, -1), Windows(data, display))
+    return path
+
+
+def test_files_of_a_frame_are_aligned_by_their_windows(tmp_path: Path) -> None:
+    """The warped file holds columns 8 to 55 of 56; the mask is cropped to its holes, the reference is whole."""
+    light, hole = _light(48, 56), _hole(48, 56)
+    hole[..., :12], hole[..., 44:], hole[:, :3] = False, False, False
+    warp = _windowed(tmp_path / "warp.exr", light[..., 8:] * ~hole[..., 8:], 8, 0)
+    ref = _windowed(tmp_path / "ref.exr", light, 0, 0)
+    cropped = _windowed(tmp_path / "hole.exr", hole[:, 3:, 12:44], 12, 3)
+    Image.fromarray((hole[0] * 255).byte().numpy()).save(tmp_path / "frame.png")
+    Image.fromarray((hole[0, :, 8:] * 255).byte().numpy()).save(tmp_path / "data.png")
+    for mask in (cropped, tmp_path / "frame.png", tmp_path / "data.png"):
+        frame = frames.read_frame(warp, mask, ref)
+        assert torch.equal(frame.hole_1HW, hole[..., 8:])
+        assert torch.allclose(frame.target_3HW / frame.gain, light[..., 8:], rtol=1e-5)
+        assert frame.windows == Windows(Window(8, 0, 55, 47), Window(0, 0, 55, 47))
+
+
+def test_files_that_cannot_be_aligned_are_refused_with_both_windows(tmp_path: Path) -> None:
+    light, hole = _light(48, 48), _hole(48, 48)
+    warp = _windowed(tmp_path / "warp.exr", light, 8, 0)
+    elsewhere = _windowed(tmp_path / "hole.exr", hole, 0, 0, frame=(48, 48))
+    with pytest.raises(ValueError, match=r"size and place; got data window \(0, 0\)-\(47, 47\) .*\(8, 0\)-\(55"):
+        frames.read_frame(warp, elsewhere, None)
+    left = _windowed(tmp_path / "hole.exr", hole, 0, 0)
+    outside = int(hole[..., :8].sum())
+    with pytest.raises(ValueError, match=rf"hole.exr marks {outside} pixels that .*warp.exr does not hold; got da"):
+        frames.read_frame(warp, left, None)
+    here = _windowed(tmp_path / "hole.exr", hole, 8, 0)
+    short = _windowed(tmp_path / "ref.exr", light, 0, 0)
+    with pytest.raises(ValueError, match=r"ref.exr must cover the pixels of .*warp.exr; got .*\(0, 0\)-\(47, 47\)"):
+        frames.read_frame(warp, here, short)
+    Image.fromarray((hole[0, 1:] * 255).byte().numpy()).save(tmp_path / "other.png")
+    with pytest.raises(ValueError, match=r"other.png and .* must have the same size; got 48 x 47 pixels"):
+        frames.read_frame(warp, tmp_path / "other.png", None)
 
 
 def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> None:
@@ -379,6 +561,26 @@ def test_an_exported_network_fills_exr_frames_in_their_own_scale(tmp_path: Path)
     assert torch.allclose(light[away], warped[away], rtol=1e-5)
     assert (light[:, hole[0]] > 0).all()
     assert float(light[:, hole[0]].log().mean()) == pytest.approx(float(warped[:, ~hole[0]].log().mean()), abs=1.0)
+
+
+def test_light_outside_holes_stays_as_it_was_bit_by_bit(tmp_path: Path) -> None:
+    """Negative light too, in the ring around holes as well, and the windows of the warped file."""
+    winner = exported(tmp_path / "winner", HDR(width=8))
+    hole = torch.zeros(1, 40, 33, dtype=torch.bool)
+    hole[:, 10:14, 5:30] = True
+    light = _light(40, 33) / 7
+    light[0, 30:], light[1, 14] = -0.5, -0.25  # far from the holes, and in their ring
+    windows = Windows(Window(3, 4, 35, 43), Window(0, 0, 63, 63))
+    for folder, picture in (("warp", light), ("hole", hole.float().expand(3, -1, -1))):
+        (tmp_path / folder).mkdir()
+        write_light(tmp_path / folder / "1.exr", picture, windows)
+    (written,) = apply(winner, tmp_path, tmp_path / "out")
+    made = read_light(written)
+    is_ring = torch.nn.functional.max_pool2d(hole.float(), 3, 1, 1).bool() & ~hole
+    assert torch.equal(made[:, ~(is_ring | hole)[0]], light[:, ~(is_ring | hole)[0]])
+    assert torch.equal(made[1, 14], light[1, 14])
+    assert (made[:, hole[0]] >= 0).all()
+    assert read_windows(written) == windows
 
 
 def test_the_command_says_what_it_wrote_or_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
