@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpo.errors import Refused
-from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, Record, headings, name_of
+from hpo.ledger.prose import headings
+from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, Record, name_of
 from hpo.ledger.verdicts import NEXT, lacking
 from hpo.plain import nearest
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from hpo.errors import Refused
+from hpo.ledger.prose import section, with_paragraph
 from hpo.plain import nearest
 
 STATUSES = ("planned", "wip", "analysis", "success", "failed")
@@ -164,8 +165,7 @@ class Record:
 
     def section(self, heading: str) -> str:
         """The person's text under a heading; empty where there is none."""
-        place = _places(self.prose).get(heading)
-        return self.prose[place.start : place.end].strip() if place else ""
+        return section(self.prose, heading)
 
     def with_field(self, key: str, value: str | int) -> Record:
         """The record with one field of the person's changed, and no other line."""
@@ -182,12 +182,7 @@ class Record:
     def with_note(self, heading: str, text: str) -> Record:
         """The record with a paragraph more under a heading; what stood there stays."""
         text = re.sub(r"(?m)^( {0,3})(#{1,6}\s)", r"\1\\\2", text.replace("\r\n", "\n").strip())
-        place = _places(self.prose).get(heading)
-        if place is None:
-            prose = f"{self.prose.rstrip()}\n\n## {heading}\n\n{text}\n"
-        else:
-            before, after = self.prose[: place.end].rstrip(), self.prose[place.end :]
-            prose = f"{before}\n\n{text}\n" + (f"\n{after}" if after else "")
+        prose = with_paragraph(self.prose, heading, text)
         changed = replace(self, prose=prose)
         others = [name for name in HEADINGS if name != heading]
         if any(changed.section(name) != self.section(name) for name in others):
@@ -283,50 +278,6 @@ def _holds(record: Record, expected: Mapping[str, Any]) -> bool:
         return record.person == expected
     except tomllib.TOMLDecodeError:
         return False
-
-
-# -- prose -----------------------------------------------------------------------------------------------------------
-class Place(NamedTuple):
-    """Where the text under a heading stands."""
-
-    start: int  # behind the heading's line
-    end: int
-
-
-class Heading(NamedTuple):
-    """A heading, and where its line stands."""
-
-    name: str
-    start: int
-    end: int
-
-
-def _places(prose: str) -> dict[str, Place]:
-    """Where the text under each `##` heading stands. The first one of a name counts; a fence hides what it holds."""
-    lines = list(_headings(prose))
-    ends = [heading.start for heading in lines[1:]] + [len(prose)]
-    places: dict[str, Place] = {}
-    for heading, end in zip(lines, ends, strict=False):
-        places.setdefault(heading.name, Place(heading.end, end))
-    return places
-
-
-def headings(prose: str) -> list[str]:
-    """The names of all `##` headings, in their order."""
-    return [heading.name for heading in _headings(prose)]
-
-
-def _headings(prose: str) -> Iterator[Heading]:
-    fence = ""
-    for line in re.finditer(r"[^\n]*\n|[^\n]+", prose):
-        edge = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line[0])
-        heading = re.fullmatch(r"## +(.*?)[ \t]*#*\s*", line[0])
-        if edge and not fence:
-            fence = edge[1]
-        elif edge and edge[1].startswith(fence) and not edge[2].strip():
-            fence = ""
-        elif heading and not fence:
-            yield Heading(heading[1], line.start(), line.end())
 
 
 # -- TOML ------------------------------------------------------------------------------------------------------------
