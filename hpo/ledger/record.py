@@ -29,6 +29,7 @@ HEADINGS = (
 )
 FIELDS: dict[str, type] = {
     "title": str,
+    "legacy_name": str,
     "study": str,
     "parent": str,
     "priority": int,
@@ -38,6 +39,7 @@ FIELDS: dict[str, type] = {
     "alias": str,
 }
 CONFIDENCE = ("hypothesis", "tested", "confirmed")  # in the root cause
+Value = str | int | list[str] | Mapping[str, Any]  # of a person's field
 NOT_RUN = "not run"
 NOT_MEASURED = "not measured"
 NOT_APPLICABLE = "n/a"
@@ -104,7 +106,10 @@ _KEPT = {
     "baselines": dict,
     "versions": dict,
     "files": dict,
+    "further": dict,
+    "imported": dict,
 }
+OWN = ("status", "history", "imported")  # of the block, what no study says
 
 
 _TOML_TYPES = {str: "string", list: "list", dict: "table"}
@@ -149,8 +154,31 @@ class Record:
         return self.named("title")
 
     @property
+    def label(self) -> str:
+        """The title, after the name that it was known by before it had an id."""
+        is_said = self.legacy_name in ("", self.title)
+        return self.title if is_said else f"{self.legacy_name}: {self.title}"
+
+    @property
+    def legacy_name(self) -> str:
+        """What it was called before it had an id."""
+        return self.named("legacy_name")
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """All studies that it is about."""
+        given = self.person.get("study", "")
+        return tuple(str(name) for name in given) if isinstance(given, list) else (str(given),) if given else ()
+
+    @property
     def study(self) -> str:
-        return self.named("study")
+        """The first of its studies, whose result it is ranked by; empty for a run made by hand."""
+        return next(iter(self.studies), "")
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether it came from a file that people had kept by hand, and no study stands behind it."""
+        return bool(self.part("imported")) and not self.studies
 
     @property
     def date(self) -> str:
@@ -167,11 +195,9 @@ class Record:
         """The person's text under a heading; empty where there is none."""
         return section(self.prose, heading)
 
-    def with_field(self, key: str, value: str | int) -> Record:
+    def with_field(self, key: str, value: Value) -> Record:
         """The record with one field of the person's changed, and no other line."""
-        line = f"{key} = {_value(value)}"
-        fields, replaced = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, self.fields)
-        changed = replace(self, fields=fields if replaced else f"{self.fields}{line}\n")
+        changed = replace(self, fields=with_line(self.fields, key, value))
         if not _holds(changed, {**self.person, key: value}):
             raise Refused(
                 f"the fields of {self.id} are written so that {key!r} cannot be changed here; "
@@ -224,11 +250,17 @@ def render(record: Record) -> bytes:
     return f"+++\n{above}{MARK}\n{toml(record.kept)}+++\n{record.prose}".encode()
 
 
-def blank(record_id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
+def with_line(fields: str, key: str, value: Value) -> str:
+    """TOML with one of its lines changed, or added."""
+    line = f"{key} = {_value(value)}"
+    changed, times = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, fields)
+    return changed if times else f"{fields}{line}\n"
+
+
+def blank(record_id: str, at: str, who: str, fields: Mapping[str, Value]) -> Record:
     """A new record, planned."""
-    lines = "".join(f"{key} = {_value(value)}\n" for key, value in fields.items())
     prose = "".join(f"\n## {heading}\n" for heading in HEADINGS)
-    return Record(record_id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
+    return Record(record_id, toml(fields), {"status": "planned", "history": [event(at, who, "planned")]}, prose)
 
 
 def event(at: str, who: str, to: str, why: str = "") -> dict[str, str]:
@@ -246,7 +278,7 @@ def heading_of(text: str) -> str:
     return fitting[0]
 
 
-def field_of(key: str, text: str) -> str | int:
+def field_of(key: str, text: str) -> Value:
     """The value of a field of the person's, from its text."""
     if key not in FIELDS:
         raise Refused(f"there is no field {key!r}{nearest(key, ['status', *FIELDS])}")
@@ -256,9 +288,16 @@ def field_of(key: str, text: str) -> str | int:
         return int(text)
     if key == "confidence" and text not in CONFIDENCE:
         raise Refused(f"confidence: must be {' or '.join(CONFIDENCE)}; got {text!r}")
-    if key == "study" and "/" in text:
-        raise Refused(f"study: must be the name of a folder in runs/; got {text!r}")
+    if key == "study":
+        return _studies_of(text)
     return name_of(text).id if key in ("parent", "superseded_by") else text
+
+
+def _studies_of(text: str) -> str | list[str]:
+    if "/" in text:
+        raise Refused(f"study: must be the name of a folder in runs/; got {text!r}")
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return names if len(names) > 1 else text.strip()
 
 
 def _kept(block: dict[str, Any]) -> dict[str, Any]:
