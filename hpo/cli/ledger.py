@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -26,8 +27,10 @@ from hpo.ledger.verdicts import moved, proposed
 
 app = typer.Typer(no_args_is_help=True, help="The experiment ledger: one record per experiment, in experiments/.")
 
+Csv = Annotated[bool, typer.Option("--csv", help="Print the rows of the dashboard as CSV.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Kept in the history.")]
 Study = Annotated[str, typer.Option(metavar="NAME", help="The study it is about: a folder in runs/.")]
+MOST_ALIKE = 5
 TEXT_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}  # as a list does
 
 app.command("import")(import_file)
@@ -116,16 +119,21 @@ def list_records(
     find: Annotated[str, typer.Option(metavar="TEXT", help="Only those with this text, in upper or lower case.")] = "",
     ledger: Folder = EXPERIMENTS,
     as_json: Json = False,
+    as_csv: Csv = False,
     debug: Debug = False,
 ) -> None:
     """The experiments, with what came of them."""
     with exits(debug):
+        if as_json and as_csv:
+            raise Refused("--json or --csv, not both")
         if status and status not in STATUSES:
             raise Refused(f"--status: must be one of {', '.join(STATUSES)}; got {status!r}")
         records = [record for record in Ledger(ledger).records() if _matches(record, status, find)]
         if as_json:
             rows = [{"id": record.id, **record.person, **record.kept} for record in records]
             print(json.dumps(rows, indent=1, default=str))
+        elif as_csv:
+            _print_csv(records)
         else:
             _show(records)
 
@@ -144,6 +152,35 @@ def _show(records: Iterable[Record]) -> None:
         state = str(record.part("study").get("state", ""))
         rows.append((record.id, record.status, state, result(record).shown, record.label))
     table("", ("experiment", "status", "state", "result", "title"), rows)
+
+
+def _print_csv(records: Iterable[Record]) -> None:
+    """The rows of the dashboard, with the titles and the old names behind them."""
+    from hpo.ledger.reading import Column, cells
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*Column, "Title", "Old name", "Parent", "Priority"])
+    for record in records:
+        named = [record.named(key) for key in ("title", "legacy_name", "parent", "priority")]
+        writer.writerow([*(cells(record) | {Column.STATUS: record.status}).values(), *named])
+
+
+@app.command()
+def similar(experiment: Id, ledger: Folder = EXPERIMENTS, debug: Debug = False) -> None:
+    """The experiments that are most alike, and what was learned from them: look before you begin a planned one."""
+    with exits(debug):
+        from hpo.ledger.similar import similar as alike
+
+        folder = Ledger(ledger)
+        rows = []
+        for likeness in alike(folder.find(experiment), folder.records())[:MOST_ALIKE]:
+            record = likeness.record
+            learned = record.section("Lesson") or record.section("Problem")
+            rows.append((f"{likeness.share:.2f}", record.id, record.status, record.label, " ".join(learned.split())))
+        if not rows:
+            say("no other experiment has anything in common with it")
+            return
+        table("", ("alike", "experiment", "status", "title", "learned"), rows)
 
 
 @app.command()

@@ -211,7 +211,7 @@ def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Li
 
 
 def _study(record: Record, runs: Path) -> Iterator[str]:
-    from hpo.ledger.harvest import harvest  # needs torch and Optuna, which the records themselves do not
+    from hpo.ledger.harvest import further, harvest  # needs torch and Optuna, which the records themselves do not
     from hpo.storage.folder import RunFolder
 
     winner = record.part("winner")
@@ -223,6 +223,10 @@ def _study(record: Record, runs: Path) -> Iterator[str]:
     block = harvest(RunFolder(runs / record.study))
     if block and {key: value for key, value in record.kept.items() if key not in (*OWN, "further")} != block:
         yield "its study says something else now: hpo ledger sync"
+    for study in record.studies[1:]:
+        block = harvest(RunFolder(runs / study)) if (runs / study).is_dir() else None
+        if block and further(block) != record.part("further").get(study):
+            yield f"its study {study} says something else now: hpo ledger sync"
 
 
 def _links(prose: str) -> list[str]:

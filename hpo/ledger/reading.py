@@ -31,7 +31,7 @@ MEANING = {
     "planned": "not begun",
     "wip": "under way",
     "analysis": "ended, and not judged yet",
-    "success": "promoted, and judged so",
+    "success": "judged so, after a promotion or by hand",
     "failed": "judged so, with its problem or its lesson",
 }
 MISSING = (
