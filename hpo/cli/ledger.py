@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -12,26 +13,29 @@ from typing import Annotated
 import typer
 
 from hpo.cli.exits import exits
+from hpo.cli.ledger_import import import_file
+from hpo.cli.ledger_options import EXPERIMENTS, RUNS, Debug, Folder, Id, Json, Runs
+from hpo.cli.questions import ask, change_question, show_question, suppose
 from hpo.cli.terminal import say, table
 from hpo.errors import ExitCode, Refused
 from hpo.files import write_whole
-from hpo.ledger.folder import Ledger, now, person
+from hpo.ledger.folder import Ledger, is_question, now, person
 from hpo.ledger.lint import promises, surroundings
-from hpo.ledger.record import CONCLUDED, STATUSES, Record, field_of, heading_of, name_of, render
+from hpo.ledger.markdown import WRITTEN_BY_HPO
+from hpo.ledger.record import CONCLUDED, STATUSES, Record, Value, field_of, heading_of, name_of, render
 from hpo.ledger.verdicts import moved, proposed
 
 app = typer.Typer(no_args_is_help=True, help="The experiment ledger: one record per experiment, in experiments/.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="v1.2_wide, or with its status behind it.")]
-Folder = Annotated[Path, typer.Option("--ledger", metavar="DIR", help="Where the records are.")]
-Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print the rows of the dashboard as CSV.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Kept in the history.")]
 Study = Annotated[str, typer.Option(metavar="NAME", help="The study it is about: a folder in runs/.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+MOST_ALIKE = 5
 TEXT_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}  # as a list does
-EXPERIMENTS = Path("experiments")
-RUNS = Path("runs")
+
+app.command("import")(import_file)
+app.command()(ask)
+app.command()(suppose)
 
 
 @app.command()
@@ -54,7 +58,7 @@ def new(
         say(str(Ledger(ledger).file(record.id)))
 
 
-def _create_or_rename(ledger: Ledger, new_id: str, study: str, fields: dict[str, str | int]) -> Record:
+def _create_or_rename(ledger: Ledger, new_id: str, study: str, fields: dict[str, Value]) -> Record:
     """A new record with these fields; where the study has a record, that one under the new id."""
     ledger.make()
     with ledger.locked():
@@ -78,9 +82,13 @@ def note(
 ) -> None:
     """Add a paragraph under a heading of the record. Nothing that was written is lost."""
     with exits(debug):
-        full_heading = heading_of(heading)
+        folder = Ledger(ledger)
         paragraph = sys.stdin.read() if text == "-" else text
-        record = Ledger(ledger).change(experiment, lambda record: record.with_note(full_heading, paragraph))
+        if is_question(experiment):
+            say(change_question(folder, experiment, lambda question: question.with_text(heading, paragraph)))
+            return
+        full_heading = heading_of(heading)
+        record = folder.change(experiment, lambda record: record.with_note(full_heading, paragraph))
         say(f"{record.id}: {full_heading}")
 
 
@@ -95,13 +103,14 @@ def set_field(
 ) -> None:
     """Set a field. `status success` needs a promotion, `status failed` a problem or a lesson; `status wip` reopens."""
     with exits(debug):
-        if key == "status":
+        if is_question(experiment):
+            say(change_question(Ledger(ledger), experiment, lambda question: question.with_field(key, value)))
+        elif key == "status":
             at, who = now(), person()
-            record = Ledger(ledger).change(experiment, lambda record: moved(record, value, at=at, who=who, why=why))
+            say(Ledger(ledger).change(experiment, lambda record: moved(record, value, at=at, who=who, why=why)).name)
         else:
             parsed = field_of(key, value)
-            record = Ledger(ledger).change(experiment, lambda record: record.with_field(key, parsed))
-        say(record.name)
+            say(Ledger(ledger).change(experiment, lambda record: record.with_field(key, parsed)).name)
 
 
 @app.command("list")
@@ -110,16 +119,21 @@ def list_records(
     find: Annotated[str, typer.Option(metavar="TEXT", help="Only those with this text, in upper or lower case.")] = "",
     ledger: Folder = EXPERIMENTS,
     as_json: Json = False,
+    as_csv: Csv = False,
     debug: Debug = False,
 ) -> None:
     """The experiments, with what came of them."""
     with exits(debug):
+        if as_json and as_csv:
+            raise Refused("--json or --csv, not both")
         if status and status not in STATUSES:
             raise Refused(f"--status: must be one of {', '.join(STATUSES)}; got {status!r}")
         records = [record for record in Ledger(ledger).records() if _matches(record, status, find)]
         if as_json:
             rows = [{"id": record.id, **record.person, **record.kept} for record in records]
             print(json.dumps(rows, indent=1, default=str))
+        elif as_csv:
+            _print_csv(records)
         else:
             _show(records)
 
@@ -127,7 +141,7 @@ def list_records(
 def _matches(record: Record, status: str, text: str) -> bool:
     if status and record.status != status:
         return False
-    return text.lower() in f"{record.id}\n{record.title}\n{record.prose}".lower()
+    return text.lower() in f"{record.id}\n{record.label}\n{record.prose}".lower()
 
 
 def _show(records: Iterable[Record]) -> None:
@@ -136,14 +150,46 @@ def _show(records: Iterable[Record]) -> None:
     rows = []
     for record in records:
         state = str(record.part("study").get("state", ""))
-        rows.append((record.id, record.status, state, result(record).shown, record.title))
+        rows.append((record.id, record.status, state, result(record).shown, record.label))
     table("", ("experiment", "status", "state", "result", "title"), rows)
+
+
+def _print_csv(records: Iterable[Record]) -> None:
+    """The rows of the dashboard, with the titles and the old names behind them."""
+    from hpo.ledger.reading import Column, cells
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*Column, "Title", "Old name", "Parent", "Priority"])
+    for record in records:
+        named = [record.named(key) for key in ("title", "legacy_name", "parent", "priority")]
+        writer.writerow([*(cells(record) | {Column.STATUS: record.status}).values(), *named])
+
+
+@app.command()
+def similar(experiment: Id, ledger: Folder = EXPERIMENTS, debug: Debug = False) -> None:
+    """The experiments that are most alike, and what was learned from them: look before you begin a planned one."""
+    with exits(debug):
+        from hpo.ledger.similar import similar as alike
+
+        folder = Ledger(ledger)
+        rows = []
+        for likeness in alike(folder.find(experiment), folder.records())[:MOST_ALIKE]:
+            record = likeness.record
+            learned = record.section("Lesson") or record.section("Problem")
+            rows.append((f"{likeness.share:.2f}", record.id, record.status, record.label, " ".join(learned.split())))
+        if not rows:
+            say("no other experiment has anything in common with it")
+            return
+        table("", ("alike", "experiment", "status", "title", "learned"), rows)
 
 
 @app.command()
 def show(experiment: Id, ledger: Folder = EXPERIMENTS, debug: Debug = False) -> None:
     """One record as its file has it, and what the harness would conclude."""
     with exits(debug):
+        if is_question(experiment):
+            show_question(Ledger(ledger), experiment)
+            return
         record = Ledger(ledger).find(experiment)
         print(render(record).decode())
         if record.status not in CONCLUDED:
@@ -179,7 +225,10 @@ def page(
         from hpo.ledger.page import pages
 
         folder = ledger.resolve()
-        texts = pages(Ledger(ledger).records(), folder.name, os.path.relpath(runs, folder.parent))
+        known = Ledger(ledger)
+        to_runs = os.path.relpath(runs, folder.parent)
+        texts = pages(known.records(), folder.name, to_runs, known.questions(), known.notes())
+        _check_ours(folder.parent / "EXPERIMENTS.md")
         contents = {folder.parent / name: text.encode() for name, text in texts.items()}
         stale = [path for path, content in contents.items() if not path.exists() or path.read_bytes() != content]
         for path in stale:
@@ -189,12 +238,21 @@ def page(
         raise typer.Exit(ExitCode.NO if check and stale else ExitCode.DONE)
 
 
+def _check_ours(path: Path) -> None:
+    """Raise Refused where a page would overwrite a file that a person has written."""
+    if path.exists() and path.stat().st_size and not path.read_text(errors="replace").startswith(WRITTEN_BY_HPO):
+        raise Refused(
+            f"{path} was not written by hpo ledger page; import it (hpo ledger import {path.name}), and then move it "
+            f"away: git mv {path.name} docs/"
+        )
+
+
 @app.command()
 def lint(runs: Runs = RUNS, ledger: Folder = EXPERIMENTS, debug: Debug = False) -> None:
     """What the records promise and do not keep. Exit 1 where there is anything."""
     with exits(debug):
         records = Ledger(ledger).records()
-        findings = [*promises(records), *surroundings(ledger, records, runs)]
+        findings = [*promises(records, Ledger(ledger).questions()), *surroundings(ledger, records, runs)]
         for finding in findings:
             say(str(finding))
         raise typer.Exit(ExitCode.NO if findings else ExitCode.DONE)

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from hpo.errors import Refused
 from hpo.files import make_folder, write_whole
-from hpo.ledger.record import Name, Record, blank, name_of, parse, render, variant_of
+from hpo.ledger.question import ID, Question, parse_question, render_question
+from hpo.ledger.record import Name, Record, Value, blank, name_of, parse, render, variant_of
 
 HARNESS = "hpo"  # who, in a history
+NOTES = "notes-"  # how a file with notes that belong to no experiment begins
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,27 @@ class Ledger:
 
     def find(self, text: str) -> Record:
         """The record of an id, or of any name of it. Raises Refused, with the nearest that there is."""
-        record_id = name_of(text).id
+        try:
+            record_id = name_of(text).id
+        except Refused:
+            if not (record := self._of_legacy_name(text)):
+                raise
+            return record
         if not self.file(record_id).exists():
+            if record := self._of_legacy_name(text):
+                return record
             close = difflib.get_close_matches(record_id, self.ids(), 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise Refused(f"there is no experiment {record_id} in {self.path}{hint}")
         return self.read(record_id)
+
+    def _of_legacy_name(self, text: str) -> Record | None:
+        """The record that was called so before it had an id. Raises Refused where several were."""
+        wanted = " ".join(text.split()).casefold()
+        records = [record for record in self.records() if record.legacy_name.casefold() == wanted and wanted]
+        if len(records) > 1:
+            raise Refused(f"{' and '.join(record.id for record in records)} were both called {text!r}; give the id")
+        return records[0] if records else None
 
     def read(self, record_id: str) -> Record:
         """The record of an id that there is. Raises Refused where its file is broken."""
@@ -63,13 +80,13 @@ class Ledger:
 
     def of_study(self, study: str) -> Record | None:
         """The record that names a study, if there is one. Raises Refused where several do."""
-        records = [record for record in self.records() if record.study == study]
+        records = [record for record in self.records() if study in record.studies]
         if len(records) > 1:
             ids = " and ".join(record.id for record in records)
             raise Refused(f"{ids} both name the study {study}; leave it to one of them")
         return records[0] if records else None
 
-    def create(self, record_id: str, fields: Mapping[str, str | int], *, who: str = "", at: str = "") -> Record:
+    def create(self, record_id: str, fields: Mapping[str, Value], *, who: str = "", at: str = "") -> Record:
         """A new record, planned. Under the lock."""
         if self.file(record_id).exists():
             raise Refused(f"there is an experiment {record_id} already, in {self.file(record_id)}")
@@ -107,9 +124,43 @@ class Ledger:
 
     def next_id(self, study: str) -> str:
         """The next free minor of the highest major, with the study's name."""
-        numbers = [name_of(record_id)[:2] for record_id in self.ids()] or [(1, -1)]
-        major, minor = max(numbers)
+        numbers = [name_of(record_id)[:2] for record_id in self.ids()]
+        major, minor = max([(1, -1), *numbers])  # 0 is the major of what had no version when it was imported
         return Name(major, minor + 1, variant_of(study)).id
+
+    # -- questions and notes -----------------------------------------------------------------------------------------
+    def questions(self) -> list[Question]:
+        """All questions, in the order of their numbers."""
+        self._check()
+        ids = [path.stem for path in self.path.glob("q*.md") if is_question(path.stem)]
+        return sorted((self.question(question_id) for question_id in ids), key=lambda question: question.number)
+
+    def question(self, question_id: str) -> Question:
+        """The question of an id. Raises Refused where there is none, or where its file is broken."""
+        self._check()
+        if not self.file(question_id).exists():
+            raise Refused(f"there is no question {question_id} in {self.path}")
+        return parse_question(question_id, self.file(question_id).read_bytes())
+
+    def next_question_id(self) -> str:
+        """The next free number."""
+        return f"q{max((question.number for question in self.questions()), default=0) + 1}"
+
+    def write_question(self, question: Question) -> Question:
+        """Write the file whole, or leave it as it was. Under the lock."""
+        content = render_question(question)
+        parse_question(question.id, content)
+        write_whole(self.file(question.id), content)
+        return question
+
+    def change_question(self, question_id: str, change: Callable[[Question], Question]) -> Question:
+        """Read a question, change it and write it, all under the lock."""
+        with self.locked():
+            return self.write_question(change(self.question(question_id)))
+
+    def notes(self) -> list[str]:
+        """The names of the files with notes that belong to no experiment."""
+        return sorted(path.name for path in self.path.glob(f"{NOTES}*.md"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -123,6 +174,11 @@ class Ledger:
             yield
         finally:
             os.close(folder)
+
+
+def is_question(text: str) -> bool:
+    """Whether a text is the id of a question: q1."""
+    return bool(ID.fullmatch(text))
 
 
 def now() -> str:

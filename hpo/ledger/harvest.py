@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.ledger.folder import HARNESS, Ledger
-from hpo.ledger.record import CONCLUDED, NOT_APPLICABLE, NOT_MEASURED, Record
+from hpo.ledger.record import CONCLUDED, NOT_APPLICABLE, NOT_MEASURED, OWN, Record
 from hpo.ledger.verdicts import moved
 from hpo.page.collect import best_rival, read_verdict
 from hpo.page.decoding import decode_commands, decode_preflight
@@ -39,6 +39,7 @@ from hpo.trial.weights import WEIGHTS
 
 LEDGER = "experiments"
 REHEARSAL = "-smoke"  # the end of a rehearsed study's name: like a preflight, no experiment unless a record names it
+FURTHER = ("study", "sweep", "promotion", "files")  # of the block of a study that is not the record's first
 _PLACES = ("--runs", "--data", "--storage", "--scheduler")  # options that name a place on one machine
 
 
@@ -111,7 +112,7 @@ def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | 
     if record is None:
         began = block["study"].get("began", "")
         record = ledger.create(ledger.next_id(name), {"title": "", "study": name}, who=HARNESS, at=began)
-    kept = {key: record.kept[key] for key in ("status", "history")} | block
+    kept = _with_block(record, name, block)
     if record.status in CONCLUDED:
         has_changed = record.kept != kept
         remark = ", and its study has changed since: set it to wip to take that up" if has_changed else ""
@@ -122,23 +123,42 @@ def _enter(ledger: Ledger, name: str, block: dict[str, Any] | None) -> Synced | 
     return Synced(name, record.id, f"{record.status} -> {updated.status}", has_moved=True)
 
 
+def _with_block(record: Record, name: str, block: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a record, with the block of one of its studies anew. The first one's stands for the record."""
+    others = {study: part for study, part in record.part("further").items() if study in record.studies}
+    if name == record.study:
+        others.pop(name, None)
+        kept = {key: record.kept[key] for key in OWN if key in record.kept} | block
+    else:
+        others[name] = further(block)
+        kept = {key: value for key, value in record.kept.items() if key != "further"}
+    return kept | {"further": others} if others else kept
+
+
+def further(block: dict[str, Any]) -> dict[str, Any]:
+    """What a record keeps of a study that is not its first."""
+    return {key: block[key] for key in FURTHER if key in block}
+
+
 def _advanced(record: Record) -> Record:
     """The record with the status that its study has reached.
 
     Work begins with the first trial, and ends when nothing that was asked for is left to do: at the times that the
     trials have, so that it does not matter when the ledger was told.
     """
-    state = record.kept["study"]["state"]
-    if record.status == "planned" and state != "none":
-        record = _moved_at(record, "wip", "began")
-    if record.status == "wip" and state == "complete":
-        record = _moved_at(record, "analysis", "ended")
+    blocks = {record.study: record.kept, **record.part("further")}
+    parts = [blocks.get(name, {}).get("study", {}) for name in record.studies]
+    states = {part.get("state", "none") for part in parts}
+    if record.status == "planned" and states != {"none"}:
+        record = _moved_at(record, "wip", min((part["began"] for part in parts if "began" in part), default=""))
+    if record.status == "wip" and states == {"complete"}:
+        record = _moved_at(record, "analysis", max(part.get("ended", "") for part in parts))
     return record
 
 
 def _moved_at(record: Record, status: str, time: str) -> Record:
-    """The record with another status, at a time of its study but not before what stands in its history."""
-    at = max(record.kept["study"].get(time, ""), *(str(event["at"]) for event in record.history))
+    """The record with another status, at a time of its studies but not before what stands in its history."""
+    at = max(time, *(str(event["at"]) for event in record.history))
     return moved(record, status, at=at, who=HARNESS)
 
 

@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpo.errors import Refused
-from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, Record, headings, name_of
+from hpo.ledger.folder import NOTES, is_question
+from hpo.ledger.prose import headings
+from hpo.ledger.question import STATES, Question
+from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, OWN, Record, name_of
 from hpo.ledger.verdicts import NEXT, lacking
 from hpo.plain import nearest
 
 PATIENCE_DAYS = 90  # after which what is planned is forgotten
+IMPORTED = "imported records"
+SHOWN = 3  # names of records or links, where there are many
 
 
 class LintWarning(NamedTuple):
@@ -29,27 +34,67 @@ class LintWarning(NamedTuple):
         return f"{self.id}: {self.message}"
 
 
-def promises(records: Sequence[Record]) -> list[LintWarning]:
-    """What is wrong in the records themselves; of nothing but them, so that a page can show it."""
+def promises(records: Sequence[Record], questions: Sequence[Question] = ()) -> list[LintWarning]:
+    """What is wrong in the records and questions themselves; of nothing but them, so that a page can show it.
+
+    What imported records lack is said of all of them together.
+    """
     known = {record.id: record for record in records}
     today = max((record.date for record in records), default="")[:10]
     warnings = []
     for record in records:
         warnings += [LintWarning(record.id, message) for message in _record_messages(record, known, today)]
-    for key in ("study", "alias"):
-        counts = Counter(record.named(key) for record in records)
-        warnings += [
-            LintWarning(record.id, f"its {key} {record.named(key)!r} is another record's too")
-            for record in records
-            if record.named(key) and counts[record.named(key)] > 1
-        ]
+    warnings += _twice("study", [(record.id, study) for record in records for study in record.studies])
+    warnings += _twice("alias", [(record.id, record.named("alias")) for record in records if record.named("alias")])
+    warnings += [LintWarning(IMPORTED, message) for message in _lacking_of_imported(records)]
+    for question in questions:
+        warnings += [LintWarning(question.id, message) for message in _question_messages(question, known)]
     return warnings
+
+
+def _twice(key: str, uses: Sequence[tuple[str, str]]) -> list[LintWarning]:
+    counts = Counter(value for _, value in uses)
+    return [
+        LintWarning(record_id, f"its {key} {value!r} is another record's too")
+        for record_id, value in uses
+        if counts[value] > 1
+    ]
+
+
+def _lacking_of_imported(records: Sequence[Record]) -> Iterator[str]:
+    """A line for each kind of thing that records from a file kept by hand do not say."""
+    by_hand = [record for record in records if record.is_by_hand]
+    causes = [record.id for record in by_hand if record.section("Root cause") and "confidence" not in record.person]
+    if causes:
+        command = f"hpo ledger set ID confidence {'|'.join(CONFIDENCE)}"
+        yield f"a root cause without its confidence in {_some(causes)}: {command}"
+    failures = [record.id for record in by_hand if lacking(record, record.status)]
+    if failures:
+        yield f"failed, with neither a problem nor a lesson: {_some(failures)}: hpo ledger note ID problem TEXT"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+def _question_messages(question: Question, known: Mapping[str, Record]) -> Iterator[str]:
+    for hypothesis in question.hypotheses:
+        if hypothesis.state not in STATES:
+            yield f"the state of a hypothesis must be {', '.join(STATES)}; got {hypothesis.state!r}"
+        elif hypothesis.state != STATES[0] and not hypothesis.evidence and not question.imported:
+            yield f"{hypothesis.state}, and no evidence is given: {hypothesis.text}"
+        for evidence in hypothesis.evidence:
+            if _is_id(evidence) and evidence not in known:
+                yield f"its evidence {evidence!r} is not in the ledger"
 
 
 def _record_messages(record: Record, known: Mapping[str, Record], today: str) -> Iterator[str]:
     yield from _fields(record)
     yield from _course(record)
-    yield from (requirement.what for requirement in lacking(record, record.status))
+    if not record.is_by_hand:
+        yield from (requirement.what for requirement in lacking(record, record.status))
     yield from _relations(record, known)
     yield from _progress(record, today)
     yield from _cause(record, known)
@@ -86,6 +131,8 @@ def _prose(record: Record) -> Iterator[str]:
     for heading, times in counts.items():
         if times > 1:
             yield f"the heading {heading!r} stands twice; the second is not read"
+    if record.part("imported"):
+        return  # it has headings of its own
     for heading in HEADINGS:
         if heading not in counts:
             yield f"no heading {heading!r} (is a ``` left open?)"
@@ -98,6 +145,8 @@ def _fields(record: Record) -> Iterator[str]:
     for key, value in record.person.items():
         if key not in FIELDS:
             yield f"there is no field {key!r}{nearest(key, list(FIELDS))}"
+        elif key == "study" and isinstance(value, list) and all(type(name) is str for name in value):
+            continue  # several
         elif type(value) is not FIELDS[key]:
             yield f"{key} must be a {FIELDS[key].__name__}; got {value!r}"
     if record.person.get("confidence", CONFIDENCE[0]) not in CONFIDENCE:
@@ -109,7 +158,8 @@ def _fields(record: Record) -> Iterator[str]:
 def _course(record: Record) -> Iterator[str]:
     """The history must lead to the status, one legal step after the other."""
     steps = [str(event["to"]) for event in record.history]
-    if steps[:1] != ["planned"] or steps[-1] != record.status:
+    begins_well = steps[:1] == ["planned"] or bool(record.part("imported"))
+    if not begins_well or steps[-1:] != [record.status]:
         yield f"its history, {' -> '.join(steps) or 'empty'}, does not lead from planned to {record.status}"
     for before, after in pairwise(steps):
         if after not in NEXT.get(before, ()):
@@ -118,7 +168,7 @@ def _course(record: Record) -> Iterator[str]:
 
 def _cause(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
     cause, confidence = record.section("Root cause"), record.person.get("confidence")
-    if cause and not confidence:
+    if cause and not confidence and not record.is_by_hand:
         yield f"a root cause without its confidence: hpo ledger set {record.id} confidence {'|'.join(CONFIDENCE)}"
     named = set(re.findall(r"v\d+\.\d+_[a-z0-9_-]*[a-z0-9]", cause)) & known.keys() - {record.id}
     if confidence == "confirmed" and not named and not re.search(r"\b(trial |#)\d+", cause):
@@ -148,21 +198,20 @@ def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Li
     warnings = [
         LintWarning(path.name, "is not named as an experiment, and is not read")
         for path in sorted(folder.glob("*.md"))
-        if not _is_id(path.stem)
+        if not (_is_id(path.stem) or is_question(path.stem) or path.name.startswith(NOTES))
     ]
+    broken = {record.id: [link for link in _links(record.prose) if not (folder / link).exists()] for record in records}
     for record in records:
-        warnings += [
-            LintWarning(record.id, f"links to {link}, which is not there")
-            for link in _links(record.prose)
-            if not (folder / link).exists()
-        ]
+        if broken[record.id] and not record.is_by_hand:
+            warnings += [LintWarning(record.id, f"links to {link}, which is not there") for link in broken[record.id]]
         if record.study and (runs / record.study).is_dir():
             warnings += [LintWarning(record.id, message) for message in _study(record, runs)]
-    return warnings
+    old = [f"{record.id} ({_some(broken[record.id])})" for record in records if broken[record.id] and record.is_by_hand]
+    return [*warnings, LintWarning(IMPORTED, f"links to files that are not there: {_some(old)}")] if old else warnings
 
 
 def _study(record: Record, runs: Path) -> Iterator[str]:
-    from hpo.ledger.harvest import harvest  # needs torch and Optuna, which the records themselves do not
+    from hpo.ledger.harvest import further, harvest  # needs torch and Optuna, which the records themselves do not
     from hpo.storage.folder import RunFolder
 
     winner = record.part("winner")
@@ -172,8 +221,12 @@ def _study(record: Record, runs: Path) -> Iterator[str]:
     elif winner and hashlib.sha256(weights.read_bytes()).hexdigest() != winner.get("sha256"):
         yield f"{weights} are not the weights that were recorded: their sha256 differs"
     block = harvest(RunFolder(runs / record.study))
-    if block and {key: value for key, value in record.kept.items() if key not in ("status", "history")} != block:
+    if block and {key: value for key, value in record.kept.items() if key not in (*OWN, "further")} != block:
         yield "its study says something else now: hpo ledger sync"
+    for study in record.studies[1:]:
+        block = harvest(RunFolder(runs / study)) if (runs / study).is_dir() else None
+        if block and further(block) != record.part("further").get(study):
+            yield f"its study {study} says something else now: hpo ledger sync"
 
 
 def _links(prose: str) -> list[str]:

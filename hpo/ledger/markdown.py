@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 from hpo.formatting import count
 from hpo.ledger.lint import promises
+from hpo.ledger.question import Question
 from hpo.ledger.reading import (
     MARKS,
     MEANING,
@@ -16,23 +18,32 @@ from hpo.ledger.reading import (
     facts,
     files,
     last_change,
+    led,
     newest_first,
+    open_first,
     plan,
     planned,
     prose,
     questions,
     rankings,
+    remaining,
 )
 from hpo.ledger.record import STATUSES, Record
 
+WRITTEN_BY_HPO = "<!-- Written by `hpo ledger page`"
 
-def markdown(records: Sequence[Record], folder: str, runs: str) -> str:
+
+def markdown(
+    records: Sequence[Record], folder: str, runs: str, asked: Sequence[Question] = (), notes: Sequence[str] = ()
+) -> str:
     """The ledger's page in Markdown. `folder` and `runs` lead from it to the records and the studies."""
-    return "\n".join(_lines(records, folder, runs)) + "\n"
+    return "\n".join(_lines(records, folder, runs, asked, notes)) + "\n"
 
 
-def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
-    yield "<!-- Written by `hpo ledger page` from the records. Edit those, not this. -->\n"
+def _lines(
+    records: Sequence[Record], folder: str, runs: str, asked: Sequence[Question], notes: Sequence[str]
+) -> Iterator[str]:
+    yield f"{WRITTEN_BY_HPO} from the records. Edit those, not this. -->\n"
     yield f"# Experiments\n\n{count(len(records), 'experiment')}, the last change on {last_change(records)}.\n"
     yield from (f"- {MARKS[status]} **{status}**: {MEANING[status]}" for status in STATUSES)
     yield f"\n{MISSING}\n\n## Dashboard\n"
@@ -44,18 +55,30 @@ def _lines(records: Sequence[Record], folder: str, runs: str) -> Iterator[str]:
     for record in newest_first(records):
         yield from _record(record, folder, runs)
     yield "## Open questions\n"
-    asked = [f"- {literal(text)} ({_link(record, folder)})" for text, record in questions(records)]
-    yield from asked or ["None."]
+    for question in open_first(asked):
+        yield from _question(question, folder)
+    in_records = [f"- {literal(text)} ({_link(record, folder)})" for text, record in questions(records)]
+    yield from in_records or ([] if asked else ["None."])
     yield "\n## Next experiments\n"
     plans = [
         f"{number}. {_link(record, folder)}: {literal(plan(record))}"
         for number, record in enumerate(planned(records), 1)
     ]
     yield from plans or ["None planned."]
-    warnings = promises(records)
+    if notes:
+        yield "\n## Notes\n"
+        yield from (f"- [{literal(name)}]({quote(f'{folder}/{name}')})" for name in notes)
+    warnings = promises(records, asked)
     if warnings:
         yield "\n## What the records do not keep\n"
         yield from (f"- {literal(str(warning))}" for warning in warnings)
+
+
+def _question(question: Question, folder: str) -> Iterator[str]:
+    yield f"- [{question.id}]({folder}/{question.id}.md) **{question.status}**: {literal(question.text)}"
+    yield from (f"  - {literal(str(hypothesis))}" for hypothesis in question.hypotheses)
+    for heading in remaining(question):
+        yield f"  - {literal(heading)}: {literal(led(question.section(heading), folder))}"
 
 
 def _link(record: Record, folder: str) -> str:
@@ -78,7 +101,7 @@ def _record(record: Record, folder: str, runs: str) -> Iterator[str]:
         yield f"- files: {', '.join(links)}"
     yield ""
     for heading, text in prose(record, folder):  # quoted: no heading, table or fence of it reaches beyond
-        yield f"**{heading}**\n"
+        yield f"**{literal(heading)}**\n"
         yield "\n".join(f"> {line}".rstrip() for line in _no_tags(text).split("\n")) + "\n"
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.markdown import markdown
+from hpo.ledger.question import Hypothesis, Question
 from hpo.ledger.reading import (
     MEANING,
     MISSING,
@@ -26,12 +27,15 @@ from hpo.ledger.reading import (
     files,
     interval_of,
     last_change,
+    led,
     newest_first,
+    open_first,
     plan,
     planned,
     prose,
     questions,
     rankings,
+    remaining,
 )
 from hpo.ledger.record import STATUSES, Record
 from hpo.ledger.verdicts import proposed
@@ -47,18 +51,27 @@ BADGES = {
     "success": "go",
     "failed": "no-go",
 }
+ANSWER_BADGES = {"open": "open", "answered": "go"}
+STATE_BADGES = {"open": "open", "supported": "go", "refuted": "no-go"}
 LEADS = {
     Column.LEAD_OVER_DEFAULT: "lead_over_default",
     Column.LEAD_OVER_BASELINE: "lead_over_baseline",
 }
 
 
-def pages(records: Sequence[Record], folder: str, runs: str) -> dict[str, str]:
+def pages(
+    records: Sequence[Record], folder: str, runs: str, asked: Sequence[Question] = (), notes: Sequence[str] = ()
+) -> dict[str, str]:
     """Both pages by name. `folder` and `runs` lead from them to the records and the studies."""
-    return {"EXPERIMENTS.md": markdown(records, folder, runs), "EXPERIMENTS.html": html(records, folder, runs)}
+    return {
+        "EXPERIMENTS.md": markdown(records, folder, runs, asked, notes),
+        "EXPERIMENTS.html": html(records, folder, runs, asked, notes),
+    }
 
 
-def html(records: Sequence[Record], folder: str, runs: str) -> str:
+def html(
+    records: Sequence[Record], folder: str, runs: str, asked: Sequence[Question] = (), notes: Sequence[str] = ()
+) -> str:
     """The ledger's page in HTML."""
     return render_page(
         "hpo.ledger",
@@ -67,7 +80,7 @@ def html(records: Sequence[Record], folder: str, runs: str) -> str:
         colours=COLOURS,
         summary=f"{count(len(records), 'experiment')}, the last change on {last_change(records)}.",
         tiles=[_status_tile(status, records) for status in STATUSES],
-        sections=_sections(records, folder, runs),
+        sections=_sections(records, folder, runs, asked, notes),
         palette={"dark": {}, "template": {}},  # there are no figures
         plotly="",
     )
@@ -90,7 +103,9 @@ def _badge(status: str) -> Badge:
     return Badge(BADGES[status], status)
 
 
-def _sections(records: Sequence[Record], folder: str, runs: str) -> list[Section]:
+def _sections(
+    records: Sequence[Record], folder: str, runs: str, asked: Sequence[Question], notes: Sequence[str]
+) -> list[Section]:
     lead = f"Only results of one goal, on the same data at the same fidelity, stand in one table. {MISSING}"
     sections = [
         DashboardSection(lead=lead, rankings=tuple(_ranking(ranking) for ranking in rankings(records))),
@@ -100,6 +115,7 @@ def _sections(records: Sequence[Record], folder: str, runs: str) -> list[Section
         ),
         QuestionsSection(
             lead="What the experiments have left open.",
+            asked=tuple(_question(question, folder) for question in open_first(asked)),
             questions=tuple(Entry(record.id, " ".join(text.split())) for text, record in questions(records)),
         ),
         PlansSection(
@@ -107,7 +123,10 @@ def _sections(records: Sequence[Record], folder: str, runs: str) -> list[Section
             plans=tuple(Entry(record.id, plan(record)) for record in planned(records)),
         ),
     ]
-    warnings = tuple(str(warning) for warning in promises(records))
+    if notes:
+        links = tuple(FileLink(name, quote(f"{folder}/{name}")) for name in notes)
+        sections.append(NotesSection(lead="What belongs to no experiment.", notes=links))
+    warnings = tuple(str(warning) for warning in promises(records, asked))
     if warnings:
         sections.append(WarningsSection(lead="What the records promise and do not keep.", warnings=warnings))
     return sections
@@ -216,7 +235,7 @@ def _article(record: Record, folder: str, runs: str) -> Article:
     return Article(
         id=record.id,
         badge=_badge(record.status),
-        title=record.title,
+        title=record.label,
         judgement=_judgement(record),
         passages=tuple(Passage(heading, _rendered(text)) for heading, text in prose(record, folder)),
         files=tuple(FileLink(name, url) for name, url in links.items()),
@@ -262,6 +281,27 @@ class Entry:
     text: str
 
 
+@dataclass(frozen=True)
+class HypothesisView:
+    """What might answer a question, and what became of it."""
+
+    badge: Badge
+    text: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class QuestionView:
+    """An open question with its hypotheses."""
+
+    id: str
+    badge: Badge
+    text: str
+    url: str
+    hypotheses: tuple[HypothesisView, ...]
+    passages: tuple[Passage, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuestionsSection(Section):
     """Open questions of all records."""
@@ -269,7 +309,36 @@ class QuestionsSection(Section):
     name: ClassVar[str] = "questions"
     title: ClassVar[str] = "Open questions"
     template: ClassVar[str] = "ledger/questions.html.j2"
+    asked: tuple[QuestionView, ...]
     questions: tuple[Entry, ...]
+
+
+def _question(question: Question, folder: str) -> QuestionView:
+    return QuestionView(
+        id=question.id,
+        badge=Badge(ANSWER_BADGES[question.status], question.status),
+        text=question.text,
+        url=quote(f"{folder}/{question.id}.md"),
+        hypotheses=tuple(_hypothesis(hypothesis) for hypothesis in question.hypotheses),
+        passages=tuple(
+            Passage(heading, _rendered(led(question.section(heading), folder))) for heading in remaining(question)
+        ),
+    )
+
+
+def _hypothesis(hypothesis: Hypothesis) -> HypothesisView:
+    badge = Badge(STATE_BADGES.get(hypothesis.state, "open"), hypothesis.state)
+    return HypothesisView(badge, hypothesis.text, ", ".join(hypothesis.evidence))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotesSection(Section):
+    """Files with text that belongs to no experiment."""
+
+    name: ClassVar[str] = "notes"
+    title: ClassVar[str] = "Notes"
+    template: ClassVar[str] = "ledger/notes.html.j2"
+    notes: tuple[FileLink, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

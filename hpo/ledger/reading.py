@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from hpo.direction import Direction
 from hpo.formatting import better, duration, finite, interval, label, score, setting
+from hpo.ledger.prose import headings
+from hpo.ledger.question import ANSWERS, QUESTION_HEADINGS, Question
 from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
 from hpo.promotion.intervals import Interval
@@ -29,13 +31,16 @@ MEANING = {
     "planned": "not begun",
     "wip": "under way",
     "analysis": "ended, and not judged yet",
-    "success": "promoted, and judged so",
+    "success": "judged so, after a promotion or by hand",
     "failed": "judged so, with its problem or its lesson",
 }
 MISSING = (
     f"{NOT_RUN}: the stage has not been; {NOT_MEASURED}: it has been, and gave no number; "
     f"{NOT_APPLICABLE}: there can be none. Intervals are 95 %."
 )
+
+
+MAX_RESULT = 60  # characters of a result in words
 
 
 class Column(StrEnum):
@@ -133,7 +138,12 @@ class RankedValue:
 
 
 def result(record: Record) -> RankedValue:
-    """What came of an experiment: the winner's mean on test, or before that the sweep's best."""
+    """What came of an experiment: the winner's mean on test, or before that the sweep's best.
+
+    Of an experiment that was imported it is the first line of its results.
+    """
+    if record.is_by_hand and record.section("Results"):
+        return RankedValue("", None, _first_line(record.section("Results")))
     if not record.study and record.status != "planned":
         return RankedValue("", None, NOT_APPLICABLE)
     promotion, sweep = record.part("promotion"), record.part("sweep")
@@ -142,6 +152,12 @@ def result(record: Record) -> RankedValue:
         return RankedValue("promotion", test.mean if test else None, measured(promotion.get("test")))
     best = sweep.get("best", NOT_RUN)
     return RankedValue("sweep", finite(best), measured(best))
+
+
+def _first_line(text: str) -> str:
+    """The first line, without emphasis and not too long for a table."""
+    line = re.sub(r"^[-*+] |[*`]", "", next(line for line in text.split("\n") if line.strip())).strip()
+    return line if len(line) <= MAX_RESULT else f"{line[: MAX_RESULT - 1].rstrip()}…"
 
 
 def measured(value: Any, *, signed: bool = False) -> str:
@@ -183,15 +199,26 @@ def cells(record: Record) -> dict[Column, str]:
 
 
 # -- what else there is to say ---------------------------------------------------------------------------------------
+def further(record: Record) -> Iterator[tuple[str, str]]:
+    """What came of the studies of a record behind the first one."""
+    for study, block in record.part("further").items():
+        sweep, promotion = block.get("sweep", {}), block.get("promotion", {})
+        came_to = f"{block.get('study', {}).get('state', NOT_RUN)}, best {measured(sweep.get('best', NOT_RUN))}"
+        if "best_trial" in sweep:
+            came_to += f" (trial {sweep['best_trial']})"
+        yield f"study {study}", f"{came_to}. {promotion['sentence']}" if "sentence" in promotion else came_to
+
+
 def facts(record: Record) -> Iterator[tuple[str, str]]:
     """What the harness knows of one experiment, and who judged it: names with texts."""
     study, winner = record.part("study"), record.part("winner")
-    for key in ("parent", "superseded_by", "alias", "cost", "priority"):
+    for key in ("legacy_name", "parent", "superseded_by", "alias", "cost", "priority"):
         if key in record.person:
             yield key.replace("_", " "), str(record.person[key])
     if study:
         yield "study", f"{study.get('name')}: {study.get('state')}, preflight {study.get('preflight', NOT_RUN)}"
         yield "time", f"{study.get('began', NOT_RUN)} to {study.get('ended', NOT_RUN)}"
+    yield from further(record)
     if record.part("space"):
         yield "searched", "; ".join(f"{name} in {values}" for name, values in record.part("space").items())
     yield from _outcome_facts(record)
@@ -203,6 +230,8 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
         yield "weights", f"{winner.get('weights')}, {winner.get('bytes')} bytes, sha256 {winner.get('sha256')}"
     if record.status == "analysis" and study:
         yield "the harness would say", proposed(record)
+    if imported := record.part("imported"):
+        yield "imported", f"{imported.get('file')}, lines {imported.get('lines')}: {imported.get('heading')}"
     yield "history", "; ".join(_step(event) for event in record.history)
 
 
@@ -222,32 +251,63 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _step(event: Mapping[str, str]) -> str:
-    step = f"{str(event['at'])[:10]} {event['to']} by {event['who']}"
+    step = f"{str(event['at'])[:10] or 'no date'} {event['to']} by {event['who']}"
     return f"{step}: {event['why']}" if event.get("why") else step
 
 
 def files(record: Record, runs: str) -> dict[str, str]:
-    """What there is to read of a study: name -> where it lies, as a URL."""
-    return {name: quote(f"{runs}/{record.study}/{path}") for name, path in record.part("files").items()}
+    """What there is to read of its studies: name -> where it lies, as a URL."""
+    links = _study_files(record.kept, record.study, runs)
+    for study, block in record.part("further").items():
+        links |= {f"{study}: {name}": url for name, url in _study_files(block, study, runs).items()}
+    return links
+
+
+def _study_files(block: Mapping[str, Any], study: str, runs: str) -> dict[str, str]:
+    paths = {str(name): str(path) for name, path in block.get("files", {}).items()}
+    best = block.get("sweep", {}).get("best_trial")
+    if paths:
+        paths |= {"study": ""}
+    if isinstance(best, int):
+        paths[f"trial {best}"] = f"sweep/{best:04d}/"
+    return {name: quote(f"{runs}/{study}/{path}") for name, path in paths.items()}
 
 
 def prose(record: Record, folder: str) -> Iterator[tuple[str, str]]:
     """What a person wrote, by heading; a link that leads on from the record does so from beside its folder."""
-    for heading in HEADINGS:
+    for heading in dict.fromkeys((*HEADINGS, *headings(record.prose))):
         if text := record.section(heading):
-            yield heading, re.sub(r"(\]\(<?)(?![A-Za-z][A-Za-z0-9+.-]*:|[/#])", rf"\g<1>{quote(folder)}/", text)
+            yield heading, led(text, folder)
+
+
+def led(text: str, folder: str) -> str:
+    """Text of a file in a folder, with its links leading on from beside that folder."""
+    return re.sub(r"(\]\(<?)(?![A-Za-z][A-Za-z0-9+.-]*:|[/#])", rf"\g<1>{quote(folder)}/", text)
+
+
+def open_first(questions: Sequence[Question]) -> list[Question]:
+    """The questions of the ledger, those without an answer first."""
+    return sorted(questions, key=lambda question: (question.status != ANSWERS[0], question.number))
+
+
+def remaining(question: Question) -> list[str]:
+    """The headings with text of a question, without the one whose items are its hypotheses."""
+    has_items = bool(question.hypotheses)
+    names = [heading for heading in dict.fromkeys(headings(question.prose)) if question.section(heading)]
+    return [heading for heading in names if not (heading == QUESTION_HEADINGS[0] and has_items)]
 
 
 def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
-    """The items under `## Open questions` that are not ticked."""
+    """The items under `## Open questions` of the records that are not ticked."""
     open_questions = []
     for record in records:
         text = record.section("Open questions")
-        for item in re.split(r"(?m)^(?=[-*+] )|\n{2,}", text):
+        for item in re.split(r"(?m)^(?=(?:[-*+]|\d+[.)]) )|\n{2,}", text):
             item = item.strip()
             is_ticked = re.match(r"[-*+] \[[xX]\]", item)
-            if item and not is_ticked:
-                open_questions.append((re.sub(r"^[-*+] (\[ \] )?", "", item), record))
+            is_label = re.fullmatch(r"\*\*[^*]*\*\*", item)
+            if item and not is_ticked and not is_label:
+                open_questions.append((re.sub(r"^(?:[-*+]|\d+[.)]) (\[ \] )?", "", item), record))
     return open_questions
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from hpo.errors import Refused
+from hpo.ledger.prose import section, with_paragraph
 from hpo.plain import nearest
 
 STATUSES = ("planned", "wip", "analysis", "success", "failed")
@@ -28,6 +29,7 @@ HEADINGS = (
 )
 FIELDS: dict[str, type] = {
     "title": str,
+    "legacy_name": str,
     "study": str,
     "parent": str,
     "priority": int,
@@ -37,6 +39,7 @@ FIELDS: dict[str, type] = {
     "alias": str,
 }
 CONFIDENCE = ("hypothesis", "tested", "confirmed")  # in the root cause
+Value = str | int | list[str] | Mapping[str, Any]  # of a person's field
 NOT_RUN = "not run"
 NOT_MEASURED = "not measured"
 NOT_APPLICABLE = "n/a"
@@ -103,7 +106,10 @@ _KEPT = {
     "baselines": dict,
     "versions": dict,
     "files": dict,
+    "further": dict,
+    "imported": dict,
 }
+OWN = ("status", "history", "imported")  # of the block, what no study says
 
 
 _TOML_TYPES = {str: "string", list: "list", dict: "table"}
@@ -148,8 +154,31 @@ class Record:
         return self.named("title")
 
     @property
+    def label(self) -> str:
+        """The title, after the name that it was known by before it had an id."""
+        is_said = self.legacy_name in ("", self.title)
+        return self.title if is_said else f"{self.legacy_name}: {self.title}"
+
+    @property
+    def legacy_name(self) -> str:
+        """What it was called before it had an id."""
+        return self.named("legacy_name")
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """All studies that it is about."""
+        given = self.person.get("study", "")
+        return tuple(str(name) for name in given) if isinstance(given, list) else (str(given),) if given else ()
+
+    @property
     def study(self) -> str:
-        return self.named("study")
+        """The first of its studies, whose result it is ranked by; empty for a run made by hand."""
+        return next(iter(self.studies), "")
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether it came from a file that people had kept by hand, and no study stands behind it."""
+        return bool(self.part("imported")) and not self.studies
 
     @property
     def date(self) -> str:
@@ -164,14 +193,11 @@ class Record:
 
     def section(self, heading: str) -> str:
         """The person's text under a heading; empty where there is none."""
-        place = _places(self.prose).get(heading)
-        return self.prose[place.start : place.end].strip() if place else ""
+        return section(self.prose, heading)
 
-    def with_field(self, key: str, value: str | int) -> Record:
+    def with_field(self, key: str, value: Value) -> Record:
         """The record with one field of the person's changed, and no other line."""
-        line = f"{key} = {_value(value)}"
-        fields, replaced = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, self.fields)
-        changed = replace(self, fields=fields if replaced else f"{self.fields}{line}\n")
+        changed = replace(self, fields=with_line(self.fields, key, value))
         if not _holds(changed, {**self.person, key: value}):
             raise Refused(
                 f"the fields of {self.id} are written so that {key!r} cannot be changed here; "
@@ -182,12 +208,7 @@ class Record:
     def with_note(self, heading: str, text: str) -> Record:
         """The record with a paragraph more under a heading; what stood there stays."""
         text = re.sub(r"(?m)^( {0,3})(#{1,6}\s)", r"\1\\\2", text.replace("\r\n", "\n").strip())
-        place = _places(self.prose).get(heading)
-        if place is None:
-            prose = f"{self.prose.rstrip()}\n\n## {heading}\n\n{text}\n"
-        else:
-            before, after = self.prose[: place.end].rstrip(), self.prose[place.end :]
-            prose = f"{before}\n\n{text}\n" + (f"\n{after}" if after else "")
+        prose = with_paragraph(self.prose, heading, text)
         changed = replace(self, prose=prose)
         others = [name for name in HEADINGS if name != heading]
         if any(changed.section(name) != self.section(name) for name in others):
@@ -229,11 +250,17 @@ def render(record: Record) -> bytes:
     return f"+++\n{above}{MARK}\n{toml(record.kept)}+++\n{record.prose}".encode()
 
 
-def blank(record_id: str, at: str, who: str, fields: Mapping[str, str | int]) -> Record:
+def with_line(fields: str, key: str, value: Value) -> str:
+    """TOML with one of its lines changed, or added."""
+    line = f"{key} = {_value(value)}"
+    changed, times = re.subn(rf"(?m)^{key}[ \t]*=.*$", lambda _: line, fields)
+    return changed if times else f"{fields}{line}\n"
+
+
+def blank(record_id: str, at: str, who: str, fields: Mapping[str, Value]) -> Record:
     """A new record, planned."""
-    lines = "".join(f"{key} = {_value(value)}\n" for key, value in fields.items())
     prose = "".join(f"\n## {heading}\n" for heading in HEADINGS)
-    return Record(record_id, lines, {"status": "planned", "history": [event(at, who, "planned")]}, prose)
+    return Record(record_id, toml(fields), {"status": "planned", "history": [event(at, who, "planned")]}, prose)
 
 
 def event(at: str, who: str, to: str, why: str = "") -> dict[str, str]:
@@ -251,7 +278,7 @@ def heading_of(text: str) -> str:
     return fitting[0]
 
 
-def field_of(key: str, text: str) -> str | int:
+def field_of(key: str, text: str) -> Value:
     """The value of a field of the person's, from its text."""
     if key not in FIELDS:
         raise Refused(f"there is no field {key!r}{nearest(key, ['status', *FIELDS])}")
@@ -261,9 +288,16 @@ def field_of(key: str, text: str) -> str | int:
         return int(text)
     if key == "confidence" and text not in CONFIDENCE:
         raise Refused(f"confidence: must be {' or '.join(CONFIDENCE)}; got {text!r}")
-    if key == "study" and "/" in text:
-        raise Refused(f"study: must be the name of a folder in runs/; got {text!r}")
+    if key == "study":
+        return _studies_of(text)
     return name_of(text).id if key in ("parent", "superseded_by") else text
+
+
+def _studies_of(text: str) -> str | list[str]:
+    if "/" in text:
+        raise Refused(f"study: must be the name of a folder in runs/; got {text!r}")
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return names if len(names) > 1 else text.strip()
 
 
 def _kept(block: dict[str, Any]) -> dict[str, Any]:
@@ -283,50 +317,6 @@ def _holds(record: Record, expected: Mapping[str, Any]) -> bool:
         return record.person == expected
     except tomllib.TOMLDecodeError:
         return False
-
-
-# -- prose -----------------------------------------------------------------------------------------------------------
-class Place(NamedTuple):
-    """Where the text under a heading stands."""
-
-    start: int  # behind the heading's line
-    end: int
-
-
-class Heading(NamedTuple):
-    """A heading, and where its line stands."""
-
-    name: str
-    start: int
-    end: int
-
-
-def _places(prose: str) -> dict[str, Place]:
-    """Where the text under each `##` heading stands. The first one of a name counts; a fence hides what it holds."""
-    lines = list(_headings(prose))
-    ends = [heading.start for heading in lines[1:]] + [len(prose)]
-    places: dict[str, Place] = {}
-    for heading, end in zip(lines, ends, strict=False):
-        places.setdefault(heading.name, Place(heading.end, end))
-    return places
-
-
-def headings(prose: str) -> list[str]:
-    """The names of all `##` headings, in their order."""
-    return [heading.name for heading in _headings(prose)]
-
-
-def _headings(prose: str) -> Iterator[Heading]:
-    fence = ""
-    for line in re.finditer(r"[^\n]*\n|[^\n]+", prose):
-        edge = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line[0])
-        heading = re.fullmatch(r"## +(.*?)[ \t]*#*\s*", line[0])
-        if edge and not fence:
-            fence = edge[1]
-        elif edge and edge[1].startswith(fence) and not edge[2].strip():
-            fence = ""
-        elif heading and not fence:
-            yield Heading(heading[1], line.start(), line.end())
 
 
 # -- TOML ------------------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ def lacking(record: Record, status: str) -> list[Requirement]:
     if status == "failed" and not (record.section("Problem") or record.section("Lesson")):
         command = f"hpo ledger note {record.id} problem TEXT"
         return [Requirement("a failure needs a problem or a lesson", command)]
+    if record.is_by_hand and status == "success":
+        return []  # there was nothing to promote
     if status == "success" and "winner" not in record.part("promotion"):
         return [Requirement("a success needs a verdict of hpo promote", "with STUDY promoted, hpo ledger sync")]
     if status == "success" and not record.part("winner").get("sha256"):
@@ -91,6 +93,8 @@ def proposed(record: Record) -> str:
 def _unexplained(record: Record, to: str, why: str) -> list[str]:
     if why.strip():
         return []
+    if to == "success" and record.is_by_hand:
+        return ["a success without a promotion needs a reason: --why TEXT"]
     if to == "success":
         return [f"{reason}; say why it is a success: --why TEXT" for reason in doubts(record)]
     return ["say why it is taken up again: --why TEXT"] if record.status in CONCLUDED else []
