@@ -5,22 +5,28 @@
 FRAMES holds the folders warp and hole (frames.py lists other names for them). OUT gets one filled-NUMBER.exr per frame,
 32-bit float, in the scale and with the windows of the input. Outside the holes and a narrow ring around them the light
 is unchanged, bit by bit, and so is negative light everywhere but in holes.
+
+Nothing is overwritten; a run that was stopped goes on with the same command.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hpo import load_winner
+from hpo import CARD, load_winner
 from objectives.common.command import work
+from objectives.common.files import content_hash
+from objectives.common.folder import Job, Result, carry_out
 from objectives.common.light import write_light
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.fill import filled
 from objectives.hdr.frames import ScaledFrame, frame_files, read_frame
+from objectives.hdr.listing import NEEDED, plan_frames
 from objectives.hdr.model import predict
 from objectives.hdr.task import HDR
 
@@ -46,33 +52,30 @@ def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
     return torch.where(is_changed_3HW, light_3HW, frame.light_3HW)
 
 
-def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
-    """Fill every frame that has a warped file and a hole file, and yield the path of each file that is written.
+def apply(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
+    """Fill every frame that has a warped file and a hole file: what is skipped, then what became of each frame.
 
-    Raises ValueError naming the folder or file for input that cannot be read, for the export of another task, and if a
-    file would be overwritten.
+    A frame that cannot be read, or has no hole, fails by itself. Raises ValueError naming the folder or file, before
+    anything is written, for the export of another task, folders without a frame, and if a file would be overwritten.
     """
     task, model = load_winner(winner, HDR)
-    files = frame_files(folder, ("warp", "hole"))
-    numbers = sorted(set(files["warp"]) & set(files["hole"]))
-    if not numbers:
-        raise ValueError(f"{folder}: no warped file shares its number with a hole file")
-    outputs = {number: into / f"filled-{number:04d}.exr" for number in numbers}
-    for output in outputs.values():
-        if output.exists():
-            raise ValueError(f"{output} is there already and is not overwritten; name another folder")
-    into.mkdir(parents=True, exist_ok=True)
-    for number, output in outputs.items():
+    files = frame_files(folder, NEEDED)
+
+    def make(job: Job, output: Path) -> None:
+        number = int(job.name)
         frame = read_frame(files["warp"][number], files["hole"][number], None)
         write_light(output, filled_frame(task, model, frame), frame.windows)
-        yield output
+
+    settings = {"command": "hdr.apply", "winner": content_hash([winner / CARD])}
+    yield from carry_out(plan_frames(folder, files, into), settings, make)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: every frame is filled; 1: some are not, and are named; 130: stopped by Ctrl-C."""
     files = ("frames", "a folder that holds the folders warp and hole")
     out = "the folder for filled-NUMBER.exr; it is made if needed"
-    work("objectives.hdr.apply", __doc__.splitlines()[0], files, out, apply, arguments)
+    return work("objectives.hdr.apply", __doc__.splitlines()[0], files, out, apply, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

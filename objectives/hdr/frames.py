@@ -177,7 +177,8 @@ def _numbered_files(folder: Path, suffixes: frozenset[str]) -> dict[int, Path]:
     files: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         numbers = _NUMBER.findall(path.stem)
-        if path.suffix.lower() not in suffixes or not numbers:
+        is_hidden = path.name.startswith(".")  # as the companion of a file that macOS writes beside it
+        if path.suffix.lower() not in suffixes or not numbers or is_hidden:
             continue
         first = files.setdefault(int(numbers[-1]), path)
         if first != path:

@@ -12,32 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from hpo import load_winner
-from objectives.common.colour import as_uint8, srgb_from_linear
+from objectives.common.colour import as_uint8
 from objectives.common.command import work
 from objectives.common.files import png_for_each
 from objectives.xtrans import cfa, raf
-from objectives.xtrans.light import per_channel
+from objectives.xtrans.look import read_look, render
 from objectives.xtrans.model import light_unit
 from objectives.xtrans.task import XTrans
 
 ROWS, MARGIN = 480, 60  # of a strip, and of its overlap: multiples of 12, beyond the receptive field of every network
-BRIGHTEST = 0.99  # the quantile of a picture's light that becomes white
-TURNS = {3: 2, 5: 1, 6: 3}  # LibRaw's flip: quarter turns, counter-clockwise
-
-
-class Look(NamedTuple):
-    """How a file says that its light is to be displayed."""
-
-    srgb_of_sensor_33: Tensor  # of white-balanced light; rows sum to 1
-    turns: int  # quarter turns, counter-clockwise
 
 
 @torch.no_grad()
@@ -53,30 +42,6 @@ def demosaic_in_strips(model: nn.Module, mosaic_1HW: Tensor) -> Tensor:
         strip = model(mosaic_1HW[None, :, rows], known_3HW[None, :, rows], unit)
         strips.append(strip[0, :, above : above + ROWS])
     return torch.cat(strips, 1)
-
-
-def read_look(path: Path) -> Look:
-    """The turn and the colour matrix that the file holds or LibRaw knows for the camera. Without a matrix the sensor's
-    own colours are taken."""
-    import rawpy
-
-    with rawpy.imread(str(path)) as raw:
-        matrix_33 = torch.from_numpy(np.array(raw.color_matrix[:, :3]))
-        turns = TURNS.get(raw.sizes.flip, 0)
-    return Look(matrix_33 if matrix_33.any() else torch.eye(3), turns)
-
-
-def render(light_3HW: Tensor, gain_3: Tensor, look: Look, *, bright: bool = True) -> Tensor:
-    """Sensor light as srgb_3HW in [0, 1].
-
-    Light above the sensor's white is white. `bright` scales the light so that the brightest hundredth is white too.
-    """
-    balanced = (light_3HW / per_channel(gain_3)).clamp(0, 1)
-    linear = torch.einsum("oc,chw->ohw", look.srgb_of_sensor_33, balanced)
-    if bright:
-        largest = linear.amax(0).flatten()
-        linear = linear / largest.kthvalue(max(1, round(BRIGHTEST * len(largest)))).values.clamp(min=1e-6)
-    return srgb_from_linear(linear.clamp(0, 1)).rot90(look.turns, (-2, -1))
 
 
 def develop(winner: Path, folder: Path, into: Path) -> Iterator[Path]:

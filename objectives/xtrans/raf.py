@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from objectives.xtrans import cfa
+from objectives.common.headers import LONGEST, describe
+from objectives.xtrans import black, cfa
 from objectives.xtrans.light import area_mean, per_channel
 
 SUFFIXES = frozenset({".raf", ".dng"})
@@ -30,6 +31,8 @@ DOWN = 4  # the smallest allowed factor: at full size a network would learn the 
 CODES = 65535
 ALGORITHMS = {"libraw linear": "LINEAR", "libraw vng": "VNG", "markesteijn 1": "PPG", "markesteijn 3": "DHT"}
 INSTALL = "pip install 'hpo[raw]'"
+_MODEL, _UNIQUE_MODEL = 272, 50708  # tags of TIFF and DNG
+_NAME = slice(28, 60)  # bytes of a RAF
 
 
 class Raw(NamedTuple):
@@ -38,7 +41,7 @@ class Raw(NamedTuple):
     mosaic_1HW: Tensor  # (code - black) / (white - black), not clipped
     gain_3: Tensor  # the sensor's response to white, green 1: light / gain is balanced
     camera: str
-    black: tuple[float, ...]
+    black: tuple[float, ...]  # the mean black level of each colour
     white: float
 
 
@@ -61,8 +64,8 @@ def read(path: Path) -> Raw:
     try:
         with rawpy.imread(str(path)) as raw:
             return _raw(raw, path)
-    except (rawpy.LibRawError, OSError) as error:
-        raise ValueError(f"cannot read the raw file {path}: {error}") from error
+    except (rawpy.LibRawError, rawpy.NotSupportedError, OSError) as error:
+        raise ValueError(f"cannot read the raw file {path}: {_cause(path, error)}") from error
 
 
 def develop(path: Path, down: int) -> tuple[Tensor, Tensor]:
@@ -110,28 +113,83 @@ def run_libraw(balanced_HW: Tensor, method: str) -> Tensor:
 
 
 def _raw(raw: Any, path: Path) -> Raw:
-    pattern = raw.raw_pattern
-    if pattern is None or pattern.shape != (cfa.SIDE, cfa.SIDE):
-        shape = "none" if pattern is None else "x".join(map(str, pattern.shape))
-        raise ValueError(f"{path}: the colour filter must be the 6 x 6 one of X-Trans; got {shape}")
-    codes = raw.raw_image_visible.astype(np.float64)
-    colours = np.where(raw.raw_colors_visible == 3, 1, raw.raw_colors_visible)
-    black, white = np.array(raw.black_level_per_channel, float)[:3], float(raw.white_level)
-    light = (codes - black[colours]) / (white - black[colours])
-    down, across = cfa.find_phase(torch.from_numpy(colours[:12, :12].astype(np.int64)))
-    light = light[-down % cfa.SIDE :, -across % cfa.SIDE :]
+    phase = _phase(raw, path)
+    white = float(raw.white_level)
+    colours_66 = cfa.colours(cfa.SIDE, cfa.SIDE, phase).numpy()
+    lowest_3 = np.array(raw.black_level_per_channel, float)[:3]
+    black_66 = lowest_3[colours_66] + black.above_lowest(path)
+    light_HW = _light(raw.raw_image_visible, black_66, white)
+    down, across = (-start % cfa.SIDE for start in phase)
     balance = np.array(raw.camera_whitebalance[:3], float)
     if not (np.isfinite(balance).all() and balance.min() > 0):
         balance = np.array(raw.daylight_whitebalance[:3], float)
-    gain = torch.from_numpy(balance[1] / balance).float()
-    return Raw(torch.from_numpy(light).float()[None], gain, _camera(path), tuple(black), white)
+    return Raw(
+        mosaic_1HW=torch.from_numpy(light_HW[down:, across:])[None],
+        gain_3=torch.from_numpy(balance[1] / balance).float(),
+        camera=_camera(path),
+        black=tuple(float(black_66[colours_66 == colour].mean()) for colour in range(3)),
+        white=white,
+    )
+
+
+def _phase(raw: Any, path: Path) -> cfa.Phase:
+    """Where in the tile the visible area begins. Raises ValueError for a file without the X-Trans filter."""
+    import rawpy
+
+    wanted = f"{path}: the colour filter must be the 6 x 6 one of X-Trans"
+    if raw.raw_type != rawpy.RawType.Flat:
+        raise ValueError(f"{wanted}; the file was demosaiced already, and has several colours at each pixel")
+    top, left = raw.sizes.top_margin, raw.sizes.left_margin
+    # raw_pattern and raw_colors are wrong where a margin is wider than 6 pixels.
+    colours_HW = torch.tensor(
+        [[raw.raw_color(top + row, left + column) for column in range(2 * cfa.SIDE)] for row in range(2 * cfa.SIDE)]
+    )
+    try:
+        return cfa.find_phase(torch.where(colours_HW == 3, cfa.GREEN, colours_HW))  # 3: a second green
+    except ValueError:
+        letters = raw.color_desc.decode()
+        corner = " ".join("".join(letters[c] if c < len(letters) else "?" for c in row) for row in colours_HW[:2, :2])
+        raise ValueError(f"{wanted}; got {corner} in its first two rows and columns") from None
+
+
+def _light(codes_HW: np.ndarray, black_66: np.ndarray, white: float) -> np.ndarray:
+    """(code - black) / (white - black), float32, [H, W]."""
+    light_HW = np.empty(codes_HW.shape, np.float32)
+    for row in range(cfa.SIDE):
+        for column in range(cfa.SIDE):
+            place = (slice(row, None, cfa.SIDE), slice(column, None, cfa.SIDE))
+            level = black_66[row, column]
+            light_HW[place] = (codes_HW[place].astype(np.float64) - level) / (white - level)
+    return light_HW
 
 
 def _camera(path: Path) -> str:
+    """The camera's name: from the header of a RAF, else from the tags."""
     from PIL import Image
 
+    with path.open("rb") as file:
+        start = file.read(_NAME.stop)
+    if start.startswith(black.RAF_START):
+        return start[_NAME].split(b"\0")[0].decode("latin1").strip()
     try:
         with Image.open(path) as image:
-            return str(image.getexif().get(272) or path.suffix)
+            return str(image.getexif().get(_MODEL) or image.getexif().get(_UNIQUE_MODEL) or path.suffix)
     except OSError:
         return path.suffix
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """What is wrong with a file that LibRaw did not read."""
+    import rawpy
+
+    if not path.is_file():
+        return "there is no such file"
+    with path.open("rb") as file:
+        start = file.read(LONGEST)
+    is_raw = start.startswith((black.RAF_START, b"II", b"MM"))
+    if not is_raw or isinstance(error, rawpy.LibRawFileUnsupportedError):
+        return f"LibRaw knows no such raw file; {describe(start)}"
+    if isinstance(error, rawpy.LibRawIOError | rawpy.LibRawDataError):
+        return "it is truncated or damaged"
+    words = error.args[0] if error.args else ""
+    return words.decode() if isinstance(words, bytes) else str(error)

@@ -553,7 +553,7 @@ def test_an_exported_network_fills_exr_frames_in_their_own_scale(tmp_path: Path)
     """An untrained network adds almost nothing: holes hold the classical fill, and the rest is the input."""
     winner = exported(tmp_path / "winner", HDR(width=8))
     root = _tree(tmp_path / "shot", 3, size=(40, 33))
-    written = list(apply(winner, root, tmp_path / "out"))
+    written = [made.output for made in apply(winner, root, tmp_path / "out")]
     assert [path.name for path in written] == ["filled-0001.exr", "filled-0002.exr", "filled-0003.exr"]
     light, warped = read_light(written[0]), read_light(root / "warp/warped_hole-0001.exr")
     hole = read_mask(root / "hole/hole-0001.exr")
@@ -574,7 +574,7 @@ def test_light_outside_holes_stays_as_it_was_bit_by_bit(tmp_path: Path) -> None:
     for folder, picture in (("warp", light), ("hole", hole.float().expand(3, -1, -1))):
         (tmp_path / folder).mkdir()
         write_light(tmp_path / folder / "1.exr", picture, windows)
-    (written,) = apply(winner, tmp_path, tmp_path / "out")
+    written = next(apply(winner, tmp_path, tmp_path / "out")).output
     made = read_light(written)
     is_ring = torch.nn.functional.max_pool2d(hole.float(), 3, 1, 1).bool() & ~hole
     assert torch.equal(made[:, ~(is_ring | hole)[0]], light[:, ~(is_ring | hole)[0]])
@@ -585,9 +585,41 @@ def test_light_outside_holes_stays_as_it_was_bit_by_bit(tmp_path: Path) -> None:
 
 def test_the_command_says_what_it_wrote_or_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     winner, root = exported(tmp_path / "winner", HDR(width=8)), _tree(tmp_path / "shot", 3)
-    main([str(winner), str(root), str(tmp_path / "out")])
+    arguments = [str(winner), str(root), str(tmp_path / "out")]
+    assert main(arguments) == 0
     assert capsys.readouterr().out.count("filled-") == 3
+    (tmp_path / "out" / "hpo-record.jsonl").unlink()
     with pytest.raises(SystemExit, match=r"filled-0001\.exr is there already"):
-        main([str(winner), str(root), str(tmp_path / "out")])
+        main(arguments)
     with pytest.raises(SystemExit, match="nowhere must be a folder"):
         main([str(winner), str(tmp_path / "nowhere"), str(tmp_path / "out")])
+
+
+def test_a_bad_frame_fails_alone_and_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged frame and one without a hole are named; once they are mended, the others are not made again."""
+    winner, root = exported(tmp_path / "winner", HDR(width=8)), _tree(tmp_path / "shot", 4)
+    arguments = [str(winner), str(root), str(tmp_path / "out")]
+    torn, hole = root / "warp" / "warped_hole-0002.exr", root / "hole" / "hole-0003.exr"
+    whole, mask = torn.read_bytes(), hole.read_bytes()
+    torn.write_bytes(whole[:900])
+    write_light(hole, torch.zeros(3, 48, 56))
+    (root / "hole" / "hole-0004.exr").unlink()
+    (root / "warp" / "._warped_hole-0001.exr").write_bytes(b"AppleDouble")
+    (root / "warp" / "7.tif").write_bytes(b"")
+    assert main(arguments) == 1
+    ending = capsys.readouterr()
+    assert ending.out.count("filled-") == 1
+    assert "failed, 2: cannot read" in ending.err
+    assert "warped_hole-0002.exr: the file is truncated or damaged" in ending.err
+    assert "hole-0003.exr: the frame has no hole" in ending.err
+    assert "1 skipped, frames that lack a file in one of warp and hole: warped_hole-0004.exr" in ending.err
+    assert "of a format that holds no light: 7.tif" in ending.err
+    assert "1 made, 2 failed, 3 skipped" in ending.err
+    first = (tmp_path / "out" / "filled-0001.exr").stat().st_mtime_ns
+    torn.write_bytes(whole)
+    hole.write_bytes(mask)
+    assert main(arguments) == 1
+    assert "2 made, 1 kept from an earlier run, 3 skipped" in capsys.readouterr().err
+    assert (tmp_path / "out" / "filled-0001.exr").stat().st_mtime_ns == first

@@ -19,11 +19,12 @@ from torch import Tensor
 from hpo import REFERENCE, evaluate
 from objectives.common.colour import srgb_from_linear
 from objectives.common.image_scores import psnr_db
-from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, develop, gharbi, loss, raf
+from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, develop, gharbi, look, loss, raf
 from objectives.xtrans.data import TILE
 from objectives.xtrans.light import RAW, per_channel
 from objectives.xtrans.model import ARCHS
 from tests.objectives.exported import exported
+from tests.objectives.raf_bytes import write_raf
 
 needs_raw = pytest.mark.skipif(not raf.installed(), reason="LibRaw is NOT tested: pip install 'hpo[raw]'")
 needs_gharbi = pytest.mark.skipif(not gharbi.installed(), reason="the published network is NOT tested: hpo[raw]")
@@ -46,13 +47,22 @@ def frame(picture: Tensor) -> Tensor:
 
 
 def _dng(
-    path: Path, mosaic_HW: Tensor, *, black: int, white: int, gain: tuple[float, float, float], orientation: int = 1
+    path: Path,
+    mosaic_HW: Tensor,
+    *,
+    black: int,
+    white: int,
+    gain: tuple[float, float, float],
+    orientation: int = 1,
 ) -> Path:
     from objectives.xtrans import dng
 
-    codes = (mosaic_HW.numpy() * (white - black) + black).round().clip(0, 65535).astype(np.uint16)
-    dng.write(path, codes, black=black, white=white, neutral=gain, orientation=orientation)
+    dng.write(path, _codes(mosaic_HW, black, white), black=black, white=white, neutral=gain, orientation=orientation)
     return path
+
+
+def _codes(mosaic_HW: Tensor, black: int | Tensor, white: int) -> np.ndarray:
+    return (mosaic_HW * (white - black) + black).round().clip(0, 65535).numpy().astype(np.uint16)
 
 
 def _shown(rgb: Tensor) -> Tensor:
@@ -95,6 +105,81 @@ def test_a_mosaic_comes_back_as_it_was_written(tmp_path: Path, frame: Tensor) ->
 
 
 @needs_raw
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (0, 12), (13, 8), (30, 24)])
+@pytest.mark.parametrize("kind", ["raf", "dng"])
+def test_a_visible_area_may_begin_anywhere(tmp_path: Path, kind: str, top: int, left: int) -> None:
+    """Pitfall: the colours that rawpy tells are wrong behind margins of more than 6 pixels.
+
+    Planted: red, green and blue pixels of 2000, 3000 and 4000, and a number in them for each place.
+    """
+    from objectives.xtrans import dng
+
+    if kind == "raf":  # LibRaw moves the area to whole tiles; the filter is that of the whole sensor
+        top, left, phase = -(-top // 6) * 6, -(-left // 6) * 6, (0, 0)
+    else:  # the filter begins where the visible area does
+        phase = (-top % 6, -left % 6)
+    number = torch.arange(612 * 624).view(612, 624) % 997
+    codes = (2000 + 1000 * cfa.colours(612, 624, phase) + number).numpy().astype(np.uint16)
+    path = tmp_path / f"a.{kind}"
+    if kind == "raf":
+        write_raf(path, codes, visible=(top, left, 552, 540))
+    else:
+        dng.write(path, codes, black=1022, white=16383, active=(top, left, top + 552, left + 540))
+    made = (raf.read(path).mosaic_1HW[0] * (16383 - 1022) + 1022).round().int().numpy()
+    assert np.array_equal((made - 2000) // 1000, cfa.colours(552, 540))
+    assert np.array_equal(made, codes[top : top + 552, left : left + 540])
+
+
+@needs_raw
+def test_a_filter_may_begin_at_any_phase(tmp_path: Path) -> None:
+    """The rows and columns before phase (0, 0) are cut off; black levels stay with their places."""
+    from objectives.xtrans import dng
+
+    for phase in ((2, 1), (5, 3)):
+        colours = cfa.colours(516, 516, phase)
+        tile = colours[:6, :6].flatten().tolist()
+        levels = [(900, 1024, 1200)[colour] for colour in tile]
+        codes = (2000 + 1000 * colours + torch.arange(516)).numpy().astype(np.uint16)
+        dng.write(tmp_path / "a.dng", codes, black=levels, white=16383)
+        content = (tmp_path / "a.dng").read_bytes()
+        standard = bytes(cfa.TILE.flatten().tolist())
+        assert content.count(standard) == 1
+        (tmp_path / "a.dng").write_bytes(content.replace(standard, bytes(tile)))
+        made = raf.read(tmp_path / "a.dng").mosaic_1HW[0]
+        black = torch.tensor([900, 1024, 1200])[cfa.colours(*made.shape)]
+        down, across = 516 - made.shape[0], 516 - made.shape[1]
+        assert np.array_equal((made * (16383 - black) + black).round().numpy(), codes[down:, across:])
+
+
+@needs_raw
+@pytest.mark.parametrize("kind", ["raf", "dng"])
+def test_each_place_has_its_own_black_level(tmp_path: Path, kind: str) -> None:
+    """rawpy tells the lowest for all. Planted: 5 % of white above 900, 1024 and 1200; LibRaw finds it flat as well."""
+    import rawpy
+
+    from objectives.xtrans import dng
+
+    black = torch.tensor([900, 1024, 1200])[cfa.TILE]
+    codes = _codes(torch.full((516, 516), 0.05), black.repeat(86, 86), 16383)
+    path = tmp_path / f"a.{kind}"
+    if kind == "raf":
+        write_raf(path, codes, black=black.flatten().tolist(), gain=(1.0, 1.0, 1.0))
+    else:
+        dng.write(path, codes, black=black.flatten().tolist(), white=16383)
+    raw = raf.read(path)
+    assert torch.allclose(raw.mosaic_1HW, torch.tensor(0.05), atol=1e-4)
+    assert raw.black == (900, 1024, 1200)
+    with rawpy.imread(str(path)) as opened:
+        assert len(set(opened.black_level_per_channel)) == 1
+        rgb_HW3 = opened.postprocess(
+            user_wb=[1, 1, 1, 1], no_auto_bright=True, gamma=(1, 1), output_bps=16, output_color=rawpy.ColorSpace.raw
+        )
+    levels = rgb_HW3[20:-20, 20:-20].reshape(-1, 3) / (65535 / (16383 - 900))  # LibRaw's white is that of the lowest
+    assert np.ptp(levels, 0).max() < 1
+    assert np.allclose(levels.mean(0), [0.05 * (16383 - level) for level in raw.black], atol=1)
+
+
+@needs_raw
 def test_a_bayer_file_and_no_raw_file_are_errors_that_name_the_file(tmp_path: Path) -> None:
     import tifffile
 
@@ -106,11 +191,34 @@ def test_a_bayer_file_and_no_raw_file_are_errors_that_name_the_file(tmp_path: Pa
         (50708, 2, 0, "Bayer", True),
     ]
     tifffile.imwrite(bayer, np.zeros((600, 600), np.uint16), photometric=32803, extratags=tags, metadata=None)
-    with pytest.raises(ValueError, match=r"bayer.dng: the colour filter must be the 6 x 6 one"):
+    with pytest.raises(
+        ValueError, match=r"bayer.dng: the colour filter must be the 6 x 6 .*; got RG GB in its first two"
+    ):
         raf.read(bayer)
-    (tmp_path / "broken.raf").write_bytes(b"not a raw file")
-    with pytest.raises(ValueError, match=r"cannot read the raw file .*broken.raf"):
-        raf.read(tmp_path / "broken.raf")
+    linear = tmp_path / "linear.dng"
+    tifffile.imwrite(linear, np.zeros((600, 600, 3), np.uint16), photometric=34892, extratags=tags[2:], metadata=None)
+    with pytest.raises(ValueError, match=r"linear.dng: the colour filter must be .*; the file was demosaiced already"):
+        raf.read(linear)
+
+
+@needs_raw
+def test_what_libraw_cannot_read_is_named_with_the_cause_in_words(tmp_path: Path) -> None:
+    whole = write_raf(tmp_path / "whole.raf", np.full((516, 516), 1500, np.uint16)).read_bytes()
+    jpeg = tmp_path / "a.jpg"
+    Image.new("RGB", (9, 9)).save(jpeg)
+    contents = {
+        b"": "LibRaw knows no such raw file; the file is empty",
+        b"not a raw file": "LibRaw knows no such raw file; its content is of no format that is known here",
+        jpeg.read_bytes(): "LibRaw knows no such raw file; its content is JPEG",
+        whole[:3000]: "it is truncated or damaged",
+        whole[: len(whole) // 2]: "it is truncated or damaged",
+    }
+    for content, message in contents.items():
+        (tmp_path / "broken.raf").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"cannot read the raw file .*broken.raf: {message}"):
+            raf.read(tmp_path / "broken.raf")
+    with pytest.raises(ValueError, match=r"none.raf: there is no such file"):
+        raf.read(tmp_path / "none.raf")
 
 
 @needs_raw
@@ -331,8 +439,10 @@ def test_a_picture_made_in_strips_is_the_one_made_whole(arch: str, monkeypatch) 
 
 
 @needs_raw
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, orientation: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "orientation"), [*(("dng", orientation) for orientation in range(1, 9)), ("raf", 1), ("raf", 7)]
+)
+def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, kind: str, orientation: int) -> None:
     """Patches, where no demosaicer can go wrong: black level, balance, matrix, curve and turn are LibRaw's own."""
     import rawpy
 
@@ -350,19 +460,17 @@ def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, o
         ]
     )
     light = patches.T.reshape(3, 3, 3).repeat_interleave(172, 1).repeat_interleave(172, 2)
-    path = _dng(
-        tmp_path / "patches.dng",
-        cfa.mosaic(light * per_channel(torch.tensor(RAW)))[0],
-        black=1024,
-        white=16383,
-        gain=RAW,
-        orientation=orientation,
-    )
+    mosaic = cfa.mosaic(light * per_channel(torch.tensor(RAW)))[0]
+    path = tmp_path / f"patches.{kind}"
+    if kind == "raf":
+        write_raf(path, _codes(mosaic, 1022, 16383), gain=RAW, orientation=orientation)
+    else:
+        _dng(path, mosaic, black=1024, white=16383, gain=RAW, orientation=orientation)
     raw = raf.read(path)
-    ours = develop.render(
+    ours = look.render(
         develop.demosaic_in_strips(XTrans().model().eval(), raw.mosaic_1HW),
         raw.gain_3,
-        develop.read_look(path),
+        look.read_look(path),
         bright=False,
     )
     with rawpy.imread(str(path)) as opened:
