@@ -41,7 +41,7 @@ LONG = Fidelity(size=64, train=1024, val=48, epochs=16, test=96)
 FULL_GPU = Fidelity(
     size=512,
     train=480,
-    val=32,
+    val=48,
     epochs=200,
     test=96,
     fixed={

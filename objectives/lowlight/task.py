@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -21,8 +20,6 @@ from objectives.lowlight.pairs import Pairing
 from objectives.lowlight.scenes import TEST
 
 GROUPS = ("curve", "mask")  # parameter groups with the names of their modules; all others learn at the common rate
-BASELINE_SAMPLES = 64  # training examples that the classical methods take their brightness from
-BASELINE_SIZE = 64  # pixels a side
 
 
 @dataclass(frozen=True)
@@ -183,20 +180,20 @@ class LowLight(Task[Batch]):
         return loss.finite_means(columns)
 
     def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
-        methods = self._methods()
-        return {name: partial(baseline.method_scores, method, self.perceptual) for name, method in methods.items()}
+        return baseline.methods(self.perceptual)
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
         batches = list(batches)
-        methods = self._methods()
-        rival = baseline.best_rival(methods, self.perceptual, batches)
-        return pictures.drawn(model, batches, rival, methods[rival])
+        rival = baseline.best_shown(self.perceptual, batches)
+        return pictures.drawn(model, list(self._views(batches)), rival, baseline.SHOWN[rival])
+
+    def _views(self, batches: Sequence[Batch]) -> Iterator[pictures.View]:
+        """Whole views of the scenes that the batches were cut from."""
+        if self.data:
+            return pictures.views_of_pairs(data.split_pairs(self.data, self.pairing).test)
+        numbers = torch.cat([batch.scene_B for batch in batches]).unique().tolist()
+        return pictures.views_of_scenes(numbers)
 
     def checks(self, evidence: Evidence) -> list[Check]:
         pairs = data.split_pairs(self.data, self.pairing) if self.data else None
         return checks(evidence, pairs)
-
-    def _methods(self) -> Mapping[str, baseline.Method]:
-        crops = self._examples("train", BASELINE_SIZE, BASELINE_SAMPLES)
-        high = crops.batch(range(BASELINE_SAMPLES)).high_B3SS
-        return baseline.methods(train_mean=float(high.mean()), train_light=baseline.mean_light(high))
