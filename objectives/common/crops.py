@@ -23,7 +23,8 @@ def random_square(
 
 
 def resized(rgb_3HW: Tensor, size: int) -> Tensor:
-    """The image at `size` x `size` pixels: antialiased bilinear, clamped to [0, 1]."""
+    """The image at `size` x `size` pixels: antialiased bilinear, within the range of the image's values."""
     if rgb_3HW.shape[-2:] == (size, size):
         return rgb_3HW.clone()
-    return F.interpolate(rgb_3HW[None], (size, size), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    shrunk_3SS = F.interpolate(rgb_3HW[None], (size, size), mode="bilinear", antialias=True)[0]
+    return shrunk_3SS.clamp(rgb_3HW.min(), rgb_3HW.max())  # rounding alone could leave it

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from hpo import Check, Columns, Evidence, Fidelity, Held, Method, Moment, Overfit, Picture, Split, Task
-from objectives.common.colour import as_float
 from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
 from objectives.lowlight import baseline, data, loss, pictures
@@ -19,10 +17,9 @@ from objectives.lowlight.checks import checks
 from objectives.lowlight.data import Batch, Examples
 from objectives.lowlight.model import CurveBlendNet
 from objectives.lowlight.pairs import Pairing
+from objectives.lowlight.scenes import TEST
 
 GROUPS = ("curve", "mask")  # parameter groups with the names of their modules; all others learn at the common rate
-BASELINE_SAMPLES = 64  # training examples that the classical methods take their brightness from
-BASELINE_SIZE = 64  # pixels a side
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,8 @@ class LowLight(Task[Batch]):
     perceptual: Backend = "pged"  # "stlpips" needs its weights; neither replaces the other silently
     # the data
     flip: bool = True  # mirror half of the training examples
-    fold: int = 0  # the photographs that are held out, by number
+    pool: int = 16  # each epoch draws its crops from so many times as many, or from as many as all epochs would take
+    fold: int = 0  # the scenes that are tested on, by number
     data: str | None = None  # a folder of the user's own pairs
     pairing: Pairing = "flexible"
 
@@ -60,7 +58,7 @@ class LowLight(Task[Batch]):
     size_unit: ClassVar[str] = "pixels a side"
     inputs: ClassVar[tuple[str, ...]] = ("low_B3SS",)
     labels: ClassVar[tuple[str, ...]] = ("high_B3SS",)
-    cluster: ClassVar[str | None] = "photograph_B"
+    cluster: ClassVar[str | None] = "scene_B"
     overfit: ClassVar[Overfit] = Overfit(
         measure="psnr_db",
         go=26.0,
@@ -88,7 +86,7 @@ class LowLight(Task[Batch]):
         )
         for name in ("ramp_share", "mask_frozen"):
             require(name, 0 <= getattr(self, name) <= 1, "a share, in [0, 1]", getattr(self, name))
-        for name in ("width", "restore_width", "iterations"):
+        for name in ("width", "restore_width", "iterations", "pool"):
             require(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
         for name in (
             "dither",
@@ -104,16 +102,22 @@ class LowLight(Task[Batch]):
         require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
 
     # -- data ----------------------------------------------------------------------------------------------------
+    @property
+    def folds(self) -> int:  # type: ignore[override]  # the data decides: a user's folder has one test split
+        """How many test splits there are, which the runs of a promotion take in turn."""
+        return 1 if self.data else len(TEST)
+
     def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
-        examples = self._examples(split, fidelity.size, fidelity.examples(split))
-        count = len(examples.low_N3SS)
-        order = torch.randperm(count, generator=rng) if split == "train" else torch.arange(count)
+        count = fidelity.examples(split)
+        if split == "train":
+            crops = self._examples(split, fidelity.size, count * min(self.pool, fidelity.epochs))
+            order = torch.randperm(crops.count, generator=rng)[:count]
+        else:
+            crops = self._examples(split, fidelity.size, count)
+            order = torch.arange(count)
         for rows in order.split(batch_size):
-            low, high = as_float(examples.low_N3SS[rows]), as_float(examples.high_N3SS[rows])
-            batch = Batch(low, high, examples.photograph_N[rows])
-            if split == "train" and self.flip:
-                batch = data.mirrored(batch, rng)
-            yield batch
+            batch = crops.batch(rows.tolist())
+            yield data.mirrored(batch, rng) if split == "train" and self.flip else batch
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         return data.origins(split, fold=self.fold, folder=self.data, pairing=self.pairing)
@@ -176,19 +180,20 @@ class LowLight(Task[Batch]):
         return loss.finite_means(columns)
 
     def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
-        methods = self._methods()
-        return {name: partial(baseline.method_scores, method, self.perceptual) for name, method in methods.items()}
+        return baseline.methods(self.perceptual)
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture]:
         batches = list(batches)
-        methods = self._methods()
-        rival = baseline.best_rival(methods, self.perceptual, batches)
-        return pictures.drawn(model, batches, rival, methods[rival])
+        rival = baseline.best_shown(self.perceptual, batches)
+        return pictures.drawn(model, list(self._views(batches)), rival, baseline.SHOWN[rival])
+
+    def _views(self, batches: Sequence[Batch]) -> Iterator[pictures.View]:
+        """Whole views of the scenes that the batches were cut from."""
+        if self.data:
+            return pictures.views_of_pairs(data.split_pairs(self.data, self.pairing).test)
+        numbers = torch.cat([batch.scene_B for batch in batches]).unique().tolist()
+        return pictures.views_of_scenes(numbers)
 
     def checks(self, evidence: Evidence) -> list[Check]:
         pairs = data.split_pairs(self.data, self.pairing) if self.data else None
         return checks(evidence, pairs)
-
-    def _methods(self) -> Mapping[str, baseline.Method]:
-        high = as_float(self._examples("train", BASELINE_SIZE, BASELINE_SAMPLES).high_N3SS)
-        return baseline.methods(train_mean=float(high.mean()), train_light=baseline.mean_light(high))

@@ -1,11 +1,13 @@
-"""Where the pairs come from: the camera's darkness, the split by photograph, and a user's own files.
+"""Where the pairs come from: the camera's darkness, the split by scene, and a user's own files.
 
 Expected values come from closed forms and from planted files; each test says which.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,14 @@ import torch
 from PIL import Image
 
 from hpo import Fidelity
-from objectives.common import photographs
-from objectives.common.colour import as_float, as_uint8, linear_from_srgb
+from objectives.common import panoramas, photographs
+from objectives.common.colour import as_float, as_uint8, linear_from_srgb, luma
 from objectives.common.crops import resized
 from objectives.lowlight import LowLight
-from objectives.lowlight.data import EVERYDAY, FOLDS, Camera, darken, examples, photographs_of
+from objectives.lowlight.camera import Camera, darken
+from objectives.lowlight.data import examples
 from objectives.lowlight.pairs import match, scene_of, split_pairs
+from objectives.lowlight.scenes import KEY, NUMBERS, SCENES, TEXTURES, VALIDATION, scenes_of, views
 
 SMALL = Fidelity(size=32, train=10, val=6, epochs=1, test=4)
 
@@ -37,11 +41,18 @@ def _rng(seed: int = 0) -> torch.Generator:
 def test_darkening_halves_the_light_once_a_stop() -> None:
     """Closed form: without gains the mean linear level is 2^-stops of the clean one, within 3 %; the noise has no
     mean. The clean picture is bright, so that the clamp at black is out of reach."""
-    clean = resized(photographs.srgb("china")[:, 40:300, 40:300], 128)[None] * 0.5 + 0.5
+    clean = linear_from_srgb(resized(photographs.srgb("china")[:, 40:300, 40:300], 128)[None] * 0.5 + 0.5)
     for stops in (2.0, 3.0, 4.0):
         dark = darken(clean, _rng(), Camera(stops=(stops, stops), gain=(1.0, 1.0)))
-        ratio = float(linear_from_srgb(dark).mean() / linear_from_srgb(clean).mean())
-        assert ratio == pytest.approx(2**-stops, rel=0.03)
+        assert float(linear_from_srgb(dark).mean() / clean.mean()) == pytest.approx(2**-stops, rel=0.03)
+
+
+def test_light_that_the_bright_picture_clips_keeps_its_colour_in_the_dark_one() -> None:
+    """Closed form: a lamp of light (3.2, 1.6, 0.8), three stops down, is (0.4, 0.2, 0.1)."""
+    lamp = torch.tensor([3.2, 1.6, 0.8]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    quiet = Camera(stops=(3.0, 3.0), gain=(1.0, 1.0), electrons=(1e5, 1e5), read_noise=(1e-6, 1e-6))
+    dark = linear_from_srgb(darken(lamp, _rng(), quiet)).mean((0, 2, 3))
+    assert dark.tolist() == pytest.approx([0.4, 0.2, 0.1], rel=0.02)
 
 
 def test_shot_noise_has_the_variance_of_poisson_counts_and_read_noise_adds_its_own() -> None:
@@ -60,31 +71,62 @@ def test_darkening_repeats_bit_for_bit_and_gives_whole_bytes() -> None:
     assert not torch.equal(dark, darken(clean, _rng(3)))
 
 
-# -- photographs ---------------------------------------------------------------------------------------------------
-def test_every_fold_holds_out_two_photographs_to_validate_and_two_to_test() -> None:
-    for fold in range(FOLDS):
-        train, val, test = (set(photographs_of(split, fold)) for split in ("train", "val", "test"))
-        assert not train & val
-        assert not train & test
-        assert not val & test
-        assert len(val) == len(test) == 2
-        assert val | test <= set(EVERYDAY)
-        assert len(train & set(EVERYDAY)) == 2
-    held = {photographs_of("val", fold) for fold in range(FOLDS)}
-    assert held == set(combinations(EVERYDAY, 2))
-    with pytest.raises(ValueError, match=r"task\.fold must be 0 to 14; got 15"):
-        photographs_of("val", FOLDS)
+# -- scenes --------------------------------------------------------------------------------------------------------
+def test_four_of_sixteen_scenes_choose_and_each_of_the_others_judges_in_one_fold() -> None:
+    """By hand: 6 photographs and 10 panoramas, 4 of them for validation in every fold, and 12 tested on once each.
+    Training has the ten that are left, and the textures."""
+    folds = LowLight().folds
+    tested = [scenes_of("test", fold) for fold in range(folds)]
+    assert len(SCENES) == 16
+    assert Counter(name for names in tested for name in names) == Counter(set(SCENES) - set(VALIDATION))
+    for fold in range(folds):
+        assert scenes_of("val", fold) == VALIDATION
+        train = set(scenes_of("train", fold))
+        assert train == {*SCENES, *TEXTURES} - {*VALIDATION, *tested[fold]}
+        assert len(train & set(SCENES)) == 10
+    with pytest.raises(ValueError, match=r"task\.fold must be 0 to 5; got 6"):
+        scenes_of("val", folds)
 
 
-def test_no_crop_of_a_held_out_photograph_is_trained_on() -> None:
-    """Planted truth: origins are the pinned hashes of the photographs' files: disjoint hashes, disjoint photographs."""
-    task = LowLight()
-    origins = {split: task.origins(split, SMALL) for split in ("train", "val", "test")}
-    assert origins["val"] == {photographs.PHOTOGRAPHS[name].sha256 for name in photographs_of("val", 0)}
-    for a, b in combinations(origins, 2):
-        assert not origins[a] & origins[b]
+def test_no_crop_of_a_held_out_scene_is_trained_on() -> None:
+    """Planted truth: origins are the pinned hashes of the scenes' files: disjoint hashes, disjoint scenes."""
+    for fold in range(LowLight().folds):
+        task = LowLight(fold=fold)
+        origins = {split: task.origins(split, SMALL) for split in ("train", "val", "test")}
+        files = {**photographs.PHOTOGRAPHS, **panoramas.PANORAMAS}
+        assert origins["test"] == {files[name].sha256 for name in scenes_of("test", fold)}
+        for a, b in combinations(origins, 2):
+            assert not origins[a] & origins[b]
 
 
+def test_a_scene_has_the_same_number_in_every_split_and_fold() -> None:
+    for split, fold in (("val", 0), ("val", 3), ("test", 0), ("test", 3), ("train", 3)):
+        batch = next(LowLight(fold=fold).batches(split, replace(SMALL, train=13, val=13, test=13), 13, _rng()))
+        assert {int(scene) for scene in batch.scene_B} <= {NUMBERS[name] for name in scenes_of(split, fold)}
+
+
+def test_a_view_of_a_panorama_is_exposed_to_its_key_and_a_photograph_is_left_as_it_was_taken() -> None:
+    """Closed form: the geometric mean of the luminance. It is a lobby whose darkest pixel is far above the floor."""
+    for view in views("st_fagans_interior"):
+        assert float(torch.exp(torch.log(luma(view)).mean())) == pytest.approx(KEY, rel=1e-3)
+        assert float(view.max()) > 1  # light that the bright picture clips
+    assert torch.equal(views("coffee")[0], photographs.linear("coffee"))
+
+
+def test_without_the_panoramas_nothing_is_trained_on_six_scenes_instead(monkeypatch, tmp_path) -> None:
+    """Planted: the wheel is not installed. The error names the panorama and the command that brings it."""
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path))
+    file = panoramas.PANORAMAS["lebombo"]
+    monkeypatch.setitem(panoramas.PANORAMAS, "lebombo", replace(file, package="a_wheel_that_is_not_there"))
+    panoramas._light.cache_clear()  # what another test has read
+    expected = r"panorama 'lebombo': it needs the package .* pip install --no-deps viser==1\.0\.15"
+    with pytest.raises(ValueError, match=expected):
+        LowLight().origins("val", SMALL)
+    with pytest.raises(ValueError, match=expected):
+        list(LowLight().batches("val", Fidelity(size=33, train=1, val=6, epochs=1), 6, _rng()))
+
+
+# -- batches -------------------------------------------------------------------------------------------------------
 def test_batches_are_the_same_for_the_same_rng_and_validation_never_changes() -> None:
     task = LowLight()
 
@@ -97,6 +139,22 @@ def test_batches_are_the_same_for_the_same_rng_and_validation_never_changes() ->
     assert not torch.equal(served("train", 4, 1)[0], served("train", 4, 2)[0])
     for split in ("val", "test"):
         assert all(map(torch.equal, served(split, 4, 1), served(split, 3, 2)))
+
+
+def test_each_epoch_draws_its_crops_from_a_pool_of_all_epochs() -> None:
+    """By hand: 13 crops an epoch, 4 epochs: a pool of 52, so that two epochs share about a quarter of their crops;
+    with a pool of 1 they share all."""
+    epochs = Fidelity(size=32, train=13, val=1, epochs=4)
+
+    def crops(pool: int) -> list[set[bytes]]:
+        task = LowLight(pool=pool, flip=False)
+        passes = [next(task.batches("train", epochs, 13, _rng(epoch))).high_B3SS for epoch in range(4)]
+        return [{crop.numpy().tobytes() for crop in one_pass} for one_pass in passes]
+
+    fixed, fresh = crops(1), crops(16)
+    assert all(a == b for a, b in pairwise(fixed))
+    assert all(len(a) == 13 for a in fresh)
+    assert 26 < len(set.union(*fresh)) <= 52
 
 
 def test_a_flip_mirrors_both_pictures_of_a_pair_or_neither() -> None:
@@ -269,15 +327,12 @@ def test_a_users_pairs_are_cut_at_the_same_place_and_serve_every_split(tmp_path)
             assert float((low - high / 2).abs().max()) < 2.1 / 255
     origins = [task.origins(split, SMALL) for split in ("train", "val", "test")]
     assert len(set.union(*origins)) == sum(map(len, origins)) == 6
+    assert task.folds == 1  # the folder's one test split
 
 
-def test_crops_of_one_photograph_or_of_one_of_the_users_scenes_have_one_number(tmp_path) -> None:
+def test_crops_of_one_of_the_users_scenes_have_one_number(tmp_path) -> None:
     """Planted: six photographs of one colour each, which are two takes of three scenes: crops of a colour belong to
     the scene of that colour."""
-    crops, numbers = zip(
-        *((high, number) for _, high, number in LowLight().batches("val", SMALL, 1, _rng())), strict=True
-    )
-    assert [int(number) for number in numbers] == [row % 2 for row in range(len(crops))]  # coffee and chelsea in turn
     for folder in ("low", "high", "test/low", "test/high", "val/low", "val/high"):
         (tmp_path / folder).mkdir(parents=True)
     for scene in range(3):
@@ -290,7 +345,7 @@ def test_crops_of_one_photograph_or_of_one_of_the_users_scenes_have_one_number(t
     split = Fidelity(size=32, train=1, val=1, test=12, epochs=1)
     batch = next(LowLight(data=str(tmp_path)).batches("test", split, 12, _rng()))
     scenes = (batch.high_B3SS[:, 0, 0, 0] * 255).round().int() // 40
-    pairs = {(int(scene), int(number)) for scene, number in zip(scenes, batch.photograph_B, strict=True)}
+    pairs = {(int(scene), int(number)) for scene, number in zip(scenes, batch.scene_B, strict=True)}
     assert len(pairs) == len({number for _, number in pairs}) == 3
 
 
