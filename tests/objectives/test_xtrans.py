@@ -143,11 +143,13 @@ def test_pictures_are_shrunk_in_linear_light_and_not_as_encoded() -> None:
 
 
 def test_bundled_photographs_decode_as_their_packages_decode_them() -> None:
-    """Pitfall: an upgrade that decodes a JPEG otherwise. The judge is the package's own loader, within one level."""
+    """Pitfall: an upgrade that decodes a JPEG otherwise. The judge is the package's own loader, within one level.
+
+    Rocket is not among them: it is in Adobe RGB, and that loader gives its values without converting them.
+    """
     theirs = {
         "coffee": skimage_data.coffee(),
         "astronaut": skimage_data.astronaut(),
-        "rocket": skimage_data.rocket(),
         "china": load_sample_image("china.jpg"),
     }
     for name, pixels_HW3 in theirs.items():
