@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from objectives.common.files import content_hash
+from objectives.common.content import content_hash
 from objectives.common.record import RECORD, Entry, Record
 
 ENDS_THE_RUN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # the next file would fail in the same way
