@@ -24,7 +24,7 @@ from objectives.common.formats import ADVICE, READ, SUFFIXES, format_of
 from objectives.common.listing import pictures_in
 from objectives.common.profiles import ProfileError, changes_colours, linear_from_profile, rgb_from_profile
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "png_for_each", "read_image"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "png_for_each", "read_image", "write_png"]
 
 MAX_PIXELS = 120_000_000  # a small file can declare a huge image, so the header is checked before anything is decoded
 TWELVE_BITS = 4095
@@ -77,6 +77,11 @@ def png_for_each(paths: Iterable[Path], into: Path) -> dict[Path, Path]:
         if count[output] > 1:
             raise ValueError(f"{path}: another file in its folder would also become {output.name}; rename one of them")
     return outputs
+
+
+def write_png(image: Tensor, path: Path) -> None:
+    """Write bytes rgb_3HW as PNG: the pixels alone, without EXIF or profile, which for viewers is sRGB."""
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(path, "PNG")
 
 
 def image_files(folder: Path | str) -> list[Path]:

@@ -1,48 +1,50 @@
-"""Brighten a user's own photographs with an exported network; reads PNG, JPEG, BMP or TIFF, and writes PNG.
+"""Brighten a user's own photographs with an exported network: any pictures that files.py reads, written as PNG.
 
     python -m objectives.lowlight.apply runs/lowlight/winner PHOTOGRAPHS OUT
 
-Each picture is brightened as a whole and keeps its size: the network's result depends on the whole picture.
+Each picture keeps its size. Subfolders are mirrored in OUT, nothing is overwritten, and a run that was stopped goes on
+with the same command.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
-import torch
-from PIL import Image
-
-from hpo import load_winner
-from objectives.common.colour import as_uint8
+from hpo import CARD, load_winner
 from objectives.common.command import work
-from objectives.common.files import image_files, png_for_each, read_image
+from objectives.common.content import content_hash
+from objectives.common.files import read_image, write_png
+from objectives.common.folder import Job, Result, carry_out, plan_folder
+from objectives.common.listing import why_not_picture
+from objectives.lowlight.model import CurveBlendNet
 from objectives.lowlight.task import LowLight
+from objectives.lowlight.tiles import brighten
 
 
-@torch.no_grad()
-def apply(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
-    """Brighten every picture directly in `folder`, and yield the path of each file that is written.
+def apply(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
+    """Brighten every picture in `folder` and its subfolders: what is skipped, then what became of each picture.
 
-    Raises ValueError naming the file or folder, before anything is written, for a file that cannot be read, for the
-    export of another task, and if a file would be overwritten.
+    Raises ValueError naming the file or folder, before anything is written, for the export of another task, a folder
+    without a picture, and if a file would be overwritten.
     """
-    model = load_winner(winner, LowLight).model
-    outputs = png_for_each(image_files(folder), into)
-    for path in outputs:
-        read_image(path)  # raises before anything is written
-    into.mkdir(parents=True, exist_ok=True)
-    for path, output in outputs.items():
-        brightened_3HW = model(read_image(path)[None]).enhanced_B3HW[0]
-        Image.fromarray(as_uint8(brightened_3HW).permute(1, 2, 0).numpy()).save(output)
-        yield output
+    model = cast(CurveBlendNet, load_winner(winner, LowLight).model)
+    plan = plan_folder(folder, into, why_not_picture)
+
+    def make(job: Job, output: Path) -> None:
+        write_png(brighten(model, read_image(job.inputs[0])), output)
+
+    yield from carry_out(plan, {"command": "lowlight.apply", "winner": content_hash([winner / CARD])}, make)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: every picture is brightened; 1: some are not, and are named; 130: stopped by Ctrl-C."""
     files = ("photographs", "a folder of dark pictures")
     out = "the folder for NAME.png; it is made if needed"
-    work("objectives.lowlight.apply", __doc__.splitlines()[0], files, out, apply, arguments)
+    return work("objectives.lowlight.apply", __doc__.splitlines()[0], files, out, apply, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

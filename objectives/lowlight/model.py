@@ -17,6 +17,7 @@ from objectives.common.colour import luma
 
 WINDOW = 8  # positions a side
 HEADS = 4
+REACH = 44  # pixels: beyond it nothing but the statistics of the whole picture changes a pixel's result
 GREYISH = 0.15  # the colours of a picture with a lower mean chroma are strengthened
 
 
@@ -52,9 +53,20 @@ class CurveBlendNet(nn.Module):
 
     def forward(self, low_B3HW: Tensor) -> Enhanced:
         height, width = low_B3HW.shape[-2:]
-        x = F.pad(low_B3HW, (0, -width % 4, 0, -height % 4), mode="replicate")
+        x = to_whole_quarters(low_B3HW)
         snr = snr_map(x)
-        alpha = self.curve(x, snr)
+        parts = self.blend(x, snr, statistics(x, snr))
+        enhanced = strengthen(parts.enhanced_B3HW)
+        return Enhanced(*(part[..., :height, :width] for part in parts._replace(enhanced_B3HW=enhanced)))
+
+    def blend(self, x_B3HW: Tensor, snr_B1HW: Tensor, statistics_B10: Tensor) -> Enhanced:
+        """Everything but the last step, which strengthens the colours. Height and width are multiples of 4.
+
+        A part of a picture gives that part of the result, given the statistics of the whole picture, if the part begins
+        at multiples of 4 * WINDOW; pixels within REACH of a cut differ.
+        """
+        x, snr = x_B3HW, snr_B1HW
+        alpha = self.curve(x, snr, statistics_B10)
         curve = apply_curve(x, alpha)
         restored = self.restore(x, snr, curve)
         mask = self.mask(x, snr, curve)
@@ -62,8 +74,7 @@ class CurveBlendNet(nn.Module):
             mask = (mask + self.dither * torch.randn_like(mask)).clamp(0, 1)
         share = mask**2  # the only place where it is squared, in train mode and in eval mode
         blended = (share * curve + (1 - share) * restored).clamp(0, 1)
-        enhanced = strengthen(self.fine(self.colour(blended)))
-        return Enhanced(*(part[..., :height, :width] for part in (enhanced, mask, curve, restored, alpha)))
+        return Enhanced(self.fine(self.colour(blended)), mask, curve, restored, alpha)
 
     @torch.no_grad()
     def project(self, identity_clamp: float) -> None:
@@ -97,9 +108,9 @@ class CurveEstimator(nn.Module):
             whole_output.weight.zero_()
             _bias(whole_output).fill_(0.6)  # an untrained network brightens
 
-    def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor) -> Tensor:
+    def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor, statistics_B10: Tensor) -> Tensor:
         local_BAHW = self.local(torch.cat([x_B3HW, snr_B1HW], 1))
-        whole_B3 = self.whole(statistics(x_B3HW, snr_B1HW))
+        whole_B3 = self.whole(statistics_B10)
         iterations = local_BAHW.shape[1] // 3
         return torch.tanh((local_BAHW + whole_B3.repeat(1, iterations)[..., None, None]).float())
 
@@ -246,10 +257,25 @@ def strengthen(rgb_B3HW: Tensor) -> Tensor:
 
     The factor depends on each picture alone, not on its batch.
     """
+    return boosted(rgb_B3HW, colour_boost(rgb_B3HW))
+
+
+def colour_boost(rgb_B3HW: Tensor) -> Tensor:
+    """By how much the distance from grey is to grow in each picture, [B]: 0 to 1."""
     chroma_B = (rgb_B3HW.amax(1) - rgb_B3HW.amin(1)).mean((-2, -1))
-    boost_B = (2 * torch.relu(GREYISH - chroma_B) / GREYISH).clamp(0, 1)
+    return (2 * torch.relu(GREYISH - chroma_B) / GREYISH).clamp(0, 1)
+
+
+def boosted(rgb_B3HW: Tensor, boost_B: Tensor) -> Tensor:
+    """The picture with its distance from grey multiplied by 1 + boost, in [0, 1]."""
     grey = luma(rgb_B3HW)
     return (grey + (rgb_B3HW - grey) * (1 + boost_B.view(-1, 1, 1, 1))).clamp(0, 1)
+
+
+def to_whole_quarters(picture_BCHW: Tensor) -> Tensor:
+    """The picture with its last row and column repeated until height and width are multiples of 4."""
+    height, width = picture_BCHW.shape[-2:]
+    return F.pad(picture_BCHW, (0, -width % 4, 0, -height % 4), mode="replicate")
 
 
 def _conv(before: int, after: int, *, stride: int = 1) -> nn.Conv2d:

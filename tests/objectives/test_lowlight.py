@@ -21,10 +21,10 @@ from hpo import REFERENCE, Evidence, Fidelity, Held, Moment, Recipe, fit, genera
 from hpo.engine.evaluation import evaluate
 from objectives.common.colour import linear_from_srgb, luma
 from objectives.common.files import read_image
-from objectives.lowlight import CHEAP, FULL, FULL_GPU, SMOKE, LowLight, apply, baseline, loss
+from objectives.lowlight import CHEAP, FULL, FULL_GPU, SMOKE, LowLight, apply, baseline, loss, tiles
 from objectives.lowlight.data import Batch
 from objectives.lowlight.loss import health
-from objectives.lowlight.model import CurveBlendNet, Enhanced, apply_curve, strengthen
+from objectives.lowlight.model import REACH, CurveBlendNet, Enhanced, apply_curve, strengthen
 from tests.epochs import epoch
 from tests.objectives.baselines import baseline_scores
 from tests.objectives.exported import exported
@@ -498,36 +498,81 @@ def test_tiers_cost_more_from_one_to_the_next() -> None:
 
 
 # -- a user's own photographs ----------------------------------------------------------------------------------------
-def test_own_photographs_are_brightened_whole_and_nothing_is_overwritten(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("size", [(200, 173), (128, 64), (37, 300)])
+@pytest.mark.parametrize("attention", [True, False])
+def test_tiles_give_what_one_pass_gives(monkeypatch, size: tuple[int, int], attention: bool) -> None:
+    monkeypatch.setattr(tiles, "TILE", 64)
+    monkeypatch.setattr(tiles, "ROWS", 24)
+    network = _perturbed(CurveBlendNet(8, 8, attention=attention)).eval()
+    low_3HW = 0.3 * torch.rand(3, *size, generator=generator("photograph"))
+    with torch.no_grad():
+        whole_3HW = network(low_3HW[None]).enhanced_B3HW[0]
+    tiled_3HW = tiles.brighten(network, low_3HW)
+    assert tiled_3HW.shape == low_3HW.shape
+    assert (tiled_3HW / 255 - whole_3HW).abs().max() <= 0.5 / 255 + 1e-5
+
+
+def test_nothing_beyond_the_reach_changes_a_pixel() -> None:
+    """So REACH is enough for the margin of tiles; and it is not much more than enough."""
+    network = _perturbed(CurveBlendNet(8, 8)).eval()
+    x = torch.rand(1, 3, 160, 160, generator=generator("x"))
+    changed = x.clone()
+    changed[..., :64] = 0.5  # at the border of a window, which is the worst place for the pixels to its right
+    snr, statistics_B10 = torch.rand(1, 1, 160, 160, generator=generator("snr")), torch.zeros(1, 10)
+    with torch.no_grad():
+        before, after = (network.blend(picture, snr, statistics_B10).enhanced_B3HW for picture in (x, changed))
+    differs_W = (before != after).any(1).any(1)[0]
+    assert not differs_W[64 + REACH :].any()
+    assert differs_W[64 + REACH // 2 :].any()
+
+
+def test_own_photographs_are_brightened_whole_and_the_same_command_keeps_them(tmp_path: Path, capsys) -> None:
     """Each file is what the exported network makes of it: to the half level that an 8-bit file can be off."""
     dark, out, task = tmp_path / "dark", tmp_path / "out", LowLight(width=8, restore_width=8)
-    dark.mkdir()
+    (dark / "trip").mkdir(parents=True)
     pixels_HW3 = (_pictures(1, 37)[0].permute(1, 2, 0) * 60).byte().numpy()
-    Image.fromarray(pixels_HW3).save(dark / "night.png")
+    Image.fromarray(pixels_HW3).save(dark / "trip" / "night.webp", lossless=True)
     network = _perturbed(task.model()).eval()
     main = partial(apply.main, [str(exported(tmp_path / "winner", task, network)), str(dark), str(out)])
-    main()
-    assert capsys.readouterr().out == f"{out / 'night.png'}\n"
+    assert main() == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{out / 'trip' / 'night.png'}\n"
+    assert shown.err == "1 made\n"
     with torch.no_grad():
         made = network(torch.from_numpy(pixels_HW3).permute(2, 0, 1)[None] / 255).enhanced_B3HW[0]
-    assert (read_image(out / "night.png") - made).abs().max() <= 0.5 / 255 + 1e-5
-    with pytest.raises(SystemExit, match=r"night\.png is there already"):
-        main()
+    assert (read_image(out / "trip" / "night.png") - made).abs().max() <= 0.5 / 255 + 1e-5
+    written = (out / "trip" / "night.png").stat()
+    assert main() == 0
+    assert "1 kept from an earlier run" in capsys.readouterr().err
+    assert (out / "trip" / "night.png").stat() == written
 
 
-def test_input_that_cannot_be_brightened_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
+def test_every_file_that_cannot_be_brightened_is_named_and_the_others_are_written(tmp_path: Path, capsys) -> None:
+    dark, out, winner = tmp_path / "dark", tmp_path / "out", exported(tmp_path / "winner", LowLight(width=8))
+    dark.mkdir()
+    for name in ("night.png", "night.jpg"):
+        Image.new("RGB", (40, 40)).save(dark / name)
+    (dark / "broken.jpg").write_bytes(b"not a picture")
+    (dark / "cut.png").write_bytes((dark / "night.png").read_bytes()[:60])
+    (dark / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert apply.main([str(winner), str(dark), str(out)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.split() == [str(out / "night.jpg.png"), str(out / "night.png.png")]
+    for line in ("broken.jpg: cannot read", "cut.png: cannot read", "HEIC is not read", "2 made, 2 failed, 1 skipped"):
+        assert line in shown.err
+
+
+def test_a_wrong_winner_and_files_of_others_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     dark, out, winner = tmp_path / "dark", tmp_path / "out", exported(tmp_path / "winner", LowLight(width=8))
     dark.mkdir()
     Image.new("RGB", (40, 40)).save(dark / "night.png")
-    Image.new("RGB", (40, 40)).save(dark / "night.jpg")
-    with pytest.raises(SystemExit, match=r"would also become night\.png"):
-        apply.main([str(winner), str(dark), str(out)])
-    (dark / "night.jpg").unlink()
-    (dark / "broken.jpg").write_bytes(b"not a picture")
-    with pytest.raises(SystemExit, match=r"broken\.jpg"):
-        apply.main([str(winner), str(dark), str(out)])
     with pytest.raises(SystemExit, match="holds a Toy; an exported LowLight is needed"):
         apply.main([str(exported(tmp_path / "other", Toy())), str(dark), str(out)])
     with pytest.raises(SystemExit, match=r"there is no card\.json in it"):
         apply.main([str(tmp_path), str(dark), str(out)])
     assert not out.exists()
+    out.mkdir()
+    (out / "night.png").write_bytes(b"mine")
+    with pytest.raises(SystemExit, match=r"night\.png is there already"):
+        apply.main([str(winner), str(dark), str(out)])
+    assert [path.read_bytes() for path in out.iterdir()] == [b"mine"]
