@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from objectives.cloak.encoders import encoder_identity
-from objectives.cloak.protect import Protected, Settings, load_settings, protect, write_report
+from objectives.cloak.protect import Protected, Settings, load_settings, protect, protected_of, write_report
 from objectives.cloak.task import Cloaking
+from objectives.common.command import follow, printable
+from objectives.common.folder import Made
 from objectives.common.perceptual import BACKENDS
 
 SIZE = 256  # from a much smaller working size, stretched noise shows as blotches
@@ -17,25 +19,28 @@ SUMMARY = "Protect the photographs in a folder of your own before you post them.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0: the photographs are written; 2: bad input."""
+    """Exit code 0: all photographs are written; 1: some are not, and are named; 2: bad input; 130: Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        _run(options)
+        return _run(options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
-    return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    results: list[Protected] = []
-    for result in protect(options.folder, options.out, settings, device=options.device):
-        if not results:
-            print(f"{'photograph':30} {'match':>7} {'as JPEG':>8} {'visible':>8} {'limit':>7}")
-        results.append(result)
-        print(_line(result), flush=True)
-    report = write_report(options.out, settings, results)
+    print(f"{'photograph':30} {'match':>7} {'as JPEG':>8} {'visible':>8} {'limit':>7}")
+    ending = follow(protect(options.folder, options.out, settings, device=options.device), _line)
+    if ending.made:
+        _report(options.out, settings, [protected_of(made) for made in ending.made])
+    if ending.exit_code:
+        print("The photographs that are named as failed or skipped, and those that were not reached, are NOT changed.")
+    return ending.exit_code
+
+
+def _report(out: Path, settings: Settings, results: list[Protected]) -> None:
+    report = write_report(out, settings, results)
     protected = sum(result.protected for result in results)
     print(f"{protected} of {len(results)} no longer match the original.")
     print(
@@ -58,7 +63,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     return replace(settings, task=task, size=options.size, steps=options.steps or settings.steps)
 
 
-def _line(result: Protected) -> str:
+def _line(made: Made) -> str:
+    result = protected_of(made)
     verdict = "protected" if result.protected else "STILL MATCHES"
     figures = f"{result.match:7.2f} {result.match_jpeg:8.2f} {result.visible:8.3f} {result.visible_limit:7.3f}"
     return f"{result.source[:30]:30} {figures}  {verdict}"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hpo import CARD, Recipe, derive, fit, load_winner, write_json
@@ -25,7 +24,11 @@ from objectives.cloak.model import apply_change
 from objectives.cloak.task import Cloaking, tier
 from objectives.common import files
 from objectives.common.colour import as_uint8
+from objectives.common.content import content_hash
 from objectives.common.crops import resized
+from objectives.common.folder import Job, Made, Result, carry_out, plan_folder
+from objectives.common.listing import why_not_picture
+from objectives.common.record import RECORD
 
 REPORT = "report.json"
 STEPS = 60
@@ -83,35 +86,34 @@ def load_settings(card: Path) -> Settings:
     return Settings(task, Recipe(**recipe), steps)
 
 
-def protect(folder: Path, out: Path, settings: Settings, *, device: str = "auto") -> Iterator[Protected]:
-    """Protect every photograph directly in `folder` and write it to `out`, one at a time.
+def protect(folder: Path, out: Path, settings: Settings, *, device: str = "auto") -> Iterator[Result]:
+    """Protect every photograph in `folder` and its subfolders, and write it to `out`, one at a time.
 
-    Raises ValueError where a file cannot be read, an output file exists, or the two folders are the same.
+    The facts of each are the fields of Protected. Raises ValueError, before anything is written, where `out` holds
+    other files of these names, or photographs that were protected with other settings.
     """
-    names = output_names(files.image_files(folder))
-    if out.resolve() == folder.resolve():
-        raise ValueError(f"OUT must be another folder than {folder}: originals and protected copies would be mixed")
-    existing = [name for name in (*names.values(), REPORT) if (out / name).exists()]
-    if existing:
-        raise ValueError(f"{out} must not hold {existing[0]}: nothing is ever overwritten")
-    for path in names:
-        files.read_image(path)  # a file that cannot be read is reported before anything is written
-    out.mkdir(parents=True, exist_ok=True)
-    for path, name in names.items():
-        yield _protect(path, out / name, settings, device)
+    plan = plan_folder(folder, out, why_not_picture)
+    if (out / REPORT).exists() and not (out / RECORD).exists():
+        raise ValueError(f"{out / REPORT} is there already and is not overwritten; name another folder")
+
+    def make(job: Job, output: Path) -> dict[str, Any]:
+        result = _protect(job.inputs[0], output, settings, device)
+        return asdict(replace(result, source=job.name, written=str(job.output.relative_to(out))))
+
+    return carry_out(plan, _recorded(settings), make)
 
 
-def output_names(paths: list[Path]) -> dict[Path, str]:
-    """NAME.png for each file; NAME.SUFFIX.png where two files have the same NAME."""
-    stems = [path.stem for path in paths]
-    return {path: f"{path.stem if stems.count(path.stem) == 1 else path.name}.png" for path in paths}
+def protected_of(made: Made) -> Protected:
+    """The figures of a photograph that this run or an earlier one has written."""
+    across, down = made.facts["pixels"]
+    return Protected(**{**made.facts, "pixels": (across, down)})
 
 
 def protected_image(path: Path, settings: Settings, *, device: str = "auto") -> Tensor:
     """The protected photograph at full size, [3, H, W]."""
     task = working_task(path, settings)
     fidelity = tier(size=task.size, val=1, steps=settings.steps, epochs=1)
-    seed = derive("protect", files.content_hash([path]))  # independent of the other photographs
+    seed = derive("protect", content_hash([path]))  # independent of the other photographs
     last = list(fit(task, replace(settings.recipe, batch_size=1), fidelity, seed=seed, device=device))[-1]
     working = data.make_batch(task.photographs("val", 1), torch.arange(1), 0)
     model = last.model.cpu()
@@ -122,9 +124,7 @@ def protected_image(path: Path, settings: Settings, *, device: str = "auto") -> 
 
 def write_png(image_3HW: Tensor, path: Path) -> Tensor:
     """Write a PNG of the pixels alone, and return the image that is read from it."""
-    temporary = path.with_suffix(".part")
-    Image.fromarray(as_uint8(image_3HW).permute(1, 2, 0).numpy()).save(temporary, "PNG")
-    temporary.rename(path)
+    files.write_png(as_uint8(image_3HW), path)
     return files.read_image(path)
 
 
@@ -148,6 +148,13 @@ def _noise_distance(task: OwnFiles) -> float:
     with torch.no_grad():
         photo = data.make_batch(task.photographs("val", 1), torch.arange(1), 0).photo_B3SS
         return float(loss.noise_distance(task.perceptual, photo))
+
+
+def _recorded(settings: Settings) -> dict[str, Any]:
+    """What the protected files depend on beside the photographs."""
+    task = {f"task.{name}": value for name, value in asdict(settings.task).items()}
+    recipe = {f"recipe.{name}": value for name, value in asdict(settings.recipe).items()}
+    return {"command": "cloak", **task, **recipe, "steps": settings.steps, "size": settings.size or settings.task.size}
 
 
 def _protect(path: Path, target: Path, settings: Settings, device: str) -> Protected:

@@ -19,6 +19,7 @@ from objectives.cloak.__main__ import main
 from objectives.common import photographs
 from objectives.common.colour import as_uint8
 from objectives.common.files import read_image
+from objectives.common.folder import Made
 from tests.objectives.exported import exported
 from tests.toy import Toy
 
@@ -58,7 +59,9 @@ def folder(tmp_path):
 
 
 def _protected(folder, out, settings=SETTINGS) -> list[protect.Protected]:
-    return list(protect.protect(folder, out, settings, device="cpu"))
+    results = list(protect.protect(folder, out, settings, device="cpu"))
+    assert all(isinstance(result, Made) for result in results)
+    return [protect.protected_of(made) for made in results]
 
 
 # -- writing -------------------------------------------------------------------------------------------------------
@@ -101,7 +104,7 @@ def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_pa
     out = folder.parent / "out"
     out.mkdir()
     (out / "coffee.png").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"must not hold coffee.png: nothing is ever overwritten"):
+    with pytest.raises(ValueError, match=r"coffee\.png is there already and is not overwritten"):
         _protected(folder, out)
     assert [path.read_bytes() for path in out.iterdir()] == [b"mine"]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -144,18 +147,68 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     }
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda folder: [path.unlink() for path in folder.iterdir()], "holds no image"),
-        (lambda folder: (folder / "cat.png").write_bytes(b""), "cat.png: the file is empty"),
-        (lambda folder: (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n junk"), "cannot read the image"),
-    ],
-)
-def test_bad_input_is_told_before_anything_is_written(folder, tmp_path, capsys, spoil, message) -> None:
-    spoil(folder)
+def test_every_photograph_is_protected_or_named(folder, tmp_path, capsys) -> None:
+    """Other formats and subfolders, names that are alike, and files that cannot be read."""
+    (folder / "sub").mkdir()
+    red = Image.new("RGB", (40, 30), (200, 60, 60))
+    for name, format_ in {"cat.png.png": "PNG", "b.webp": "WEBP", "c.jfif": "JPEG", "sub/h.jpg": "JPEG"}.items():
+        red.save(folder / name, format_)
+    (folder / "e.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "junk.jpg").write_bytes(b"\x89PNG\r\n\x1a\n junk")
+    (folder / "._cat.png").write_bytes(bytes(4096))
+    out = tmp_path / "out"
+    assert main([str(folder), str(out), "--size", "48", "--steps", "1", "--device", "cpu"]) == 1
+    shown = capsys.readouterr()
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.png")) == [
+        "b.png",
+        "c.png",
+        "cat.bmp.png",
+        "cat.png.png",
+        "cat.png.png.png",
+        "coffee.png",
+        "sub/h.png",
+    ]
+    for line in ("1 skipped, HEIC is not read", "1 skipped, AppleDouble", "failed, empty.png: ", "failed, junk.jpg: "):
+        assert line in shown.err
+    assert "7 made, 2 failed, 2 skipped" in shown.err
+    assert "are NOT changed" in shown.out
+
+
+def test_a_stopped_run_goes_on_and_its_report_has_every_photograph(folder, tmp_path, capsys, monkeypatch) -> None:
+    out, work = tmp_path / "out", protect.protected_image
+    arguments = [str(folder), str(out), "--size", "48", "--steps", "2", "--device", "cpu"]
+
+    def stop_at_the_second(path, settings, *, device):
+        if path.name == "cat.png":
+            raise KeyboardInterrupt
+        return work(path, settings, device=device)
+
+    monkeypatch.setattr(protect, "protected_image", stop_at_the_second)
+    assert main(arguments) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert len(json.loads((out / "report.json").read_text())["photographs"]) == 1
+    monkeypatch.setattr(protect, "protected_image", work)
+    assert main(arguments) == 0
+    assert "2 made, 1 kept from an earlier run" in capsys.readouterr().err
+    report = json.loads((out / "report.json").read_text())["photographs"]
+    assert {photograph["source"] for photograph in report} == {"cat.bmp", "cat.png", "coffee.jpg"}
+    assert main([*arguments[:5], "3", *arguments[6:]]) == 2
+    assert "steps was 2 and is 3" in capsys.readouterr().err
+
+
+def test_a_report_of_others_is_not_overwritten(folder, tmp_path, capsys) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text("mine")
     assert main([str(folder), str(tmp_path / "out"), "--size", "48", "--steps", "2", "--device", "cpu"]) == 2
-    assert message in capsys.readouterr().err
+    assert "report.json is there already" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.json").read_text() == "mine"
+
+
+def test_an_empty_folder_is_refused(tmp_path, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 2
+    assert "the folder is empty" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
