@@ -59,7 +59,7 @@ def _check_range(name: str, value: float) -> Check:
 def _check_files(pairs: Pairs) -> Check:
     return Check(
         "files have their partners",
-        "caution" if pairs.unmatched else "go",
+        "caution" if pairs.is_doubtful else "go",
         str(pairs),
         "a partner for every file",
         "task.pairing, names of the files",
