@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal, NamedTuple
 
 import torch
-from scipy import stats
 from torch import Tensor
 
-from hpo import REFERENCE
+from hpo import REFERENCE, Space, integer, log
 from objectives.ris.covariance import eigenpairs, sample, truth
 from objectives.ris.data import Batch
 from objectives.ris.estimator import (
@@ -26,13 +25,20 @@ from objectives.ris.estimator import (
     maximum_likelihood,
     newton,
     order,
-    range_scan,
     signal_basis,
 )
-from objectives.ris.sensing import Sensing, power, sensing
+from objectives.ris.pursuit import FALSE_ALARM, Step, pursue, significant, with_count
+from objectives.ris.sensing import sensing
 
 MVDR_LOADING = 1.0  # of a covariance of trace N'
-FALSE_ALARM = 0.01  # per scene, of the greedy method
+STEPS = 2  # of near-field ML
+UNCALIBRATED = ", uncalibrated"  # ends the name of a method that takes every element's gain to be 1
+SPACES: dict[str, Space] = {  # the settings of methods, beside the number of sources
+    "MVDR, AIC": {"loading": log(0.05, 20.0)},
+    "MUSIC + ML, MDL": {"steps": integer(0, 6)},
+    "MUSIC + ML, AIC": {"steps": integer(0, 6)},
+    "greedy ML": {"false_alarm": log(1e-4, 0.3), "steps": integer(0, 6)},
+}
 Rule = Order | Literal["known"]
 
 
@@ -45,11 +51,11 @@ class Music(NamedTuple):
 
 
 class Classical:
-    """The classical methods on one batch. They always polish alike, whatever a trial drew."""
+    """The classical methods on one batch, with so many steps of near-field ML, whatever a trial drew."""
 
-    def __init__(self, batch: Batch, method: Method) -> None:
+    def __init__(self, batch: Batch, method: Method, steps: int = STEPS) -> None:
         self.batch = batch
-        self.method = replace(method, newton_iters=3, nf_mle_iters=2)
+        self.method = replace(method, newton_iters=3, nf_mle_iters=steps)
         self.k_max = batch.q.shape[1]
         self.z = batch.z.to(torch.complex128)
         self.samp = sample(self.z)
@@ -65,13 +71,13 @@ class Classical:
         """Peaks of b^H R b."""
         return locate(self._root, self.count(rule), self.method, self.k_max)
 
-    def mvdr(self, rule: Rule) -> Estimates:
-        """Peaks of 1 / (b^H (R + I)^-1 b).
+    def mvdr(self, rule: Rule, loading: float = MVDR_LOADING) -> Estimates:
+        """Peaks of 1 / (b^H (R + c I)^-1 b) with the loading c.
 
-        For unit-norm b they are the peaks of sum_i lambda_i / (lambda_i + 1) |b^H e_i|^2.
+        For unit-norm b they are the peaks of sum_i lambda_i / (lambda_i + c) |b^H e_i|^2.
         """
         value_Bn = self.value_Bn.clamp_min(0)
-        weight = value_Bn / (value_Bn + MVDR_LOADING)
+        weight = value_Bn / (value_Bn + loading)
         return locate(self.vector_BRn * weight.sqrt()[:, None], self.count(rule), self.method, self.k_max)
 
     def music(self, rule: Rule) -> Music:
@@ -83,81 +89,72 @@ class Classical:
         polished = fine._replace(q=maximum_likelihood(fine.q, fine.mask, self.samp, self.method))
         return Music(grid, fine, polished)
 
+    def greedy(self, false_alarm: float = FALSE_ALARM) -> Estimates:
+        """Matching pursuit by ML, with as many sources as stand out of the noise."""
+        _, entries, snapshots = self.z.shape
+        return with_count(self._steps, significant(self._steps, entries, snapshots, false_alarm))
+
     @cached_property
-    def greedy(self) -> Estimates:
-        """Matching pursuit: add the highest peak of the residual, polish all sources together by ML, and repeat.
-
-        A scene is complete when a peak is no higher than noise alone makes it in FALSE_ALARM of the scenes. Under noise
-        alone L * peak / sigma^2 is Gamma(L, 1) in each of about N' independent cells.
-        """
-        scenes, entries, snapshots = self.z.shape
-        limit = float(stats.gamma.ppf(1 - FALSE_ALARM / entries, snapshots))
-        q = torch.zeros(scenes, self.k_max, 3, dtype=torch.float64, device=self.z.device)
-        mask = torch.zeros(scenes, self.k_max, dtype=torch.bool, device=self.z.device)
-        incomplete = torch.ones(scenes, dtype=torch.bool, device=self.z.device)
-        for k in range(self.k_max):
-            candidate, height = self._peak(self._residual(q, mask))
-            q, mask = q.clone(), mask.clone()
-            q[:, k], mask[:, k] = candidate, incomplete
-            noise = self._unexplained(q, mask) / (entries - k - 1)
-            significant = snapshots * height / noise.clamp_min(1e-20) > limit
-            incomplete = incomplete & (significant | (k == 0))
-            mask[:, k] = incomplete
-            q = maximum_likelihood(q, mask, self.samp, self.method)
-        return Estimates(q, mask, torch.zeros_like(mask))
-
-    def _peak(self, factor: Tensor) -> tuple[Tensor, Tensor]:
-        """(q [B, 3], height [B]) of the highest peak of ||F^H b||^2."""
-        count_B = torch.ones(len(factor), dtype=torch.long, device=factor.device)
-        q = range_scan(locate(factor, count_B, self.method, 1).q, factor, self.method)
-        b_BR = self._sense.unit(q)[:, 0]
-        return q[:, 0], power((b_BR.conj()[:, None] @ factor)[:, 0]).sum(-1)
-
-    def _complement(self, q: Tensor, mask: Tensor) -> Tensor:
-        """The projector away from the sources, [B, R, R]."""
-        a = (self._sense.unit(q) * mask[..., None]).mT
-        gram = a.mH @ a + torch.diag_embed((~mask).to(a.dtype)) + 1e-9 * torch.eye(self.k_max, device=a.device)
-        return torch.eye(a.shape[1], device=a.device) - a @ torch.linalg.solve(gram, a.mH)
-
-    def _residual(self, q: Tensor, mask: Tensor) -> Tensor:
-        """The factor of the samples' covariance without the sources."""
-        return self._complement(q, mask) @ self._root
-
-    def _unexplained(self, q: Tensor, mask: Tensor) -> Tensor:
-        """The power of the samples that the sources leave over, [B]."""
-        return (self._complement(q, mask) * self.samp.mT).sum((-2, -1)).real
+    def _steps(self) -> tuple[Step, ...]:
+        return pursue(self.z, self.method, self.k_max)
 
     @cached_property
     def _root(self) -> Tensor:
         """F with F F^H = R_samp, [B, R, n]."""
         return self.vector_BRn * self.value_Bn.clamp_min(0).sqrt()[:, None]
 
-    @cached_property
-    def _sense(self) -> Sensing:
-        return sensing(self.method.surface, self.z.device, torch.float64)
 
-
-def solvers(method: Method) -> dict[str, Callable[[Batch], Estimates]]:
+def solvers(method: Method) -> dict[str, Callable[..., Estimates]]:
     """Every method by name; the references are told the number of sources, or the true covariance as well.
 
-    What several of them need of one batch is computed once.
+    A method takes a batch, and where SPACES names it also its settings. What several methods need of one batch is
+    computed once.
     """
-    classical = lru_cache(maxsize=1)(lambda batch: Classical(batch, method))
-    music = lru_cache(maxsize=3)(lambda batch, rule: classical(batch).music(rule))  # one batch, by every rule
+    classical = lru_cache(maxsize=2)(lambda batch, steps: Classical(batch, method, steps))
+    music = lru_cache(maxsize=3)(lambda batch, rule: classical(batch, STEPS).music(rule))  # one batch, by every rule
+
+    def mvdr(batch: Batch, loading: float = MVDR_LOADING) -> Estimates:
+        return classical(batch, STEPS).mvdr("aic", loading)
+
+    def polished(rule: Rule, batch: Batch, steps: int = STEPS) -> Estimates:
+        return music(batch, rule).polished if steps == STEPS else classical(batch, steps).music(rule).polished
+
+    def greedy(batch: Batch, false_alarm: float = FALSE_ALARM, steps: int = STEPS) -> Estimates:
+        return classical(batch, steps).greedy(false_alarm)
+
     return {
-        "Bartlett, AIC": lambda batch: classical(batch).bartlett("aic"),
-        "MVDR, AIC": lambda batch: classical(batch).mvdr("aic"),
+        "Bartlett, AIC": lambda batch: classical(batch, STEPS).bartlett("aic"),
+        "MVDR, AIC": mvdr,
         "MUSIC on the grid, MDL": lambda batch: music(batch, "mdl").grid,
         "MUSIC, MDL": lambda batch: music(batch, "mdl").fine,
-        "MUSIC + ML, MDL": lambda batch: music(batch, "mdl").polished,
+        "MUSIC + ML, MDL": partial(polished, "mdl"),
         "MUSIC on the grid, AIC": lambda batch: music(batch, "aic").grid,
         "MUSIC, AIC": lambda batch: music(batch, "aic").fine,
-        "MUSIC + ML, AIC": lambda batch: music(batch, "aic").polished,
-        "greedy ML": lambda batch: classical(batch).greedy,
+        "MUSIC + ML, AIC": partial(polished, "aic"),
+        "greedy ML": greedy,
         "MUSIC, K known" + REFERENCE: lambda batch: music(batch, "known").fine,
         "MUSIC + ML, K known" + REFERENCE: lambda batch: music(batch, "known").polished,
         "R_true, K known" + REFERENCE: lambda batch: ceiling(batch, method),
     }
+
+
+def competitors(method: Method) -> dict[str, Callable[..., Estimates]]:
+    """Every method that is told nothing of a scene but its snapshots: with the calibration, and also without it."""
+    known = solvers(method)
+    if method.surface.gains:
+        nominal = solvers(replace(method, surface=replace(method.surface, gains=())))
+        known |= {f"{name}{UNCALIBRATED}": solve for name, solve in nominal.items()}
+    return {name: solve for name, solve in known.items() if REFERENCE not in name}
+
+
+def references(method: Method) -> dict[str, Callable[..., Estimates]]:
+    """The methods that are told the number of sources, or the true covariance as well."""
+    return {name: solve for name, solve in solvers(method).items() if REFERENCE in name}
+
+
+def space_of(name: str) -> Space:
+    """The settings of a method; a method without a calibration has those of the same method with one."""
+    return SPACES.get(name.removesuffix(UNCALIBRATED), {})
 
 
 def ceiling(batch: Batch, method: Method) -> Estimates:

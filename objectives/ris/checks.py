@@ -48,6 +48,7 @@ def preflight(subject: Subject, evidence: Evidence) -> list[Check]:
         learning_checks.check_terms_live(subject, probe),
         physics_checks.check_ceiling(subject.pipeline, probe),
         physics_checks.check_ceiling_limits(subject),
+        physics_checks.check_countable(subject.pipeline, subject.scenario),
         physics_checks.check_floors(subject.pipeline, probe),
         *skip_all(PREFLIGHT_SKIPS),
     ]

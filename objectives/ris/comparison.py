@@ -13,8 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hpo import REFERENCE
-from objectives.ris.baseline import solvers
+from objectives.ris.baseline import competitors, references
 from objectives.ris.data import Batch, Scenario
 from objectives.ris.estimator import Estimates, estimate, locate, maximum_likelihood, newton, peaks, signal_basis
 from objectives.ris.geometry import View
@@ -40,16 +39,14 @@ class Tables(NamedTuple):
 
 def compare(pipeline: Pipeline, model: nn.Module, batch: Batch) -> Tables:
     """Judge the learned variants, the classical methods and the references on the same scenes."""
-    methods = solvers(pipeline.method)
-    references = {name: solve for name, solve in methods.items() if name.endswith(REFERENCE)}
-    competitors = {name: solve for name, solve in methods.items() if name not in references}
+    rivals, knowing = competitors(pipeline.method), references(pipeline.method)
     chunks = []
     for rows in torch.arange(len(batch.z), device=batch.z.device).split(CHUNK):
         part = Batch(*(field[rows] for field in batch))
         tables = Tables(
             learned=_judged(learned(pipeline, model, part), part, pipeline.view),
-            classical=_judged({name: solve(part) for name, solve in competitors.items()}, part, pipeline.view),
-            references=_judged({name: solve(part) for name, solve in references.items()}, part, pipeline.view),
+            classical=_judged({name: solve(part) for name, solve in rivals.items()}, part, pipeline.view),
+            references=_judged({name: solve(part) for name, solve in knowing.items()}, part, pipeline.view),
         )
         chunks.append(tables)
     return Tables(

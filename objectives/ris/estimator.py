@@ -194,11 +194,14 @@ def maximum_likelihood(q: Tensor, mask_BK: Tensor, samp: Tensor, method: Method)
 def order(value_Bn: Tensor, entries: int, snapshots: int, k_max: int, rule: Order) -> Tensor:
     """Number of sources by MDL or AIC, in 1..k_max, from the n = min(N', L) non-zero eigenvalues, largest first.
 
-    With more entries than snapshots the two are exchanged: the textbook form with N' eigenvalues would then always give
-    one source. Source: Wax & Kailath 1985, eqs. 16 and 17.
+    Both compare the eigenvalues of noise with each other, so they count at most n - 1 sources, and always one where n
+    is 1 or 2. With more entries than snapshots the two are exchanged: the textbook form with N' eigenvalues would then
+    always give one source. Source: Wax & Kailath 1985, eqs. 16 and 17.
     """
     n, longer = min(entries, snapshots), max(entries, snapshots)
     value = value_Bn[:, :n].double().clamp_min(1e-12)
+    if n == 1:
+        return torch.ones(len(value), dtype=torch.long, device=value.device)
     costs = []
     for k in range(1, min(k_max, n - 1) + 1):
         rest = value[:, k:]

@@ -15,7 +15,7 @@ from objectives.ris import probes
 from objectives.ris.baseline import ceiling
 from objectives.ris.conditions import check_limits, condition
 from objectives.ris.covariance import Contract, contract
-from objectives.ris.data import Batch, generate
+from objectives.ris.data import Batch, Scenario, generate
 from objectives.ris.metrics import judge, summary
 from objectives.ris.pipeline import Pipeline
 from objectives.ris.probes import Subject
@@ -83,6 +83,19 @@ def check_ceiling_limits(subject: Subject) -> Check:
     clear_scenario = replace(scenario, snr_lo=10.0, snr_hi=max(10.0, scenario.snr_hi))
     clear = generate(clear_scenario, probes.SCENES, generator("ris", "clear probe"))
     return check_limits(summary(judge(ceiling(clear, pipeline.method), clear, pipeline.view)), "ceiling")
+
+
+def check_countable(pipeline: Pipeline, scenario: Scenario) -> Check:
+    """G14: MDL and AIC can count every number of sources of the scenario: they count fewer than there are eigenvalues."""
+    eigenvalues = min(pipeline.surface.entries, scenario.snapshots)
+    most = max(1, min(scenario.k_max, eigenvalues - 1))
+    return Check(
+        "G14 counting by eigenvalues",
+        "go" if most == scenario.k_max else "caution",
+        f"at most {most} of {scenario.k_max} sources, from {eigenvalues} eigenvalues",
+        f"{scenario.k_max}, from {scenario.k_max + 1} eigenvalues",
+        "snapshots, antennas and codes; elsewhere k_conf_thresh = 0 leaves the count to the network",
+    )
 
 
 def check_floors(pipeline: Pipeline, probe: Batch) -> Check:

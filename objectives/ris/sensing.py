@@ -35,6 +35,7 @@ class Surface:
     codes: int  # P, on the surface within one snapshot
     deployment: int = 0
     steering: Steering = "exact"  # what estimators, network and labels assume; nature is always exact
+    gains: tuple[float, ...] = ()  # of the elements, as they assume them: real and imaginary parts; (): all are 1
 
     @property
     def entries(self) -> int:
@@ -48,7 +49,7 @@ class Sensing:
 
     x_N: Tensor
     y_N: Tensor
-    mix_RN: Tensor  # Rg, scaled to ||Rg||_F^2 = N
+    mix_RN: Tensor  # Rg, scaled to ||Rg||_F^2 = N, and then each column by the gain that its element is assumed to have
     steering: Steering
 
     def steer(self, q: Tensor, gains_N: Tensor | None = None) -> Tensor:
@@ -87,6 +88,8 @@ def sensing(surface: Surface, device: torch.device, real: torch.dtype) -> Sensin
     """The surface's manifold on `device`, with `real` (float32 or float64) coordinates."""
     x_N, y_N = elements(surface.n_h, surface.n_v)
     mix_RN = whitened(surface)
+    if surface.gains:
+        mix_RN = mix_RN * torch.view_as_complex(torch.tensor(surface.gains, dtype=torch.float64).reshape(-1, 2))
     return Sensing(
         x_N.to(device, real), y_N.to(device, real), mix_RN.to(device, real.to_complex()), steering=surface.steering
     )

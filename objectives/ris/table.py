@@ -28,7 +28,8 @@ def configured(fidelity: Fidelity) -> tuple[RIS, Recipe]:
     """The default configuration with what the fidelity pins."""
     task_values = {name: value for name, value in fidelity.fixed.items() if name.startswith("task.")}
     recipe_values = {name: value for name, value in fidelity.fixed.items() if name.startswith("recipe.")}
-    return put(task_values, {"task": RIS()})["task"], put(recipe_values, {"recipe": RECIPE})["recipe"]
+    task = put(task_values, {"task": RIS()})["task"]
+    return task.from_data(fidelity), put(recipe_values, {"recipe": RECIPE})["recipe"]
 
 
 def trained(fidelity: Fidelity, seed: int) -> tuple[RIS, nn.Module]:

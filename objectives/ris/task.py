@@ -6,17 +6,32 @@ Shapes: B scenes, K = k_max sources, R = N' entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Chart, Check, Columns, Evidence, Fidelity, Moment, Overfit, Picture, Split, Task, example_hash, means
+from hpo import (
+    Chart,
+    Check,
+    Columns,
+    Evidence,
+    Fidelity,
+    Moment,
+    Overfit,
+    Picture,
+    Split,
+    Task,
+    Tuned,
+    example_hash,
+    means,
+)
 from objectives.ris import checks
 from objectives.ris import loss as losses
-from objectives.ris.baseline import solvers
+from objectives.ris.baseline import competitors, references, space_of
+from objectives.ris.calibration import calibrated
 from objectives.ris.covariance import truth
 from objectives.ris.data import Batch, Scenario, served
 from objectives.ris.estimator import Estimates, Method
@@ -27,6 +42,8 @@ from objectives.ris.model import GridNet
 from objectives.ris.pipeline import Pipeline, Sight
 from objectives.ris.probes import Subject
 from objectives.ris.sensing import Surface
+
+TUNED_ON = 128  # training scenes that a classical method's settings are chosen on
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,8 @@ class RIS(Task[Batch]):
     snr_hi: float = 15.0
     sigma_psi: float = 0.35  # rad
     sigma_gain_db: float = 0.5
+    calibrate: bool = True  # whether network and methods know the gains that the training scenes show
+    element_gains: tuple[float, ...] = ()  # those gains, which from_data estimates: real and imaginary part of each
     p_coh: float = 0.25
     pathloss: bool = False
     # the network
@@ -122,13 +141,24 @@ class RIS(Task[Batch]):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"task.{name} must lie in [0, 1]; got {value}")
+        if self.surface.entries <= self.k_max:
+            raise ValueError(
+                f"task.k_max must be below N' = min(antennas * codes, n_h * n_v) = {self.surface.entries}: K sources "
+                f"explain any K measurements, wherever they are; got {self.k_max}"
+            )
         if self.factors > self.grid.cells:
             raise ValueError(f"task.factors must be at most the {self.grid.cells} cells; got {self.factors}")
 
     # -- what the fields make together -------------------------------------------------------------------------
     @property
     def surface(self) -> Surface:
+        """The deployment, without a calibration."""
         return Surface(self.n_h, self.n_v, self.antennas, self.codes, self.deployment, self.steering)
+
+    @property
+    def assumed(self) -> Surface:
+        """The deployment as network, labels and estimator assume it: with the calibration, where there is one."""
+        return replace(self.surface, gains=self.element_gains)
 
     @property
     def view(self) -> View:
@@ -158,7 +188,7 @@ class RIS(Task[Batch]):
     def method(self) -> Method:
         """The estimator's settings."""
         scan = Grid(self.view, self.scan_u, self.scan_v, self.scan_planes, edges=True)
-        return Method(self.surface, scan, self.range_grid, self.newton_iters, self.nf_mle_iters)
+        return Method(self.assumed, scan, self.range_grid, self.newton_iters, self.nf_mle_iters)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -184,6 +214,12 @@ class RIS(Task[Batch]):
                 f"got {fidelity.size}; pin task.n_h and task.n_v in Fidelity.fixed"
             )
         return served(self.scenario, split, fidelity.examples(split), batch_size, rng)
+
+    def from_data(self, fidelity: Fidelity) -> Self:
+        """The task with the gains of the elements, from the one-source scenes of the training split."""
+        if not self.calibrate:
+            return self
+        return replace(self, element_gains=calibrated(self.scenario, fidelity.examples("train")))
 
     def model(self) -> nn.Module:
         return GridNet(
@@ -238,15 +274,26 @@ class RIS(Task[Batch]):
         return scores
 
     # -- beside the model --------------------------------------------------------------------------------------
-    def baselines(self, fidelity: Fidelity) -> Mapping[str, Callable[[Batch], Columns]]:
-        """Beamformer, MVDR, MUSIC with MDL and AIC, greedy ML, and the references.
+    def baselines(self, fidelity: Fidelity) -> Mapping[str, Callable[..., Columns]]:
+        """Beamformer, MVDR, MUSIC with MDL and AIC, and greedy ML, all with the network's calibration and without it;
+        and the references.
 
-        All of them polish alike, whatever the trial drew.
+        What a trial drew changes none of them. Their own settings are tuned.
         """
-        return {name: partial(self._judged, solve) for name, solve in solvers(self.method).items()}
+        methods: dict[str, Callable[..., Columns]] = {}
+        for name, solve in competitors(self.method).items():
+            judged, space = self._judged(solve), space_of(name)
+            methods[name] = Tuned[Batch](space, judged, TUNED_ON) if space else judged
+        return methods | {name: self._judged(solve) for name, solve in references(self.method).items()}
 
-    def _judged(self, solve: Callable[[Batch], Estimates], batch: Batch) -> Columns:
-        return judge(solve(batch), batch, self.view)._asdict()
+    def _judged(self, solve: Callable[..., Estimates]) -> Callable[..., Columns]:
+        """A method that is judged; it takes the arguments of the method."""
+
+        @wraps(solve)
+        def judged(batch: Batch, **settings: Any) -> Columns:
+            return judge(solve(batch, **settings), batch, self.view)._asdict()
+
+        return judged
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         """Errors by SNR beside every classical method, spectra, scenes."""

@@ -363,7 +363,7 @@ def test_greedy_ml_counts_and_finds_planted_sources() -> None:
     """Planted sources at 20 dB, ideal: all found, within half a degree; false alarms near one in a hundred."""
     task = physics.ideal(RIS(snr_hi=20.0))
     batch = _scenes(task, 96, snr_db=20.0)
-    scores = summary(judge(Classical(batch, task.method).greedy, batch, task.view))
+    scores = summary(judge(Classical(batch, task.method).greedy(), batch, task.view))
     assert scores["k_acc"] > 0.9
     assert scores["med_phi_deg"] < 0.1
 

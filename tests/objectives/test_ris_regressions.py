@@ -297,7 +297,7 @@ def test_10_prevents_a_misspelt_setting_that_is_silently_the_default() -> None:
         pruning=None,
     )
     effective_task = study.configure({"task.beta": 0.7}, TINY).task
-    assert effective_task == replace(RIS(**FIELDS), beta=0.7)
+    assert effective_task == replace(RIS(**FIELDS), beta=0.7).from_data(TINY)
 
 
 # -- 11 --------------------------------------------------------------------------------------------------------------
