@@ -46,12 +46,12 @@ def methods(backend: Backend) -> dict[str, Method[Batch]]:
     power = uniform(0.2, 1.0)
     return {
         "identity": partial(scores, lambda low, _: low, backend),
-        "gamma": Tuned({"gamma": power}, with_gamma, EXAMPLES),
-        "gamma + total variation": Tuned({"gamma": power, "weight": NOISE_WEIGHT}, with_gamma_tv, EXAMPLES),
-        "exposure + total variation": Tuned(
+        "gamma": Tuned[Batch]({"gamma": power}, with_gamma, EXAMPLES),
+        "gamma + total variation": Tuned[Batch]({"gamma": power, "weight": NOISE_WEIGHT}, with_gamma_tv, EXAMPLES),
+        "exposure + total variation": Tuned[Batch](
             {"light": uniform(0.05, 0.5), "weight": NOISE_WEIGHT}, with_gain_tv, EXAMPLES
         ),
-        "gamma + CLAHE": Tuned({"gamma": power, "clip": log(1e-4, 0.1)}, with_gamma_clahe, EXAMPLES),
+        "gamma + CLAHE": Tuned[Batch]({"gamma": power, "clip": log(1e-4, 0.1)}, with_gamma_clahe, EXAMPLES),
         "histogram equalisation": partial(scores, lambda low, _: equalised(low), backend),
         "right exposure" + REFERENCE: partial(scores, lambda low, high: gain_to_light(low, mean_light(high)), backend),
     }
