@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from objectives.common.colour import linear_from_srgb, luma, srgb_from_linear
+from objectives.common.colour import luma
 
 WINDOW = 8  # positions a side
 HEADS = 4
-LIGHT = 0.2  # mean luminance, in linear light, that automatic exposure brings a picture to
-BRIGHTENING = 0.6  # what the curve begins with where nothing else brightens, before tanh
 GREYISH = 0.15  # the colours of a picture with a lower mean chroma are strengthened
 
 
@@ -42,13 +40,11 @@ class CurveBlendNet(nn.Module):
         iterations: int = 8,
         *,
         attention: bool = True,
-        exposure: bool = False,
         dither: float = 0.0,
     ) -> None:
         super().__init__()
-        self.exposure = exposure
         self.dither = dither
-        self.curve = CurveEstimator(width, iterations, start=0.0 if exposure else BRIGHTENING)
+        self.curve = CurveEstimator(width, iterations)
         self.restore = Restoration(restore_width, attention=attention)
         self.mask = MaskPredictor()
         self.colour = ColourHead()
@@ -58,9 +54,8 @@ class CurveBlendNet(nn.Module):
         height, width = low_B3HW.shape[-2:]
         x = F.pad(low_B3HW, (0, -width % 4, 0, -height % 4), mode="replicate")
         snr = snr_map(x)
-        base = exposed(x) if self.exposure else x
-        alpha = self.curve(base, snr, statistics(x, snr))
-        curve = apply_curve(base, alpha)
+        alpha = self.curve(x, snr)
+        curve = apply_curve(x, alpha)
         restored = self.restore(x, snr, curve)
         mask = self.mask(x, snr, curve)
         if self.training and self.dither:
@@ -81,7 +76,7 @@ class CurveEstimator(nn.Module):
     """Parameters of the curve at each pixel, in (-1, 1), three per iteration, from its neighbourhood and from
     statistics of the whole picture."""
 
-    def __init__(self, width: int, iterations: int, *, start: float) -> None:
+    def __init__(self, width: int, iterations: int) -> None:
         super().__init__()
         layers = [
             _conv(4, width),
@@ -100,11 +95,11 @@ class CurveEstimator(nn.Module):
             local_output.weight.mul_(0.1)
             _bias(local_output).zero_()
             whole_output.weight.zero_()
-            _bias(whole_output).fill_(start)
+            _bias(whole_output).fill_(0.6)  # an untrained network brightens
 
-    def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor, statistics_B10: Tensor) -> Tensor:
+    def forward(self, x_B3HW: Tensor, snr_B1HW: Tensor) -> Tensor:
         local_BAHW = self.local(torch.cat([x_B3HW, snr_B1HW], 1))
-        whole_B3 = self.whole(statistics_B10)
+        whole_B3 = self.whole(statistics(x_B3HW, snr_B1HW))
         iterations = local_BAHW.shape[1] // 3
         return torch.tanh((local_BAHW + whole_B3.repeat(1, iterations)[..., None, None]).float())
 
@@ -227,15 +222,6 @@ def apply_curve(x_B3HW: Tensor, alpha_BAHW: Tensor) -> Tensor:
     for a in alpha_BAHW.chunk(alpha_BAHW.shape[1] // 3, 1):
         y = torch.addcmul(y, a, y - y * y)
     return y
-
-
-def exposed(x_B3HW: Tensor) -> Tensor:
-    """Each picture times the factor, in linear light, that brings its mean luminance to LIGHT, clipped at white: what a
-    camera's automatic exposure would have done."""
-    with torch.autocast(x_B3HW.device.type, enabled=False):
-        linear = linear_from_srgb(x_B3HW.float())
-        gain_B111 = LIGHT / luma(linear).mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
-        return srgb_from_linear((linear * gain_B111).clamp(0, 1))
 
 
 def snr_map(x_B3HW: Tensor) -> Tensor:

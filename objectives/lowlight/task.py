@@ -17,7 +17,6 @@ from objectives.lowlight.checks import checks
 from objectives.lowlight.data import Batch, Examples
 from objectives.lowlight.model import CurveBlendNet
 from objectives.lowlight.pairs import Pairing
-from objectives.lowlight.pictures import View
 from objectives.lowlight.scenes import TEST
 
 GROUPS = ("curve", "mask")  # parameter groups with the names of their modules; all others learn at the common rate
@@ -32,7 +31,6 @@ class LowLight(Task[Batch]):
     restore_width: int = 16  # half the channels of the outermost layers of the restoring network
     iterations: int = 8  # of the curve
     attention: bool = True  # in the restoring network, in windows of 8 x 8 at a quarter of the size
-    exposure: bool = False  # brighten each picture to one mean light first, as a camera's automatic exposure does
     dither: float = 0.0  # standard deviation of noise on the mask in training
     identity_clamp: float = 0.15  # the largest distance of the colour matrix from the identity
     # the three stages
@@ -130,12 +128,7 @@ class LowLight(Task[Batch]):
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
         return CurveBlendNet(
-            self.width,
-            self.restore_width,
-            self.iterations,
-            attention=self.attention,
-            exposure=self.exposure,
-            dither=self.dither,
+            self.width, self.restore_width, self.iterations, attention=self.attention, dither=self.dither
         )
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -194,7 +187,7 @@ class LowLight(Task[Batch]):
         rival = baseline.best_shown(self.perceptual, batches)
         return pictures.drawn(model, list(self._views(batches)), rival, baseline.SHOWN[rival])
 
-    def _views(self, batches: Sequence[Batch]) -> Iterator[View]:
+    def _views(self, batches: Sequence[Batch]) -> Iterator[pictures.View]:
         """Whole views of the scenes that the batches were cut from."""
         if self.data:
             return pictures.views_of_pairs(data.split_pairs(self.data, self.pairing).test)
