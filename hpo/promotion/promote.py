@@ -20,11 +20,12 @@ from hpo.engine.own_training import OwnTraining
 from hpo.files import write_json
 from hpo.plain import nulled, plain
 from hpo.promotion.candidate import RunKey, Tie
+from hpo.promotion.ended import EndedRace
 from hpo.promotion.export import best_run, export_winner, write_pictures
 from hpo.promotion.looks import Look, add_look
 from hpo.promotion.results import Verdict
 from hpo.promotion.retune import check_retuned
-from hpo.promotion.runs import PromotionRuns, Runs, run_candidate, run_on_devices
+from hpo.promotion.runs import PromotionRuns, run_candidate, run_on_devices
 from hpo.promotion.selection import NOTHING_ELSE, Wish, freeze, sweep_trials
 from hpo.promotion.standing import PromotionStanding
 from hpo.promotion.test_split import SplitBatches, score_baselines
@@ -81,8 +82,9 @@ def promote(
         runs = source.finished()
         verdict = judge(study, selection, runs, score_baselines(study, folder, show_standing), tie=tie)
         winner = export_winner(study, folder, verdict, device=device)
+        race = EndedRace(study, selection, runs)
         checks = (
-            *run_check("the task's checks", partial(_task_checks, study, folder, verdict, runs)),
+            *run_check("the task's checks", partial(_task_checks, study, folder, race, verdict)),
             *_one_code(folder),
             *run_check("pictures", partial(_draw, winner, study, folder)),
         )
@@ -99,19 +101,23 @@ def _one_code(folder: RunFolder) -> list[Check]:
     return [Check("one code", "caution", note, "every trial of the sweep ran with the same code")] if note else []
 
 
-def _task_checks(study: StudySpec, folder: RunFolder, verdict: Verdict, runs: Runs) -> list[Check]:
-    """The task's own checks on the winner's best run, and those of the settings that were re-tuned for it."""
+def _task_checks(study: StudySpec, folder: RunFolder, race: EndedRace, verdict: Verdict) -> list[Check]:
+    """The task's own checks on the winner's best run, and those of the settings that were re-tuned for it.
+
+    The baselines' scores are those of the folds that the winner's own scores are from.
+    """
     winner = verdict.winning
-    best = runs[RunKey(winner.candidate.key, best_run(study, winner).seed_index)].outcome
+    best = race.runs[RunKey(winner.candidate.key, best_run(study, winner).seed_index)].outcome
     validation = [run.score for run in winner.runs]
     noise = float(np.std(validation, ddof=1)) if len(validation) > 1 else 0.0
     task, _ = study.configure(winner.candidate.params, study.full)
+    seeds = race.own_seeds(winner.candidate)
     evidence = Evidence(
         "promotion",
         scores=winner.scores,
         history=best.history,
         trials=tuple(_swept_trial(trial) for trial in sweep_trials(study, folder)),
-        baselines={baseline.name: baseline.scores for baseline in verdict.baselines},
+        baselines={baseline.name: baseline.scores_of(seeds) for baseline in verdict.baselines},
     )
     return [*check_retuned(best.tried, noise), *checked_checks(task, task.checks(evidence))]
 

@@ -7,7 +7,7 @@ may hold none of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -76,6 +76,10 @@ class Baseline:
     folds: tuple[SplitScores, ...]  # of each fold's test split, in the same blocks as a model's
     interval: Interval | None = None  # of the goal
     tuned: tuple[Tuning, ...] = ()  # its settings in each fold; none where it has none to choose
+
+    def scores_of(self, seeds: Sequence[int]) -> dict[str, float]:
+        """Means over the folds of runs with these seeds."""
+        return mean_scores([self.folds[seed % len(self.folds)].scores for seed in seeds])
 
     @property
     def is_rival(self) -> bool:

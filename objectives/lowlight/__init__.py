@@ -28,14 +28,16 @@ SPACE: Space = {
     "task.color_factor": log(0.1, 3.0),
     "task.perceptual_weight": uniform(0.0, 0.12),
     "task.width": choose(8, 12, 16, 24),
-    "task.restore_width": choose(8, 16, 24),
+    "task.restore_width": choose(8, 12, 16),
     "task.iterations": choose(4, 6, 8),
     "task.attention": choose(True, False),
 }
 
 SMOKE = Fidelity(size=32, train=16, val=4, epochs=6)
-CHEAP = Fidelity(size=32, train=192, val=48, epochs=16)  # cheap by size: as many steps as FULL has
-FULL = Fidelity(size=64, train=192, val=48, epochs=16, test=96)
+# Cheap by size and by data, not by epochs: rates and stages act in it as they do in FULL.
+CHEAP = Fidelity(size=32, train=128, val=48, epochs=16)
+FULL = Fidelity(size=64, train=160, val=48, epochs=16, test=96)
+CHEAP_LONG = Fidelity(size=32, train=512, val=48, epochs=16)
 LONG = Fidelity(size=64, train=1024, val=48, epochs=16, test=96)
 # 200 epochs of large squares on a GPU, with rates and durations that suit so long a run
 FULL_GPU = Fidelity(
@@ -54,4 +56,4 @@ FULL_GPU = Fidelity(
     },
 )
 
-__all__ = ["CHEAP", "FULL", "FULL_GPU", "LONG", "SMOKE", "SPACE", "LowLight"]
+__all__ = ["CHEAP", "CHEAP_LONG", "FULL", "FULL_GPU", "LONG", "SMOKE", "SPACE", "LowLight"]
