@@ -2,9 +2,10 @@
 
     python -m objectives.hdr.apply runs/hdr/winner FRAMES OUT
 
-FRAMES holds the folders warp and hole (frames.py lists other names for them). OUT gets one filled-NUMBER.exr per frame,
-32-bit float, in the scale and with the windows of the input. Outside the holes and a narrow ring around them the light
-is unchanged, bit by bit, and so is negative light everywhere but in holes.
+FRAMES holds the folders warp and hole, and where they are known occluder and motion (frames.py lists other names for
+them). Without the last two a frame is filled as one whose layers are not known. OUT gets one filled-NUMBER.exr per
+frame, 32-bit float, in the scale and with the windows of the input. Outside the holes and a narrow ring around them the
+light is unchanged, bit by bit, and so is negative light everywhere but in holes.
 
 Nothing is overwritten; a run that was stopped goes on with the same command.
 """
@@ -25,7 +26,7 @@ from objectives.common.folder import Job, Result, carry_out
 from objectives.common.light import write_light
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.fill import filled
-from objectives.hdr.frames import ScaledFrame, frame_files, read_frame
+from objectives.hdr.frames import ScaledFrame, frame_files, layer_files, read_frame
 from objectives.hdr.listing import NEEDED, plan_frames
 from objectives.hdr.model import predict
 from objectives.hdr.task import HDR
@@ -34,17 +35,18 @@ from objectives.hdr.task import HDR
 @torch.no_grad()
 def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
     """The whole frame with filled holes, rgb_3HW, in the scale of its file."""
-    warped = frame.warped_3HW[None]
-    hole = frame.hole_1HW[None]
-    height, width = hole.shape[-2:]
+    warped, hole, occluder = (field[None] for field in (frame.warped_3HW, frame.hole_1HW, frame.occluder_1HW))
+    base_log = filled(task.base, log_light(warped), ~hole, occluder)
     batch = Batch(
         warped_B3SS=warped,
         hole_B1SS=hole.float(),
-        occluder_B1SS=torch.zeros(1, 1, height, width),  # unknown
-        motion_B2SS=torch.zeros(1, 2, height, width),  # unknown
-        base_log_B3SS=filled(task.base, log_light(warped), ~hole),
-        target_B3SS=warped,  # unknown too, and never read
+        occluder_B1SS=occluder.float(),
+        motion_B2SS=frame.motion_2HW[None],
+        base_log_B3SS=base_log,
+        plain_log_B3SS=base_log,  # never read here
+        target_B3SS=warped,  # unknown, and never read
         source_B=torch.zeros(1, dtype=torch.int64),
+        rendered_B=torch.ones(1, dtype=torch.int64),
     )
     made = predict(model, batch)
     light_3HW = made.light_B3HW[0].clamp(min=0) / frame.gain
@@ -63,7 +65,7 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
 
     def make(job: Job, output: Path) -> None:
         number = int(job.name)
-        frame = read_frame(files["warp"][number], files["hole"][number], None)
+        frame = read_frame(files["warp"][number], files["hole"][number], None, layer_files(files, number))
         write_light(output, filled_frame(task, model, frame), frame.windows)
 
     settings = {"command": "hdr.apply", "winner": content_hash([winner / CARD])}

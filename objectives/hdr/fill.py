@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Fill = Literal["harmonic", "pushpull"]
-FILLS: tuple[Fill, ...] = ("harmonic", "pushpull")
+Fill = Literal["layered", "harmonic", "pushpull"]
+FILLS: tuple[Fill, ...] = ("layered", "harmonic", "pushpull")
 SWEEPS = 20  # of the harmonic fill
 
 
-def filled(kind: str, log_B3HW: Tensor, valid_B1HW: Tensor) -> Tensor:
+def filled(kind: str, log_B3HW: Tensor, valid_B1HW: Tensor, occluder_B1HW: Tensor) -> Tensor:
     """Fill with the method of that name. Raises ValueError for a name that is not in FILLS."""
     if kind not in FILLS:
         raise ValueError(f"task.base must be one of {', '.join(FILLS)}; got {kind!r}")
+    if kind == "layered":
+        return layered(log_B3HW, valid_B1HW, occluder_B1HW)
     return harmonic(log_B3HW, valid_B1HW) if kind == "harmonic" else pushpull(log_B3HW, valid_B1HW)
 
 
@@ -58,7 +60,7 @@ def harmonic(log_B3HW: Tensor, valid_B1HW: Tensor, *, sweeps: int = SWEEPS) -> T
 def layered(log_B3HW: Tensor, valid_B1HW: Tensor, occluder_B1HW: Tensor) -> Tensor:
     """Harmonic fill of holes inside the foreground from the foreground alone, and of all others from the background.
 
-    It needs the layers that a renderer knows. A picture that lacks one of them is filled from all valid pixels.
+    A picture that lacks one of the two is filled from all valid pixels: without known layers this is the harmonic fill.
     """
     front = occluder_B1HW & valid_B1HW
     back = valid_B1HW & ~front

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from hpo import Columns, means
 from objectives.common.image_scores import MAX_PSNR_DB, ssim
 from objectives.common.perceptual import Backend, perceptual_distance, sobel
-from objectives.hdr.data import EPS, Batch, log_light
+from objectives.hdr.data import EPS, Batch, log_light, without_layers
 from objectives.hdr.fill import dilated, eroded
 from objectives.hdr.model import HARD_CLAMP, Filled, LogResidualUNet, predict
 
@@ -28,6 +28,7 @@ CHARBONNIER = 1e-3
 WIDE = 6.0  # a larger residual is penalised
 TOO_BRIGHT = 4.0  # times the target's largest value: brighter light counts as overflow
 OVERFLOW_PENALTY_DB = 10.0
+PARTIAL = ("psnr_mu_crack", "psnr_mu_disocc", "score_composed", "score_rendered")  # scores of some pictures alone
 
 
 class Weights(NamedTuple):
@@ -88,11 +89,28 @@ def log_supervision(out: Filled, base_log: Tensor, target: Tensor, weights: Weig
 
 # -- scores ----------------------------------------------------------------------------------------------------------
 def model_scores(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The scores of a model and the signs of its health, for each picture, [B]."""
+    """The scores of a model and the signs of its health, for each picture, [B].
+
+    score_without_layers is the score of the same model where neither layers nor motion are known.
+    """
     out = predict(model, batch)
     references = score_references(batch)
     scale = cast(LogResidualUNet, model).scale
-    return light_scores(out.light_B3HW, *references) | health(out, *references, scale)
+    hidden = without_layers(batch, torch.ones_like(batch.rendered_B, dtype=torch.bool))
+    without = light_scores(predict(model, hidden).light_B3HW, *references)["score"]
+    scores = light_scores(out.light_B3HW, *references)
+    return (
+        scores | by_kind(scores["score"], batch) | {"score_without_layers": without} | health(out, *references, scale)
+    )
+
+
+def by_kind(score_B: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """The score among composed frames and among rendered ones, [B]; NaN for a frame of the other kind."""
+    is_rendered = batch.rendered_B > 0
+    return {
+        "score_composed": score_B.masked_fill(is_rendered, math.nan),
+        "score_rendered": score_B.masked_fill(~is_rendered, math.nan),
+    }
 
 
 def score_references(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,11 +178,11 @@ def psnr_db(squared_error: Tensor, mask_B1HW: Tensor) -> Tensor:
 def measured_means(columns: Columns) -> dict[str, float]:
     """Means over the pictures.
 
-    The scores of cracks and disocclusions are means over the pictures that have any, and are left out if none has. Any
-    other score that is not finite makes its mean not finite: it is never hidden.
+    The scores of cracks and disocclusions are means over the pictures that have any, those of composed and rendered
+    frames over the pictures of that kind; one without a picture is left out. Any other score that is not finite makes
+    its mean not finite: it is never hidden.
     """
-    regions = {name: columns[name] for name in ("psnr_mu_crack", "psnr_mu_disocc")}
-    measured = {name: column[~column.isnan()] for name, column in regions.items()}
+    measured = {name: columns[name][~columns[name].isnan()] for name in PARTIAL}
     return means({name: column for name, column in {**columns, **measured}.items() if len(column)})
 
 

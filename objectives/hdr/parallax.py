@@ -10,6 +10,7 @@ Shapes: H, W pixels, S of a patch; light is linear.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,45 +19,56 @@ from torch.nn import functional as F
 
 from objectives.common.colour import as_float, linear_from_srgb
 from objectives.hdr.data import Batch, assembled
-from objectives.hdr.scenes import HOLES, MOTION_UNIT, Frame, expanded
+from objectives.hdr.scenes import expanded
+from objectives.hdr.warp import HOLES, Frame, warped_frame
 
 PEAK = 10.0  # of the expansion
-MIN_LAYER_DISTANCE = 4.0  # pixels of disparity: a patch with a smaller range has no layers
+
+
+class StereoFrame(NamedTuple):
+    """The left view, and the right view warped into it."""
+
+    warped_3HW: Tensor
+    target_3HW: Tensor
+    seen_HW: Tensor  # bool: the left pixels that both cameras see
+    disparity_HW: Tensor  # pixels: the motion to the right, and in proportion to nearness
 
 
 @cache
 def examples(size: int, base: str) -> Batch:
-    """Patches of the picture, without overlap, whose share of holes is in the range of the synthetic frames."""
-    frame = stereo_frame()
-    height, width = frame.hole_1SS.shape[1:]
+    """Patches of the picture, without overlap, whose share of holes is in the range of the other frames."""
+    whole = stereo_frame()
+    height, width = whole.seen_HW.shape
     patches = []
     for top in range(0, height - size + 1, size):
         for left in range(0, width - size + 1, size):
-            patch = Frame(*(field[:, top : top + size, left : left + size] for field in frame))
-            if HOLES[0] < float(patch.hole_1SS.float().mean()) < HOLES[1]:
-                patches.append(_as_trained(patch))
+            patch = StereoFrame(*(field[..., top : top + size, left : left + size] for field in whole))
+            if HOLES[0] < float((~patch.seen_HW).float().mean()) < HOLES[1]:
+                patches.append(_frame(patch))
+    nothing = np.zeros(len(patches), np.int64)
     arrays = {
         name: torch.stack(fields).numpy()
         for name, fields in zip(Frame._fields, zip(*patches, strict=True), strict=True)
     }
-    return assembled(arrays | {"source": np.zeros(len(patches), np.int64)}, base).batch()
+    return assembled(arrays | {"source": nothing, "rendered": nothing}, base).batch()
 
 
 @cache
-def stereo_frame() -> Frame:
-    """The whole left view, and the right view warped into it.
-
-    Unlike in other frames, `occluder` marks every pixel that both cameras see, and motion is the disparity in pixels.
-    """
+def stereo_frame() -> StereoFrame:
+    """The whole left view, and the right view warped into it."""
     from skimage import data
 
     left, right, disparity = data.stereo_motorcycle()
     known = np.isfinite(disparity)
     disparity_HW = torch.from_numpy(np.where(known, disparity, 0)).float()
-    visible_HW = visible(disparity_HW, torch.from_numpy(known))
-    warped = warped_by_disparity(_expanded_light(right), disparity_HW) * visible_HW
-    motion = torch.stack([disparity_HW, torch.zeros_like(disparity_HW)]) * visible_HW
-    return Frame(warped, ~visible_HW[None], visible_HW[None], motion, _expanded_light(left))
+    seen_HW = visible(disparity_HW, torch.from_numpy(known))
+    warped_3HW = warped_by_disparity(_expanded_light(right), disparity_HW)
+    return StereoFrame(warped_3HW, _expanded_light(left), seen_HW, disparity_HW)
+
+
+def _frame(patch: StereoFrame) -> Frame:
+    moved_2SS = torch.stack([patch.disparity_HW, torch.zeros_like(patch.disparity_HW)])
+    return warped_frame(patch.warped_3HW, patch.target_3HW, patch.seen_HW, patch.disparity_HW, moved_2SS)
 
 
 def visible(disparity_HW: Tensor, known_HW: Tensor) -> Tensor:
@@ -87,16 +99,3 @@ def _expanded_light(view_HW3: np.ndarray) -> Tensor:
     """An 8-bit sRGB view as high-dynamic-range light, [3, H, W]."""
     srgb_3HW = as_float(torch.from_numpy(np.ascontiguousarray(view_HW3)).permute(2, 0, 1))
     return expanded(linear_from_srgb(srgb_3HW), PEAK)
-
-
-def _as_trained(patch: Frame) -> Frame:
-    """The patch with motion and occluder as in training: motion minus its mean, and the foreground, which is nearer
-    than the middle of the patch's disparities."""
-    visible_SS = patch.occluder_1SS[0]
-    across = patch.motion_2SS[0]
-    known = across[visible_SS]
-    low = float(known.min())
-    high = float(known.max())
-    front = visible_SS & (across > (low + high) / 2) & (high - low > MIN_LAYER_DISTANCE)
-    motion = torch.stack([(across - known.mean()) * visible_SS, torch.zeros_like(across)]) / MOTION_UNIT
-    return patch._replace(occluder_1SS=front[None], motion_2SS=motion)

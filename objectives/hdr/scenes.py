@@ -1,9 +1,10 @@
-"""Synthetic frames: two layers of photographs, expanded to high dynamic range, that move apart.
+"""Composed frames: layers of real light, at several depths, that move apart.
 
-A foreground blob lies over a background. Each layer is zoomed, rotated and shifted by its own motion, and every pixel
-of the first frame is thrown forward to its new place, as in a renderer that makes a frame from the one before. Pixels
-where nothing lands are holes: a lattice of cracks, because a picture that grows has more pixels after than before, and
-disocclusions behind the edges of the blob.
+A scene is cut from one panorama, or from one photograph whose highlights are restored. Blobs and thin bars lie over a
+background, each nearer than the one before. Each layer is zoomed, rotated and shifted by its own motion, a near one
+further than a far one, and every pixel of the first frame is thrown forward to its new place, as in a renderer that
+makes a frame from the one before. Pixels where nothing lands are holes: a lattice of cracks, because a picture that
+grows has more pixels after than before, and disocclusions behind the edges of the layers.
 
 Shapes: N examples, 3 RGB, S pixels a side, C canvas pixels a side. Light is linear and at least 0.
 """
@@ -20,15 +21,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpo import generator
-from objectives.common import photographs
+from objectives.common import panoramas, photographs
 from objectives.common.colour import linear_from_srgb
 from objectives.common.crops import random_square
+from objectives.hdr.draw import Draw
+from objectives.hdr.warp import HOLES, Frame, warped_frame
 
 MARGIN = 16  # canvas pixels beyond the frame on each side: they can move into the frame
 SCALE = (0.35, 0.85)  # side of a layer over the side of the square of the photograph that it shows
-HOLES = (0.02, 0.35)  # an example is kept if its share of hole pixels is between these
+FIELD_OF_VIEW = (35, 80)  # degrees of a panorama that a layer shows
+LAYERS = (1, 4)  # before the background
+THIN = 0.4  # share of these layers that are thin bars
+BACKGROUND_NEARNESS = 0.1
+PARALLAX = 5.0  # pixels: the largest shift of a layer of nearness 1
 SAMPLING_NOISE = 0.02  # a warped pixel differs from the rendered one by up to this factor
-MOTION_UNIT = 8.0  # pixels
 
 
 class Motion(NamedTuple):
@@ -39,66 +45,54 @@ class Motion(NamedTuple):
     shift: tuple[float, float]  # pixels, x and y
 
 
-class Scene(NamedTuple):
-    """What a renderer knows: two layers of light, the outline of the blob in the first frame, and their motions."""
+class Layer(NamedTuple):
+    """Light, the region of the first frame that it may cover, how near it is (1 / depth), and its motion."""
 
-    background_3CC: Tensor
-    foreground_3CC: Tensor
+    light_3CC: Tensor
     outline_CC: Tensor  # bool
-    background_motion: Motion
-    foreground_motion: Motion
-    photograph: int = 0  # number of the background's photograph
+    nearness: float
+    motion: Motion
 
 
-class Frame(NamedTuple):
-    """The second frame, and what is known of it from the first one."""
-
-    warped_3SS: Tensor  # 0 in holes
-    hole_1SS: Tensor  # bool
-    occluder_1SS: Tensor  # bool: where the foreground landed
-    motion_2SS: Tensor  # of each pixel, x and y, minus the mean, in MOTION_UNIT; 0 in holes
-    target_3SS: Tensor
+Scene = Sequence[Layer]  # from the farthest, which covers everything, to the nearest
 
 
-def make(names: Sequence[str], split: str, size: int, count: int) -> dict[str, np.ndarray]:
-    """`count` frames cut from the named photographs, the same at every call.
+def make(sources: Sequence[str], split: str, size: int, count: int) -> dict[str, np.ndarray]:
+    """`count` frames of scenes cut from the named panoramas and photographs in turn, the same at every call.
 
-    Arrays named as the fields of Frame, and "source", [N]: the number of the photograph of each background, which shows
-    in most of the picture and in all of the disocclusions.
+    Arrays named as the fields of Frame, and "source", [N]: the place of each scene's panorama or photograph in
+    `sources`.
     """
     rng = generator("hdr", split)
     frames: list[Frame] = []
-    sources: list[int] = []
     while len(frames) < count:
-        scene = random_scene(names, size, rng)
+        scene = random_scene(sources[len(frames) % len(sources)], size, rng)
         frame = rendered(scene, rng)
         if HOLES[0] < float(frame.hole_1SS.float().mean()) < HOLES[1]:
             frames.append(frame)
-            sources.append(scene.photograph)
     fields = zip(*frames, strict=True)
     arrays = {name: torch.stack(parts).numpy() for name, parts in zip(Frame._fields, fields, strict=True)}
-    return arrays | {"source": np.array(sources)}
+    return arrays | {"source": np.arange(count) % len(sources)}
 
 
-def random_scene(names: Sequence[str], size: int, rng: torch.Generator) -> Scene:
-    """A random scene of two of the named photographs, for a frame of `size` pixels a side."""
+def random_scene(source: str, size: int, rng: torch.Generator) -> Scene:
+    """A random scene of one panorama or photograph, for a frame of `size` pixels a side."""
     side = size + 2 * MARGIN
-    draw = _Draw(rng)
-    photograph, background_srgb = _random_layer(names, side, draw)
-    _, foreground_srgb = _random_layer(names, side, draw)
-    background = expanded(linear_from_srgb(background_srgb), 10 ** draw(0.5, 2.2))
-    foreground = expanded(linear_from_srgb(foreground_srgb), 10 ** draw(0.5, 2.2))
-    for _ in range(int(draw(0, 3))):
-        background = background + lamp(side, draw)
-    exposure = 2 ** draw(-3, 3)
-    return Scene(
-        background * exposure,
-        foreground * exposure,
-        blob(side, size, draw),
-        _random_motion(draw, angle=0.03, shift=2),
-        _random_motion(draw, angle=0.05, shift=5),
-        photograph,
-    )
+    draw = Draw(rng)
+    texture = _panorama_layer if source in panoramas.PANORAMAS else _photograph_layer
+    parallax = (draw(-PARALLAX, PARALLAX), draw(-PARALLAX, PARALLAX))
+    everywhere = torch.ones(side, side, dtype=torch.bool)
+    layers = [
+        Layer(
+            texture(source, side, draw), everywhere, BACKGROUND_NEARNESS, _motion(draw, BACKGROUND_NEARNESS, parallax)
+        )
+    ]
+    for nearness in sorted(draw(0.2, 1.0) for _ in range(draw.whole(*LAYERS))):
+        outline = bars if draw(0, 1) < THIN else blob
+        layers.append(
+            Layer(texture(source, side, draw), outline(side, size, draw), nearness, _motion(draw, nearness, parallax))
+        )
+    return layers
 
 
 def expanded(light_3HW: Tensor, peak: float) -> Tensor:
@@ -108,69 +102,73 @@ def expanded(light_3HW: Tensor, peak: float) -> Tensor:
     return light_3HW * (1 + (peak - 1) * smooth**2)
 
 
-def lamp(side: int, draw: _Draw) -> Tensor:
-    """A light source, [1, side, side]: a Gaussian spot somewhere on the canvas."""
-    x = draw(0, side)
-    y = draw(0, side)
-    radius = draw(1.5, 4.5)
-    peak = 10 ** draw(0.7, 2.2)
+def blob(side: int, size: int, draw: Draw) -> Tensor:
+    """A star-shaped region, [side, side] bool, whose outline has four harmonics."""
     across, down = _pixels(side)
-    squared_distance = (across - x) ** 2 + (down - y) ** 2
-    return (peak * torch.exp(-squared_distance / (2 * radius**2)))[None]
-
-
-def blob(side: int, size: int, draw: _Draw) -> Tensor:
-    """The region of the foreground, [side, side] bool: star-shaped, near the middle, its outline of four harmonics."""
-    across, down = _pixels(side)
-    across = across - side / 2 - draw(-0.25, 0.25) * size
-    down = down - side / 2 - draw(-0.25, 0.25) * size
+    across = across - side / 2 - draw(-0.35, 0.35) * size
+    down = down - side / 2 - draw(-0.35, 0.35) * size
     angle = torch.atan2(down, across)
     waves = torch.zeros_like(angle)
     for harmonic in range(1, 5):
         waves = waves + draw(-0.18, 0.18) * torch.cos(harmonic * angle + draw(0, 2 * math.pi))
-    return torch.hypot(across, down) < draw(0.15, 0.30) * size * (1 + waves)
+    return torch.hypot(across, down) < draw(0.12, 0.30) * size * (1 + waves)
+
+
+def bars(side: int, size: int, draw: Draw) -> Tensor:
+    """Thin parallel bars across the picture, [side, side] bool: a post, a fence."""
+    across, down = _pixels(side)
+    angle = draw(0, math.pi)
+    middle = draw(-0.3, 0.3) * size
+    position = (across - side / 2) * math.cos(angle) + (down - side / 2) * math.sin(angle) - middle
+    width = draw(1.0, 4.0)
+    spacing = draw(8.0, 20.0)
+    half = spacing * (draw.whole(1, 4) / 2)
+    return ((position % spacing) < width) & (position.abs() < half)
 
 
 def rendered(scene: Scene, rng: torch.Generator) -> Frame:
     """The second frame, which samples the layers at the places its pixels came from.
 
     Its holes are the pixels where none of the first frame's pixels lands. A pixel that shows one layer through a crack
-    in the other is a hole too.
+    in another is a hole too.
     """
-    side = scene.outline_CC.shape[-1]
+    side = scene[0].outline_CC.shape[-1]
     window = slice(MARGIN, side - MARGIN)
     across, down = (line[window, window] for line in _pixels(side))
-    back_x, back_y = _source_places(scene.background_motion, across, down, side)
-    front_x, front_y = _source_places(scene.foreground_motion, across, down, side)
-    front = _sampled(scene.outline_CC[None].float(), front_x, front_y, mode="nearest")[0] > 0.5
-    front_light = _sampled(scene.foreground_3CC, front_x, front_y)
-    back_light = _sampled(scene.background_3CC, back_x, back_y)
-    target = torch.where(front, front_light, back_light)
-    front_hit = _landed(scene.outline_CC, scene.foreground_motion)[window, window]
-    back_hit = _landed(~scene.outline_CC, scene.background_motion)[window, window]
-    hit = torch.where(front, front_hit, back_hit)[None]
-    moved_x = across - torch.where(front, front_x, back_x)
-    moved_y = down - torch.where(front, front_y, back_y)
-    moved = torch.stack([moved_x, moved_y])
-    mean = (moved * hit).sum((-2, -1), keepdim=True) / hit.sum().clamp(min=1)
+    size = side - 2 * MARGIN
+    target = torch.zeros(3, size, size)
+    seen = torch.zeros(size, size, dtype=torch.bool)
+    nearness = torch.zeros(size, size)
+    moved = torch.zeros(2, size, size)
+    for number, layer in enumerate(scene):
+        x, y = _source_places(layer.motion, across, down, side)
+        here = _sampled(layer.outline_CC[None].float(), x, y, mode="nearest")[0] > 0.5
+        covered = torch.stack([nearer.outline_CC for nearer in scene[number + 1 :]] or [~layer.outline_CC]).any(0)
+        landed = _landed(layer.outline_CC & ~covered, layer.motion)[window, window]
+        target = torch.where(here, _sampled(layer.light_3CC, x, y), target)
+        seen = torch.where(here, landed, seen)
+        nearness = torch.where(here, layer.nearness, nearness)
+        moved = torch.where(here, torch.stack([across - x, down - y]), moved)
     noise = 1 + SAMPLING_NOISE * (2 * torch.rand(target.shape, generator=rng) - 1)
-    return Frame(
-        warped_3SS=target * noise * hit,
-        hole_1SS=~hit,
-        occluder_1SS=front[None] & hit,
-        motion_2SS=(moved - mean) / MOTION_UNIT * hit,
-        target_3SS=target,
-    )
+    return warped_frame(target * noise, target, seen, nearness, moved)
 
 
-def _random_layer(names: Sequence[str], side: int, draw: _Draw) -> tuple[int, Tensor]:
-    """The number of a random photograph, and a random square of it."""
-    number = int(draw(0, len(names)))
-    return number, random_square(photographs.srgb(names[number]), side, scale=SCALE, rng=draw.rng, flip=True)
+def _panorama_layer(name: str, side: int, draw: Draw) -> Tensor:
+    """A random view of a panorama."""
+    yaw, pitch, fov = draw(0, 360), draw(-40, 40), draw(*FIELD_OF_VIEW)
+    light = panoramas.view(name, yaw=yaw, pitch=pitch, fov=fov, size=side)
+    return light.flip(-1) if draw(0, 1) < 0.5 else light
 
 
-def _random_motion(draw: _Draw, *, angle: float, shift: float) -> Motion:
-    return Motion(draw(1.03, 1.12), draw(-angle, angle), (draw(-shift, shift), draw(-shift, shift)))
+def _photograph_layer(name: str, side: int, draw: Draw) -> Tensor:
+    """A random square of a photograph, with restored highlights."""
+    square = random_square(photographs.srgb(name), side, scale=SCALE, rng=draw.rng, flip=True)
+    return expanded(linear_from_srgb(square), 10 ** draw(0.5, 2.2))
+
+
+def _motion(draw: Draw, nearness: float, parallax: tuple[float, float]) -> Motion:
+    x, y = (nearness * shift + draw(-2, 2) for shift in parallax)
+    return Motion(draw(1.03, 1.12), draw(-0.05, 0.05), (x, y))
 
 
 def _landed(pixels_CC: Tensor, motion: Motion) -> Tensor:
@@ -209,13 +207,3 @@ def _pixels(side: int) -> tuple[Tensor, Tensor]:
     """x and y of every pixel, [side, side] each."""
     line = torch.arange(side, dtype=torch.float32)
     return line.expand(side, side), line[:, None].expand(side, side)
-
-
-class _Draw:
-    """Uniform numbers from one generator."""
-
-    def __init__(self, rng: torch.Generator) -> None:
-        self.rng = rng
-
-    def __call__(self, low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=self.rng, dtype=torch.float64))

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from hpo import Chart, Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Split, Task
+from hpo import Chart, Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Recipe, Split, Task
 from objectives.common.fields import require
 from objectives.common.perceptual import BACKENDS, Backend
-from objectives.hdr import baseline, data, frames, loss, pictures
+from objectives.hdr import baseline, data, frames, loss, pictures, splits
 from objectives.hdr.checks import NEAR_PERFECT_DB, checks
-from objectives.hdr.data import Batch, Examples, mirrored
+from objectives.hdr.data import Batch, Examples, mirrored, without_layers
 from objectives.hdr.fill import FILLS, Fill
 from objectives.hdr.loss import LOG_LOSSES, LogLoss
 from objectives.hdr.model import BOUNDS, HARD_CLAMP, SCALE_RANGE, WIDTHS, LogResidualUNet, predict
+from objectives.hdr.splits import JUDGING, SCENES, Scenes
 
 OVERFIT_SAMPLES = 4
 OVERFIT_SIZE = 64  # pixels a side
-REACH_SAMPLES = 64  # training examples in which the reach of the residual is measured
+REACH_SAMPLES = 32  # training examples in which the reach of the residual is measured
 REACH_SIZE = 64  # pixels a side
 CHOICES = {
     "bound": tuple(BOUNDS),
@@ -30,6 +31,7 @@ CHOICES = {
     "gate": ("full", "single"),
     "input_norm": ("standard", "minmax"),
     "base": FILLS,
+    "scenes": SCENES,
     "perceptual": BACKENDS,
 }
 
@@ -62,9 +64,14 @@ class HDR(Task[Batch]):
     wide_weight: float = 1.0  # on residuals beyond 6: without effect up to that cap, so it is not searched
     perceptual_weight: float = 0.0
     perceptual: Backend = "pged"  # "stlpips" needs its weights; neither replaces the other silently
+    # the descent
+    beta2: float | None = None  # of AdamW's second moment; None: that of the recipe
     # the data
-    base: Fill = "harmonic"  # the method that fills holes before the network
+    base: Fill = "layered"  # the method that fills holes before the network
     flip: bool = True  # mirror half of the training examples across, and half of them down
+    layers_absent: float = 0.5  # share of the training examples whose layers and motion are hidden from the network
+    scenes: Scenes = "both"  # half of the frames composed and half a path tracer's, or all of one kind
+    fold: int = 0  # which of the groups of panoramas is the test split
     data: str | None = None  # a folder of the user's own frames
 
     goal: ClassVar[str] = "score"
@@ -73,6 +80,7 @@ class HDR(Task[Batch]):
     inputs: ClassVar[tuple[str, ...]] = ("warped_B3SS", "hole_B1SS", "occluder_B1SS", "motion_B2SS", "base_log_B3SS")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
     cluster: ClassVar[str | None] = "source_B"
+    folds: ClassVar[int] = len(JUDGING)
 
     def __post_init__(self) -> None:
         low, high = SCALE_RANGE
@@ -90,9 +98,12 @@ class HDR(Task[Batch]):
             f"one of {', '.join(LOG_LOSSES)} (a KL divergence compares distributions; a residual is not one)",
             self.log_loss,
         )
+        require("layers_absent", 0 <= self.layers_absent <= 1, "0 to 1", self.layers_absent)
+        require("fold", self.fold in range(len(JUDGING)), f"0 to {len(JUDGING) - 1}", self.fold)
         require("depth", 2 <= self.depth <= len(WIDTHS), f"2 to {len(WIDTHS)}", self.depth)
         require("width", self.width >= 4 and self.width % 4 == 0, "a multiple of 4", self.width)
         require("ring_kernel", self.ring_kernel >= 1 and self.ring_kernel % 2 == 1, "odd", self.ring_kernel)
+        require("beta2", self.beta2 is None or 0 <= self.beta2 < 1, "in [0, 1), or None", self.beta2)
         require("huber_delta", self.huber_delta > 0, "above 0", self.huber_delta)
         for name in ("log_weight", "hole_weight", "edge_weight", "wide_weight", "perceptual_weight", "ring_scale"):
             require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
@@ -120,6 +131,7 @@ class HDR(Task[Batch]):
                 "recipe.weight_decay": 0.0,
                 "recipe.batch_size": OVERFIT_SAMPLES,
                 "task.flip": False,
+                "task.layers_absent": 0.0,
             },
         )
 
@@ -130,15 +142,17 @@ class HDR(Task[Batch]):
         order = torch.randperm(count, generator=rng) if split == "train" else torch.arange(count)
         for rows in order.split(batch_size):
             batch = examples.batch(rows)
+            if split == "train":
+                batch = without_layers(batch, torch.rand(len(rows), generator=rng) < self.layers_absent)
             if split == "train" and self.flip:
                 batch = mirrored(mirrored(batch, 0, rng), 1, rng)
             yield batch
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
-        return data.origins(split, folder=self.data)
+        return splits.origins(split, fold=self.fold, folder=self.data)
 
     def _examples(self, split: Split, size: int, count: int) -> Examples:
-        return data.examples(split, size, count, base=self.base, folder=self.data)
+        return splits.examples(split, size, count, scenes=self.scenes, fold=self.fold, base=self.base, folder=self.data)
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
@@ -168,6 +182,13 @@ class HDR(Task[Batch]):
         )
         out = predict(model, batch)
         return loss.terms(out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS, weights, self.perceptual)
+
+    def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer | None:
+        if self.beta2 is None:
+            return None
+        if recipe.optimizer != "adamw":
+            raise ValueError(f"task.beta2 needs recipe.optimizer = 'adamw'; got {recipe.optimizer!r}")
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.betas[0], self.beta2), eps=recipe.eps)
 
     def project(self, model: nn.Module) -> None:
         cast(LogResidualUNet, model).project()

@@ -1,4 +1,4 @@
-"""HDR: the residual's bounds, the network, loss, scores, fills, scenes, parallax, and the task's promises.
+"""HDR: the residual's bounds, the network, loss, scores, fills, parallax, and the task's promises.
 
 Expected values come from closed forms and planted truths; each test says which where it is not plain.
 """
@@ -22,9 +22,8 @@ from hpo import REFERENCE, Epoch, Evidence, Fidelity, fit, generator, put
 from hpo.checking.overfit_checks import Bands
 from hpo.engine.evaluation import evaluate
 from hpo.trial.record import Outcome, read_outcome, write_outcome
-from objectives.common import photographs
-from objectives.hdr import CHEAP, FULL, FULL_GPU, HDR, SMOKE, baseline, data, fill, loss, parallax, pictures, scenes
-from objectives.hdr.data import EPS, Batch, log_light, mirrored
+from objectives.hdr import CHEAP, FULL, FULL_GPU, HDR, SMOKE, baseline, fill, loss, parallax, pictures
+from objectives.hdr.data import EPS, Batch, log_light, mirrored, without_layers
 from objectives.hdr.loss import score_references
 from objectives.hdr.model import HARD_CLAMP, Filled, LogResidualUNet, contrast, normalised, predict
 from studies.hdr import study
@@ -32,6 +31,7 @@ from tests.epochs import epoch
 from tests.objectives.baselines import baseline_scores
 
 TINY = Fidelity(size=32, train=8, val=4, epochs=1)
+COMPOSED = HDR(scenes="composed", flip=False, layers_absent=0.0)  # its examples are made in milliseconds, and fixed
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def _rng(seed: int = 0) -> torch.Generator:
 
 
 def _batch(count: int = 4, split: str = "train") -> Batch:
-    return next(HDR(flip=False).batches(split, replace(TINY, train=count, val=count), count, _rng()))
+    return next(COMPOSED.batches(split, replace(TINY, train=count, val=count), count, _rng()))
 
 
 def _random_inputs(scale: float = 1.0, size: int = 32) -> tuple[Tensor, ...]:
@@ -372,7 +372,9 @@ def test_a_biharmonic_fill_continues_a_parabola_and_a_harmonic_one_does_not() ->
 @pytest.mark.parametrize("kind", fill.FILLS)
 def test_fills_keep_what_is_valid_and_never_look_into_holes(kind: str) -> None:
     log_B3HW, valid = torch.randn(1, 3, 21, 30, generator=_rng()), torch.rand(1, 1, 21, 30, generator=_rng(1)) > 0.4
-    clean, dirty = (fill.filled(kind, torch.where(valid, log_B3HW, dirt), valid) for dirt in (0.0, math.nan))
+    front = torch.zeros_like(valid)
+    front[..., 4:15, 6:20] = True
+    clean, dirty = (fill.filled(kind, torch.where(valid, log_B3HW, dirt), valid, front) for dirt in (0.0, math.nan))
     assert torch.equal(clean, dirty)
     assert torch.equal(clean[valid.expand_as(clean)], log_B3HW[valid.expand_as(clean)])
     assert torch.isfinite(clean).all()
@@ -394,78 +396,8 @@ def test_a_layered_fill_does_not_bleed_from_one_layer_into_the_other() -> None:
 
 
 def test_unknown_fills_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"task.base must be one of harmonic, pushpull; got 'telea'"):
+    with pytest.raises(ValueError, match=r"task.base must be one of layered, harmonic, pushpull; got 'telea'"):
         HDR(base="telea")  # type: ignore[arg-type]
-
-
-# -- scenes ----------------------------------------------------------------------------------------------------------
-def _scene(background: scenes.Motion, foreground: scenes.Motion, side: int = 64) -> scenes.Scene:
-    outline = torch.zeros(side, side, dtype=torch.bool)
-    outline[24:40, 24:40] = True
-    layers = torch.rand(2, 3, side, side, generator=_rng())
-    return scenes.Scene(layers[0], layers[1], outline, background, foreground)
-
-
-STILL = scenes.Motion(1.0, 0.0, (0.0, 0.0))
-
-
-def test_a_scene_that_does_not_move_has_no_holes_and_no_motion() -> None:
-    scene = _scene(STILL, STILL)
-    frame = scenes.rendered(scene, _rng())
-    assert not frame.hole_1SS.any()
-    assert frame.motion_2SS.abs().max() < 1e-6
-    window = slice(scenes.MARGIN, -scenes.MARGIN)
-    truth = torch.where(scene.outline_CC, scene.foreground_3CC, scene.background_3CC)[:, window, window]
-    assert torch.allclose(frame.target_3SS, truth, atol=1e-5)
-    assert ((frame.warped_3SS / frame.target_3SS - 1).abs() <= scenes.SAMPLING_NOISE + 1e-5).all()
-
-
-def test_a_picture_that_grows_to_twice_its_size_lands_on_a_quarter_of_its_pixels() -> None:
-    frame = scenes.rendered(_scene(STILL._replace(zoom=2.0), STILL._replace(zoom=2.0), 96), _rng())
-    assert float(frame.hole_1SS.float().mean()) == pytest.approx(0.75, abs=0.02)
-
-
-def test_a_foreground_that_moves_uncovers_a_strip_behind_it() -> None:
-    """Planted: 16 pixels high, shifted by 5: a hole of 16 x 5, and motion of 5 pixels against the background's 0."""
-    frame = scenes.rendered(_scene(STILL, STILL._replace(shift=(5.0, 0.0))), _rng())
-    assert int(frame.hole_1SS.sum()) == 16 * 5
-    assert int(frame.occluder_1SS.sum()) == 16 * 16
-    across = frame.motion_2SS[0] * scenes.MOTION_UNIT
-    front, seen = frame.occluder_1SS[0], ~frame.hole_1SS[0]
-    assert torch.allclose(across[front] - across[seen & ~front][0], torch.tensor(5.0), atol=1e-4)
-    assert across[seen].mean().abs() < 1e-4
-    assert (frame.motion_2SS[:, ~seen] == 0).all()
-
-
-def test_expansion_leaves_the_dark_alone_and_multiplies_white_by_the_peak() -> None:
-    light = torch.tensor([0.2, 0.6, 1.0]).expand(3, 1, 3)
-    assert torch.allclose(scenes.expanded(light, 50.0)[0, 0], torch.tensor([0.2, 0.6, 50.0]))
-
-
-def test_synthetic_frames_are_what_they_are_said_to_be() -> None:
-    """Light of several decades, holes of 2 to 35 %, mostly cracks, and nothing in holes."""
-    made = {
-        name: torch.from_numpy(array) for name, array in scenes.make(data.PHOTOGRAPHS["val"], "val", 48, 12).items()
-    }
-    share = made["hole_1SS"].float().mean((1, 2, 3))
-    assert share.min() > 0.02
-    assert share.max() < 0.35
-    assert (made["warped_3SS"][made["hole_1SS"].expand(-1, 3, -1, -1)] == 0).all()
-    assert all(torch.isfinite(field.float()).all() for field in made.values())
-    light = made["target_3SS"].flatten(1) + EPS
-    assert float(torch.log10(light.amax(1) / light.amin(1)).mean()) > 3
-    assert (made["target_3SS"] >= 0).all()
-
-
-def test_the_same_call_makes_the_same_frames() -> None:
-    again = [scenes.make(data.PHOTOGRAPHS["train"], "train", 32, 3) for _ in range(2)]
-    assert all(np.array_equal(again[0][name], again[1][name]) for name in again[0])
-
-
-def test_no_photograph_is_in_two_splits() -> None:
-    origins = [HDR().origins(split, CHEAP) for split in ("train", "val", "test")]
-    assert not any(a & b for index, a in enumerate(origins) for b in origins[index + 1 :])
-    assert origins[1] == {photographs.origin(name) for name in ("coffee", "china")}
 
 
 # -- real parallax ---------------------------------------------------------------------------------------------------
@@ -491,7 +423,7 @@ def test_gathering_by_a_constant_disparity_shifts_the_view() -> None:
 def test_the_stereo_photograph_gives_frames_as_the_network_takes_them() -> None:
     batch = parallax.examples(64, "harmonic")
     assert 40 <= len(batch.hole_B1SS) <= 70
-    assert 0.1 < float(parallax.stereo_frame().hole_1SS.float().mean()) < 0.2
+    assert 0.1 < float((~parallax.stereo_frame().seen_HW).float().mean()) < 0.2
     assert (batch.warped_B3SS[(batch.hole_B1SS > 0.5).expand(-1, 3, -1, -1)] == 0).all()
     seen = batch.hole_B1SS < 0.5
     error = (log_light(batch.warped_B3SS) - log_light(batch.target_B3SS)).abs()[seen.expand(-1, 3, -1, -1)]
@@ -501,9 +433,9 @@ def test_the_stereo_photograph_gives_frames_as_the_network_takes_them() -> None:
 # -- the task --------------------------------------------------------------------------------------------------------
 def test_zeros_in_holes_trip_the_check_that_the_residual_can_reach_the_target() -> None:
     """With 0 where holes are, log(0 + 1e-3) = -6.9 is further from bright light than any bounded residual can go."""
-    task = HDR()
+    task = COMPOSED
     assert task.unreachable() < 0.01
-    examples = task._examples("train", 64, 64)
+    examples = task._examples("train", 64, 32)
     zeros = examples._replace(base_log=torch.where(examples.hole, math.log(EPS), examples.base_log))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HDR, "_examples", lambda *_: zeros)
@@ -550,7 +482,7 @@ def test_the_course_of_a_run_is_checked_at_both_stages(
         outcome = read_outcome(tmp_path)
         assert outcome is not None
         history = outcome.history
-    checks = {check.name: check for check in HDR().checks(Evidence(stage, scores=HEALTHY, history=history))}
+    checks = {check.name: check for check in COMPOSED.checks(Evidence(stage, scores=HEALTHY, history=history))}
     health = {f"health: {name}" for name in ("clamp_rate", "saturated", "largest_delta", "scale", "overflow_rate")}
     assert set(checks) == {"residual can reach the target", "scale as expected", *health, *HISTORY_CHECKS}
     assert {check.status for check in checks.values()} == {"go"}
@@ -558,7 +490,9 @@ def test_the_course_of_a_run_is_checked_at_both_stages(
 
 
 def test_a_run_that_is_too_short_has_no_course_to_check() -> None:
-    names = {check.name for check in HDR().checks(Evidence("promotion", scores=HEALTHY, history=_history(HEALTHY)[:2]))}
+    names = {
+        check.name for check in COMPOSED.checks(Evidence("promotion", scores=HEALTHY, history=_history(HEALTHY)[:2]))
+    }
     assert not names & HISTORY_CHECKS
 
 
@@ -578,33 +512,69 @@ def test_a_run_that_is_too_short_has_no_course_to_check() -> None:
 def test_every_sign_of_ill_health_is_a_no_go(change: dict[str, float], check: str) -> None:
     healthy = Evidence("preflight", scores=HEALTHY, history=_history(HEALTHY))
     unhealthy = Evidence("preflight", scores=HEALTHY | change, history=_history(HEALTHY | change))
-    assert _status(HDR(), healthy, check) == "go"
-    assert _status(HDR(), unhealthy, check) == "no-go"
+    assert _status(COMPOSED, healthy, check) == "go"
+    assert _status(COMPOSED, unhealthy, check) == "no-go"
 
 
 def test_a_loss_that_does_not_fall_is_a_caution() -> None:
     flat = tuple(epoch(number, loss=0.5, scores=HEALTHY) for number in range(4))
-    assert _status(HDR(), Evidence("promotion", scores=HEALTHY, history=flat), "loss falls") == "caution"
+    assert _status(COMPOSED, Evidence("promotion", scores=HEALTHY, history=flat), "loss falls") == "caution"
 
 
 def test_one_highlight_that_is_guessed_too_bright_is_a_caution_and_an_almost_perfect_run_may_waver() -> None:
     bright = Evidence("preflight", scores=HEALTHY | {"overflow_rate": 5e-5}, history=_history(HEALTHY))
-    assert _status(HDR(), bright, "health: overflow_rate") == "caution"
+    assert _status(COMPOSED, bright, "health: overflow_rate") == "caution"
     scores = HEALTHY | {"psnr_mu_hole": 48.0, "gain_db": -2.8}  # its base, a smooth ramp, was filled at 50.8 dB
     near_perfect = Evidence("preflight", scores=scores, history=(epoch(scores=scores),) * 4)
-    assert _status(HDR(), near_perfect, "never worse than its base") == "go"
+    assert _status(COMPOSED, near_perfect, "never worse than its base") == "go"
 
 
 def test_the_winner_must_beat_every_classical_method_but_not_the_reference() -> None:
     ours = {"score": 25.0, "psnr_mu": 33.0, "ssim_mu": 0.97}
     rivals = {
         "harmonic": {"score": 24.0, "psnr_mu": 32.0, "ssim_mu": 0.96},
-        "layered" + REFERENCE: {"score": 28.0, "psnr_mu": 36.0, "ssim_mu": 0.98},
+        "knows the answer" + REFERENCE: {"score": 28.0, "psnr_mu": 36.0, "ssim_mu": 0.98},
     }
     ahead = Evidence("promotion", scores=ours, baselines=rivals)
-    assert _status(HDR(), ahead, "beats every classical method in score") == "go"
+    assert _status(COMPOSED, ahead, "beats every classical method in score") == "go"
     behind = replace(ahead, scores=ours | {"score": 23.9})
-    assert _status(HDR(), behind, "beats every classical method in score") == "no-go"
+    assert _status(COMPOSED, behind, "beats every classical method in score") == "no-go"
+
+
+def test_hidden_layers_leave_what_a_frame_without_them_has() -> None:
+    """Without a mask of the foreground and without motion, the layered fill is the harmonic one."""
+    batch = _batch(6)
+    chosen = torch.tensor([True, False, True, False, False, True])
+    hidden = without_layers(batch, chosen)
+    assert not hidden.occluder_B1SS[chosen].any()
+    assert not hidden.motion_B2SS[chosen].any()
+    assert batch.occluder_B1SS[chosen].any()
+    harmonic = fill.harmonic(log_light(batch.warped_B3SS), batch.hole_B1SS < 0.5)
+    assert torch.allclose(hidden.base_log_B3SS[chosen], harmonic[chosen], atol=1e-6)
+    assert not torch.allclose(batch.base_log_B3SS[chosen], harmonic[chosen], atol=1e-2)
+    for ours, theirs in zip(hidden, batch, strict=True):
+        assert torch.equal(ours[~chosen], theirs[~chosen])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 8)])
+def test_layers_are_hidden_from_the_share_that_is_asked_for_and_in_training_alone(share: float, expected: int) -> None:
+    task = replace(COMPOSED, layers_absent=share)
+    train, val = (next(task.batches(split, replace(TINY, val=8), 8, _rng())) for split in ("train", "val"))
+    assert int((train.motion_B2SS == 0).all(3).all(2).all(1).sum()) == expected
+    assert val.motion_B2SS.flatten(1).any(1).all()
+
+
+def test_scores_tell_composed_from_rendered_frames_and_what_hidden_layers_cost() -> None:
+    batch = _batch(4, "val")
+    batch = batch._replace(rendered_B=torch.tensor([0, 1, 0, 1]))
+    model = _wild(HDR(width=8).model(), 2)
+    scores = loss.measured_means(loss.model_scores(model, batch))
+    singles = [loss.model_scores(model, Batch(*(f[row : row + 1] for f in batch)))["score"].item() for row in range(4)]
+    assert scores["score_composed"] == pytest.approx((singles[0] + singles[2]) / 2, abs=1e-4)
+    assert scores["score_rendered"] == pytest.approx((singles[1] + singles[3]) / 2, abs=1e-4)
+    hidden = loss.model_scores(model, without_layers(batch, torch.ones(4, dtype=torch.bool)))
+    assert scores["score_without_layers"] == pytest.approx(float(hidden["score"].mean()), abs=1e-4)
+    assert scores["score_without_layers"] != scores["score"]
 
 
 def test_mirroring_turns_the_motion_with_the_picture() -> None:
@@ -622,19 +592,6 @@ def test_mirroring_turns_the_motion_with_the_picture() -> None:
         assert torch.equal(turned.source_B, batch.source_B)
 
 
-def test_a_scene_belongs_to_the_photograph_of_its_background() -> None:
-    """With the same draws, a scene of that photograph alone has the same background, and one of the other has not."""
-    names = ("coffee", "china")
-    for seed in range(4):
-        scene = scenes.random_scene(names, 32, _rng(seed))
-        same, different = (scenes.random_scene((name,) * 2, 32, _rng(seed)).background_3CC for name in names)
-        if scene.photograph == 1:
-            same, different = different, same
-        assert torch.equal(scene.background_3CC, same)
-        assert not torch.equal(scene.background_3CC, different)
-    assert set(_batch(8, "val").source_B.tolist()) == {0, 1}
-
-
 def test_scores_are_means_over_examples() -> None:
     """The goal of all at once is the mean of one by one."""
     task, batch = HDR(), _batch(4, "val")
@@ -644,11 +601,11 @@ def test_scores_are_means_over_examples() -> None:
     assert whole == pytest.approx(np.mean([evaluate(task, model, [single])["score"] for single in singles]), rel=1e-5)
 
 
-def test_every_method_is_judged_and_only_the_one_that_trusts_layers_is_a_reference() -> None:
-    baselines = baseline_scores(HDR(), TINY, [_batch(2, "val")])
-    assert [name for name in baselines if name.endswith(REFERENCE)] == ["layered (reference)"]
+def test_every_method_is_a_rival_because_none_reads_more_than_the_network() -> None:
+    baselines = baseline_scores(COMPOSED, TINY, [_batch(2, "val")])
+    assert not [name for name in baselines if name.endswith(REFERENCE)]
     assert baselines["plain copy"]["score"] < baselines["push-pull"]["score"]
-    assert baselines["harmonic"]["gain_db"] == pytest.approx(0, abs=1e-4)
+    assert baselines["layered"]["gain_db"] == pytest.approx(0, abs=1e-4)
     assert all(math.isfinite(score) for scores in baselines.values() for score in scores.values())
 
 
@@ -670,7 +627,7 @@ def test_every_method_is_judged_and_only_the_one_that_trusts_layers_is_a_referen
     ],
 )
 def test_a_short_run_learns_and_repeats_bit_for_bit(changes: dict) -> None:
-    task = HDR(width=8, **changes)
+    task = HDR(width=8, scenes="composed", **changes)
     recipe = replace(study.recipe, batch_size=4)
     fidelity = Fidelity(size=32, train=8, val=4, epochs=4)
     runs = [[progress.loss for progress in fit(task, recipe, fidelity, seed=3, device="cpu")] for _ in range(2)]
@@ -680,9 +637,9 @@ def test_a_short_run_learns_and_repeats_bit_for_bit(changes: dict) -> None:
 
 def test_the_overfit_check_asks_for_eight_db_more_than_the_fill() -> None:
     """Whatever the data: a fixed number would be out of reach on dark frames, and nothing on easy ones."""
-    task = HDR()
+    task = COMPOSED
     overfit = task.overfit
-    first = next(replace(task, flip=False).batches("train", Fidelity(size=64, train=4, val=4, epochs=1), 4, _rng()))
+    first = next(task.batches("train", Fidelity(size=64, train=4, val=4, epochs=1), 4, _rng()))
     base_db = float(
         loss.light_scores(torch.exp(first.base_log_B3SS) - EPS, *score_references(first))["psnr_mu_hole"].mean()
     )
@@ -694,7 +651,7 @@ def test_the_overfit_check_asks_for_eight_db_more_than_the_fill() -> None:
 
 def test_on_easy_frames_the_overfit_check_asks_for_no_more_than_40_db(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ramp is filled at 50 dB: nobody learns to be 8 dB better than that in 120 steps."""
-    smooth = HDR()._examples("train", 64, 4)
+    smooth = COMPOSED._examples("train", 64, 4)
     easy = smooth._replace(base_log=log_light(smooth.target) + 1e-3)
     monkeypatch.setattr(HDR, "_examples", lambda *_: easy)
     assert (HDR().overfit.go, HDR().overfit.caution) == (40.0, 37.0)
@@ -708,7 +665,7 @@ def test_tiers_grow_and_the_largest_is_a_network_of_five_levels() -> None:
 
 
 def test_pictures_show_brackets_of_exposures_of_both_kinds_of_parallax() -> None:
-    task, batch = HDR(width=8), _batch(4, "val")
+    task, batch = HDR(width=8, scenes="composed"), _batch(4, "val")
     shown = list(task.pictures(task.model(), [Batch(*(field[row : row + 1] for field in batch)) for row in range(4)]))
     titles = [picture.title for picture in shown]
     assert titles[:3] == ["Every method, test", "Every method, real parallax", "Overflow by cap"]
@@ -725,4 +682,4 @@ def test_batches_on_the_device_of_the_harness_have_the_examples_first() -> None:
     assert [len(batch.hole_B1SS) for batch in batches] == [3, 1]
     assert all(len(field) == len(batch[0]) for batch in batches for field in batch)
     dtypes = {tuple(field.dtype for field in batch) for batch in batches}
-    assert dtypes == {(torch.float32,) * 6 + (torch.int64,)}
+    assert dtypes == {(torch.float32,) * 7 + (torch.int64,) * 2}

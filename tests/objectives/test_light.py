@@ -19,7 +19,7 @@ from torch import Tensor
 from hpo import Evidence, Fidelity
 from objectives.common.exr import Window, Windows
 from objectives.common.light import SUFFIXES, read_light, read_mask, read_windows, write_light
-from objectives.hdr import HDR, frames
+from objectives.hdr import HDR, frames, loss
 from objectives.hdr.apply import apply, main
 from tests.objectives.exported import exported
 from tests.objectives.exr_bytes import Plane, write_exr
@@ -623,3 +623,90 @@ def test_a_bad_frame_fails_alone_and_the_same_command_goes_on(
     assert main(arguments) == 1
     assert "2 made, 1 kept from an earlier run, 3 skipped" in capsys.readouterr().err
     assert (tmp_path / "out" / "filled-0001.exr").stat().st_mtime_ns == first
+
+
+# -- layers and motion of a user's frames ----------------------------------------------------------------------------
+def _with_layers(root: Path, count: int) -> Path:
+    """Frames whose foreground is the left half, which moves 8 pixels to the right and 2 up; the rest stands still."""
+    _tree(root, count, size=(32, 32))
+    left = (torch.arange(32) < 16).float().expand(3, 32, 32)
+    for kind in ("occluder", "motion"):
+        (root / kind).mkdir()
+    for number in range(1, count + 1):
+        write_light(root / "occluder" / f"front-{number:04d}.exr", left)
+        write_light(root / "motion" / f"mv-{number:04d}.exr", left * torch.tensor([8.0, -2.0, 0.0]).view(3, 1, 1))
+    return root
+
+
+def test_layers_and_motion_are_read_where_a_folder_has_them(tmp_path: Path) -> None:
+    """Motion is minus its mean over what is seen, in units of 8 pixels, and 0 in holes, where nothing is known."""
+    paths = frames.read_sequence(_with_layers(tmp_path, 3)).train[0]
+    frame = frames.read_frame(paths.warp, paths.hole, paths.ref, paths.layers)
+    seen = ~frame.hole_1HW[0]
+    left = (torch.arange(32) < 16).expand(32, 32)
+    assert torch.equal(frame.occluder_1HW[0], left & seen)
+    share = float(left[seen].float().mean())
+    for axis, moved in enumerate((8.0, -2.0)):
+        assert torch.allclose(frame.motion_2HW[axis][left & seen], torch.tensor(moved * (1 - share) / 8), atol=1e-5)
+        assert torch.allclose(frame.motion_2HW[axis][~left & seen], torch.tensor(-moved * share / 8), atol=1e-5)
+    assert not frame.motion_2HW[:, ~seen].any()
+    batch = next(
+        HDR(data=str(tmp_path)).batches("val", Fidelity(size=32, train=1, val=1, epochs=1), 1, torch.Generator())
+    )
+    assert batch.occluder_B1SS.any()
+    assert batch.motion_B2SS.any()
+
+
+def test_a_frame_without_a_layer_file_is_incomplete_where_others_have_one(tmp_path: Path) -> None:
+    root = _with_layers(tmp_path, 4)
+    (root / "motion" / "mv-0002.exr").unlink()
+    assert frames.read_sequence(root).incomplete == (2,)
+
+
+def test_a_folder_that_is_split_already_keeps_its_split_and_tells_its_sequences(tmp_path: Path) -> None:
+    for split, count in (("train", 4), ("val", 1), ("test", 2)):
+        _tree(tmp_path / split, count, size=(32, 32))
+    ref = tmp_path / "train" / "ref"
+    (ref / "ref-0003.exr").rename(ref / "second-shot-0003.exr")
+    sequence = frames.read_sequence(tmp_path)
+    assert [len(sequence.of(split)) for split in frames.SPLITS] == [4, 1, 2]
+    assert [frame.sequence for frame in sequence.train] == [0, 0, 1, 0]
+    batch = next(
+        HDR(data=str(tmp_path)).batches("train", Fidelity(size=32, train=4, val=1, epochs=1), 4, torch.Generator())
+    )
+    assert sorted(batch.source_B.tolist()) == [0, 0, 0, 1]
+
+
+def test_a_split_of_a_users_own_needs_a_complete_frame(tmp_path: Path) -> None:
+    for split in frames.SPLITS:
+        _tree(tmp_path / split, 2, size=(32, 32))
+    (tmp_path / "val" / "hole" / "hole-0001.exr").unlink()
+    (tmp_path / "val" / "ref" / "ref-0002.exr").unlink()
+    with pytest.raises(ValueError, match=r"val must hold at least 1 complete frame, for val; got 0 \(2 others lack"):
+        frames.read_sequence(tmp_path)
+
+
+@pytest.mark.parametrize("layers", [True, False])
+def test_applied_files_score_as_the_task_scores_the_same_frames(tmp_path: Path, layers: bool) -> None:
+    """With layers in files the score is that of the study; without them, that of frames whose layers are hidden."""
+    task = HDR(width=8, data=str(_with_layers(tmp_path / "shot", 3)))
+    if not layers:
+        for kind in ("occluder", "motion"):
+            (tmp_path / "shot" / kind).rename(tmp_path / kind)
+    model = task.model()
+    with torch.no_grad():
+        model.leave.weight.mul_(30.0)  # or an untrained network adds almost nothing
+    winner = exported(tmp_path / "winner", task, model)
+    batch = next(task.batches("test", Fidelity(size=32, train=1, val=1, epochs=1), 1, torch.Generator()))
+    assert bool(batch.occluder_B1SS.any()) == layers
+    with torch.no_grad():
+        expected = task.score(model, batch)
+    written = [made.output for made in apply(winner, tmp_path / "shot", tmp_path / "out")]
+    paths = frames.read_sequence(tmp_path / "shot").test[0]
+    gain = frames.read_frame(paths.warp, paths.hole, paths.ref).gain
+    scores = loss.light_scores(gain * read_light(written[2])[None], *loss.score_references(batch))
+    for name in ("score", "psnr_mu", "gain_db", "psnr_mu_hole"):
+        assert float(scores[name]) == pytest.approx(float(expected[name]), abs=1e-3)
+    assert abs(float(expected["gain_db"])) > 0.1  # or the network has done nothing
+    if not layers:
+        assert float(expected["score"]) == pytest.approx(float(expected["score_without_layers"]), abs=1e-4)
