@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpo import load_winner
 from objectives.common.colour import as_uint8, srgb_from_linear
@@ -25,7 +25,7 @@ from objectives.common.command import work
 from objectives.common.files import png_for_each
 from objectives.xtrans import cfa, raf
 from objectives.xtrans.light import per_channel
-from objectives.xtrans.model import light_unit
+from objectives.xtrans.model import Demosaicer
 from objectives.xtrans.task import XTrans
 
 ROWS, MARGIN = 480, 60  # of a strip, and of its overlap: multiples of 12, beyond the receptive field of every network
@@ -41,16 +41,16 @@ class Look(NamedTuple):
 
 
 @torch.no_grad()
-def demosaic_in_strips(model: nn.Module, mosaic_1HW: Tensor) -> Tensor:
+def demosaic_in_strips(model: Demosaicer, mosaic_1HW: Tensor, gain_3: Tensor) -> Tensor:
     """Sensor light, rgb_3HW: what the network makes of the whole mosaic, computed strip by strip to save memory."""
     height, width = mosaic_1HW.shape[-2:]
     known_3HW = cfa.masks(height, width)
-    unit = light_unit(mosaic_1HW[None], known_3HW[None])
+    unit = model.unit(mosaic_1HW[None], known_3HW[None], gain_3[None])
     strips = []
     for top in range(0, height, ROWS):
         above = min(top, MARGIN)
         rows = slice(top - above, top + ROWS + MARGIN)
-        strip = model(mosaic_1HW[None, :, rows], known_3HW[None, :, rows], unit)
+        strip = model(mosaic_1HW[None, :, rows], known_3HW[None, :, rows], gain_3[None], unit)
         strips.append(strip[0, :, above : above + ROWS])
     return torch.cat(strips, 1)
 
@@ -85,14 +85,14 @@ def develop(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
     Raises ValueError that names the file or folder at fault. Where a file cannot be read, or one would be overwritten,
     it is raised before anything is written.
     """
-    model = load_winner(winner, XTrans).model
+    model = cast(Demosaicer, load_winner(winner, XTrans).model)
     targets = png_for_each(raw_files(folder), into)
     for path in targets:
         raf.read(path)  # a file that cannot be read is reported before anything is written
     into.mkdir(parents=True, exist_ok=True)
     for path, target in targets.items():
         raw = raf.read(path)
-        light_3HW = demosaic_in_strips(model, raw.mosaic_1HW)
+        light_3HW = demosaic_in_strips(model, raw.mosaic_1HW, raw.gain_3)
         srgb_3HW = render(light_3HW, raw.gain_3, read_look(path))
         Image.fromarray(as_uint8(srgb_3HW).permute(1, 2, 0).numpy()).save(target)
         yield target
