@@ -18,12 +18,12 @@ from objectives.xtrans.task import XTrans
 
 SMOKE = Fidelity(size=24, train=16, val=4, epochs=4, fixed={"recipe.batch_size": 4})
 CHEAP = Fidelity(size=48, train=800, val=24, epochs=6)
-FULL = Fidelity(size=48, train=2560, val=25, test=28, epochs=10)
+FULL = Fidelity(size=48, train=2560, val=48, test=40, epochs=10)
 FULL_GPU = Fidelity(
     size=96,
     train=32_000,
-    val=25,
-    test=28,
+    val=48,
+    test=40,
     epochs=60,
     fixed={"task.width": 64, "task.depth": 12, "recipe.batch_size": 32},
 )

@@ -15,7 +15,7 @@ from hpo import Fidelity, Recipe, fit, load_winner, made_once
 from objectives.xtrans.scenes import origins
 from objectives.xtrans.task import XTrans
 
-RECIPE = Recipe(lr=4e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
+RECIPE = Recipe(lr=1e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
 SIZE, VAL, EPOCHS = 48, 24, 8
 
 
