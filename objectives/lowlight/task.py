@@ -17,6 +17,7 @@ from objectives.lowlight.checks import checks
 from objectives.lowlight.data import Batch, Examples
 from objectives.lowlight.model import CurveBlendNet
 from objectives.lowlight.pairs import Pairing
+from objectives.lowlight.pictures import View
 from objectives.lowlight.scenes import TEST
 
 GROUPS = ("curve", "mask")  # parameter groups with the names of their modules; all others learn at the common rate
@@ -187,7 +188,7 @@ class LowLight(Task[Batch]):
         rival = baseline.best_shown(self.perceptual, batches)
         return pictures.drawn(model, list(self._views(batches)), rival, baseline.SHOWN[rival])
 
-    def _views(self, batches: Sequence[Batch]) -> Iterator[pictures.View]:
+    def _views(self, batches: Sequence[Batch]) -> Iterator[View]:
         """Whole views of the scenes that the batches were cut from."""
         if self.data:
             return pictures.views_of_pairs(data.split_pairs(self.data, self.pairing).test)

@@ -1,5 +1,5 @@
-"""Methods to compare with: interpolation, the best linear filter and LibRaw's demosaicers; and, as a reference, a
-published network that is forty times larger.
+"""Methods to compare with: interpolation, the best linear filter, Markesteijn's algorithm as the network's base has it,
+and LibRaw's demosaicers; and, as a reference, a published network that is forty times larger.
 
 LibRaw runs on the same tiles, written as DNG files (dng.py). It refuses small frames, so sixty-four tiles lie side by
 side in one. Without the optional dependency `raw` its rows are missing, and a check says so. Every method is given the
@@ -19,30 +19,38 @@ from torch import Tensor
 from hpo import REFERENCE, Split, generator
 from objectives.xtrans import cfa, data, gharbi, lmmse, loss, model, raf
 from objectives.xtrans.data import TILE, Batch
-from objectives.xtrans.light import per_channel
+from objectives.xtrans.light import BALANCED, per_channel
 from objectives.xtrans.loss import Demosaic
+from objectives.xtrans.scenes import Source, load_scenes
 
 FIT_CROPS, FIT_SIZE = 320, 60  # number and side of the crops that the linear filter is fitted to
-AHEAD = 128  # tiles of a split that LibRaw demosaics together, before they are asked for
+AHEAD = 40  # tiles of a split that LibRaw demosaics together, before they are asked for
 SIDE_BY_SIDE = 8
 PLAIN = "normalised convolution"
 
 
-def methods(down: int, folder: str | None, gain: tuple[float, float, float]) -> dict[str, Demosaic]:
+def methods(source: Source, gain: tuple[float, float, float]) -> dict[str, Demosaic]:
     """Every method that can run here, by name; `missing_methods` names the others."""
-    kernel = linear_filter(down, folder, gain)
-    available: dict[str, Demosaic] = {
-        PLAIN: lambda batch: model.interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"),
-        "colour differences": lambda batch: model.interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc_diff"),
-        "best linear filter 7x7": lambda batch: lmmse.apply_filter(batch.mosaic_B1SS, kernel),
+    kernel = linear_filter(source)
+    of_balanced: dict[str, Callable[[Tensor], Tensor]] = {
+        PLAIN: partial(_interpolate, base="nc"),
+        "colour differences": partial(_interpolate, base="nc_diff"),
+        "best linear filter 7x7": partial(lmmse.apply_filter, kernel=kernel),
+        "markesteijn 1, ours": partial(_interpolate, base="markesteijn"),
+        "markesteijn 3, ours": partial(_interpolate, base="markesteijn3"),
     }
     if raf.installed():
-        source = TileSource(down, folder, gain)
+        tiles = TileSource(source, gain)
         for name in raf.ALGORITHMS:
-            available[name] = partial(_apply_balanced, partial(libraw_tiles, method=name, source=source))
+            of_balanced[name] = partial(libraw_tiles, method=name, source=tiles)
     if gharbi.installed():
-        available["Gharbi 2016, pretrained" + REFERENCE] = partial(_apply_balanced, gharbi.demosaic)
-    return available
+        of_balanced["Gharbi 2016, pretrained" + REFERENCE] = gharbi.demosaic
+    return {name: partial(_apply_balanced, method) for name, method in of_balanced.items()}
+
+
+def _interpolate(balanced_B1SS: Tensor, base: str) -> Tensor:
+    colours_B3SS = cfa.masks(*balanced_B1SS.shape[-2:]).expand(len(balanced_B1SS), -1, -1, -1)
+    return model.interpolate(balanced_B1SS, colours_B3SS, base)
 
 
 def missing_methods() -> str:
@@ -56,11 +64,12 @@ def missing_methods() -> str:
 
 
 @lru_cache(maxsize=4)
-def linear_filter(down: int, folder: str | None, gain: tuple[float, float, float]) -> Tensor:
-    """The best linear filter on what the network learns from: crops of the training photographs."""
-    photographs = data.load_photographs("train", down=down, folder=folder)
+def linear_filter(source: Source) -> Tensor:
+    """The best linear filter of balanced light on what the network learns from: crops of the training scenes."""
     rng = generator("xtrans", "linear filter")
-    batch = data.random_crops(photographs, FIT_CROPS, FIT_SIZE, rng, gain=gain, augment=data.Augment())
+    batch = data.random_crops(
+        load_scenes("train", source), FIT_CROPS, FIT_SIZE, rng, gain=BALANCED, augment=data.Augment()
+    )
     return lmmse.fit_to_pictures(list(batch.target_B3SS))
 
 
@@ -70,20 +79,19 @@ def _apply_balanced(method: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
 
 
 def _balance(batch: Batch) -> Tensor:
-    return batch.mosaic_B1SS / (batch.cfa_B3SS * per_channel(batch.gain_B3)).sum(1, keepdim=True)
+    return model.balanced(batch.mosaic_B1SS, batch.cfa_B3SS, per_channel(batch.gain_B3))
 
 
 # -- LibRaw ----------------------------------------------------------------------------------------------------------
 class TileSource(NamedTuple):
     """Where the tiles of val and test come from."""
 
-    down: int
-    folder: str | None
+    scenes: Source
     gain: tuple[float, float, float]
 
     def first_tiles(self, split: Split) -> Batch:
-        count = min(AHEAD, data.count_tiles(split, self.down, self.folder))
-        return data.tiles(split, count, self.down, self.folder, self.gain)
+        count = min(AHEAD, data.count_tiles(split, self.scenes))
+        return data.tiles(split, count, self.scenes, self.gain)
 
 
 def libraw_tiles(tiles_B1SS: Tensor, method: str, source: TileSource) -> Tensor:

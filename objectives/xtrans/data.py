@@ -1,12 +1,7 @@
-"""Data: linear photographs, mosaiced by the colour filter.
+"""Data: crops and tiles of scenes, mosaiced by the colour filter.
 
-A photograph is converted to linear light and shrunk by area mean. This removes the traces of its own camera's
-demosaicing and of JPEG: at full size and at the same phase a network would only learn that demosaicer. The default
-photographs ship inside installed packages. A user's own folder holds raw files, which a classical demosaicer converts,
-or pictures.
-
-Training crops begin anywhere, are flipped and turned, and only then mosaiced, always at phase (0, 0). Validation and
-test tiles are fixed, and do not overlap where they are scored. A photograph belongs to one split only.
+Training crops begin anywhere, are flipped and turned, and only then mosaiced, always at phase (0, 0); some of them are
+patterns that demosaicers get wrong. Validation and test tiles are fixed, and do not overlap where they are scored.
 
 Shapes: B batch, 3 RGB, S pixels a side, H, W pixels. Light is linear; 1 is the sensor's white, and larger values are
 kept.
@@ -14,44 +9,25 @@ kept.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hpo import Split, generator, made_once
-from objectives.common import files, photographs
-from objectives.common.colour import linear_from_srgb
-from objectives.xtrans import cfa, raf, torture
-from objectives.xtrans.light import area_mean, per_channel
+from hpo import Split, generator
+from objectives.xtrans import cfa, torture
+from objectives.xtrans.light import per_channel
 from objectives.xtrans.model import interpolate
+from objectives.xtrans.scenes import Scene, Source, load_scenes
 
-PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
-    "train": ("china", "chelsea", "astronaut", "rocket", "ihc", "hubble", "retina"),
-    "val": ("coffee", "flower"),
-    "test": ("motorcycle",),  # the left view alone: the right view shows the same scene
-}
-WEIGHTS = {
-    "china": 0.22,
-    "chelsea": 0.18,
-    "astronaut": 0.25,
-    "rocket": 0.20,
-    "ihc": 0.05,
-    "hubble": 0.05,
-    "retina": 0.05,
-}  # how often a crop is taken from each
 JUDGED, BORDER = 48, 12  # pixels: only the middle of a tile is scored; no method sees beyond the border
 TILE = JUDGED + 2 * BORDER
 FLAT_DB = 45.0  # tiles on which plain interpolation of balanced light is better than this are left out
 MIN_SIZE = 24
-HELD_OUT = 0.2  # approximate share of a user's files for val, and again for test
 
 
 class Batch(NamedTuple):
@@ -59,24 +35,15 @@ class Batch(NamedTuple):
 
     mosaic_B1SS: Tensor  # what the sensor measured; only this field has noise, if any
     cfa_B3SS: Tensor  # 1 where a colour was measured, else 0
+    gain_B3: Tensor  # the sensor's response to white, as the camera records it: target / gain is white-balanced light
     target_B3SS: Tensor  # in the sensor's own scale
-    gain_B3: Tensor  # target / gain is white-balanced light
-    photograph_B: Tensor  # int64: number of the photograph in its split; -1 for a pattern
+    scene_B: Tensor  # int64: number of the scene in its split; -1 for a pattern
     pattern_B: Tensor  # int64: number of the scored pattern that a tile carries
 
 
-def model_inputs(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The fields that a model may see: mosaic and colour filter."""
-    return batch.mosaic_B1SS, batch.cfa_B3SS
-
-
-class LinearPhotograph(NamedTuple):
-    """One picture in white-balanced linear light."""
-
-    name: str
-    rgb_3HW: Tensor
-    gain_3: Tensor | None  # of its own sensor; None where unknown: the task's gain is used
-    weight: float  # how often a crop is taken from it
+def model_inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The fields that a model may see: mosaic, colour filter and white balance."""
+    return batch.mosaic_B1SS, batch.cfa_B3SS, batch.gain_B3
 
 
 class Crop(NamedTuple):
@@ -84,46 +51,36 @@ class Crop(NamedTuple):
 
     rgb_3SS: Tensor
     gain_3: Tensor | None  # of its own sensor; None where unknown
-    photograph: int  # number of the photograph in its split; -1: none
+    scene: int  # number of the scene in its split; -1: none
 
 
 @dataclass(frozen=True)
 class Augment:
     """How widely gains and exposure are drawn for a training crop before it is mosaiced, and the noise added after."""
 
-    gain: float = 0.0  # exp(U(-gain, gain)) on each channel
+    gain: float = 0.0  # exp(U(-gain, gain)) on each channel, which the recorded white balance does not know
     stops: float = 0.0  # 2^U(-stops, stops) of exposure
     read_noise: float = 0.0  # standard deviation
     shot_noise: float = 0.0  # variance at light 1
 
 
-def load_photographs(split: Split, *, down: int, folder: str | None) -> tuple[LinearPhotograph, ...]:
-    """The photographs of a split, in memory. Raises ValueError with what is wrong with a user's folder."""
-    if folder is None:
-        return _load_bundled(PHOTOGRAPHS[split], down)
-    return _load_own(split_own_files(folder)[split], down)
-
-
-def origins(split: Split, *, folder: str | None) -> set[str]:
-    """Content hashes of the photographs of a split."""
-    if folder is None:
-        return {photographs.origin(name) for name in PHOTOGRAPHS[split]}
-    return {sha256 for _, sha256 in split_own_files(folder)[split]}
-
-
 # -- training --------------------------------------------------------------------------------------------------------
 def random_crops(
-    photographs: Sequence[LinearPhotograph],
+    scenes: Sequence[Scene],
     count: int,
     size: int,
     rng: torch.Generator,
     *,
     gain: Sequence[float],
     augment: Augment,
+    patterns: float = 0.0,
 ) -> Batch:
-    """`count` random crops, flipped or turned, exposed and mosaiced. Without noise the mosaic's samples are exactly the
-    target's. `gain` is for photographs whose own gain is unknown."""
-    crops = [random_balanced_crop(photographs, size, rng) for _ in range(count)]
+    """`count` random crops, flipped or turned, exposed and mosaiced; a share of about `patterns` are patterns instead.
+
+    Without noise the mosaic's samples are exactly the target's. `gain` is for scenes whose own gain is unknown.
+    """
+    is_pattern = (torch.rand(count, generator=rng) < patterns).tolist()
+    crops = [pattern_crop(size, rng) if drawn else random_balanced_crop(scenes, size, rng) for drawn in is_pattern]
     return measured(crops, gain, rng, augment)
 
 
@@ -131,15 +88,21 @@ def measured(crops: Sequence[Crop], gain: Sequence[float], rng: torch.Generator,
     """Crops as their sensors measure them; `gain` is for those whose own gain is unknown."""
     gain_B3 = torch.stack([torch.tensor(gain) if crop.gain_3 is None else crop.gain_3 for crop in crops])
     batch = simulate_sensor(torch.stack([crop.rgb_3SS for crop in crops]), gain_B3, rng, augment)
-    return batch._replace(photograph_B=torch.tensor([crop.photograph for crop in crops]))
+    return batch._replace(scene_B=torch.tensor([crop.scene for crop in crops]))
 
 
-def random_balanced_crop(photographs: Sequence[LinearPhotograph], size: int, rng: torch.Generator) -> Crop:
-    """A random crop of a random photograph."""
-    weights = torch.tensor([photo.weight for photo in photographs])
+def pattern_crop(size: int, rng: torch.Generator) -> Crop:
+    """A random pattern of those to learn from."""
+    return Crop(torture.draw_pattern(size, rng), None, -1)
+
+
+def random_balanced_crop(scenes: Sequence[Scene], size: int, rng: torch.Generator) -> Crop:
+    """A random crop of a random view of a random scene."""
+    weights = torch.tensor([scene.weight for scene in scenes])
     number = int(torch.multinomial(weights, 1, generator=rng))
-    photo = photographs[number]
-    return Crop(random_square(photo.rgb_3HW, size, rng), photo.gain_3, number)
+    scene = scenes[number]
+    view = int(torch.randint(len(scene.views_3HW), (1,), generator=rng))
+    return Crop(random_square(scene.views_3HW[view], size, rng), scene.gain_3, number)
 
 
 def random_square(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
@@ -160,7 +123,7 @@ def simulate_sensor(
     augment = augment or Augment()
     count = len(rgb_B3SS)
     if augment.gain:
-        gain_B3 = gain_B3 * torch.exp(_symmetric((count, 3), augment.gain, rng))
+        rgb_B3SS = rgb_B3SS * torch.exp(_symmetric((count, 3, 1, 1), augment.gain, rng))
     if augment.stops:
         rgb_B3SS = rgb_B3SS * 2 ** _symmetric((count, 1, 1, 1), augment.stops, rng)
     target = rgb_B3SS * per_channel(gain_B3)
@@ -170,43 +133,60 @@ def simulate_sensor(
         samples = samples + variance.sqrt() * torch.randn(samples.shape, generator=rng)
     colours = cfa.masks(*target.shape[-2:]).expand(count, -1, -1, -1)
     unknown_B = torch.full((count,), -1)
-    return Batch(samples, colours, target, gain_B3, unknown_B, torch.zeros_like(unknown_B))
+    return Batch(samples, colours, gain_B3, target, unknown_B, torch.zeros_like(unknown_B))
 
 
 # -- judgement -------------------------------------------------------------------------------------------------------
 @lru_cache(maxsize=8)
-def tiles(split: Split, count: int, down: int, folder: str | None, gain: tuple[float, float, float]) -> Batch:
-    """`count` tiles of the split's photographs, the same at every call, without noise.
+def tiles(split: Split, count: int, source: Source, gain: tuple[float, float, float]) -> Batch:
+    """`count` tiles of the split, of its scenes in turn, the same at every call, without noise.
 
-    Raises ValueError where the photographs hold fewer tiles that do not overlap.
+    Raises ValueError where the scenes hold fewer tiles that do not overlap.
     """
-    places = _places(split, down, folder)
+    places = _places(split, source)
     if len(places) < count:
         raise ValueError(
             f"xtrans: the {split} split holds {len(places)} tiles of {JUDGED} pixels that do not overlap "
             f"and are not flat; {count} were asked for: use more or larger photographs, or a smaller task.down"
         )
-    order = torch.randperm(len(places), generator=generator("xtrans", split))[:count].tolist()
-    chosen = [places[index] for index in order]
-    rgb = torch.stack([photo.rgb_3HW[:, top : top + TILE, left : left + TILE] for photo, top, left in chosen])
-    batch = simulate_sensor(rgb, torch.stack([_gain(photo, gain) for photo, _, _ in chosen]))
-    names = [photo.name for photo in load_photographs(split, down=down, folder=folder)]
-    photograph_B = torch.tensor([names.index(photo.name) for photo, _, _ in chosen])
-    return batch._replace(photograph_B=photograph_B, pattern_B=torture.dealt(count))
+    scenes = load_scenes(split, source)
+    chosen = places[:count]
+    rgb = torch.stack([_tile(scenes, place) for place in chosen])
+    gain_B3 = torch.stack([_gain(scenes[place.scene], gain) for place in chosen])
+    scene_B = torch.tensor([place.scene for place in chosen])
+    return simulate_sensor(rgb, gain_B3)._replace(scene_B=scene_B, pattern_B=torture.dealt(count))
 
 
-def count_tiles(split: Split, down: int, folder: str | None) -> int:
+def count_tiles(split: Split, source: Source) -> int:
     """How many tiles a split holds."""
-    return len(_places(split, down, folder))
+    return len(_places(split, source))
 
 
-@lru_cache(maxsize=4)
-def _places(split: Split, down: int, folder: str | None) -> tuple[tuple[LinearPhotograph, int, int], ...]:
-    return tuple(
-        (photo, top, left)
-        for photo in load_photographs(split, down=down, folder=folder)
-        for top, left in textured_tiles(photo.rgb_3HW)
-    )
+class Place(NamedTuple):
+    """Where a tile lies."""
+
+    scene: int
+    view: int
+    top: int
+    left: int
+
+
+@lru_cache(maxsize=8)
+def _places(split: Split, source: Source) -> tuple[Place, ...]:
+    """All places, of the scenes in turn, in a random order within each scene."""
+    rng = generator("xtrans", split)
+    ordered = []
+    for number, scene in enumerate(load_scenes(split, source)):
+        views = enumerate(scene.views_3HW)
+        inside = [Place(number, view, *corner) for view, rgb_3HW in views for corner in textured_tiles(rgb_3HW)]
+        order = torch.randperm(len(inside), generator=rng).tolist()
+        ordered += [(turn, inside[index]) for turn, index in enumerate(order)]
+    return tuple(place for _, place in sorted(ordered))
+
+
+def _tile(scenes: Sequence[Scene], place: Place) -> Tensor:
+    view_3HW = scenes[place.scene].views_3HW[place.view]
+    return view_3HW[:, place.top : place.top + TILE, place.left : place.left + TILE]
 
 
 def textured_tiles(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
@@ -224,93 +204,8 @@ def textured_tiles(rgb_3HW: Tensor) -> Iterator[tuple[int, int]]:
                 yield top, left
 
 
-# -- photographs -----------------------------------------------------------------------------------------------------
-def make_bundled(names: Sequence[str], down: int) -> dict[str, np.ndarray]:
-    """The named photographs in linear light, shrunk."""
-    return {name: area_mean(linear_from_srgb(photographs.srgb(name).double()), down).float().numpy() for name in names}
-
-
-def make_own(files_and_hashes: Sequence[tuple[Path, str]], down: int) -> dict[str, np.ndarray]:
-    """A user's files in linear light, shrunk, and the gains of raw files, as "gain of NAME".
-
-    The content hashes are there for the cache: a file that was changed is read again.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    for path, _ in files_and_hashes:
-        if path.suffix.lower() in raf.SUFFIXES:
-            rgb_3HW, gain_3 = raf.develop(path, max(down, raf.DOWN))
-            arrays[path.name] = rgb_3HW.numpy()
-            arrays[f"gain of {path.name}"] = gain_3.numpy()
-        else:
-            light_3HW = linear_from_srgb(files.read_image(path).double())
-            arrays[path.name] = area_mean(light_3HW, down).float().numpy()
-    return arrays
-
-
-@lru_cache(maxsize=4)
-def split_own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
-    """A user's raw files and pictures by split, each with the hash of its content.
-
-    The hash decides the split, so a new file moves no other file, unless there are so few files that a split would be
-    empty. Raises ValueError where there are fewer than three different files.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"--data {folder} must be a folder")
-    suffixes = raf.SUFFIXES | files.SUFFIXES
-    path_by_hash = {
-        hashlib.sha256(path.read_bytes()).hexdigest(): path
-        for path in sorted(root.iterdir())
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
-    if len(path_by_hash) < 3:
-        raise ValueError(
-            f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
-            f"{', '.join(sorted(suffixes))}; got {len(path_by_hash)}"
-        )
-    order = [(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
-    val_end, test_end = (_count_below(share, path_by_hash) for share in (HELD_OUT, 2 * HELD_OUT))
-    if not 0 < val_end < test_end < len(order):
-        val_end = max(1, round(HELD_OUT * len(order)))
-        test_end = 2 * val_end
-    return {"val": tuple(order[:val_end]), "test": tuple(order[val_end:test_end]), "train": tuple(order[test_end:])}
-
-
-def _count_below(share: float, hashes: Iterable[str]) -> int:
-    """How many of the hashes lie in the lowest `share` of all possible hashes."""
-    return sum(int(sha256[:8], 16) < share * 16**8 for sha256 in hashes)
-
-
-def _gain(photo: LinearPhotograph, gain: Sequence[float]) -> Tensor:
-    return torch.tensor(gain) if photo.gain_3 is None else photo.gain_3
-
-
-@lru_cache(maxsize=6)
-def _load_bundled(names: tuple[str, ...], down: int) -> tuple[LinearPhotograph, ...]:
-    tensors = _load_once(make_bundled, names, down)
-    return tuple(LinearPhotograph(name, tensors[name], None, WEIGHTS.get(name, 1.0)) for name in names)
-
-
-@lru_cache(maxsize=6)
-def _load_own(files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> tuple[LinearPhotograph, ...]:
-    tensors = _load_once(make_own, files_and_hashes, down)
-    return tuple(
-        LinearPhotograph(path.name, _large_enough(path, tensors[path.name]), tensors.get(f"gain of {path.name}"), 1.0)
-        for path, _ in files_and_hashes
-    )
-
-
-def _load_once(make: Callable[..., dict[str, np.ndarray]], *arguments: object) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.array(values)) for name, values in made_once(make, *arguments).items()}
-
-
-def _large_enough(path: Path, rgb_3HW: Tensor) -> Tensor:
-    if min(rgb_3HW.shape[1:]) < TILE:
-        raise ValueError(
-            f"{path}: after shrinking the picture must have at least {TILE} pixels a side; got "
-            f"{rgb_3HW.shape[2]} x {rgb_3HW.shape[1]}"
-        )
-    return rgb_3HW
+def _gain(scene: Scene, gain: Sequence[float]) -> Tensor:
+    return torch.tensor(gain) if scene.gain_3 is None else scene.gain_3
 
 
 def _symmetric(shape: tuple[int, ...], reach: float, rng: torch.Generator | None) -> Tensor:

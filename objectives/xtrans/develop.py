@@ -4,7 +4,7 @@
 
 The network reconstructs the colours; look.py shows them as LibRaw does. Subfolders are mirrored in OUT, nothing is
 overwritten, and a run that was stopped goes on with the same command. For each file, scores without a reference
-(noref.py) are printed, with Markesteijn's in brackets. OUT/hpo-record.jsonl keeps them, with the levels, gains and
+(reference_free.py) are printed, with Markesteijn's in brackets. OUT/hpo-record.jsonl keeps them, with the levels, gains and
 colour matrix that were used. Needs the optional dependency `raw`.
 Shapes: H, W pixels of the sensor, cropped to phase (0, 0).
 """
@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpo import CARD, load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import work
 from objectives.common.files import content_hash
 from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
-from objectives.xtrans import cfa, noref, raf
+from objectives.xtrans import cfa, raf, reference_free
 from objectives.xtrans.look import Look, read_look, render
-from objectives.xtrans.model import light_unit
+from objectives.xtrans.model import Demosaicer
 from objectives.xtrans.task import XTrans
 
 ROWS, MARGIN = 480, 60  # of a strip, and of its overlap: multiples of 12, beyond the receptive field of every network
@@ -39,16 +38,16 @@ OTHER_RAW = frozenset(
 
 
 @torch.no_grad()
-def demosaic_in_strips(model: nn.Module, mosaic_1HW: Tensor) -> Tensor:
+def demosaic_in_strips(model: Demosaicer, mosaic_1HW: Tensor, gain_3: Tensor) -> Tensor:
     """Sensor light, rgb_3HW: what the network makes of the whole mosaic, computed strip by strip to save memory."""
     height, width = mosaic_1HW.shape[-2:]
     known_3HW = cfa.masks(height, width)
-    unit = light_unit(mosaic_1HW[None], known_3HW[None])
+    unit = model.unit(mosaic_1HW[None], known_3HW[None], gain_3[None])
     strips = []
     for top in range(0, height, ROWS):
         above = min(top, MARGIN)
         rows = slice(top - above, top + ROWS + MARGIN)
-        strip = model(mosaic_1HW[None, :, rows], known_3HW[None, :, rows], unit)
+        strip = model(mosaic_1HW[None, :, rows], known_3HW[None, :, rows], gain_3[None], unit)
         strips.append(strip[0, :, above : above + ROWS])
     return torch.cat(strips, 1)
 
@@ -60,13 +59,13 @@ def develop(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
     for the export of another task, a folder without a raw file, and if a file would be overwritten.
     """
     raf.require_installed("developing raw files")
-    model = load_winner(winner, XTrans).model
+    model = cast(Demosaicer, load_winner(winner, XTrans).model)
     plan = plan_folder(folder, into, why_not_raw)
 
     def make(job: Job, output: Path) -> Mapping[str, Any]:
         (path,) = job.inputs
         raw, look = raf.read(path), read_look(path)
-        srgb_3HW = render(demosaic_in_strips(model, raw.mosaic_1HW), raw.gain_3, look)
+        srgb_3HW = render(demosaic_in_strips(model, raw.mosaic_1HW, raw.gain_3), raw.gain_3, look)
         Image.fromarray(as_uint8(srgb_3HW).permute(1, 2, 0).numpy()).save(output, "PNG")
         return _sidecar(raw, look) | _scores(model, raw)
 
@@ -110,14 +109,15 @@ def _sidecar(raw: raf.Raw, look: Look) -> dict[str, Any]:
     }
 
 
-def _scores(model: nn.Module, raw: raf.Raw) -> dict[str, Any]:
+def _scores(model: Demosaicer, raw: raf.Raw) -> dict[str, Any]:
     """Scores without a reference, of the network and of Markesteijn, on the middle of the sensor."""
-    mosaic_1HW = noref.middle(raw.mosaic_1HW)
-    methods: dict[str, noref.Demosaic] = {
-        "network": lambda mosaic_1HW: demosaic_in_strips(model, mosaic_1HW),
-        "markesteijn": noref.markesteijn(raw.gain_3),
+    mosaic_1HW = reference_free.middle(raw.mosaic_1HW)
+    methods: dict[str, reference_free.Demosaic] = {
+        "network": lambda mosaic_1HW: demosaic_in_strips(model, mosaic_1HW, raw.gain_3),
+        "markesteijn": reference_free.markesteijn(raw.gain_3),
     }
-    return {name: asdict(noref.score(demosaic, mosaic_1HW, raw.gain_3)) for name, demosaic in methods.items()}
+    scores = {name: reference_free.score(method, mosaic_1HW, raw.gain_3) for name, method in methods.items()}
+    return {name: each._asdict() for name, each in scores.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

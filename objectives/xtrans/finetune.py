@@ -16,19 +16,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo import Check, Columns, Evidence, Fidelity, Held, Moment, Overfit, Split, made_once
-from objectives.xtrans import cfa, data, loss, parent, spectrum, torture
-from objectives.xtrans.data import Batch, Crop, LinearPhotograph, model_inputs
+from hpo import Check, Columns, Evidence, Fidelity, Held, Moment, Overfit, Split
+from objectives.xtrans import data, loss, parent, spectrum
+from objectives.xtrans.data import Batch, Crop, model_inputs
 from objectives.xtrans.loss import Demosaic
+from objectives.xtrans.scenes import Scene, load_scenes
 from objectives.xtrans.task import XTrans
 
 MIXTURES = ("100/0/0", "90/0/10", "80/15/5", "0/0/100")  # percent of crops, sharpest crops, patterns
 CANDIDATES = 4  # crops of which the sharpest is taken
-PATTERNS = 260  # to draw from: twenty of each kind
 FORGIVEN_DB, PENALTY = 0.3, 2.0
 MAX_GRID_RISE_DB = 2.0
 PARENT = "parent"
@@ -38,6 +37,7 @@ PARENT = "parent"
 class FineTune(XTrans):
     """Train an existing network further: gain on patterns, keep photographs."""
 
+    patterns: float = 0.0  # the mixture says how many
     mixture: str = "90/0/10"
     l2sp: float = 0.0  # weight of the squared distance from the parent's weights (Li et al. 2018)
     rest: int = 0  # how many of the first convolutions keep the parent's weights
@@ -71,8 +71,8 @@ class FineTune(XTrans):
         """Each example's kind is drawn independently; all kinds get the same augmentation."""
         shares = torch.tensor([float(part) for part in self.mixture.split("/")])
         kinds = torch.multinomial(shares, count, replacement=True, generator=rng).tolist()
-        photographs = data.load_photographs("train", down=self.down, folder=self.data)
-        examples = [_draw_example(kind, photographs, size, rng) for kind in kinds]
+        scenes = load_scenes("train", self.source)
+        examples = [_draw_example(kind, scenes, size, rng) for kind in kinds]
         return data.measured(examples, self.gain, rng, self.augment)
 
     # -- model and loss ------------------------------------------------------------------------------------------
@@ -86,8 +86,11 @@ class FineTune(XTrans):
             depth=self.depth,
             base=self.base,
             act=self.act,
+            balance=self.balance,
+            patterns=0.0,
             down=self.down,
             gain=self.gain,
+            fold=self.fold,
             data=self.data,
         )
         return parent.trained_parent(plain, self.parent_train, self.parent_seed)
@@ -161,45 +164,23 @@ class FineTune(XTrans):
         return results
 
 
-def _draw_example(kind: int, photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator) -> Crop:
+def _draw_example(kind: int, scenes: tuple[Scene, ...], size: int, rng: torch.Generator) -> Crop:
     """A crop (kind 0), a sharp crop (1) or a pattern (2)."""
     if kind == 0:
-        return data.random_balanced_crop(photographs, size, rng)
+        return data.random_balanced_crop(scenes, size, rng)
     if kind == 1:
-        return sharpest_crop(photographs, size, rng)
-    return Crop(draw_pattern(size, rng), None, -1)
+        return sharpest_crop(scenes, size, rng)
+    return data.pattern_crop(size, rng)
 
 
-def sharpest_crop(photographs: tuple[LinearPhotograph, ...], size: int, rng: torch.Generator) -> Crop:
+def sharpest_crop(scenes: tuple[Scene, ...], size: int, rng: torch.Generator) -> Crop:
     """Of CANDIDATES random crops the one with the largest Laplacian variance."""
-    crops = [data.random_balanced_crop(photographs, size, rng) for _ in range(CANDIDATES)]
+    crops = [data.random_balanced_crop(scenes, size, rng) for _ in range(CANDIDATES)]
     return max(crops, key=lambda crop: _sharpness(crop.rgb_3SS))
 
 
 def _sharpness(rgb_3SS: Tensor) -> float:
     return float(loss.laplacian(rgb_3SS.mean(0, keepdim=True)[None]).var())
-
-
-def draw_pattern(size: int, rng: torch.Generator) -> Tensor:
-    """A pattern of the training pool, flipped or turned by one of the eight symmetries of a square."""
-    patterns = pattern_pool(size)
-    moves = list(cfa.MOVES.values())
-    pattern_share, move_share = torch.rand(2, generator=rng, dtype=torch.float64).tolist()
-    move = moves[int(move_share * len(moves))]
-    return move(patterns[int(pattern_share * len(patterns))])
-
-
-@lru_cache(maxsize=4)
-def pattern_pool(size: int) -> Tensor:
-    """The patterns to learn from, [PATTERNS, 3, S, S]. Shared: do not change it in place."""
-    return torch.from_numpy(np.array(made_once(make_patterns, size, PATTERNS)))
-
-
-def make_patterns(size: int, count: int) -> np.ndarray:
-    """`count` training patterns, [count, 3, S, S], beginning with the first kind."""
-    kinds = len(torture.KINDS)
-    first = -(-torture.TRAIN_FROM // kinds) * kinds
-    return torch.stack([torture.pattern(first + number, size) for number in range(count)]).numpy()
 
 
 @lru_cache(maxsize=2)

@@ -53,7 +53,7 @@ def measure_gains(task: FineTune, steps: int, lr: float, seed: int, tiles: int) 
     """The gain over the parent on each tile and each pattern, after the last step; no best epoch is chosen."""
     fidelity = Fidelity(size=48, train=RECIPE.batch_size * steps, val=1, epochs=1)
     *_, last = fit(task, replace(RECIPE, lr=lr), fidelity, seed=seed, device="cpu")
-    batch = data.tiles("val", tiles, task.down, task.data, task.gain)
+    batch = data.tiles("val", tiles, task.source, task.gain)
     after = scores_by_tile(last.model, batch)
     before = scores_by_tile(task.parent_model(), batch)
     return {name: (after[name] - before[name]).double().numpy() for name in after}

@@ -19,7 +19,7 @@ from objectives.common.image_scores import psnr_db, ssim
 from objectives.xtrans import spectrum, torture
 from objectives.xtrans.data import BORDER, TILE, Batch, simulate_sensor
 from objectives.xtrans.light import other_gain, per_channel, to_display
-from objectives.xtrans.model import interpolate
+from objectives.xtrans.model import balanced, interpolate
 
 CUT = 6  # pixels at each side of a training crop that the loss leaves out
 SPACES = ("lin", "sqrt")
@@ -95,7 +95,7 @@ def summary(columns: Columns) -> dict[str, float]:
     """The scores of tiles from their columns. Means over the tiles:
 
     psnr_lin         dB, linear, for a peak of 1: the goal
-    lead_db          psnr_lin above that of normalised convolution on the same tile
+    lead_db          psnr_lin above that of Markesteijn's first pass on the same tile
     psnr_srgb        dB, as displayed: white-balanced, clipped, sRGB
     ssim_srgb        SSIM, as displayed
     torture_psnr     dB, linear, at most 60, of a fixed pattern: each tile carries one of 26, in turn
@@ -109,7 +109,7 @@ def summary(columns: Columns) -> dict[str, float]:
 
     Of a network also:
 
-    offdomain_psnr_srgb, offdomain_grid_db   the same tiles through the other sensor
+    offdomain_psnr_srgb, offdomain_grid_db   the same tiles through the other sensor, under this one's white balance
     hdr_headroom     with two stops more light: output light over true light, where the true light is above 1.25
     hdr_lost         the share of those pixels where the output is at most 1
     scale_error      how far the method is from proportional: of the worst tile
@@ -135,14 +135,21 @@ def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
     rgb, target = inner(output.float(), BORDER), inner(batch.target_B3SS, BORDER)
     displayed = to_display(rgb, batch.gain_B3)
     displayed_target = to_display(target, batch.gain_B3)
-    plain = inner(interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
+    classical = inner(markesteijn_rgb(batch), BORDER)
     linear = psnr_db(rgb, target)
     return {
         "psnr_lin": linear,
-        "lead_db": linear - psnr_db(plain, target),
+        "lead_db": linear - psnr_db(classical, target),
         "psnr_srgb": psnr_db(displayed, displayed_target),
         "ssim_srgb": ssim(displayed, displayed_target),
     }
+
+
+def markesteijn_rgb(batch: Batch) -> Tensor:
+    """Markesteijn's picture after one pass, in the sensor's scale: what the default network corrects."""
+    gain = per_channel(batch.gain_B3)
+    light = balanced(batch.mosaic_B1SS, batch.cfa_B3SS, gain)
+    return interpolate(light, batch.cfa_B3SS, "markesteijn") * gain
 
 
 def pattern_scores(demosaic: Demosaic, patterns: Batch) -> Tensor:
@@ -193,11 +200,14 @@ def _error_columns(output: Tensor, batch: Batch) -> dict[str, Tensor]:
 
 
 def _other_sensor_columns(batch: Batch, demosaic: Demosaic) -> dict[str, Tensor]:
-    """The method on the same tiles through the other sensor."""
+    """The method on the same tiles through the other sensor, while the camera records this one's white balance.
+
+    With the right one nothing would change for a method that balances first.
+    """
     balanced = batch.target_B3SS / per_channel(batch.gain_B3)
     simulated = simulate_sensor(balanced.cpu(), other_gain(batch.gain_B3).cpu())
     other = Batch(*(field.to(balanced.device) for field in simulated))
-    output = demosaic(other)
+    output = demosaic(other._replace(gain_B3=batch.gain_B3))
     columns = {"offdomain_psnr_srgb": tile_scores(output, other)["psnr_srgb"]}
     return columns | ({"offdomain_power": error_power(output, other)} if _has_block(batch) else {})
 

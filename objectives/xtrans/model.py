@@ -1,58 +1,106 @@
-"""Networks that add a correction to an interpolated mosaic. What the sensor measured is never changed.
+"""Networks that add a correction to a demosaiced picture. What the sensor measured is never changed.
 
-    b = interpolation of m        mu = mean of b        f = m, b in units of mu
-    rgb = b + mu net(f), and m itself where it was measured
+    m = mosaic / gain             b = a classical demosaicer's picture of m        mu = mean of m
+    rgb = gain (b + mu net(m / mu, b / mu)), and the mosaic itself where it was measured
 
-The network works in units of mu, so the output is exactly proportional to the light, and no highlight is lost.
+The network sees white-balanced light in units of mu: so the output is exactly proportional to the light, no highlight
+is lost, and a sensor with other gains makes no difference where the camera records them.
 
 Sources: Kaiming initialisation (He et al. 2015), sub-pixel convolution (Shi et al. 2016), U-Net (Ronneberger et al.
-2015). Shapes: B batch, 3 RGB, A channels, H, W pixels; mosaic_B1HW linear light, cfa_B3HW 1 where a colour was
-measured.
+2015). Shapes: B batch, 3 RGB, A channels, H, W pixels; mosaic_B1HW linear light at phase (0, 0), cfa_B3HW 1 where a
+colour was measured, gain_B3 the sensor's response to white.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from objectives.xtrans import markesteijn
+from objectives.xtrans.light import per_channel
+
 ARCHS = ("plain", "packed3", "unet")
-BASES = ("none", "nc", "nc_diff")
+PASSES = {"markesteijn": 1, "markesteijn3": 3}
+BASES = ("none", "nc", "nc_diff", *PASSES)
 LEAK = 0.1
 MIN_LIGHT = 1e-6
+MIN_GAIN = 1e-3
+OLD_NAME = "correction."  # of the network's weights, when it was not told the white balance
 Act = Callable[[], nn.Module]
 ACTS: dict[str, Act] = {"leaky": lambda: nn.LeakyReLU(LEAK), "gelu": nn.GELU}
 
 
 class Demosaicer(nn.Module):
-    """Interpolation plus a correction; `correction` is the network alone. 10,355 parameters by default."""
+    """A classical picture plus a correction; `residual` is the network alone. 10,355 parameters by default.
+
+    Without `balance` the network is not told the white balance, and sees the sensor's own light.
+    """
 
     def __init__(
-        self, arch: str = "plain", width: int = 16, depth: int = 5, *, base: str = "nc", act: str = "leaky"
+        self,
+        arch: str = "plain",
+        width: int = 16,
+        depth: int = 5,
+        *,
+        base: str = "markesteijn",
+        act: str = "leaky",
+        balance: bool = True,
     ) -> None:
         super().__init__()
-        self.base, self.masked = base, arch != "plain"
+        self.base, self.masked, self.balance = base, arch != "plain", balance
         build: dict[str, Callable[[int, int, Act], nn.Module]] = {"plain": plain, "packed3": packed3, "unet": UNet}
-        self.correction = build[arch](width, depth, ACTS[act])
+        self.residual = build[arch](width, depth, ACTS[act])
 
-    def forward(self, mosaic_B1HW: Tensor, cfa_B3HW: Tensor, unit_B111: Tensor | None = None) -> Tensor:
-        """The picture, rgb_B3HW. A part of a larger picture needs the unit of light of the whole (`light_unit`)."""
-        base = interpolate(mosaic_B1HW, cfa_B3HW, self.base)
-        unit = light_unit(mosaic_B1HW, cfa_B3HW) if unit_B111 is None else unit_B111
-        features = _features(mosaic_B1HW / unit, base / unit, cfa_B3HW, masked=self.masked)
-        rgb = base + unit * self.correction(features).to(base.dtype)
+    def forward(
+        self, mosaic_B1HW: Tensor, cfa_B3HW: Tensor, gain_B3: Tensor, unit_B111: Tensor | None = None
+    ) -> Tensor:
+        """The picture, rgb_B3HW. A part of a larger picture needs the unit of light of the whole (`unit`)."""
+        unit = self.unit(mosaic_B1HW, cfa_B3HW, gain_B3) if unit_B111 is None else unit_B111
+        gain_B311 = per_channel(self._known(gain_B3))
+        light_B1HW = balanced(mosaic_B1HW, cfa_B3HW, gain_B311)
+        base = interpolate(light_B1HW, cfa_B3HW, self.base)
+        features = _features(light_B1HW / unit, base / unit, cfa_B3HW, masked=self.masked)
+        rgb = gain_B311 * (base + unit * self.residual(features).to(base.dtype))
         return torch.where(cfa_B3HW > 0.5, mosaic_B1HW, rgb)
+
+    def unit(self, mosaic_B1HW: Tensor, cfa_B3HW: Tensor, gain_B3: Tensor) -> Tensor:
+        """The mean of the three colours' means in the light that the network sees, [B, 1, 1, 1]."""
+        mean_B3 = (mosaic_B1HW * cfa_B3HW).sum((2, 3)) / cfa_B3HW.sum((2, 3)).clamp(min=1)
+        return (mean_B3 / self._known(gain_B3)).mean(1).clamp(min=MIN_LIGHT).view(-1, 1, 1, 1)
+
+    def _known(self, gain_B3: Tensor) -> Tensor:
+        """The gains that the network is told. Raises ValueError where they are not one of each colour a picture."""
+        if gain_B3.dim() != 2 or gain_B3.shape[1] != 3:
+            raise ValueError(f"gain_B3 must hold three gains a picture, [B, 3]; got {tuple(gain_B3.shape)}")
+        return gain_B3.clamp(min=MIN_GAIN) if self.balance else torch.ones_like(gain_B3)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if any(name.startswith(f"{prefix}{OLD_NAME}") for name in state_dict):
+            raise ValueError(
+                "this network was trained before the white balance became one of its inputs: it cannot be used any "
+                "more; train it anew"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def balanced(mosaic_B1HW: Tensor, cfa_B3HW: Tensor, gain_B311: Tensor) -> Tensor:
+    """The mosaic of white-balanced light."""
+    return mosaic_B1HW / (cfa_B3HW * gain_B311).sum(1, keepdim=True).clamp(min=MIN_GAIN)
 
 
 def interpolate(mosaic_B1HW: Tensor, cfa_B3HW: Tensor, base: str) -> Tensor:
-    """The picture that the network corrects, rgb_B3HW.
+    """The picture that the network corrects, rgb_B3HW, of white-balanced light.
 
     "nc" interpolates each colour by itself; "nc_diff" interpolates green, and then the differences of red and blue from
-    it; "none" gives the samples alone. Source: normalised convolution (Knutsson & Westin 1993) with a Gaussian
-    applicability.
+    it; "none" gives the samples alone; the others are Markesteijn's, of one and of three passes. Source: normalised
+    convolution (Knutsson & Westin 1993) with a Gaussian applicability.
     """
+    if base in PASSES:
+        return markesteijn.demosaic(mosaic_B1HW, PASSES[base])
     samples = mosaic_B1HW * cfa_B3HW
     if base == "none":
         return samples
@@ -82,12 +130,6 @@ def _smooth(x_BAHW: Tensor, sigma: float, reach: int) -> Tensor:
 
 def _keep_samples(rgb: Tensor, samples: Tensor, known: Tensor) -> Tensor:
     return torch.where(known > 0.5, samples, rgb)
-
-
-def light_unit(mosaic_B1HW: Tensor, cfa_B3HW: Tensor) -> Tensor:
-    """The mean of the three colours' means, [B, 1, 1, 1]."""
-    mean = (mosaic_B1HW * cfa_B3HW).sum((2, 3)) / cfa_B3HW.sum((2, 3)).clamp(min=1)
-    return mean.mean(1).clamp(min=MIN_LIGHT).view(-1, 1, 1, 1)
 
 
 def _features(mosaic: Tensor, base: Tensor, known: Tensor, *, masked: bool) -> Tensor:

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from hpo import Fidelity, Recipe, fit, load_winner, made_once
-from objectives.xtrans import data
+from objectives.xtrans.scenes import origins
 from objectives.xtrans.task import XTrans
 
-RECIPE = Recipe(lr=4e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
+RECIPE = Recipe(lr=1e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
 SIZE, VAL, EPOCHS = 48, 24, 8
 
 
@@ -28,22 +28,22 @@ def load_parent(folder: str) -> nn.Module:
 def trained_parent(task: XTrans, train: int, seed: int) -> nn.Module:
     """A network after EPOCHS epochs of `train` crops, with its best weights. Shared: do not change it in place."""
     settings = tuple((field.name, getattr(task, field.name)) for field in fields(task))
-    photographs = tuple(sorted(data.origins("train", folder=task.data) | data.origins("val", folder=task.data)))
-    weights = made_once(train_parent, settings, photographs, train, seed)
+    files = tuple(sorted(origins("train", task.source) | origins("val", task.source)))
+    weights = made_once(train_parent, settings, files, train, seed)
     model = task.model()
     model.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in weights.items()})
     return model.requires_grad_(False).eval()
 
 
 def train_parent(
-    settings: tuple[tuple[str, Any], ...], photographs: tuple[str, ...], train: int, seed: int
+    settings: tuple[tuple[str, Any], ...], files: tuple[str, ...], train: int, seed: int
 ) -> dict[str, np.ndarray]:
     """The weights by name of a task with these settings.
 
-    `photographs`, the content hashes of what it learns from, is only a part of the cache's key: with other files in the
+    `files`, the content hashes of what it learns from, is only a part of the cache's key: with other files in the
     same folder another network is trained.
     """
-    del photographs
+    del files
     task = XTrans(**dict(settings))
     fidelity = Fidelity(size=SIZE, train=train, val=VAL, epochs=EPOCHS)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were

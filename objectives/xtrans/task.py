@@ -18,6 +18,7 @@ from objectives.xtrans.data import Augment, Batch, model_inputs
 from objectives.xtrans.light import RAW
 from objectives.xtrans.loss import SPACES, Demosaic, Weights
 from objectives.xtrans.model import ACTS, ARCHS, BASES, Demosaicer
+from objectives.xtrans.scenes import FOLDS, Source, load_scenes, origins
 
 
 @dataclass(frozen=True)
@@ -28,29 +29,33 @@ class XTrans(Task[Batch]):
     arch: str = "plain"  # plain, packed3 or unet
     width: int = 16  # channels; three times as many where packed
     depth: int = 5  # convolutions of 3 x 3
-    base: str = "nc"  # the interpolation that the network corrects: none, nc or nc_diff
+    base: str = "markesteijn"  # the picture that the network corrects: none, nc, nc_diff, markesteijn or markesteijn3
     act: str = "leaky"
+    balance: bool = True  # tell the network the camera's white balance, as every classical method is told
     # the loss
     gradient_weight: float = 0.1
     chroma_weight: float = 0.05
     ssim_weight: float = 0.0
     space: str = "lin"  # what the loss compares: light (lin) or its square root (sqrt)
     # what is drawn at random for each training crop
-    gain_spread: float = 0.0  # of each channel's log gain: prepares for other cameras and white balances
+    patterns: float = 0.1  # share of the crops that are patterns
+    gain_spread: float = 0.5  # of each channel's log gain, beyond the white balance: prepares for wrong ones
     stops: float = 0.0  # of exposure, up and down, so that crops contain light above 1
     read_noise: float = 0.0  # in the mosaic of training crops alone; validation and test tiles have none
     shot_noise: float = 0.0
     # the data
-    down: int = 2  # photographs are shrunk by this factor; raw files by at least 4
+    down: int = 2  # pictures are shrunk by this factor; raw files by at least 4
     gain: tuple[float, float, float] = RAW  # the sensor's response to white
+    fold: int = 0  # the scenes that judge, by number
     data: str | None = None  # a folder of the user's own raw files or pictures
 
     goal: ClassVar[str] = "psnr_lin"
     direction: ClassVar[Literal["minimize", "maximize"]] = "maximize"
     size_unit: ClassVar[str] = "pixels a side"
-    inputs: ClassVar[tuple[str, ...]] = ("mosaic_B1SS", "cfa_B3SS")
+    inputs: ClassVar[tuple[str, ...]] = ("mosaic_B1SS", "cfa_B3SS", "gain_B3")
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
-    cluster: ClassVar[str | None] = "photograph_B"
+    cluster: ClassVar[str | None] = "scene_B"
+    folds: ClassVar[int] = FOLDS
     overfit: ClassVar[Overfit] = Overfit(  # four crops: a lead of 0 dB untrained, 6 dB and more when learned by heart
         measure="lead_db",
         go=5.0,
@@ -61,6 +66,7 @@ class XTrans(Task[Batch]):
         pinned={
             "recipe.lr": 4e-3,
             "recipe.batch_size": 4,
+            "task.patterns": 0.0,
             "task.gain_spread": 0.0,
             "task.stops": 0.0,
             "task.read_noise": 0.0,
@@ -84,6 +90,8 @@ class XTrans(Task[Batch]):
             "shot_noise",
         ):
             require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
+        require("patterns", 0 <= self.patterns <= 1, "a share, in [0, 1]", self.patterns)
+        require("fold", self.fold in range(FOLDS), f"0 to {FOLDS - 1}", self.fold)
         require("gain", len(self.gain) == 3 and min(self.gain) > 0, "three numbers above 0", self.gain)
 
     # -- data ----------------------------------------------------------------------------------------------------
@@ -95,15 +103,19 @@ class XTrans(Task[Batch]):
             for start in range(0, examples, batch_size):
                 yield self._crops(min(batch_size, examples - start), fidelity.size, rng)
             return
-        tiles = data.tiles(split, fidelity.examples(split), self.down, self.data, self.gain)
+        tiles = data.tiles(split, fidelity.examples(split), self.source, self.gain)
         yield from (Batch(*part) for part in zip(*(field.split(batch_size) for field in tiles), strict=True))
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
-        return data.origins(split, folder=self.data)
+        return origins(split, self.source)
 
     def _crops(self, count: int, size: int, rng: torch.Generator) -> Batch:
-        photographs = data.load_photographs("train", down=self.down, folder=self.data)
-        return data.random_crops(photographs, count, size, rng, gain=self.gain, augment=self.augment)
+        scenes = load_scenes("train", self.source)
+        return data.random_crops(scenes, count, size, rng, gain=self.gain, augment=self.augment, patterns=self.patterns)
+
+    @property
+    def source(self) -> Source:
+        return Source(self.down, self.data, self.fold)
 
     @property
     def augment(self) -> Augment:
@@ -111,7 +123,7 @@ class XTrans(Task[Batch]):
 
     # -- model and loss ------------------------------------------------------------------------------------------
     def model(self) -> nn.Module:
-        return Demosaicer(self.arch, self.width, self.depth, base=self.base, act=self.act)
+        return Demosaicer(self.arch, self.width, self.depth, base=self.base, act=self.act, balance=self.balance)
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
         return loss.terms(model(*model_inputs(batch)), batch.target_B3SS, self.weights)
@@ -137,7 +149,7 @@ class XTrans(Task[Batch]):
 
     def methods(self) -> dict[str, Demosaic]:
         """Classical demosaicers and a published network, by name."""
-        return baseline.methods(self.down, self.data, self.gain)
+        return baseline.methods(self.source, self.gain)
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         from objectives.xtrans.pictures import draw_pictures  # imports plotly, which no trial needs

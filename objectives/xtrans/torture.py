@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpo import made_once
+from objectives.xtrans import cfa
 from objectives.xtrans.light import area_mean
 
 FINER = 4  # patterns are drawn at this many times their size
 TRAIN_FROM = 1_000_000
 EACH = 2  # scored patterns of each kind
+PATTERNS = 260  # to learn from: twenty of each kind
 MIN_COLOUR_DISTANCE = 0.15
 Plane = np.ndarray
 Draw = Callable[[Plane, Plane, np.random.Generator], Plane]  # x, y -> mixture of two colours in [0, 1], or an image
@@ -49,6 +52,30 @@ def fixed(size: int) -> Tensor:
     return torch.stack([pattern(number, size) for number in range(EACH * len(KINDS))])
 
 
+# -- to learn from ---------------------------------------------------------------------------------------------------
+def draw_pattern(size: int, rng: torch.Generator) -> Tensor:
+    """A pattern of the training pool, rgb_3SS, flipped or turned by one of the eight symmetries of a square."""
+    patterns = pattern_pool(size)
+    moves = list(cfa.MOVES.values())
+    pattern_share, move_share = torch.rand(2, generator=rng, dtype=torch.float64).tolist()
+    move = moves[int(move_share * len(moves))]
+    return move(patterns[int(pattern_share * len(patterns))])
+
+
+@lru_cache(maxsize=4)
+def pattern_pool(size: int) -> Tensor:
+    """The patterns to learn from, [PATTERNS, 3, S, S]. Shared: do not change it in place."""
+    return torch.from_numpy(np.array(made_once(make_patterns, size, PATTERNS)))
+
+
+def make_patterns(size: int, count: int) -> np.ndarray:
+    """`count` training patterns, [count, 3, S, S], beginning with the first kind."""
+    kinds = len(KINDS)
+    first = -(-TRAIN_FROM // kinds) * kinds
+    return torch.stack([pattern(first + number, size) for number in range(count)]).numpy()
+
+
+# -- how each kind is drawn ------------------------------------------------------------------------------------------
 def _two_colours(rng: np.random.Generator) -> tuple[Plane, Plane]:
     """Linear light of two different colours of the hue circle."""
     while True:

@@ -16,8 +16,10 @@ from torch import Tensor
 from hpo import Evidence, Fidelity, Moment, Recipe, fit, scores_of
 from objectives.xtrans import CHEAP, XTrans, cfa, data, forgetting, loss, parent, torture
 from objectives.xtrans.data import Batch, model_inputs
-from objectives.xtrans.finetune import CANDIDATES, FineTune, pattern_pool, sharpest_crop
+from objectives.xtrans.finetune import CANDIDATES, FineTune, sharpest_crop
 from objectives.xtrans.light import BALANCED
+from objectives.xtrans.scenes import Source, load_scenes
+from objectives.xtrans.torture import pattern_pool
 from tests.objectives.baselines import baseline_scores
 from tests.objectives.exported import exported
 from tests.toy import Toy
@@ -48,7 +50,9 @@ def _is_pattern(batch: Batch, size: int) -> list[bool]:
 
 # -- mixtures --------------------------------------------------------------------------------------------------------
 def test_the_control_learns_from_what_the_parent_learned_from() -> None:
-    mine, its = (next(task.batches("train", TINY, 8, _rng())) for task in (_task(mixture="100/0/0"), XTrans()))
+    mine, its = (
+        next(task.batches("train", TINY, 8, _rng())) for task in (_task(mixture="100/0/0"), XTrans(patterns=0.0))
+    )
     assert all(torch.equal(*pair) for pair in zip(mine, its, strict=True))
 
 
@@ -57,7 +61,7 @@ def test_the_control_learns_from_what_the_parent_learned_from() -> None:
     [("100/0/0", 0.0, 0.0), ("90/0/10", 0.06, 0.14), ("80/15/5", 0.02, 0.08), ("0/0/100", 1.0, 1.0)],
 )
 def test_a_mixture_holds_as_many_patterns_as_it_says(mixture: str, low: float, high: float) -> None:
-    task = _task(mixture=mixture, gain=BALANCED)
+    task = _task(mixture=mixture, gain=BALANCED, gain_spread=0.0)
     batch = next(task.batches("train", replace(TINY, train=400), 400, _rng()))
     patterns = _is_pattern(batch, 24)
     assert low <= sum(patterns) / len(patterns) <= high
@@ -65,7 +69,7 @@ def test_a_mixture_holds_as_many_patterns_as_it_says(mixture: str, low: float, h
 
 def test_the_sharpest_crops_are_sharper_than_crops() -> None:
     """The largest of four draws lies above the median with probability 15/16."""
-    of = data.load_photographs("train", down=2, folder=None)
+    of = load_scenes("train", Source())
 
     def sharpness(rgb_3SS: Tensor) -> float:
         return float(loss.laplacian(rgb_3SS.mean(0, keepdim=True)[None]).var())
@@ -138,7 +142,7 @@ def test_other_photographs_in_the_same_folder_give_another_parent(monkeypatch) -
 
     monkeypatch.setattr(parent, "made_once", remember)
     for content in ("before", "after"):
-        monkeypatch.setattr(data, "origins", lambda split, folder, content=content: {f"{content} {split}"})
+        monkeypatch.setattr(parent, "origins", lambda split, source, content=content: {f"{content} {split}"})
         parent.trained_parent.__wrapped__(XTrans(data="folder"), 16, 0)
     assert keys[0] != keys[1]
     assert keys[0][0] == keys[1][0]

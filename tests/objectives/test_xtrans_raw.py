@@ -7,7 +7,6 @@ says so, where that is not installed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +17,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hpo import REFERENCE, evaluate
+from hpo import REFERENCE, Split, evaluate
 from objectives.common.colour import srgb_from_linear
 from objectives.common.image_scores import psnr_db
-from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, develop, gharbi, look, loss, noref, raf
+from objectives.xtrans import (
+    CHEAP,
+    XTrans,
+    baseline,
+    cfa,
+    data,
+    develop,
+    gharbi,
+    look,
+    loss,
+    raf,
+    reference_free,
+    scenes,
+)
 from objectives.xtrans.data import TILE
 from objectives.xtrans.light import RAW, per_channel
-from objectives.xtrans.model import ARCHS, interpolate
+from objectives.xtrans.model import ARCHS
 from tests.objectives.exported import exported
 from tests.objectives.raf_bytes import write_raf
 
@@ -37,9 +49,8 @@ WIDE = (slice(None), slice(12, -12), slice(12, -12))
 @pytest.fixture(scope="module")
 def picture() -> Tensor:
     """The astronaut's face in balanced light, mirrored to the size of a frame."""
-    rgb = next(
-        photo for photo in data.load_photographs("train", down=2, folder=None) if photo.name == "astronaut"
-    ).rgb_3HW
+    astronaut = next(scene for scene in scenes.load_scenes("train", scenes.Source()) if scene.name == "astronaut")
+    rgb = astronaut.views_3HW[0]
     return torch.cat([torch.cat([rgb, rgb.flip(-1)], -1), torch.cat([rgb.flip(-2), rgb.flip(-1, -2)], -1)], -2)
 
 
@@ -349,10 +360,14 @@ def _picture_file(path: Path, seed: int) -> None:
     Image.fromarray(pixels).resize((320, 280), Image.Resampling.BICUBIC).save(path)
 
 
+JUDGING: tuple[tuple[Split, int], ...] = (("val", 0), ("test", 0), ("test", 1), ("test", 2))
+
+
 def test_a_new_file_moves_no_other_to_another_split(tmp_path: Path) -> None:
     def split_of() -> dict[str, str]:
-        data.split_own_files.cache_clear()
-        return {sha: split for split, files in data.split_own_files(str(tmp_path)).items() for _, sha in files}
+        scenes.split_own_files.cache_clear()
+        parts = {f"{split} {fold}": scenes.split_own_files(str(tmp_path), fold)[split] for split, fold in JUDGING}
+        return {sha: part for part, files in parts.items() for _, sha in files}
 
     for index in range(20):
         (tmp_path / f"{index}.png").write_bytes(bytes([index]))
@@ -361,7 +376,7 @@ def test_a_new_file_moves_no_other_to_another_split(tmp_path: Path) -> None:
         (tmp_path / f"{index}.png").write_bytes(bytes([index]))
     after = split_of()
     assert {sha: after[sha] for sha in before} == before
-    assert set(before.values()) == {"train", "val", "test"}
+    assert set(before.values()) == {"val 0", "test 0", "test 1", "test 2"}
     assert len(after) == 30
 
 
@@ -376,25 +391,23 @@ def test_a_folder_of_pictures_is_split_and_learned_from(tmp_path: Path) -> None:
     for split in splits:
         batch = next(task.batches(split, tiny, 4, torch.Generator().manual_seed(0)))
         assert torch.isfinite(batch.target_B3SS).all()
-        assert 0 <= int(batch.photograph_B.min()) <= int(batch.photograph_B.max()) < len(splits[split])
+        assert split == "train" or 0 <= int(batch.scene_B.min()) <= int(batch.scene_B.max()) < len(splits[split])
         assert torch.allclose(batch.gain_B3, torch.tensor(RAW))
 
 
 @needs_raw
 def test_a_folder_of_raw_files_is_learned_from_with_each_ones_own_gains(tmp_path: Path, frame: Tensor) -> None:
-    gains = [(0.4, 1.0, 0.7), (0.5, 1.0, 0.6), (0.6, 1.0, 0.5)]
+    gains = [(0.4, 1.0, 0.7), (0.5, 1.0, 0.6), (0.6, 1.0, 0.5), (0.7, 1.0, 0.4)]
     for index, gain in enumerate(gains):
         rgb = frame.roll(40 * index, 1) * per_channel(torch.tensor(gain))
         _dng(tmp_path / f"{index}.dng", cfa.mosaic(rgb)[0], black=512, white=16383, gain=gain)
-    task = XTrans(data=str(tmp_path))
+    task = XTrans(data=str(tmp_path), patterns=0.0)
     tiny = replace(CHEAP, train=2, val=2, test=2)
-    gain_B3 = torch.cat(
-        [
-            next(task.batches(split, tiny, 2, torch.Generator().manual_seed(0))).gain_B3[:1]
-            for split in ("train", "val", "test")
-        ]
-    )
-    assert sorted(np.round(gain_B3[:, 0].tolist(), 2)) == [0.4, 0.5, 0.6]
+    judging = [replace(task, fold=fold).batches(split, tiny, 2, torch.Generator()) for split, fold in JUDGING]
+    judged = [next(batches).gain_B3[0, 0].item() for batches in judging]
+    assert sorted(np.round(judged, 2)) == [0.4, 0.5, 0.6, 0.7]
+    crops = next(task.batches("train", replace(tiny, train=12), 12, torch.Generator().manual_seed(0)))
+    assert set(np.round(crops.gain_B3[:, 0].tolist(), 2)) == set(np.round(judged[2:], 2))
     batch = next(task.batches("val", tiny, 2, torch.Generator()))
     assert evaluate(task, task.model(), [batch])["psnr_lin"] > 20
 
@@ -402,21 +415,21 @@ def test_a_folder_of_raw_files_is_learned_from_with_each_ones_own_gains(tmp_path
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, "must hold at least 3 different files"),
-        (lambda folder: [_picture_file(folder / f"{i}.png", 0) for i in range(5)], "at least 3 different files.*got 1"),
+        (lambda folder: None, "must hold at least 4 different files"),
+        (lambda folder: [_picture_file(folder / f"{i}.png", 0) for i in range(5)], "at least 4 different files.*got 1"),
     ],
 )
 def test_a_folder_that_cannot_be_split_is_an_error(tmp_path: Path, make, message: str) -> None:
-    data.split_own_files.cache_clear()
+    scenes.split_own_files.cache_clear()
     make(tmp_path)
     with pytest.raises(ValueError, match=message):
-        data.split_own_files(str(tmp_path))
+        scenes.split_own_files(str(tmp_path), 0)
 
 
 def test_a_folder_that_is_none_and_pictures_that_are_too_small_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--data .*none must be a folder"):
         XTrans(data=str(tmp_path / "none")).origins("val", CHEAP)
-    for index in range(3):
+    for index in range(4):
         Image.fromarray(np.full((90, 90, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
     with pytest.raises(ValueError, match=rf"must have at least {TILE} pixels a side; got 45 x 45"):
         next(XTrans(data=str(tmp_path)).batches("val", replace(CHEAP, val=1), 1, torch.Generator()))
@@ -432,12 +445,13 @@ def test_a_picture_made_in_strips_is_the_one_made_whole(arch: str, monkeypatch) 
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-        mosaic, known = torch.rand(1, 1, 331, 70) ** 3, cfa.masks(331, 70)[None]
-        whole = model(mosaic, known)[0]
-    made = develop.demosaic_in_strips(model, mosaic[0])
+        mosaic, known, gain = torch.rand(1, 1, 331, 70) ** 3, cfa.masks(331, 70)[None], torch.tensor([RAW])
+        whole = model(mosaic, known, gain)[0]
+    made = develop.demosaic_in_strips(model, mosaic[0], gain[0])
     assert made.shape == whole.shape
     assert (made - whole).abs().max() < 1e-4
-    assert (model(mosaic[..., :96, :], known[..., :96, :])[0] - whole[:, :96]).abs().max() > 1e-3  # strips alone differ
+    alone = model(mosaic[..., :96, :], known[..., :96, :], gain)[0]
+    assert (alone - whole[:, :96]).abs().max() > 1e-3  # strips alone differ
 
 
 @needs_raw
@@ -470,7 +484,7 @@ def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, k
         _dng(path, mosaic, black=1024, white=16383, gain=RAW, orientation=orientation)
     raw = raf.read(path)
     ours = look.render(
-        develop.demosaic_in_strips(XTrans().model().eval(), raw.mosaic_1HW),
+        develop.demosaic_in_strips(XTrans().model().eval(), raw.mosaic_1HW, raw.gain_3),
         raw.gain_3,
         look.read_look(path),
         bright=False,
@@ -495,7 +509,7 @@ def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, k
 @needs_raw
 def test_a_folder_of_raw_files_is_developed_and_goes_on(tmp_path: Path, frame: Tensor, capsys, monkeypatch) -> None:
     """RAF and DNG, in subfolders: a torn file fails alone, other cameras' files are named, nothing is made twice."""
-    monkeypatch.setattr(noref, "MIDDLE", 96)
+    monkeypatch.setattr(reference_free, "MIDDLE", 96)
     winner, raws, out = exported(tmp_path / "winner", XTrans(width=8, depth=2)), tmp_path / "raws", tmp_path / "out"
     main = partial(develop.main, [str(winner), str(raws), str(out)])
     with pytest.raises(SystemExit, match="must be a folder"):
@@ -529,53 +543,3 @@ def test_a_folder_of_raw_files_is_developed_and_goes_on(tmp_path: Path, frame: T
     assert facts["own.dng"]["black"] == [1024.0] * 3
     with Image.open(out / "own.png") as made:
         assert not made.info.get("exif")
-
-
-# -- scores without a reference --------------------------------------------------------------------------------------
-def _smooth(seed: int, side: int = 192) -> Tensor:
-    """A picture without any detail that a filter of 6 x 6 could miss."""
-    coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return 0.2 + 0.5 * torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")[0].clamp(0, 1)
-
-
-def _with_grid(demosaic: Callable[[Tensor], Tensor], size: float) -> Callable[[Tensor], Tensor]:
-    """The method, with another error at each place of the tile."""
-    error_366 = size * torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(0)).repeat(1, 2, 2)
-
-    def gridded(mosaic_1HW: Tensor) -> Tensor:
-        light = demosaic(mosaic_1HW)
-        rows, columns = (torch.arange(side) % cfa.SIDE for side in light.shape[-2:])
-        return light + error_366[:, rows[:, None], columns]
-
-    return gridded
-
-
-def test_scores_without_a_reference_see_a_grid_a_blur_and_a_picture_that_disagrees_with_itself() -> None:
-    def plain(mosaic_1HW: Tensor) -> Tensor:
-        return interpolate(mosaic_1HW[None], cfa.masks(*mosaic_1HW.shape[-2:])[None], "nc")[0]
-
-    def blurred(mosaic_1HW: Tensor) -> Tensor:
-        return torch.nn.functional.avg_pool2d(plain(mosaic_1HW), 5, 1, 2)
-
-    noise = 0.01 * torch.randn(3, 192, 192, generator=torch.Generator().manual_seed(1))
-    mosaic, gain = cfa.mosaic((_smooth(0) + noise)[None])[0], torch.ones(3)
-    scores = {
-        name: noref.score(method, mosaic, gain)
-        for name, method in (("plain", plain), ("gridded", _with_grid(plain, 0.02)), ("blurred", blurred))
-    }
-    assert scores["gridded"].grid_db > scores["plain"].grid_db + 3
-    assert abs(scores["gridded"].grid_odd_db - scores["plain"].grid_odd_db) < 1
-    assert scores["blurred"].sharpness < 0.2 * scores["plain"].sharpness
-    smooth = noref.score(plain, cfa.mosaic(_smooth(0)[None])[0], gain)
-    assert smooth.remosaic_db > scores["plain"].remosaic_db > scores["gridded"].remosaic_db
-
-
-@needs_raw
-def test_markesteijn_is_scored_on_the_same_pixels(frame: Tensor) -> None:
-    """In the sensor's own scale, also where the frame is smaller than LibRaw allows."""
-    gain = torch.tensor(RAW)
-    light = frame * per_channel(gain)
-    mosaic = noref.middle(cfa.mosaic(light))[:, :300, :300]
-    made = noref.markesteijn(gain)(mosaic)
-    assert made.shape == (3, 300, 300)
-    assert _psnr(made, light[:, :300, :300]) > 30

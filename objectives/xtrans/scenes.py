@@ -1,0 +1,197 @@
+"""The scenes that the data comes from, in white-balanced linear light, and which of them teach, choose and judge.
+
+By default they are photographs, shrunk by area mean in linear light, which removes the traces of their own camera's
+demosaicing and of JPEG; and views of panoramas of real light, which were never demosaiced on this grid, sharpened or
+rounded to 8 bits. A user's own folder holds raw files, which a classical demosaicer converts, or pictures; each file is
+a scene.
+
+A scene belongs to one split only. Some always choose, in validation; the others judge in turn, fold by fold, and teach
+in all other folds. Shapes: 3 RGB, H, W pixels; 1 is white.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpo import Split, made_once
+from objectives.common import files, panoramas, photographs
+from objectives.common.colour import linear_from_srgb
+from objectives.xtrans import raf
+from objectives.xtrans.light import area_mean
+
+FOLDS = 3
+CHOOSE = ("coffee", "flower", "lebombo", "kiara_1_dawn")  # always validation
+JUDGE = (  # in turn: every third in a fold
+    "china",
+    "astronaut",
+    "rocket",
+    "chelsea",
+    "motorcycle",  # the left view alone: the right view shows the same scene
+    "forest_slope",
+    "potsdamer_platz",
+    "st_fagans_interior",
+    "empty_warehouse_01",
+    "venice_sunset",
+    "rooitou_park",
+    "studio_small_03",
+    "dikhololo_night",
+)
+TEACH = ("ihc", "hubble", "retina")  # no everyday scenes: always training, and rarely
+RARELY = 0.25  # how often a crop is taken from one of these, where a scene has 1
+YAWS, FIELD = (0, 72, 144, 216, 288), 72.0  # degrees: five views that meet at the horizon and do not overlap
+VIEW = 288  # pixels a side before shrinking by `down`; at half of that no detail is invented
+MIDDLE_GREY = 0.18  # the geometric mean of a view's light after exposure; what is then above 1 is clipped
+MIN_LIGHT = 1e-6
+MIN_SIDE = 72  # pixels of a user's picture after shrinking: a tile must fit
+HELD_OUT = 0.2  # approximate share of a user's files for validation
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where scenes come from, and which of them judge."""
+
+    down: int = 2  # pictures are shrunk by this factor; raw files by at least 4
+    folder: str | None = None  # of the user's own files; None: the bundled scenes
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fold < FOLDS:
+            raise ValueError(f"task.fold must be 0 to {FOLDS - 1}; got {self.fold!r}")
+
+
+class Scene(NamedTuple):
+    """Pictures of one place, in white-balanced linear light."""
+
+    name: str
+    views_3HW: tuple[Tensor, ...]
+    gain_3: Tensor | None  # of its own sensor; None where unknown: the task's gain is used
+    weight: float  # how often a crop is taken from it
+
+
+def load_scenes(split: Split, source: Source) -> tuple[Scene, ...]:
+    """The scenes of a split, in memory. Raises ValueError with what is wrong with a user's folder, or not installed."""
+    if source.folder is None:
+        return tuple(_load_bundled(name, source.down) for name in names_of(split, source.fold))
+    return _load_own(split_own_files(source.folder, source.fold)[split], source.down)
+
+
+def names_of(split: Split, fold: int) -> tuple[str, ...]:
+    """Names of the bundled scenes of a split."""
+    test = JUDGE[fold::FOLDS]
+    if split == "train":
+        return tuple(name for name in JUDGE if name not in test) + TEACH
+    return CHOOSE if split == "val" else test
+
+
+def origins(split: Split, source: Source) -> set[str]:
+    """Content hashes of the files that a split comes from."""
+    if source.folder is None:
+        return {_origin(name) for name in names_of(split, source.fold)}
+    return {sha256 for _, sha256 in split_own_files(source.folder, source.fold)[split]}
+
+
+def _origin(name: str) -> str:
+    return panoramas.origin(name) if name in panoramas.PANORAMAS else photographs.origin(name)
+
+
+# -- bundled ---------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=64)
+def _load_bundled(name: str, down: int) -> Scene:
+    make = make_views if name in panoramas.PANORAMAS else make_photograph
+    views = tuple(torch.from_numpy(np.array(view)) for view in made_once(make, name, down))
+    return Scene(name, views, None, RARELY if name in TEACH else 1.0)
+
+
+def make_photograph(name: str, down: int) -> list[np.ndarray]:
+    """A photograph in linear light, shrunk."""
+    return [area_mean(linear_from_srgb(photographs.srgb(name).double()), down).float().numpy()]
+
+
+def make_views(name: str, down: int) -> list[np.ndarray]:
+    """Views of a panorama in all directions along the horizon, each exposed by itself and clipped as a sensor clips."""
+    return [exposed(panoramas.view(name, yaw=yaw, fov=FIELD, size=VIEW // down)).numpy() for yaw in YAWS]
+
+
+def exposed(light_3HW: Tensor) -> Tensor:
+    """Light at a geometric mean of middle grey, clipped at 1."""
+    mean = light_3HW.mean(0).clamp(min=MIN_LIGHT).log().mean().exp()
+    return (light_3HW * MIDDLE_GREY / mean).clamp(0, 1)
+
+
+# -- a user's own files ----------------------------------------------------------------------------------------------
+@lru_cache(maxsize=8)
+def _load_own(files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> tuple[Scene, ...]:
+    return tuple(_own_scene(path, sha256, down) for path, sha256 in files_and_hashes)
+
+
+def _own_scene(path: Path, sha256: str, down: int) -> Scene:
+    made = made_once(make_own, path, sha256, down)
+    tensors = {name: torch.from_numpy(np.array(values)) for name, values in made.items()}
+    height, width = tensors["rgb"].shape[1:]
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(
+            f"{path}: after shrinking the picture must have at least {MIN_SIDE} pixels a side; got {width} x {height}"
+        )
+    return Scene(path.name, (tensors["rgb"],), tensors.get("gain"), 1.0)
+
+
+def make_own(path: Path, sha256: str, down: int) -> dict[str, np.ndarray]:
+    """ "rgb", a user's file in linear light, shrunk, and of a raw file "gain", its sensor's response to white.
+
+    The content hash is there for the cache: a file that was changed is read again.
+    """
+    del sha256
+    if path.suffix.lower() in raf.SUFFIXES:
+        rgb_3HW, gain_3 = raf.develop(path, max(down, raf.DOWN))
+        return {"rgb": rgb_3HW.numpy(), "gain": gain_3.numpy()}
+    return {"rgb": area_mean(linear_from_srgb(files.read_image(path).double()), down).float().numpy()}
+
+
+@lru_cache(maxsize=8)
+def split_own_files(folder: str, fold: int) -> dict[Split, tuple[tuple[Path, str], ...]]:
+    """A user's raw files and pictures by split, each with the hash of its content.
+
+    The hash decides whether a file is for validation, and of the others in which fold it judges: so a new file moves no
+    other one, unless there are so few files that a split would be empty. Raises ValueError where there are fewer than
+    four different files.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"--data {folder} must be a folder")
+    suffixes = raf.SUFFIXES | files.SUFFIXES
+    path_by_hash = {
+        hashlib.sha256(path.read_bytes()).hexdigest(): path
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in suffixes and path.is_file()
+    }
+    if len(path_by_hash) < 1 + FOLDS:
+        raise ValueError(
+            f"--data {folder} must hold at least {1 + FOLDS} different files, one for validation and one to judge in "
+            f"each of {FOLDS} folds, that end in {', '.join(sorted(suffixes))}; got {len(path_by_hash)}"
+        )
+    order = [(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
+    choosing = _count_below(HELD_OUT, path_by_hash)
+    fold_by_hash = {sha256: int(sha256[8:16], 16) % FOLDS for _, sha256 in order[choosing:]}
+    if choosing == 0 or set(fold_by_hash.values()) != set(range(FOLDS)):
+        choosing = max(1, round(HELD_OUT * len(order)))
+        fold_by_hash = {sha256: place % FOLDS for place, (_, sha256) in enumerate(order[choosing:])}
+    judged = order[choosing:]
+    return {
+        "val": tuple(order[:choosing]),
+        "test": tuple(pair for pair in judged if fold_by_hash[pair[1]] == fold),
+        "train": tuple(pair for pair in judged if fold_by_hash[pair[1]] != fold),
+    }
+
+
+def _count_below(share: float, hashes: Iterable[str]) -> int:
+    """How many of the hashes lie in the lowest `share` of all possible hashes."""
+    return sum(int(sha256[:8], 16) < share * 16**8 for sha256 in hashes)
