@@ -3,8 +3,8 @@
     python -m objectives.xtrans.develop runs/xtrans/winner RAWS OUT
 
 The network reconstructs the colours; look.py shows them as LibRaw does. Subfolders are mirrored in OUT, nothing is
-overwritten, and a run that was stopped goes on with the same command. For each file, scores without a reference
-(reference_free.py) are printed, with Markesteijn's in brackets. OUT/hpo-record.jsonl keeps them, with the levels, gains and
+overwritten, and a run that was stopped goes on with the same command. Scores without a reference (reference_free.py)
+are printed for each file, with Markesteijn's in brackets. OUT/hpo-record.jsonl keeps them, with the levels, gains and
 colour matrix that were used. Needs the optional dependency `raw`.
 Shapes: H, W pixels of the sensor, cropped to phase (0, 0).
 """
