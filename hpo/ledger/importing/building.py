@@ -132,8 +132,12 @@ def question_of(item: Item, question_id: str, mark: str, origin: Origin) -> Ques
 
 
 def question_text(item: Item) -> str:
-    """The question without its number."""
-    return re.sub(r"^(?:(?:Q|Question)\s*\d+|\d{1,3})\s*[.):]\s*", "", " ".join(item.written.split())).strip("*_ ")
+    """The question without its bullet, its tick and its number."""
+    return re.sub(
+        r"^(?:[-*+]\s+)?(?:\d{1,9}[.)]\s+)?(?:\[[ xX]\]\s+)?(?:(?:(?:Q|Question)\s*\d+|\d{1,3})\s*[.):]\s*)?",
+        "",
+        " ".join(item.written.split()),
+    ).strip("*_ ")
 
 
 def _with_state(line: re.Match[str]) -> str:

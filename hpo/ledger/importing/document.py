@@ -206,17 +206,17 @@ class _Reader:
     def _list_item(self, kind: Kind, start: int, end: int, priority: int | None) -> Item:
         first, _, rest = self._text(start, end).strip("\n").partition("\n")
         bullet = _BULLET.match(first)
-        written = first[bullet.end() :] if bullet else first
-        bold = re.match(r"\*\*(?P<name>[^*]{1,100})\*\*\s*[:–—-]?\s*(?P<text>.*)", written)
-        name, text = (bold["name"], bold["text"]) if bold else (written, "")
+        words = first[bullet.end() :] if bullet else first
+        bold = re.match(r"\*\*(?P<name>[^*]{1,100})\*\*\s*[:–—-]?\s*(?P<text>.*)", words)
+        name, text = (bold["name"], bold["text"]) if bold else (words, "")
         if len(name) > MAX_TITLE:
-            name, text = f"{name[:MAX_TITLE].rpartition(' ')[0] or name[:MAX_TITLE]} …", written
+            name, text = f"{name[:MAX_TITLE].rpartition(' ')[0] or name[:MAX_TITLE]} …", words
         heading = heading_of(plain(name).strip(": "), self.marks)
         number = int(bullet["number"]) if bullet and bullet["number"] and int(bullet["number"]) > 0 else None
         heading = replace(heading, priority=heading.priority or priority or number)
         body = "\n".join(part for part in (text, textwrap.dedent(rest)) if part.strip())
         is_done = bool(bullet and bullet["tick"] in ("x", "X"))
-        return Item(kind, written, heading, body, start + 1, self._last(start, end), is_done)
+        return Item(kind, first.strip(), heading, body, start + 1, self._last(start, end), is_done)
 
 
 _BULLET = re.compile(r"\s*(?:[-*+]|(?P<number>\d{1,9})[.)])\s+(?:\[(?P<tick>[ xX])\]\s+)?")

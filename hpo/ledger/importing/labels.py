@@ -79,7 +79,7 @@ def sorted_by_heading(passages: Sequence[Passage], headings: Mapping[str, str] =
     texts: dict[str, list[str]] = {}
     for passage in passages:
         heading = headings.get(passage.key) or _own_heading(passage)
-        is_said_by_heading = passage.key == label_key(heading) and not passage.is_prefixed
+        is_said_by_heading = passage.key == label_key(heading) and not passage.is_prefixed and heading not in texts
         if heading == DETAILS and passage.label:
             text = f"- {textwrap.indent(passage.whole, '  ').strip()}".replace(":**\n\n", ":**\n", 1)
         else:
