@@ -2,7 +2,7 @@
 
     +++
     title = "Which rate and width suit low-light enhancement?"
-    study = "lowlight"                 # the folder of runs/ that it is about; none for a run made by hand
+    study = "lowlight"                 # the folder of runs/ that it is about, or several: ["a", "b"]; none by hand
     priority = 2                       # of what is planned; 1 comes first
     # -- kept by hpo from here on: edit what stands above this line, and the text below --
     status = "analysis"
@@ -28,6 +28,8 @@ frozen. What is missing is one of three things: "not run" (the stage has not bee
 gave no number) and "n/a" (there can be none).
 
     record.py    names, the file's form: parse and render
+    prose.py     what stands under which heading of a person's text
+    question.py  an open question with its hypotheses, experiments/q1.md
     folder.py    the folder of records: lock, read, change, create
     verdicts.py  which status may follow which, and on what conditions
     harvest.py   what a study's run folder says; sync
@@ -35,4 +37,6 @@ gave no number) and "n/a" (there can be none).
     markdown.py  EXPERIMENTS.md
     page.py      EXPERIMENTS.html, from templates/
     lint.py      what a record promises and does not keep
+    similar.py   which experiments are about the same
+    importing/   a file of experiments that people have kept by hand
 """

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from hpo.formatting import count
 from hpo.ledger.lint import promises
+from hpo.ledger.prose import led
 from hpo.ledger.question import Question
 from hpo.ledger.reading import (
     MARKS,
@@ -18,7 +19,6 @@ from hpo.ledger.reading import (
     facts,
     files,
     last_change,
-    led,
     newest_first,
     open_first,
     plan,

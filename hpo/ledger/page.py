@@ -16,6 +16,7 @@ from markupsafe import Markup
 from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.markdown import markdown
+from hpo.ledger.prose import led
 from hpo.ledger.question import Hypothesis, Question
 from hpo.ledger.reading import (
     MEANING,
@@ -27,7 +28,6 @@ from hpo.ledger.reading import (
     files,
     interval_of,
     last_change,
-    led,
     newest_first,
     open_first,
     plan,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import quote
 
 
 class Place(NamedTuple):
@@ -71,6 +72,14 @@ def contained(text: str) -> str:
     return f"{joined}\n{fence}" if fence else joined
 
 
+def led(text: str, folder: str) -> str:
+    """Text with its relative links leading on through a folder: from beside it, where they led from within."""
+    through = rf"\g<1>{quote(folder)}/"
+    inline = re.sub(rf"(\]\(<?)(?!{_NOT_RELATIVE})", through, text)
+    return re.sub(rf"(?m)^( {{0,3}}\[[^\]\n]+\]:[ \t]+<?)(?!{_NOT_RELATIVE})", through, inline)
+
+
+_NOT_RELATIVE = r"[A-Za-z][A-Za-z0-9+.-]*:|[/#<)\s]"
 _HEADING = re.compile(r"## +(.*?)[ \t]*#*\s*")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from hpo.direction import Direction
 from hpo.formatting import better, duration, finite, interval, label, score, setting
-from hpo.ledger.prose import headings
+from hpo.ledger.prose import headings, led
 from hpo.ledger.question import ANSWERS, QUESTION_HEADINGS, Question
 from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
@@ -231,7 +231,7 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     if record.status == "analysis" and study:
         yield "the harness would say", proposed(record)
     if imported := record.part("imported"):
-        yield "imported", f"{imported.get('file')}, lines {imported.get('lines')}: {imported.get('heading')}"
+        yield "imported", f"{imported.get('file')}, {imported.get('place')}: {imported.get('heading')}"
     yield "history", "; ".join(_step(event) for event in record.history)
 
 
@@ -278,11 +278,6 @@ def prose(record: Record, folder: str) -> Iterator[tuple[str, str]]:
     for heading in dict.fromkeys((*HEADINGS, *headings(record.prose))):
         if text := record.section(heading):
             yield heading, led(text, folder)
-
-
-def led(text: str, folder: str) -> str:
-    """Text of a file in a folder, with its links leading on from beside that folder."""
-    return re.sub(r"(\]\(<?)(?![A-Za-z][A-Za-z0-9+.-]*:|[/#])", rf"\g<1>{quote(folder)}/", text)
 
 
 def open_first(questions: Sequence[Question]) -> list[Question]:

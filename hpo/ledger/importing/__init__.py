@@ -3,9 +3,12 @@
     text.py       bytes -> text: encoding, line ends, mangled characters
     outline.py    text -> sections, by its headings
     marks.py      status marks and status words; names, titles, dates and numbers in a heading
-    labels.py     a section's text -> passages under the ledger's headings, by its labels
+    labels.py     labels, and the headings of the ledger that they mean
+    passages.py   a section's text -> passages, by its labels
     document.py   sections -> experiments, plans, questions, notes
-    transfer.py   these -> records, beside those that there are
+    dashboard.py  the rows of a table of results, for the experiments that they name
+    building.py   one of these -> a record, a question, a file of notes
+    transfer.py   all of a file, beside what is in the ledger already
 
 Every line of the file goes into exactly one record, question or note, word for word. Rows of a dashboard also go into
 the records that they name.

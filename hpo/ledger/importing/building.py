@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from hpo.errors import Refused
 from hpo.ledger.importing.dashboard import Row
 from hpo.ledger.importing.document import Item, Kind, Note
-from hpo.ledger.importing.labels import DETAILS, passages_of, sorted_by_heading
+from hpo.ledger.importing.labels import DETAILS, sorted_by_heading
 from hpo.ledger.importing.marks import day_of
-from hpo.ledger.prose import contained, with_paragraph
+from hpo.ledger.importing.passages import passages_of
+from hpo.ledger.prose import contained, led, with_paragraph
 from hpo.ledger.question import QUESTION_HEADINGS, STATES, Question, new_question
 from hpo.ledger.record import HEADINGS, Name, Record, Value, event, name_of, toml, variant_of
 
@@ -27,6 +28,7 @@ _QUESTION_HEADINGS = {
 QUESTION_HEADING_OF = {
     label: heading for heading in QUESTION_HEADINGS for label in _QUESTION_HEADINGS[heading].split("|")
 }
+_ANSWERED = re.compile(r"^[\s*+-]*[✓✔✅☑]|[✓✔✅☑]\ufe0f?\s*$")
 _REFUTED = re.compile(r"(?i)~~|[✗✘❌✕]|\b(refuted|ruled out|rejected|disproved|wrong|unlikely)\b")
 _SUPPORTED = re.compile(r"(?i)[✓✔✅]|\b(supported|confirmed|proved|shown)\b")
 
@@ -37,17 +39,11 @@ class Origin:
 
     file: str
     lead: str  # from the folder of records to where the file's links begin
+    text: str  # all of it
 
     def part(self, item: Item, mark: str) -> dict[str, Value]:
         """What a record or a question keeps of where it came from; `mark` tells whether its text is the same."""
-        return {"file": self.file, "lines": f"{item.start} to {item.end}", "heading": item.written, "text": mark}
-
-    def led(self, text: str) -> str:
-        """The text with its relative links leading from the folder of records to where they led from the file."""
-        inline = re.sub(r"(\]\(<?)(?![A-Za-z][A-Za-z0-9+.-]*:|[/#<)\s])", rf"\g<1>{self.lead}/", text)
-        return re.sub(
-            r"(?m)^( {0,3}\[[^\]\n]+\]:[ \t]+<?)(?![A-Za-z][A-Za-z0-9+.-]*:|[/#<\s])", rf"\g<1>{self.lead}/", inline
-        )
+        return {"file": self.file, "place": item.place, "heading": item.written, "text": mark}
 
 
 # -- records ---------------------------------------------------------------------------------------------------------
@@ -60,7 +56,7 @@ def record_of(item: Item, record_id: str, mark: str, rows: Sequence[Row], at: st
     passages = passages_of(item.text)
     dates = [passage.text for passage in passages if passage.key in ("date", "dates", "finished", "ended")]
     day = at if status == "planned" else item.heading.day or day_of("\n".join(dates))
-    history = [event(day, IMPORT, status, f"{origin.file}, lines {item.start} to {item.end}{why}")]
+    history = [event(day, IMPORT, status, f"{origin.file}, {item.place}{why}")]
     kept = {"status": status, "history": history, "imported": origin.part(item, mark)}
     texts = sorted_by_heading(passages)
     for row in rows:
@@ -83,10 +79,19 @@ def _status(item: Item, rows: Sequence[Row]) -> tuple[str, str]:
     return (given, "") if given else ("analysis", "; no status is given there")
 
 
+def _with_targets(text: str, whole: str) -> str:
+    """The text with the targets, from elsewhere in the file, of its links that name one: `[notes][deep]`."""
+    for name, target in re.findall(r"(?m)^ {0,3}\[([^\]\n]+)\]:[ \t]+(\S.*)$", whole):
+        definition = f"[{name}]: {target}"
+        if f"[{name}]".casefold() in text.casefold() and definition not in text:
+            text = f"{text}\n\n{definition}"
+    return text
+
+
 def _prose(headings: Sequence[str], texts: Mapping[str, str], origin: Origin) -> str:
     prose = "".join(f"\n## {heading}\n" for heading in headings)
     for heading, text in texts.items():
-        prose = with_paragraph(prose, heading, contained(origin.led(text)))
+        prose = with_paragraph(prose, heading, contained(led(_with_targets(text, origin.text), origin.lead)))
     return prose
 
 
@@ -127,7 +132,7 @@ def question_of(item: Item, question_id: str, mark: str, origin: Origin) -> Ques
     if "Hypotheses" in texts:
         texts["Hypotheses"] = re.sub(r"(?m)^[-*+][ \t]+(?P<text>.*)$", _with_state, texts["Hypotheses"])
     question = Question(question_id, question.fields, _prose(QUESTION_HEADINGS, texts, origin))
-    is_answered = item.is_ticked or item.heading.status == "success" or bool(question.section("Answer"))
+    is_answered = item.is_ticked or bool(_ANSWERED.search(item.written)) or bool(question.section("Answer"))
     return question.with_field("status", "answered") if is_answered else question
 
 
@@ -153,4 +158,4 @@ def notes_of(notes: Sequence[Note], origin: Origin, mark: str) -> str:
     """A file of what belongs to no experiment, in the order of the file that it comes from."""
     file = origin.file.replace("--", "-")
     head = f"<!-- What belongs to no experiment in {file}, kept by `hpo ledger import`; text {mark} -->"
-    return "\n\n".join([head, *(origin.led(note.text) for note in notes)]) + "\n"
+    return "\n\n".join([head, *(led(note.text, origin.lead) for note in notes)]) + "\n"

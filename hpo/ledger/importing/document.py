@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from hpo.ledger.importing.labels import HEADING_OF, known_labels, label_key, passages_of
+from hpo.ledger.importing.labels import HEADING_OF, known_labels, label_key
 from hpo.ledger.importing.marks import STATUS_OF_MARK, Heading, heading_of, status_of
 from hpo.ledger.importing.outline import Section, outline, parse, plain
+from hpo.ledger.importing.passages import passages_of
 from hpo.ledger.record import STATUSES
 
 MAX_TITLE = 100
@@ -38,6 +39,16 @@ class Item:
     start: int
     end: int
     is_ticked: bool = False  # in a list of things to do
+
+    @property
+    def place(self) -> str:
+        """Its lines, in words."""
+        return place(self.start, self.end)
+
+
+def place(start: int, end: int) -> str:
+    """Lines of the file, in words."""
+    return f"lines {start} to {end}" if end > start else f"line {start}"
 
 
 @dataclass(frozen=True)

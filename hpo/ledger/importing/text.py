@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def _reread(run: str, encoding: str) -> str | None:
                 return None
             content += character.encode("latin-1")
     try:
-        return content.decode()
+        meant = content.decode()
     except UnicodeDecodeError:
         return None
+    return meant if all(unicodedata.category(sign) not in ("Cc", "Cn", "Co") for sign in meant) else None

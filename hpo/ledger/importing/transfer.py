@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from hpo.ledger.importing.building import (
     record_of,
 )
 from hpo.ledger.importing.dashboard import Row, by_name, rows_of
-from hpo.ledger.importing.document import Document, Item, Note, legend, read_document
-from hpo.ledger.importing.labels import passages_of
+from hpo.ledger.importing.document import Document, Item, Note, legend, place, read_document
+from hpo.ledger.importing.passages import passages_of
 from hpo.ledger.importing.text import Source
 from hpo.ledger.markdown import WRITTEN_BY_HPO
 from hpo.ledger.question import Question
@@ -67,7 +68,7 @@ def transfer(ledger: Ledger, source: Source, at: str) -> Transfer:
             f"no experiment was recognized in {source.path}; each must have a heading with a status mark or word, as "
             f"'### d2: Masks ✓ SUCCESS', or stand below a heading as '## Experiments'"
         )
-    origin = Origin(source.path.name, _lead(source.path, ledger.path))
+    origin = Origin(source.path.name, _lead(source.path, ledger.path), source.text)
     rows = [row for note in document.notes for row in rows_of(note, legend(source.text))]
     items = _marked((*document.experiments, *document.plans))
     is_begun = ledger.path.is_dir()
@@ -111,10 +112,6 @@ def _marked(items: Sequence[Item]) -> dict[str, Item]:
     return marked
 
 
-def _lines(item: Item) -> str:
-    return f"lines {item.start} to {item.end}" if item.end > item.start else f"line {item.start}"
-
-
 # -- records, questions, notes ---------------------------------------------------------------------------------------
 New = TypeVar("New")
 
@@ -139,7 +136,7 @@ def _records(
         if mark in known:
             continue
         if other := by_name.get(item.heading.name.casefold()):
-            differences.append(Difference(other.id, item.heading.name, _lines(item)))
+            differences.append(Difference(other.id, item.heading.name, item.place))
             continue
         record_id = new_id(item, taken)
         taken.add(record_id)
@@ -188,7 +185,7 @@ def _questions(
         if mark in imported:
             continue
         if other and other.imported.get("text") not in items:
-            differences.append(Difference(other.id, other.text, _lines(item)))
+            differences.append(Difference(other.id, other.text, item.place))
         else:
             new.append(question_of(item, f"q{first + len(new)}", mark, origin))
     known = tuple(imported[mark].id for mark in items if mark in imported)
@@ -222,7 +219,7 @@ def _repairs(source: Source) -> Iterator[str]:
 def _without_status(items: Mapping[str, Item], rows: Sequence[Row]) -> Iterator[str]:
     for item in items.values():
         if not has_status(item, _rows(item, by_name(rows))):
-            yield f"{_lines(item)}: {item.heading.name!r} has no status; its record says analysis, which is not judged"
+            yield f"{item.place}: {item.heading.name!r} has no status; its record says analysis, which is not judged"
 
 
 def _without_name(items: Mapping[str, Item], rows: Sequence[Row]) -> Iterator[str]:
@@ -237,6 +234,5 @@ def _without_name(items: Mapping[str, Item], rows: Sequence[Row]) -> Iterator[st
 def _not_understood(document: Document) -> Iterator[str]:
     for note in document.notes:
         if not note.is_expected:
-            lines = f"lines {note.start} to {note.end}" if note.end > note.start else f"line {note.start}"
-            words = " ".join(note.text.split())
-            yield f"{lines}: not understood, kept as a note: {words if len(words) <= 60 else words[:59] + '…'}"
+            words = textwrap.shorten(note.text, 60, placeholder=" …")
+            yield f"{place(note.start, note.end)}: not understood, kept as a note: {words}"
