@@ -515,6 +515,35 @@ def test_trouble_with_the_ledger_is_said_and_is_no_failure_of_the_sweep(home: Pa
     assert "the ledger was not brought up to date (the record v1.0_old.md must begin" in said.err
 
 
+def test_a_record_may_be_about_several_studies(home: Path, ledger: Ledger) -> None:
+    folder = toy_run(home)
+    ledger.create("v1.0_both", {"title": "Both"})
+    assert hpo("ledger", "set", "v1.0_both", "study", "first, toy").code == 0
+    assert [one.id for one in harvest.sync(ledger, Path("runs"))] == ["v1.0_both"]
+    both = ledger.read("v1.0_both")
+    assert (both.studies, both.study, both.status) == (("first", "toy"), "first", "wip")  # the first has not been run
+    block = harvest.harvest(folder)
+    assert block
+    assert both.part("further") == {"toy": harvest.further(block)}
+    links = reading.files(both, "runs")
+    best = block["sweep"]["best_trial"]
+    assert links["toy: verdict"] == "runs/toy/verdict.json"
+    assert links[f"toy: trial {best}"] == f"runs/toy/sweep/{best:04d}/"
+    assert all(Path(link).exists() for link in links.values())
+    assert block["promotion"]["sentence"] in dict(reading.facts(both))["study toy"]
+    assert hpo("ledger", "set", "v1.0_both", "study", "toy").code == 0
+    harvest.sync(ledger, Path("runs"))
+    alone = ledger.read("v1.0_both")
+    assert (alone.status, alone.part("further")) == ("analysis", {})
+    assert {key: alone.kept[key] for key in block} == block
+    assert not list(surroundings(ledger.path, [alone], Path("runs")))
+    stale = replace(both, kept={**both.kept, "further": {"toy": {}}})
+    Path("runs/first").mkdir()
+    assert [one.message for one in surroundings(ledger.path, [stale], Path("runs"))] == [
+        "its study toy says something else now: hpo ledger sync"
+    ]
+
+
 def test_two_records_of_one_study_a_rehearsal_and_a_preflight(home: Path, ledger: Ledger) -> None:
     shutil.copytree(toy_run(home).path, "runs/tried", ignore=lambda *_: {"study.db", "sweep", "promotion"})
     assert [one.id for one in harvest.sync(ledger, Path("runs"))] == ["v1.0_toy"]
@@ -690,9 +719,11 @@ def test_open_questions_and_next_experiments_are_collected_in_order() -> None:
         record("v1.1_b", person={"priority": 10}),
         record("v1.2_c"),
         record("v1.3_d", person={"priority": 9}),
+        record("v1.10_e"),
         asked,
     ]
-    assert [one.id for one in reading.planned(plans)] == ["v1.3_d", "v1.1_b", "v1.2_c"]
+    assert [one.id for one in reading.planned(plans)] == ["v1.3_d", "v1.1_b", "v1.2_c", "v1.10_e"]
+    assert [one.id for one in reading.newest_first(plans)][-2:] == ["v1.3_d", "v1.10_e"]
 
 
 def test_the_pages_are_the_same_in_any_place_and_their_drift_is_exit_code_1(home: Path, ledger: Ledger) -> None:

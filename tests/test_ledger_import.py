@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from hpo.errors import Refused
 from hpo.ledger.folder import Ledger
@@ -23,9 +24,15 @@ from hpo.ledger.importing.marks import heading_of
 from hpo.ledger.importing.text import Source, repaired
 from hpo.ledger.importing.transfer import transfer, write
 from hpo.ledger.lint import promises, surroundings
+from hpo.ledger.markdown import markdown
+from hpo.ledger.page import html
+from hpo.ledger.prose import headings
+from hpo.ledger.question import Hypothesis, new_question
 from hpo.ledger.reading import planned
+from hpo.ledger.record import HEADINGS as LEDGER_HEADINGS
+from tests.finished import HOSTILE
 from tests.test_cli import hpo, refused
-from tests.test_ledger import AT, home, ledger
+from tests.test_ledger import AT, Tags, home, ledger
 
 __all__ = ["home", "ledger"]  # fixtures
 
@@ -153,6 +160,8 @@ SECTIONS = {
         ("d2", "Lesson"): "**Key insight:** Masks from the sensor matter more than the loss.",
         ("d2", "Details"): "- **Date:** 2025-11-03 to 2025-11-05\n- **Script:** [train/d2.py](../train/d2.py)\n"
         "- **Checkpoint:** [ckpt/d2/best.pt](../ckpt/d2/best.pt)\n- **Status:** ✓ **in use since 2025-11-06**",
+        ("d2_ft", "Details"): "- **Date:** 2025-11-09\n- **Scripts:**\n  - [old/ft_glass.py](../old/ft_glass.py)\n"
+        "  - [old/ft_glass_fast.py](../old/ft_glass_fast.py)\n- **Status:** ✗ **do not use**",
         ("d2_ft", "Root cause"): "1. Rate ten times too high for a fine-tune\n2. No ordinary rooms in the mix",
         ("full-size SSIM training", "Concern"): "within the noise between seeds (0.004 m)?",
         ("d0", "Dashboard"): "| Model | RMSE val | RMSE test | s/frame | Status |\n|---|---|---|---|---|\n"
@@ -185,6 +194,23 @@ def test_each_style_is_understood(ledger: Ledger, style: str) -> None:
     assert statuses(ledger) == UNDERSTOOD[style]
     for (name, heading), text in SECTIONS[style].items():
         assert ledger.find(name).section(heading) == text
+
+
+def test_no_text_of_an_experiment_reaches_beyond_its_heading(ledger: Ledger) -> None:
+    text = "# ✗ a\n\n**Approach:**\n\n- tiles\n  ```\n  open\n\n**Problem:**\n<!--\n## Lesson\n-->\n\n**Lesson:** y\n"
+    record = brought(ledger, text).find("a")
+    assert tuple(headings(record.prose)) == LEDGER_HEADINGS
+    assert (record.section("Approach"), record.section("Lesson")) == ("- tiles\n  ```\n  open\n```", "y")
+
+
+def test_a_table_alone_holds_an_experiment_a_row(ledger: Ledger) -> None:
+    rows = "| e1 | deeper | 0.81 | ✓ |\n| e2: wide | [wider](a.md) | 0.79 | dropped, failed |\n| e3 | same | | ? |"
+    text = f"# Experiments\n\n| Run | Approach | Result | Status |\n|---|---|---|---|\n{rows}\n"
+    brought(ledger, text)
+    assert statuses(ledger) == {"v0.0_e1": "success", "v0.1_e2": "failed"}
+    assert ledger.find("e2").section("Approach") == "[wider](../a.md)"
+    assert ledger.find("e1").section("Results") == "**Result:** 0.81"
+    assert words(text) - words(written(ledger.path)) == Counter()
 
 
 def test_dates_priorities_and_relations_are_read(ledger: Ledger) -> None:
@@ -370,9 +396,31 @@ def test_a_person_may_judge_what_was_imported_with_a_reason(home: Path, ledger: 
         "0.140 m",
         "d0",
     )
+    assert hpo("ledger", "set", "Mirror test", "parent", "D2").out == "v0.2_mirror-test_wip\n"
+    assert ledger.find("mirror test").named("parent") == "v0.0_d2"
     alike = hpo("ledger", "similar", "90/10 mix on glass").out
     assert "v0.1_d2_ft" in alike
     assert "Mix at least 90" in alike
+
+
+def test_an_old_name_that_is_misspelt_is_refused_with_the_nearest(home: Path, ledger: Ledger) -> None:
+    brought(ledger, (FILES / "sample.md").read_text())
+    assert "did you mean 'Mirror test'?" in refused(home, "ledger", "show", "Miror test")
+
+
+def test_nothing_in_a_question_becomes_markup_of_the_pages(ledger: Ledger) -> None:
+    text = f"{HOSTILE} | [x](javascript:window.owned=true) ![i](http://x/y.png) -->"
+    question = new_question("q1", text).with_hypothesis(Hypothesis("open", text, (text,))).with_text("ideas", text)
+    shown = Tags(html([], "experiments", "runs", [question], [text])).found
+    plain = Tags(html([], "experiments", "runs", [new_question("q1", "a")], ["a"])).found
+    for name in ("script", "style", "img", "iframe", "b"):
+        assert [tag for tag, _ in shown].count(name) == [tag for tag, _ in plain].count(name)
+    assert not [attrs for tag, attrs in shown if tag == "a" and "javascript" in (attrs["href"] or "")[:11]]
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown([], "experiments", "runs", [question], [text]))
+    flat = [token for each in tokens for token in (each, *(each.children or ()))]
+    assert [token.content.strip()[:15] for token in flat if "html" in token.type] == ["<!-- Written by"]
+    links = [str(token.attrs["href"]) for token in flat if token.type == "link_open"]
+    assert not [link for link in links if link.startswith("javascript")]
 
 
 def test_a_question_is_asked_supposed_about_and_answered(home: Path, ledger: Ledger) -> None:

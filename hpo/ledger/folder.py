@@ -54,10 +54,12 @@ class Ledger:
         """The record of an id, or of any name of it. Raises Refused, with the nearest that there is."""
         try:
             record_id = name_of(text).id
-        except Refused:
-            if not (record := self._of_legacy_name(text)):
-                raise
-            return record
+        except Refused as error:
+            if record := self._of_legacy_name(text):
+                return record
+            names = [record.legacy_name for record in self.records() if record.legacy_name]
+            close = difflib.get_close_matches(text, names, 1)
+            raise Refused(f"{error}; did you mean {close[0]!r}?" if close else str(error)) from error
         if not self.file(record_id).exists():
             if record := self._of_legacy_name(text):
                 return record
@@ -65,6 +67,11 @@ class Ledger:
             hint = f"; did you mean {close[0]}?" if close else ""
             raise Refused(f"there is no experiment {record_id} in {self.path}{hint}")
         return self.read(record_id)
+
+    def id_of(self, text: str) -> str:
+        """The id of the record that had this name before; a text that is no such name as it is."""
+        record = self._of_legacy_name(text) if self.path.is_dir() else None
+        return record.id if record else text
 
     def _of_legacy_name(self, text: str) -> Record | None:
         """The record that was called so before it had an id. Raises Refused where several were."""
