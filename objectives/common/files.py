@@ -29,6 +29,7 @@ __all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "png_for_eac
 MAX_PIXELS = 120_000_000  # a small file can declare a huge image, so the header is checked before anything is decoded
 TWELVE_BITS = 4095
 ORIENTATION, BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR = 0x0112, 258, 262, 284  # tags of EXIF and TIFF
+INTEROPERABILITY = 0xA005  # a directory of EXIF
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -138,12 +139,24 @@ def _profile(path: Path, image: ImageFile.ImageFile) -> bytes | None:
     """The file's colour profile if it changes colours. One that says nothing about them is left out with a warning."""
     icc = image.info.get("icc_profile")
     if not icc:
+        if _says_adobe_rgb(image):
+            warnings.warn(f"{path}: its EXIF says Adobe RGB, and it has no profile; it is read as sRGB", stacklevel=4)
         return None
     try:
         return icc if changes_colours(icc, image.mode) else None
     except ProfileError as error:
         warnings.warn(f"{path}: {error}; its colours are read as sRGB", stacklevel=4)
         return None
+
+
+def _says_adobe_rgb(image: ImageFile.ImageFile) -> bool:
+    """Whether a camera wrote Adobe RGB as the rules of DCF have it: JPEG with the index R03, perhaps without a profile."""
+    if image.format not in ("JPEG", "MPO"):
+        return False  # of PNG, Pillow would decode everything to look for EXIF
+    try:
+        return image.getexif().get_ifd(INTEROPERABILITY).get(1) == "R03"
+    except Exception:  # as in `_upright`
+        return False
 
 
 def _grey(image: ImageFile.ImageFile) -> np.ndarray:
