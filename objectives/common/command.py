@@ -28,7 +28,7 @@ def work(
     summary: str,
     files: tuple[str, str],
     out: str,
-    apply: Callable[[Path, Path, Path], Iterator[Result | Path]],
+    apply: Callable[[Path, Path, Path], Iterator[Result]],
     arguments: Sequence[str] | None,
     line: Callable[[Made], str] = lambda made: str(made.output),
 ) -> int:
@@ -50,7 +50,7 @@ def work(
         raise SystemExit(f"{parser.prog}: {printable(str(error))}") from None
 
 
-def follow(results: Iterable[Result | Path], line: Callable[[Made], str]) -> Ending:
+def follow(results: Iterable[Result], line: Callable[[Made], str]) -> Ending:
     """Print `line` for each output as it is made, and what failed or was skipped at the end, on standard error.
 
     Ctrl-C ends it without a traceback.
@@ -62,9 +62,7 @@ def follow(results: Iterable[Result | Path], line: Callable[[Made], str]) -> End
     try:
         with _plain_warnings():
             for result in results:
-                if isinstance(result, Path):  # of a command that does not use folder.py yet
-                    print(printable(str(result)), flush=True)
-                elif isinstance(result, Skipped):
+                if isinstance(result, Skipped):
                     skipped.append(result)
                 elif isinstance(result, Failed):
                     failed.append(result)

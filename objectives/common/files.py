@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +22,12 @@ from objectives.common.formats import ADVICE, READ, SUFFIXES, format_of
 from objectives.common.listing import pictures_in
 from objectives.common.profiles import ProfileError, changes_colours, linear_from_profile, rgb_from_profile
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "png_for_each", "read_image", "write_png"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "read_image", "write_png"]
 
 MAX_PIXELS = 120_000_000  # a small file can declare a huge image, so the header is checked before anything is decoded
 TWELVE_BITS = 4095
 ORIENTATION, BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR = 0x0112, 258, 262, 284  # tags of EXIF and TIFF
+INTEROPERABILITY = 0xA005  # a directory of EXIF
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -62,21 +61,6 @@ def read_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Tensor:
             return _decoded(path, image)
     except Exception as error:  # the decoders raise errors of many kinds
         raise ValueError(f"cannot read the image {path}: {_cause(path, error)}") from error
-
-
-def png_for_each(paths: Iterable[Path], into: Path) -> dict[Path, Path]:
-    """The output path NAME.png in the folder `into`, for each input file NAME.
-
-    Raises ValueError if an output exists already, or if two inputs would have the same output.
-    """
-    outputs = {path: into / f"{path.stem}.png" for path in paths}
-    count = Counter(outputs.values())
-    for path, output in outputs.items():
-        if output.exists():
-            raise ValueError(f"{output} is there already and is not overwritten; name another folder")
-        if count[output] > 1:
-            raise ValueError(f"{path}: another file in its folder would also become {output.name}; rename one of them")
-    return outputs
 
 
 def write_png(image: Tensor, path: Path) -> None:
@@ -138,12 +122,24 @@ def _profile(path: Path, image: ImageFile.ImageFile) -> bytes | None:
     """The file's colour profile if it changes colours. One that says nothing about them is left out with a warning."""
     icc = image.info.get("icc_profile")
     if not icc:
+        if _says_adobe_rgb(image):
+            warnings.warn(f"{path}: its EXIF says Adobe RGB, and it has no profile; it is read as sRGB", stacklevel=4)
         return None
     try:
         return icc if changes_colours(icc, image.mode) else None
     except ProfileError as error:
         warnings.warn(f"{path}: {error}; its colours are read as sRGB", stacklevel=4)
         return None
+
+
+def _says_adobe_rgb(image: ImageFile.ImageFile) -> bool:
+    """Whether a camera wrote Adobe RGB by the rules of DCF: JPEG with the index R03, and perhaps no profile."""
+    if image.format not in ("JPEG", "MPO"):
+        return False  # of PNG, Pillow would decode everything to look for EXIF
+    try:
+        return image.getexif().get_ifd(INTEROPERABILITY).get(1) == "R03"
+    except Exception:  # as in `_upright`
+        return False
 
 
 def _grey(image: ImageFile.ImageFile) -> np.ndarray:

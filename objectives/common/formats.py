@@ -37,6 +37,8 @@ RAW_SUFFIXES = frozenset(  # mostly TIFF files, whose first picture is a small p
     {".dng", ".raf", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".pef", ".srw"}
     | {".3fr", ".fff", ".iiq", ".mos", ".mrw", ".kdc", ".dcr", ".erf", ".mef", ".x3f", ".gpr", ".rwl"}
 )
+# HEIC needs a decoder that Pillow has not. The package pi-heif would be it, which only decodes (pillow-heif has x265,
+# which is GPL). No extra brings it, since a converter is one command, and what is not read is always named.
 ADVICE = {
     "HEIC": "HEIC is not read: convert it to JPEG or PNG first, for example with heif-convert (libheif)",
     "JPEG XL": "JPEG XL is not read: convert it to JPEG or PNG first, for example with djxl",

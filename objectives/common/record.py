@@ -58,7 +58,7 @@ class Record:
             os.fsync(content.fileno())
         if self._file is None:
             self._open()
-            self._append({"settings": self.settings})
+            self._read()
         self._append(asdict(entry))
         self.entries[entry.name] = entry
 
@@ -66,9 +66,11 @@ class Record:
         self._file = self.path.open("a+b")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._close()
             raise ValueError(f"another command is writing to {self.path.parent}; wait for its end") from error
+        except OSError:  # a file system without locks: then nobody is kept out
+            pass
 
     def _read(self) -> None:
         assert self._file is not None

@@ -249,6 +249,19 @@ def test_two_commands_do_not_write_to_one_folder(tmp_path: Path) -> None:
     assert isinstance(next(running), Made)
 
 
+def test_a_command_that_began_at_the_same_time_adds_to_the_record_of_the_other(tmp_path: Path) -> None:
+    root, out = _fill(tmp_path / "in", "a.jpg", "b.jpg"), tmp_path / "out"
+    plan = folder.plan_folder(root, out, _why_not)
+
+    def other_first(job: Job, part: Path) -> dict[str, int]:
+        if job.name == "b.jpg":
+            list(folder.carry_out(Plan(out, plan.jobs[:1]), {}, _copy))
+        return _copy(job, part)
+
+    list(folder.carry_out(Plan(out, plan.jobs[1:]), {}, other_first))
+    assert [result.kept for result in _run(root, out)] == [True, True]
+
+
 def test_a_full_disk_ends_the_run_and_another_error_of_the_system_does_not(tmp_path: Path) -> None:
     root = _fill(tmp_path / "in", "a.jpg")
 

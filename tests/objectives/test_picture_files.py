@@ -244,6 +244,17 @@ def test_a_profile_that_says_nothing_about_the_picture_is_left_out_with_a_warnin
     assert np.array_equal(as_uint8(read).permute(1, 2, 0).numpy(), pixels)
 
 
+def test_a_camera_that_says_adobe_rgb_without_a_profile_is_reported(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    pixels = np.full((8, 8, 3), (200, 100, 50), np.uint8)
+    with pytest.warns(UserWarning, match="its EXIF says Adobe RGB, and it has no profile"):
+        read_image(_save(tmp_path / "a.jpg", pixels, exif=exif))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(_save(tmp_path / "b.jpg", pixels, exif=exif, icc_profile=_icc()))
+
+
 def test_a_profile_whose_curve_is_damaged_is_an_error_at_16_bits(tmp_path: Path) -> None:
     icc = _icc().replace(b"para", b"wrng")
     with pytest.raises(ValueError, match="profile"):
