@@ -772,6 +772,7 @@ def test_a_tasks_checks_compare_its_winner_with_baselines_on_the_same_folds(tmp_
     first, second = (fold.scores["mse"] for fold in zero.folds)
     assert second > 5 * first
     assert verdict.checks[0].seen == f"{first:.6g}"
+    assert "1 seed, each tested in one of 2 folds, " in verdict.sentence
 
 
 class OddScore(Toy):
