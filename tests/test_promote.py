@@ -749,6 +749,32 @@ def test_a_task_that_cannot_draw_or_check_costs_no_verdict(tmp_path: Path) -> No
     assert (tmp_path / "winner" / "card.json").exists()
 
 
+@dataclass(frozen=True)
+class InUnequalFolds(Toy):
+    """The answers of the second fold's test split are three times as large, and so is what predicts none of them."""
+
+    folds = 2
+    fold: int = 0
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        factor = 3 if split == "test" and self.fold else 1
+        for batch in super().batches(split, fidelity, batch_size, rng):
+            yield batch._replace(y_BO=factor * batch.y_BO)
+
+    def checks(self, evidence: Evidence) -> list[Check]:
+        return [Check("rival", "go", f"{evidence.baselines['zero']['mse']:.6g}", "")]
+
+
+def test_a_tasks_checks_compare_its_winner_with_baselines_on_the_same_folds(tmp_path: Path) -> None:
+    """One run is tested in the first fold alone: the mean over both folds is another number."""
+    verdict = promoted(study(task=InUnequalFolds(), trials=2, keep=1, seeds=1), tmp_path)
+    (zero,) = [baseline for baseline in verdict.baselines if baseline.name == "zero"]
+    first, second = (fold.scores["mse"] for fold in zero.folds)
+    assert second > 5 * first
+    assert verdict.checks[0].seen == f"{first:.6g}"
+    assert "1 seed, each tested in one of 2 folds, " in verdict.sentence
+
+
 class OddScore(Toy):
     """A score beside the goal that is no number."""
 

@@ -81,7 +81,7 @@ def _baseline(promotion: Promotion, verdict: Verdict) -> Ground | None:
 def _data(verdict: Verdict) -> Ground:
     """What was tested on, how often a verdict has read it, and how wide intervals are for that."""
     sample = verdict.sample
-    folds = f" in {sample.folds} folds" if sample.folds > 1 else ""
+    folds = f" in each of {sample.folds} folds" if sample.folds > 1 else ""
     looks = f"the {ordinal(verdict.look)} look at them"
     if sample.is_too_small:
         return Ground("Test data", f"{sample}, {looks}; too few for an interval")

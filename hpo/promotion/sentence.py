@@ -35,10 +35,13 @@ def _grounds(verdict: Verdict) -> str:
     """What the claim rests on."""
     sample = verdict.sample
     compared = verdict.leading or verdict.winning
-    folds = f" in {sample.folds} folds" if sample.folds > 1 else ""
+    seeds = count(len(compared.runs), "seed")
+    tested = (
+        f"{seeds} x {sample}" if sample.folds == 1 else f"{seeds}, each tested in one of {sample.folds} folds, {sample}"
+    )
     look = f" (look {verdict.look})" if verdict.look > 1 else ""
     intervals = f"{100 * verdict.confidence:.4g} % intervals{look}"
-    return f"{count(len(compared.runs), 'seed')} x {sample}{folds}, {intervals}"
+    return f"{tested}, {intervals}"
 
 
 def _claim(verdict: Verdict, leading: Result | None) -> str:
