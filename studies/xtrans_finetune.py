@@ -23,7 +23,7 @@ study = replace(
         "task.gain_spread": uniform(0.0, 0.5),
         "recipe.lr": log(1e-5, 2e-3),
     },
-    smoke=replace(xtrans.smoke, fixed={**xtrans.smoke.fixed, "task.parent_train": 16}),
+    smoke=replace(xtrans.smoke, epochs=2, fixed={**xtrans.smoke.fixed, "task.parent_train": 16}),
     cheap=Fidelity(size=48, train=400, val=16, epochs=2),
     full=Fidelity(size=48, train=800, val=24, test=26, epochs=2),
     trials=10,
