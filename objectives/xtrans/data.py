@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     cfa_B3SS: Tensor  # 1 where a colour was measured, else 0
     gain_B3: Tensor  # the sensor's response to white, as the camera records it: target / gain is white-balanced light
     target_B3SS: Tensor  # in the sensor's own scale
-    scene_B: Tensor  # int64: number of the scene in its split; -1 for a pattern
+    scene_B: Tensor  # int64: number of the scene; -1 for a pattern
     pattern_B: Tensor  # int64: number of the scored pattern that a tile carries
 
 
@@ -51,7 +51,7 @@ class Crop(NamedTuple):
 
     rgb_3SS: Tensor
     gain_3: Tensor | None  # of its own sensor; None where unknown
-    scene: int  # number of the scene in its split; -1: none
+    scene: int  # its number; -1: none
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,9 @@ def pattern_crop(size: int, rng: torch.Generator) -> Crop:
 def random_balanced_crop(scenes: Sequence[Scene], size: int, rng: torch.Generator) -> Crop:
     """A random crop of a random view of a random scene."""
     weights = torch.tensor([scene.weight for scene in scenes])
-    number = int(torch.multinomial(weights, 1, generator=rng))
-    scene = scenes[number]
+    scene = scenes[int(torch.multinomial(weights, 1, generator=rng))]
     view = int(torch.randint(len(scene.views_3HW), (1,), generator=rng))
-    return Crop(random_square(scene.views_3HW[view], size, rng), scene.gain_3, number)
+    return Crop(random_square(scene.views_3HW[view], size, rng), scene.gain_3, scene.number)
 
 
 def random_square(rgb_3HW: Tensor, size: int, rng: torch.Generator) -> Tensor:
@@ -153,7 +152,7 @@ def tiles(split: Split, count: int, source: Source, gain: tuple[float, float, fl
     chosen = places[:count]
     rgb = torch.stack([_tile(scenes, place) for place in chosen])
     gain_B3 = torch.stack([_gain(scenes[place.scene], gain) for place in chosen])
-    scene_B = torch.tensor([place.scene for place in chosen])
+    scene_B = torch.tensor([scenes[place.scene].number for place in chosen])
     return simulate_sensor(rgb, gain_B3)._replace(scene_B=scene_B, pattern_B=torture.dealt(count))
 
 
@@ -165,7 +164,7 @@ def count_tiles(split: Split, source: Source) -> int:
 class Place(NamedTuple):
     """Where a tile lies."""
 
-    scene: int
+    scene: int  # its place among the scenes of the split
     view: int
     top: int
     left: int

@@ -9,7 +9,7 @@ Shapes: mosaic_1HW and light_3HW at phase (0, 0), in the sensor's own scale; gai
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,7 +30,8 @@ BOX = 5  # pixels: finer than this is what a grid can be in
 Demosaic = Callable[[Tensor], Tensor]  # mosaic_1HW -> light_3HW
 
 
-class Scores(NamedTuple):
+@dataclass(frozen=True)
+class Scores:
     """What can be said of a picture without the true one."""
 
     remosaic_db: float  # how well the method agrees with itself: higher is better

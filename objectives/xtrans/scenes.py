@@ -72,6 +72,7 @@ class Scene(NamedTuple):
     """Pictures of one place, in white-balanced linear light."""
 
     name: str
+    number: int  # of its own, whatever the split and the fold
     views_3HW: tuple[Tensor, ...]
     gain_3: Tensor | None  # of its own sensor; None where unknown: the task's gain is used
     weight: float  # how often a crop is taken from it
@@ -108,7 +109,8 @@ def _origin(name: str) -> str:
 def _load_bundled(name: str, down: int) -> Scene:
     make = make_views if name in panoramas.PANORAMAS else make_photograph
     views = tuple(torch.from_numpy(np.array(view)) for view in made_once(make, name, down))
-    return Scene(name, views, None, RARELY if name in TEACH else 1.0)
+    number = (*CHOOSE, *JUDGE, *TEACH).index(name)
+    return Scene(name, number, views, None, RARELY if name in TEACH else 1.0)
 
 
 def make_photograph(name: str, down: int) -> list[np.ndarray]:
@@ -141,7 +143,7 @@ def _own_scene(path: Path, sha256: str, down: int) -> Scene:
         raise ValueError(
             f"{path}: after shrinking the picture must have at least {MIN_SIDE} pixels a side; got {width} x {height}"
         )
-    return Scene(path.name, (tensors["rgb"],), tensors.get("gain"), 1.0)
+    return Scene(path.name, int(sha256[:8], 16), (tensors["rgb"],), tensors.get("gain"), 1.0)
 
 
 def make_own(path: Path, sha256: str, down: int) -> dict[str, np.ndarray]:
