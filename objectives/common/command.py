@@ -30,9 +30,10 @@ def work(
     out: str,
     apply: Callable[[Path, Path, Path], Iterator[Result | Path]],
     arguments: Sequence[str] | None,
+    line: Callable[[Made], str] = lambda made: str(made.output),
 ) -> int:
-    """Run `python -m MODULE WINNER FILES OUT`: print the path of each output of `apply(winner, files, out)`, and return
-    the exit code.
+    """Run `python -m MODULE WINNER FILES OUT`: print a line for each output of `apply(winner, files, out)`, its path by
+    default, and return the exit code.
 
     `files` holds the name and the help of the second argument, `out` the help of the third. A ValueError or OSError
     of the whole command ends it with its message on one line and exit code 1.
@@ -44,7 +45,7 @@ def work(
     options = parser.parse_args(arguments)
     try:
         results = apply(options.winner, getattr(options, files[0]), options.out)
-        return follow(results, lambda made: str(made.output)).exit_code
+        return follow(results, line).exit_code
     except (ValueError, OSError) as error:
         raise SystemExit(f"{parser.prog}: {printable(str(error))}") from None
 

@@ -2,31 +2,40 @@
 
     python -m objectives.xtrans.develop runs/xtrans/winner RAWS OUT
 
-The network reconstructs the colours. White balance, colour matrix, brightness and tone curve are the plain ones that
-LibRaw (dcraw) uses without a profile, so that networks can be compared; a camera's own look is not imitated. Needs the
-optional dependency `raw`.
+The network reconstructs the colours; look.py shows them as LibRaw does. Subfolders are mirrored in OUT, nothing is
+overwritten, and a run that was stopped goes on with the same command. For each file, scores without a reference
+(noref.py) are printed, with Markesteijn's in brackets. OUT/hpo-record.jsonl keeps them, with the levels, gains and
+colour matrix that were used. Needs the optional dependency `raw`.
 Shapes: H, W pixels of the sensor, cropped to phase (0, 0).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hpo import load_winner
+from hpo import CARD, load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import work
-from objectives.common.files import png_for_each
-from objectives.xtrans import cfa, raf
-from objectives.xtrans.look import read_look, render
+from objectives.common.files import content_hash
+from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
+from objectives.xtrans import cfa, noref, raf
+from objectives.xtrans.look import Look, read_look, render
 from objectives.xtrans.model import light_unit
 from objectives.xtrans.task import XTrans
 
 ROWS, MARGIN = 480, 60  # of a strip, and of its overlap: multiples of 12, beyond the receptive field of every network
+OTHER_RAW = frozenset(
+    {".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".fff"}
+    | {".iiq", ".mos", ".mrw", ".kdc", ".dcr", ".erf", ".mef", ".x3f", ".gpr", ".rwl"}
+)
 
 
 @torch.no_grad()
@@ -44,40 +53,79 @@ def demosaic_in_strips(model: nn.Module, mosaic_1HW: Tensor) -> Tensor:
     return torch.cat(strips, 1)
 
 
-def develop(winner: Path, folder: Path, into: Path) -> Iterator[Path]:
-    """Develop every raw file directly in `folder`, and yield the path of each PNG that was written.
+def develop(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
+    """Develop every raw file in `folder` and its subfolders: what is skipped, then what became of each file.
 
-    Raises ValueError that names the file or folder at fault. Where a file cannot be read, or one would be overwritten,
-    it is raised before anything is written.
+    A file that cannot be read fails by itself. Raises ValueError naming the file or folder, before anything is written,
+    for the export of another task, a folder without a raw file, and if a file would be overwritten.
     """
+    raf.require_installed("developing raw files")
     model = load_winner(winner, XTrans).model
-    targets = png_for_each(raw_files(folder), into)
-    for path in targets:
-        raf.read(path)  # a file that cannot be read is reported before anything is written
-    into.mkdir(parents=True, exist_ok=True)
-    for path, target in targets.items():
-        raw = raf.read(path)
-        light_3HW = demosaic_in_strips(model, raw.mosaic_1HW)
-        srgb_3HW = render(light_3HW, raw.gain_3, read_look(path))
-        Image.fromarray(as_uint8(srgb_3HW).permute(1, 2, 0).numpy()).save(target)
-        yield target
+    plan = plan_folder(folder, into, why_not_raw)
+
+    def make(job: Job, output: Path) -> Mapping[str, Any]:
+        (path,) = job.inputs
+        raw, look = raf.read(path), read_look(path)
+        srgb_3HW = render(demosaic_in_strips(model, raw.mosaic_1HW), raw.gain_3, look)
+        Image.fromarray(as_uint8(srgb_3HW).permute(1, 2, 0).numpy()).save(output, "PNG")
+        return _sidecar(raw, look) | _scores(model, raw)
+
+    yield from carry_out(plan, {"command": "xtrans.develop", "winner": content_hash([winner / CARD])}, make)
 
 
-def raw_files(folder: Path) -> list[Path]:
-    """The raw files directly in a folder, by name. Raises ValueError where there is no folder or no raw file in it."""
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    raws = [path for path in paths if path.suffix.lower() in raf.SUFFIXES]
-    if not raws:
-        raise ValueError(f"{folder} must be a folder that holds raw files ({', '.join(sorted(raf.SUFFIXES))})")
-    return raws
+def why_not_raw(path: Path) -> Skipped | None:
+    """None for a file that should be a raw file of an X-Trans sensor by its name; else why it is skipped."""
+    suffix = path.suffix.lower()
+    if suffix in raf.SUFFIXES:
+        return None
+    if suffix in OTHER_RAW:
+        return Skipped(path, "raw files of cameras without the X-Trans filter")
+    return Skipped(path, "no raw files", expected=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Exit code 1 and one line where a file or folder is wrong."""
+def line(made: Made) -> str:
+    """The output of a file and its scores."""
+    own, theirs = (made.facts[method] for method in ("network", "markesteijn"))
+    return (
+        f"{made.output}  re-mosaic {own['remosaic_db']:.1f} dB ({theirs['remosaic_db']:.1f}), "
+        f"grid {own['grid_db']:+.1f} dB ({theirs['grid_db']:+.1f}), "
+        f"sharpness {own['sharpness']:.2f} ({theirs['sharpness']:.2f})"
+    )
+
+
+def _sidecar(raw: raf.Raw, look: Look) -> dict[str, Any]:
+    """How a file was developed: plain JSON values, which the folder's record keeps."""
+    import rawpy
+
+    return {
+        "camera": raw.camera,
+        "black": list(raw.black),
+        "white": raw.white,
+        "gain": raw.gain_3.tolist(),
+        "lightest": float(raw.mosaic_1HW.max()),
+        "matrix": look.srgb_of_sensor_33.tolist(),
+        "matrix_source": look.matrix_source,
+        "flip": look.flip,
+        "libraw": ".".join(map(str, rawpy.libraw_version)),
+    }
+
+
+def _scores(model: nn.Module, raw: raf.Raw) -> dict[str, Any]:
+    """Scores without a reference, of the network and of Markesteijn, on the middle of the sensor."""
+    mosaic_1HW = noref.middle(raw.mosaic_1HW)
+    methods: dict[str, noref.Demosaic] = {
+        "network": lambda mosaic_1HW: demosaic_in_strips(model, mosaic_1HW),
+        "markesteijn": noref.markesteijn(raw.gain_3),
+    }
+    return {name: asdict(noref.score(demosaic, mosaic_1HW, raw.gain_3)) for name, demosaic in methods.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: every raw file is developed; 1: some are not, and are named; 130: stopped by Ctrl-C."""
     summary = "Develop your own raw files (RAF, or DNG with the X-Trans filter) with an exported network."
     files = ("raws", "a folder of raw files")
-    work("objectives.xtrans.develop", summary, files, "the folder for the PNG files", develop, arguments)
+    return work("objectives.xtrans.develop", summary, files, "the folder for the PNG files", develop, arguments, line)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -164,18 +164,20 @@ def _light(codes_HW: np.ndarray, black_66: np.ndarray, white: float) -> np.ndarr
 
 
 def _camera(path: Path) -> str:
-    """The camera's name: from the header of a RAF, else from the tags."""
-    from PIL import Image
+    """The camera's name: from the header of a RAF, or the tags of a DNG; "unknown" where there is none."""
+    import tifffile
 
     with path.open("rb") as file:
         start = file.read(_NAME.stop)
     if start.startswith(black.RAF_START):
         return start[_NAME].split(b"\0")[0].decode("latin1").strip()
     try:
-        with Image.open(path) as image:
-            return str(image.getexif().get(_MODEL) or image.getexif().get(_UNIQUE_MODEL) or path.suffix)
-    except OSError:
-        return path.suffix
+        with tifffile.TiffFile(path) as tiff:
+            tags = tiff.pages.first.tags
+            names = [str(tags[tag].value).strip() for tag in (_MODEL, _UNIQUE_MODEL) if tag in tags]
+    except (tifffile.TiffFileError, IndexError):
+        return "unknown"
+    return next((name for name in names if name), "unknown")
 
 
 def _cause(path: Path, error: Exception) -> str:

@@ -6,6 +6,8 @@ says so, where that is not installed.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +21,10 @@ from torch import Tensor
 from hpo import REFERENCE, evaluate
 from objectives.common.colour import srgb_from_linear
 from objectives.common.image_scores import psnr_db
-from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, develop, gharbi, look, loss, raf
+from objectives.xtrans import CHEAP, XTrans, baseline, cfa, data, develop, gharbi, look, loss, noref, raf
 from objectives.xtrans.data import TILE
 from objectives.xtrans.light import RAW, per_channel
-from objectives.xtrans.model import ARCHS
+from objectives.xtrans.model import ARCHS, interpolate
 from tests.objectives.exported import exported
 from tests.objectives.raf_bytes import write_raf
 
@@ -491,23 +493,89 @@ def test_colours_are_those_that_libraw_gives_without_a_profile(tmp_path: Path, k
 
 
 @needs_raw
-def test_own_raw_files_are_developed_and_what_is_none_is_told_first(tmp_path: Path, frame: Tensor, capsys) -> None:
-    winner, raws, out = exported(tmp_path / "winner", XTrans()), tmp_path / "raws", tmp_path / "out"
+def test_a_folder_of_raw_files_is_developed_and_goes_on(tmp_path: Path, frame: Tensor, capsys, monkeypatch) -> None:
+    """RAF and DNG, in subfolders: a torn file fails alone, other cameras' files are named, nothing is made twice."""
+    monkeypatch.setattr(noref, "MIDDLE", 96)
+    winner, raws, out = exported(tmp_path / "winner", XTrans(width=8, depth=2)), tmp_path / "raws", tmp_path / "out"
     main = partial(develop.main, [str(winner), str(raws), str(out)])
-    with pytest.raises(SystemExit, match="must be a folder that holds raw files"):
+    with pytest.raises(SystemExit, match="must be a folder"):
         main()
-    raws.mkdir()
-    _dng(raws / "own.dng", cfa.mosaic(frame * per_channel(torch.tensor(RAW)))[0], black=1024, white=16383, gain=RAW)
-    (raws / "torn.raf").write_bytes(b"not a raw file")
-    with pytest.raises(SystemExit, match=r"torn.raf"):
+    (raws / "sub").mkdir(parents=True)
+    (raws / "beside.jpg").write_bytes(b"the camera's own")
+    with pytest.raises(SystemExit, match="holds no file that can be read: 1 skipped, no raw files"):
         main()
-    assert not out.exists()
-    (raws / "torn.raf").unlink()
-    main()
-    assert capsys.readouterr().out == f"{out / 'own.png'}\n"
+    mosaic = cfa.mosaic(frame * per_channel(torch.tensor(RAW)))[0]
+    _dng(raws / "own.dng", mosaic, black=1024, white=16383, gain=RAW)
+    whole = write_raf(raws / "sub" / "other.RAF", _codes(mosaic, 1022, 16383), gain=RAW).read_bytes()
+    (raws / "sub" / "other.RAF").write_bytes(whole[:4000])
+    (raws / "bayer.NEF").write_bytes(b"another camera's")
+    assert main() == 1
+    ending = capsys.readouterr()
+    assert ending.out.startswith(f"{out / 'own.png'}  re-mosaic ")
+    assert "other.RAF: it is truncated or damaged" in ending.err
+    assert "1 skipped, raw files of cameras without the X-Trans filter: bayer.NEF" in ending.err
+    (raws / "sub" / "other.RAF").write_bytes(whole)
+    (raws / "bayer.NEF").unlink()
+    assert main() == 0
+    assert "1 made, 1 kept from an earlier run, 1 skipped" in capsys.readouterr().err
+    pictures = {name: np.asarray(Image.open(out / name)) for name in ("own.png", "sub/other.png")}
+    assert pictures["own.png"].shape == (SIDE, SIDE, 3)
+    assert 0.005 < (pictures["own.png"].max(2) == 255).mean() < 0.05  # about a hundredth is white
+    records = [json.loads(line) for line in (out / "hpo-record.jsonl").read_text().splitlines()]
+    facts = {record["name"]: record["facts"] for record in records if "facts" in record}
+    assert facts["sub/other.RAF"]["camera"] == "X-T2"
+    assert facts["sub/other.RAF"]["matrix_source"] == "LibRaw, for the camera"
+    assert facts["own.dng"]["camera"] == "synthetic X-Trans"
+    assert facts["own.dng"]["black"] == [1024.0] * 3
     with Image.open(out / "own.png") as made:
-        pixels_HW3 = np.asarray(made)
-    assert pixels_HW3.shape == (SIDE, SIDE, 3)
-    assert 0.005 < (pixels_HW3.max(2) == 255).mean() < 0.05  # about a hundredth is white
-    with pytest.raises(SystemExit, match=r"own.png is there already"):
-        main()
+        assert not made.info.get("exif")
+
+
+# -- scores without a reference --------------------------------------------------------------------------------------
+def _smooth(seed: int, side: int = 192) -> Tensor:
+    """A picture without any detail that a filter of 6 x 6 could miss."""
+    coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return 0.2 + 0.5 * torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")[0].clamp(0, 1)
+
+
+def _with_grid(demosaic: Callable[[Tensor], Tensor], size: float) -> Callable[[Tensor], Tensor]:
+    """The method, with another error at each place of the tile."""
+    error_366 = size * torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(0)).repeat(1, 2, 2)
+
+    def gridded(mosaic_1HW: Tensor) -> Tensor:
+        light = demosaic(mosaic_1HW)
+        rows, columns = (torch.arange(side) % cfa.SIDE for side in light.shape[-2:])
+        return light + error_366[:, rows[:, None], columns]
+
+    return gridded
+
+
+def test_scores_without_a_reference_see_a_grid_a_blur_and_a_picture_that_disagrees_with_itself() -> None:
+    def plain(mosaic_1HW: Tensor) -> Tensor:
+        return interpolate(mosaic_1HW[None], cfa.masks(*mosaic_1HW.shape[-2:])[None], "nc")[0]
+
+    def blurred(mosaic_1HW: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(plain(mosaic_1HW), 5, 1, 2)
+
+    noise = 0.01 * torch.randn(3, 192, 192, generator=torch.Generator().manual_seed(1))
+    mosaic, gain = cfa.mosaic((_smooth(0) + noise)[None])[0], torch.ones(3)
+    scores = {
+        name: noref.score(method, mosaic, gain)
+        for name, method in (("plain", plain), ("gridded", _with_grid(plain, 0.02)), ("blurred", blurred))
+    }
+    assert scores["gridded"].grid_db > scores["plain"].grid_db + 3
+    assert abs(scores["gridded"].grid_odd_db - scores["plain"].grid_odd_db) < 1
+    assert scores["blurred"].sharpness < 0.2 * scores["plain"].sharpness
+    smooth = noref.score(plain, cfa.mosaic(_smooth(0)[None])[0], gain)
+    assert smooth.remosaic_db > scores["plain"].remosaic_db > scores["gridded"].remosaic_db
+
+
+@needs_raw
+def test_markesteijn_is_scored_on_the_same_pixels(frame: Tensor) -> None:
+    """In the sensor's own scale, also where the frame is smaller than LibRaw allows."""
+    gain = torch.tensor(RAW)
+    light = frame * per_channel(gain)
+    mosaic = noref.middle(cfa.mosaic(light))[:, :300, :300]
+    made = noref.markesteijn(gain)(mosaic)
+    assert made.shape == (3, 300, 300)
+    assert _psnr(made, light[:, :300, :300]) > 30
