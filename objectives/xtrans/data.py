@@ -14,9 +14,8 @@ kept.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +31,7 @@ from objectives.common.colour import linear_from_srgb
 from objectives.xtrans import cfa, raf, torture
 from objectives.xtrans.light import area_mean, per_channel
 from objectives.xtrans.model import interpolate
+from objectives.xtrans.own_files import OwnFile, is_raw, split_own_files
 
 PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "train": ("china", "chelsea", "astronaut", "rocket", "ihc", "hubble", "retina"),
@@ -51,7 +51,6 @@ JUDGED, BORDER = 48, 12  # pixels: only the middle of a tile is scored; no metho
 TILE = JUDGED + 2 * BORDER
 FLAT_DB = 45.0  # tiles on which plain interpolation of balanced light is better than this are left out
 MIN_SIZE = 24
-HELD_OUT = 0.2  # approximate share of a user's files for val, and again for test
 
 
 class Batch(NamedTuple):
@@ -230,55 +229,21 @@ def make_bundled(names: Sequence[str], down: int) -> dict[str, np.ndarray]:
     return {name: area_mean(linear_from_srgb(photographs.srgb(name).double()), down).float().numpy() for name in names}
 
 
-def make_own(files_and_hashes: Sequence[tuple[Path, str]], down: int) -> dict[str, np.ndarray]:
-    """A user's files in linear light, shrunk, and the gains of raw files, as "gain of NAME".
+def make_own(own_files: Sequence[OwnFile], down: int) -> dict[str, np.ndarray]:
+    """A user's files in linear light, shrunk, by their hashes, and the gains of raw files, as "gain of HASH".
 
-    The content hashes are there for the cache: a file that was changed is read again.
+    The hashes are there for the cache too: a file that was changed is read again.
     """
     arrays: dict[str, np.ndarray] = {}
-    for path, _ in files_and_hashes:
-        if path.suffix.lower() in raf.SUFFIXES:
+    for path, sha256 in own_files:
+        if is_raw(path):
             rgb_3HW, gain_3 = raf.develop(path, max(down, raf.DOWN))
-            arrays[path.name] = rgb_3HW.numpy()
-            arrays[f"gain of {path.name}"] = gain_3.numpy()
+            arrays[sha256] = rgb_3HW.numpy()
+            arrays[f"gain of {sha256}"] = gain_3.numpy()
         else:
             light_3HW = linear_from_srgb(files.read_image(path).double())
-            arrays[path.name] = area_mean(light_3HW, down).float().numpy()
+            arrays[sha256] = area_mean(light_3HW, down).float().numpy()
     return arrays
-
-
-@lru_cache(maxsize=4)
-def split_own_files(folder: str) -> dict[Split, tuple[tuple[Path, str], ...]]:
-    """A user's raw files and pictures by split, each with the hash of its content.
-
-    The hash decides the split, so a new file moves no other file, unless there are so few files that a split would be
-    empty. Raises ValueError where there are fewer than three different files.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"--data {folder} must be a folder")
-    suffixes = raf.SUFFIXES | files.SUFFIXES
-    path_by_hash = {
-        hashlib.sha256(path.read_bytes()).hexdigest(): path
-        for path in sorted(root.iterdir())
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
-    if len(path_by_hash) < 3:
-        raise ValueError(
-            f"--data {folder} must hold at least 3 different files, for train, val and test, that end in "
-            f"{', '.join(sorted(suffixes))}; got {len(path_by_hash)}"
-        )
-    order = [(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
-    val_end, test_end = (_count_below(share, path_by_hash) for share in (HELD_OUT, 2 * HELD_OUT))
-    if not 0 < val_end < test_end < len(order):
-        val_end = max(1, round(HELD_OUT * len(order)))
-        test_end = 2 * val_end
-    return {"val": tuple(order[:val_end]), "test": tuple(order[val_end:test_end]), "train": tuple(order[test_end:])}
-
-
-def _count_below(share: float, hashes: Iterable[str]) -> int:
-    """How many of the hashes lie in the lowest `share` of all possible hashes."""
-    return sum(int(sha256[:8], 16) < share * 16**8 for sha256 in hashes)
 
 
 def _gain(photo: LinearPhotograph, gain: Sequence[float]) -> Tensor:
@@ -292,11 +257,11 @@ def _load_bundled(names: tuple[str, ...], down: int) -> tuple[LinearPhotograph, 
 
 
 @lru_cache(maxsize=6)
-def _load_own(files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> tuple[LinearPhotograph, ...]:
-    tensors = _load_once(make_own, files_and_hashes, down)
+def _load_own(own_files: tuple[OwnFile, ...], down: int) -> tuple[LinearPhotograph, ...]:
+    tensors = _load_once(make_own, own_files, down)
     return tuple(
-        LinearPhotograph(path.name, _large_enough(path, tensors[path.name]), tensors.get(f"gain of {path.name}"), 1.0)
-        for path, _ in files_and_hashes
+        LinearPhotograph(path.name, _large_enough(path, tensors[sha256]), tensors.get(f"gain of {sha256}"), 1.0)
+        for path, sha256 in own_files
     )
 
 

@@ -24,18 +24,15 @@ from torch import Tensor, nn
 from hpo import CARD, load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import work
-from objectives.common.files import content_hash
+from objectives.common.content import content_hash
 from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
+from objectives.common.formats import RAW_SUFFIXES
 from objectives.xtrans import cfa, noref, raf
 from objectives.xtrans.look import Look, read_look, render
 from objectives.xtrans.model import light_unit
 from objectives.xtrans.task import XTrans
 
 ROWS, MARGIN = 480, 60  # of a strip, and of its overlap: multiples of 12, beyond the receptive field of every network
-OTHER_RAW = frozenset(
-    {".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".fff"}
-    | {".iiq", ".mos", ".mrw", ".kdc", ".dcr", ".erf", ".mef", ".x3f", ".gpr", ".rwl"}
-)
 
 
 @torch.no_grad()
@@ -78,7 +75,7 @@ def why_not_raw(path: Path) -> Skipped | None:
     suffix = path.suffix.lower()
     if suffix in raf.SUFFIXES:
         return None
-    if suffix in OTHER_RAW:
+    if suffix in RAW_SUFFIXES:
         return Skipped(path, "raw files of cameras without the X-Trans filter")
     return Skipped(path, "no raw files", expected=True)
 
