@@ -58,12 +58,17 @@ def format_of(path: Path) -> str | None:
         return "raw"
     with path.open("rb") as file:
         header = file.read(HEADER)
+    if header[:2] == b"BM" and path.suffix.lower() in SUFFIXES:
+        return "BMP"
+    return format_of_content(header)
+
+
+def format_of_content(header: bytes) -> str | None:
+    """The format of a file that begins with these HEADER bytes, as format_of; but BMP has no sure sign."""
     if header[4:8] == b"ftyp":
         return _format_of_media(header)
     if header[:4] == b"RIFF":
         return "WEBP" if header[8:12] == b"WEBP" else "video"
-    if header[:2] == b"BM" and path.suffix.lower() in SUFFIXES:
-        return "BMP"
     return next((name for magic, name in MAGIC.items() if header.startswith(magic)), None)
 
 

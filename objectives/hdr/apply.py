@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hpo import CARD, load_winner
 from objectives.common.command import work
-from objectives.common.files import content_hash
+from objectives.common.content import content_hash
 from objectives.common.folder import Job, Result, carry_out
 from objectives.common.light import write_light
 from objectives.hdr.data import Batch, log_light

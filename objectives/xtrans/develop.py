@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +24,9 @@ from torch import Tensor
 from hpo import CARD, load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import work
-from objectives.common.files import content_hash
+from objectives.common.content import content_hash
 from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
+from objectives.common.formats import RAW_SUFFIXES
 from objectives.xtrans import cfa, raf, reference_free
 from objectives.xtrans.look import Look, read_look, render
 from objectives.xtrans.model import Demosaicer
@@ -77,7 +79,7 @@ def why_not_raw(path: Path) -> Skipped | None:
     suffix = path.suffix.lower()
     if suffix in raf.SUFFIXES:
         return None
-    if suffix in OTHER_RAW:
+    if suffix in RAW_SUFFIXES:
         return Skipped(path, "raw files of cameras without the X-Trans filter")
     return Skipped(path, "no raw files", expected=True)
 
@@ -117,7 +119,7 @@ def _scores(model: Demosaicer, raw: raf.Raw) -> dict[str, Any]:
         "markesteijn": reference_free.markesteijn(raw.gain_3),
     }
     scores = {name: reference_free.score(method, mosaic_1HW, raw.gain_3) for name, method in methods.items()}
-    return {name: each._asdict() for name, each in scores.items()}
+    return {name: asdict(each) for name, each in scores.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

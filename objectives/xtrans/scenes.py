@@ -11,8 +11,6 @@ in all other folds. Shapes: 3 RGB, H, W pixels; 1 is white.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +25,7 @@ from objectives.common import files, panoramas, photographs
 from objectives.common.colour import linear_from_srgb
 from objectives.xtrans import raf
 from objectives.xtrans.light import area_mean
+from objectives.xtrans.own_files import OwnFile, is_raw, split_own_files
 
 FOLDS = 3
 CHOOSE = ("coffee", "flower", "lebombo", "kiara_1_dawn")  # always validation
@@ -52,7 +51,6 @@ VIEW = 288  # pixels a side before shrinking by `down`; at half of that no detai
 MIDDLE_GREY = 0.18  # the geometric mean of a view's light after exposure; what is then above 1 is clipped
 MIN_LIGHT = 1e-6
 MIN_SIDE = 72  # pixels of a user's picture after shrinking: a tile must fit
-HELD_OUT = 0.2  # approximate share of a user's files for validation
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def load_scenes(split: Split, source: Source) -> tuple[Scene, ...]:
     """The scenes of a split, in memory. Raises ValueError with what is wrong with a user's folder, or not installed."""
     if source.folder is None:
         return tuple(_load_bundled(name, source.down) for name in names_of(split, source.fold))
-    return _load_own(split_own_files(source.folder, source.fold)[split], source.down)
+    return _load_own(split_own_files(source.folder, source.fold, FOLDS)[split], source.down)
 
 
 def names_of(split: Split, fold: int) -> tuple[str, ...]:
@@ -97,7 +95,7 @@ def origins(split: Split, source: Source) -> set[str]:
     """Content hashes of the files that a split comes from."""
     if source.folder is None:
         return {_origin(name) for name in names_of(split, source.fold)}
-    return {sha256 for _, sha256 in split_own_files(source.folder, source.fold)[split]}
+    return {file.sha256 for file in split_own_files(source.folder, source.fold, FOLDS)[split]}
 
 
 def _origin(name: str) -> str:
@@ -131,8 +129,8 @@ def exposed(light_3HW: Tensor) -> Tensor:
 
 # -- a user's own files ----------------------------------------------------------------------------------------------
 @lru_cache(maxsize=8)
-def _load_own(files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> tuple[Scene, ...]:
-    return tuple(_own_scene(path, sha256, down) for path, sha256 in files_and_hashes)
+def _load_own(own_files: tuple[OwnFile, ...], down: int) -> tuple[Scene, ...]:
+    return tuple(_own_scene(file.path, file.sha256, down) for file in own_files)
 
 
 def _own_scene(path: Path, sha256: str, down: int) -> Scene:
@@ -152,48 +150,7 @@ def make_own(path: Path, sha256: str, down: int) -> dict[str, np.ndarray]:
     The content hash is there for the cache: a file that was changed is read again.
     """
     del sha256
-    if path.suffix.lower() in raf.SUFFIXES:
+    if is_raw(path):
         rgb_3HW, gain_3 = raf.develop(path, max(down, raf.DOWN))
         return {"rgb": rgb_3HW.numpy(), "gain": gain_3.numpy()}
     return {"rgb": area_mean(linear_from_srgb(files.read_image(path).double()), down).float().numpy()}
-
-
-@lru_cache(maxsize=8)
-def split_own_files(folder: str, fold: int) -> dict[Split, tuple[tuple[Path, str], ...]]:
-    """A user's raw files and pictures by split, each with the hash of its content.
-
-    The hash decides whether a file is for validation, and of the others in which fold it judges: so a new file moves no
-    other one, unless there are so few files that a split would be empty. Raises ValueError where there are fewer than
-    four different files.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"--data {folder} must be a folder")
-    suffixes = raf.SUFFIXES | files.SUFFIXES
-    path_by_hash = {
-        hashlib.sha256(path.read_bytes()).hexdigest(): path
-        for path in sorted(root.iterdir())
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
-    if len(path_by_hash) < 1 + FOLDS:
-        raise ValueError(
-            f"--data {folder} must hold at least {1 + FOLDS} different files, one for validation and one to judge in "
-            f"each of {FOLDS} folds, that end in {', '.join(sorted(suffixes))}; got {len(path_by_hash)}"
-        )
-    order = [(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
-    choosing = _count_below(HELD_OUT, path_by_hash)
-    fold_by_hash = {sha256: int(sha256[8:16], 16) % FOLDS for _, sha256 in order[choosing:]}
-    if choosing == 0 or set(fold_by_hash.values()) != set(range(FOLDS)):
-        choosing = max(1, round(HELD_OUT * len(order)))
-        fold_by_hash = {sha256: place % FOLDS for place, (_, sha256) in enumerate(order[choosing:])}
-    judged = order[choosing:]
-    return {
-        "val": tuple(order[:choosing]),
-        "test": tuple(pair for pair in judged if fold_by_hash[pair[1]] == fold),
-        "train": tuple(pair for pair in judged if fold_by_hash[pair[1]] != fold),
-    }
-
-
-def _count_below(share: float, hashes: Iterable[str]) -> int:
-    """How many of the hashes lie in the lowest `share` of all possible hashes."""
-    return sum(int(sha256[:8], 16) < share * 16**8 for sha256 in hashes)

@@ -37,6 +37,7 @@ from objectives.xtrans import (
 from objectives.xtrans.data import TILE
 from objectives.xtrans.light import RAW, per_channel
 from objectives.xtrans.model import ARCHS
+from objectives.xtrans.own_files import split_own_files
 from tests.objectives.exported import exported
 from tests.objectives.raf_bytes import write_raf
 
@@ -365,8 +366,10 @@ JUDGING: tuple[tuple[Split, int], ...] = (("val", 0), ("test", 0), ("test", 1), 
 
 def test_a_new_file_moves_no_other_to_another_split(tmp_path: Path) -> None:
     def split_of() -> dict[str, str]:
-        scenes.split_own_files.cache_clear()
-        parts = {f"{split} {fold}": scenes.split_own_files(str(tmp_path), fold)[split] for split, fold in JUDGING}
+        split_own_files.cache_clear()
+        parts = {
+            f"{split} {fold}": split_own_files(str(tmp_path), fold, scenes.FOLDS)[split] for split, fold in JUDGING
+        }
         return {sha: part for part, files in parts.items() for _, sha in files}
 
     for index in range(20):
@@ -420,10 +423,22 @@ def test_a_folder_of_raw_files_is_learned_from_with_each_ones_own_gains(tmp_path
     ],
 )
 def test_a_folder_that_cannot_be_split_is_an_error(tmp_path: Path, make, message: str) -> None:
-    scenes.split_own_files.cache_clear()
+    split_own_files.cache_clear()
     make(tmp_path)
     with pytest.raises(ValueError, match=message):
-        scenes.split_own_files(str(tmp_path), 0)
+        split_own_files(str(tmp_path), 0, scenes.FOLDS)
+
+
+def test_files_of_a_folder_are_taken_once_and_the_others_are_named(tmp_path: Path) -> None:
+    """Pitfall: the JPEG that a camera writes beside a raw file shows its scene, and could be in another split."""
+    split_own_files.cache_clear()
+    for name in ("a.RAF", "sub/a.RAF", "b.dng", "a.JPG", "b.png", "sub/c.jpg", "._a.RAF", "d.heic", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic" if name == "d.heic" else name.encode())
+    with pytest.warns(UserWarning, match=r"1 skipped, HEIC is not read: convert it to JPEG or PNG first.*: d\.heic"):
+        splits = split_own_files(str(tmp_path), 0, scenes.FOLDS)
+    taken = {str(file.path.relative_to(tmp_path)) for files in splits.values() for file in files}
+    assert taken == {"a.RAF", "sub/a.RAF", "b.dng", "sub/c.jpg"}
 
 
 def test_a_folder_that_is_none_and_pictures_that_are_too_small_are_errors(tmp_path: Path) -> None:
