@@ -1,7 +1,7 @@
 """Chips: a face turned upright and scaled to what a matcher takes, cut out of a photograph by its five points.
 
-Points are (x, y) in pixels, whole numbers at pixel centres: the eye on the left of the picture, the one on the right, the
-tip of the nose, the corner of the mouth on the left, the one on the right. A placement is a matrix [2, 3] from the
+Points are (x, y) in pixels, whole numbers at pixel centres: the eye on the left of the picture, the one on the right,
+the tip of the nose, the corner of the mouth on the left, the one on the right. A placement is a matrix [2, 3] from the
 pixels of a chip to those of the photograph.
 Shapes: B photographs, P points, 3 RGB, H, W pixels, S the side of a chip.
 """

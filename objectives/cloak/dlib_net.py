@@ -74,12 +74,12 @@ def _convolutions(layers: Sequence[Layer]) -> list[nn.Conv2d]:
 
 
 def _folded(convolution: Layer, affine: Layer) -> nn.Conv2d:
-    filters, rows, columns, *steps = convolution.numbers
+    filters, rows, columns, down, across, pad_down, pad_across = convolution.numbers
     gamma, beta = _tensor(affine).chunk(2)
     parameters = _tensor(convolution)
     weight = parameters[:-filters].view(convolution.weights_shape)
     channels = convolution.weights_shape[1]
-    layer = nn.Conv2d(channels, filters, (rows, columns), stride=tuple(steps[:2]), padding=tuple(steps[2:]))
+    layer = nn.Conv2d(channels, filters, (rows, columns), stride=(down, across), padding=(pad_down, pad_across))
     layer.weight = nn.Parameter(weight * gamma.view(-1, 1, 1, 1))
     layer.bias = nn.Parameter(parameters[-filters:] * gamma + beta)
     return layer

@@ -15,8 +15,6 @@ from torch.nn import functional as F
 
 from objectives.cloak.onnx_file import Graph, Node
 
-Operation = Callable[[Node, list[Tensor]], Tensor]
-
 
 class OnnxNet(nn.Module):
     """A network of an ONNX file: the picture in, the graph's outputs out, in their order."""
@@ -48,9 +46,12 @@ class OnnxNet(nn.Module):
 
 
 def _run(node: Node, inputs: list[Tensor]) -> Tensor:
-    if node.op not in _OPERATIONS:
-        raise ValueError(f"the operation {node.op} is unknown here; known: {', '.join(sorted(_OPERATIONS))}")
-    return _OPERATIONS[node.op](node, inputs)
+    if node.op in _WITH_ATTRIBUTES:
+        return _WITH_ATTRIBUTES[node.op](node, inputs)
+    if node.op not in _PLAIN:
+        known = ", ".join(sorted({*_PLAIN, *_WITH_ATTRIBUTES}))
+        raise ValueError(f"the operation {node.op} is unknown here; known: {known}")
+    return _PLAIN[node.op](inputs)
 
 
 def _with_folded_normalisation(nodes: list[Node], constants: dict[str, Tensor]) -> list[Node]:
@@ -121,21 +122,23 @@ def _numbers(attributes: Mapping[str, object], name: str) -> tuple[int, ...]:
     return cast(tuple[int, ...], attributes[name])
 
 
-_OPERATIONS: dict[str, Operation] = {
-    "Add": lambda node, x: x[0] + x[1],
+_WITH_ATTRIBUTES: dict[str, Callable[[Node, list[Tensor]], Tensor]] = {
     "BatchNormalization": _normalisation,
     "Conv": _convolution,
     "DequantizeLinear": _dequantize,
-    "Dropout": lambda node, x: x[0],
-    "Flatten": lambda node, x: x[0].flatten(1),
-    "Gemm": lambda node, x: F.linear(x[0], x[1], x[2]),  # transB 1, alpha 1, beta 1
     "MaxPool": _max_pool,
-    "Mul": lambda node, x: x[0] * x[1],
-    "PRelu": lambda node, x: F.prelu(x[0], x[1].flatten()),
-    "Relu": lambda node, x: F.relu(x[0]),
-    "Reshape": lambda node, x: x[0].reshape(x[1].tolist()),
-    "Resize": lambda node, x: F.interpolate(x[0], scale_factor=2, mode="nearest"),
-    "Sigmoid": lambda node, x: torch.sigmoid(x[0]),
-    "Sub": lambda node, x: x[0] - x[1],
     "Transpose": lambda node, x: x[0].permute(_numbers(node.attributes, "perm")),
+}
+_PLAIN: dict[str, Callable[[list[Tensor]], Tensor]] = {
+    "Add": lambda x: x[0] + x[1],
+    "Dropout": lambda x: x[0],
+    "Flatten": lambda x: x[0].flatten(1),
+    "Gemm": lambda x: F.linear(x[0], x[1], x[2]),  # transB 1, alpha 1, beta 1
+    "Mul": lambda x: x[0] * x[1],
+    "PRelu": lambda x: F.prelu(x[0], x[1].flatten()),
+    "Relu": lambda x: F.relu(x[0]),
+    "Reshape": lambda x: x[0].reshape(x[1].tolist()),
+    "Resize": lambda x: F.interpolate(x[0], scale_factor=2, mode="nearest"),
+    "Sigmoid": lambda x: torch.sigmoid(x[0]),
+    "Sub": lambda x: x[0] - x[1],
 }

@@ -26,11 +26,18 @@ class Face:
 
     score: float
     box: tuple[float, float, float, float]  # left, top, width, height
-    points_52: Tensor  # eye on the left of the picture, on the right, nose, corner of the mouth on the left, on the right
+    points_52: Tensor  # eye on the left of the picture, on the right, nose, corner of the mouth on the left, right
 
     @property
     def area(self) -> float:
         return self.box[2] * self.box[3]
+
+    def scaled(self, across: float, down: float) -> Face:
+        """The face in the same photograph, that many times as wide and as high."""
+        left, top, width, height = self.box
+        factors = self.points_52.new_tensor([across, down])
+        box = ((left + 0.5) * across - 0.5, (top + 0.5) * down - 0.5, width * across, height * down)
+        return Face(self.score, box, (self.points_52 + 0.5) * factors - 0.5)
 
 
 @torch.no_grad()
