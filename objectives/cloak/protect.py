@@ -31,6 +31,7 @@ from objectives.common.crops import resized
 Vectors = Mapping[str, Tensor]  # of one face, by encoder, [1, E]
 SIZE = 384  # of the frame: the region in it is 256 pixels wide, as many as noise is drawn on
 STEPS = 40
+GONE = frozenset({"margin"})  # settings of Cloaking in earlier versions
 RECIPE = Recipe(lr=1.0, batch_size=1, weight_decay=0.0, warmup=0.0, final_lr=1.0, clip=1e9)
 
 
@@ -99,8 +100,14 @@ def load_settings(card: Path) -> Settings:
     """The settings of an exported winner (runs/cloak/winner). Raises ValueError where the card is another task's."""
     if not (card / CARD).is_file():
         raise ValueError(f"--card {card} must be the winner's folder that `hpo promote cloak` writes; no {CARD} in it")
-    task = load_winner(card, Cloaking).task
     described: dict[str, Any] = json.loads((card / CARD).read_text())
+    gone = sorted(set(described["fields"]) & GONE)
+    if gone:
+        raise ValueError(
+            f"--card {card} is of a version whose scores were cosines ({', '.join(gone)} is no setting any more); "
+            "run `hpo promote cloak` again"
+        )
+    task = load_winner(card, Cloaking).task
     recipe: dict[str, Any] = {name: value for name, value in described["recipe"].items() if name != "class"}
     for name, value in recipe.items():
         if isinstance(value, list):  # JSON has no tuples

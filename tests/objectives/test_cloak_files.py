@@ -221,6 +221,16 @@ def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_card_of_an_earlier_version_is_refused_in_a_sentence(folder, tmp_path, capsys) -> None:
+    """Planted: the setting that cosines had."""
+    card = exported(tmp_path / "winner", TINYFACE)
+    described = json.loads((card / "card.json").read_text())
+    described["fields"]["margin"] = 0.0
+    (card / "card.json").write_text(json.dumps(described))
+    assert main([str(folder), str(tmp_path / "out"), "--card", str(card)]) == 2
+    assert "whose scores were cosines (margin is no setting any more)" in capsys.readouterr().err
+
+
 def test_a_card_gives_its_settings_and_its_number_of_steps(tmp_path) -> None:
     """Closed form: 3 epochs of 16 steps for 2 + 2 photographs are 12 steps for each."""
     task = replace(TINYFACE, val_photos=2, test_photos=2, noise_lr=0.2)
