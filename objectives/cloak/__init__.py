@@ -14,19 +14,12 @@ Sources: Shan et al. 2020 (Fawkes); Cherepanova et al. 2021 (LowKey); Zhong & De
 from objectives.cloak.data import Batch
 from objectives.cloak.encoders import Critic
 from objectives.cloak.model import Cloak
-from objectives.cloak.task import Cloaking, tier
+from objectives.cloak.task import Cloaking
+from objectives.cloak.tiers import tier
 
-SMOKE = tier(size=48, val=2, test=2, steps=24, epochs=3, pinned={"task.perceptual": "pged"})
-CHEAP = tier(size=96, val=8, steps=32, epochs=8)
-FULL = tier(size=96, val=12, test=12, steps=50, epochs=10, batch=12)
-FULL_GPU = tier(  # with a SigLIP critic; ST-LPIPS of the same noise is 2.5 times what it is at 96 pixels
-    size=384,
-    val=20,
-    test=21,
-    steps=60,
-    epochs=10,
-    batch=41,
-    pinned={"task.perceptual": "stlpips", "task.visible_limit": 0.125},
-)
+SMOKE = tier(size=96, val=2, test=2, steps=3, epochs=3, pinned={"task.perceptual": "pged"})
+CHEAP = tier(size=144, val=8, steps=16, epochs=4)
+FULL = tier(size=240, val=12, test=12, steps=40, epochs=4, batch=12)
+FULL_GPU = tier(size=384, val=20, test=21, steps=80, epochs=4, batch=41)
 
 __all__ = ["CHEAP", "FULL", "FULL_GPU", "SMOKE", "Batch", "Cloak", "Cloaking", "Critic", "tier"]

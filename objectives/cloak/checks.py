@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo import Check, Epoch, Evidence, Status
-from objectives.cloak.encoders import Calibration
-from objectives.cloak.loss import TOLERANCE
 from objectives.cloak.model import RAW_LIMIT
+from objectives.cloak.recognition import Recognition
+from objectives.cloak.scores import TOLERANCE
 
 ROUNDING = 1e-6
 MIN_RECOGNISED = 0.95  # share of varied pictures that an encoder must recognise, and accept
+MIN_APART, MIN_APART_AT_ALL = 0.99, 0.9  # share of the pairs of two persons that must not match
+MAX_SELF_SEPARATION = 0.2
 MIN_GRADIENT = 1e-9  # at the first step; with no change at all it is 1e-9, from a random start about 1e-4
 
 
@@ -22,7 +24,7 @@ class EncoderState:
     role: str  # "critic" or "judge"
     name: str
     identity: str  # encoders with one identity are the same encoder
-    calibration: Calibration
+    recognition: Recognition
     untouched: bool  # its parameters are as they were loaded
 
 
@@ -40,26 +42,29 @@ class Bounds:
 class Setup:
     """What the checks look at besides the evidence."""
 
-    critic: EncoderState
+    critics: Sequence[EncoderState]
     judge: EncoderState
     bounds: Bounds
     first_gradients: Mapping[str, float]  # norm at the first step, by parameter group
     own_photographs: Sequence[str] | None  # content hash of each photograph held; None where shipped ones are used
+    left_out: Sequence[str]  # the user's photographs that cannot be used, and why
 
 
 def checks(setup: Setup, evidence: Evidence) -> list[Check]:
     """Every check that the evidence allows."""
     results: list[Check] = []
-    for encoder in (setup.critic, setup.judge):
+    for encoder in (*setup.critics, setup.judge):
         results.append(_check_recognises(encoder))
+        if encoder.recognition.apart is not None:
+            results.append(_check_apart(encoder, encoder.recognition.apart))
         results.append(_check_frozen(encoder))
-    results.append(_check_different(setup.critic, setup.judge))
+    results.append(_check_different(setup.critics, setup.judge))
     results.append(_check_gradients(setup.first_gradients))
     results.extend(_check_bounds(setup.bounds, evidence))
     if setup.own_photographs is not None:
-        results.append(_check_photographs(setup.own_photographs))
+        results.append(_check_photographs(setup.own_photographs, setup.left_out))
     if len(evidence.history) > 1:
-        results.append(_check_match_falls(evidence.history))
+        results.append(_check_separation_grows(evidence.history))
     if evidence.baselines:
         results.append(_check_identity(evidence.baselines["identity"]))
         results.append(_check_beats_baselines(evidence))
@@ -67,14 +72,26 @@ def checks(setup: Setup, evidence: Evidence) -> list[Check]:
 
 
 def _check_recognises(encoder: EncoderState) -> Check:
-    known = encoder.calibration
-    shares = f"nearest {known.first:.2f}, accepted {known.accepted:.2f}"
+    known = encoder.recognition
     return Check(
         f"{encoder.role} recognises faces",
         _go_if(min(known.first, known.accepted) >= MIN_RECOGNISED),
-        f"{encoder.name}: {shares} at cosine {known.match_threshold:.2f}",
-        f"both at least {MIN_RECOGNISED}, with 1 % false accepts",
-        "encoders.py: protection from an encoder that recognises nobody means nothing",
+        f"{encoder.name}: nearest {known.first:.2f}, accepted {known.accepted:.2f}",
+        f"both at least {MIN_RECOGNISED} of varied pictures",
+        "encoders.py: a change means nothing to an encoder that recognises nobody",
+    )
+
+
+def _check_apart(encoder: EncoderState, apart: float) -> Check:
+    """A caution where more than 1 % of the pairs match: such an encoder is coarser on these photographs than on those
+    that its threshold was chosen on."""
+    status: Status = "go" if apart >= MIN_APART else "caution"
+    return Check(
+        f"{encoder.role} tells persons apart",
+        status if apart >= MIN_APART_AT_ALL else "no-go",
+        f"{encoder.name}: {apart:.3f} of the pairs of two persons do not match",
+        f"at least {MIN_APART}; below {MIN_APART_AT_ALL} is a no-go",
+        "larger photographs of faces: --data",
     )
 
 
@@ -88,12 +105,12 @@ def _check_frozen(encoder: EncoderState) -> Check:
     )
 
 
-def _check_different(critic: EncoderState, judge: EncoderState) -> Check:
+def _check_different(critics: Sequence[EncoderState], judge: EncoderState) -> Check:
     return Check(
         "critic and judge are different encoders",
-        _go_if(critic.identity != judge.identity),
-        f"{critic.name} and {judge.name}",
-        "two encoders",
+        _go_if(judge.identity not in {critic.identity for critic in critics}),
+        f"{' and '.join(critic.name for critic in critics)}; judged by {judge.name}",
+        "a judge that is not attacked",
         "task.judge: scores by the encoder that was attacked are too good",
     )
 
@@ -126,24 +143,25 @@ def _check_bounds(bounds: Bounds, evidence: Evidence) -> Iterator[Check]:
             )
 
 
-def _check_photographs(origins: Sequence[str]) -> Check:
+def _check_photographs(origins: Sequence[str], left_out: Sequence[str]) -> Check:
     different = len(set(origins))
+    missing = f"; left out: {'; '.join(left_out)}" if left_out else ""
     return Check(
         "enough of the user's own photographs",
-        "go" if different == len(origins) else "caution",
-        f"{different} different photographs in {len(origins)} places",
-        "a different photograph in each place; intervals need many",
+        "go" if different == len(origins) and not left_out else "caution",
+        f"{different} different photographs in {len(origins)} places{missing}",
+        "a different photograph in each place, each with exactly one face; intervals need many",
         "--data",
     )
 
 
-def _check_match_falls(history: tuple[Epoch, ...]) -> Check:
-    first, last = history[0].scores["match_critic"], history[-1].scores["match_critic"]
+def _check_separation_grows(history: tuple[Epoch, ...]) -> Check:
+    first, last = history[0].scores["separation_critic"], history[-1].scores["separation_critic"]
     return Check(
-        "the match with the original falls",
-        _go_if(last < first),
+        "the separation from the original grows",
+        _go_if(last > first),
         f"{first:.3f} -> {last:.3f}",
-        "falls",
+        "grows",
         "task.noise_lr, task.grid_lr, task.identity_weight",
     )
 
@@ -151,10 +169,10 @@ def _check_match_falls(history: tuple[Epoch, ...]) -> Check:
 def _check_identity(scores: Mapping[str, float]) -> Check:
     return Check(
         "an unchanged photograph matches itself",
-        _go_if(abs(scores["match"] - 1) < 1e-4),
-        f"{scores['match']:.5f}",
-        "1",
-        "Critic.embed",
+        _go_if(abs(scores["separation"]) < MAX_SELF_SEPARATION),
+        f"separation {scores['separation']:.4f}",
+        f"below {MAX_SELF_SEPARATION}: 0 but for the face that is found anew in the JPEG",
+        "Critic.embed, faces.found_again",
     )
 
 

@@ -1,17 +1,17 @@
-"""Photographs to protect, and the faces that the critics learn from.
+"""Photographs to change, and the faces that `tinyface` learns from.
 
 By default they are the 100 small grey faces that ship inside scikit-image, enlarged and tinted, and the portrait of an
-astronaut. With a user's folder they are the user's own photographs. Every photograph is used for one purpose: critics
-learn from faces 0 to 59, validation uses faces 60 to 79, and test uses faces 80 to 99 and the astronaut.
+astronaut. `tinyface` learns from faces 0 to 59, validation uses faces 60 to 79, and test uses faces 80 to 99 and the
+astronaut. With a user's folder they are the user's own photographs; see own.py.
 
-Shapes: N photographs, B of a batch, 3 RGB, S pixels a side.
+Shapes: N photographs, B of a batch, 3 RGB, S pixels a side of a frame.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpo import generator
-from objectives.common import files, photographs
+from objectives.cloak.faces import Framed, framed, region_around, the_face
+from objectives.common import photographs
 from objectives.common.colour import as_float, as_uint8
 from objectives.common.crops import resized
 
@@ -30,72 +31,57 @@ CRITICS_LEARN_FROM = range(60)
 FACES: dict[Part, range] = {"val": range(60, 80), "test": range(80, 100)}
 ASTRONAUT = (slice(20, 220), slice(120, 320))  # rows and columns of the face
 MIN_SIZE = 32
-TEST_SHARE = 0.5  # of a user's photographs
+ENLARGED = 160  # pixels a side of a shipped face, from 25, where a detector is to find it
 
 
 class Batch(NamedTuple):
     """Photographs side by side."""
 
-    photo_B3SS: Tensor  # float32 in [0, 1]: the photograph to change
-    reference_B3SS: Tensor  # the same photograph, which the changed one must look like and no longer match
+    photo_B3SS: Tensor  # float32 in [0, 1]: the frame to change
+    reference_B3SS: Tensor  # the same frame, which the changed one must look like and no longer match
+    points_B52: Tensor  # the face's five points in the frame, x and y in pixels; 0 where no faces are looked for
     number_B: Tensor  # int64: the photograph's number in the model
-    photograph_B: Tensor  # int64: equal where a photograph is repeated, which then has several numbers in the model
+    person_B: Tensor  # int64: equal where photographs stand for one independent example
 
 
-class Photographs(NamedTuple):
-    """Photographs in memory."""
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Photographs in memory. The loaders give the same object for the same request, which caches can use as a key."""
 
     rgb_N3SS: Tensor  # uint8
+    points_N52: Tensor
     names: tuple[str, ...]
     origins: tuple[str, ...]  # sha256 of what each was made from
+    persons: tuple[str, ...]  # who is on each; a site that knows one photograph of a person may know the others
+    independent: tuple[str, ...]  # equal for photographs that intervals count as one: those of a person, or copies
 
 
 def make_batch(photographs: Photographs, rows: Tensor, first: int) -> Batch:
     """Some of the photographs; `first` is the number of row 0 in the model."""
     photo = as_float(photographs.rgb_N3SS[rows])
-    first_places = torch.tensor([photographs.origins.index(origin) for origin in photographs.origins])
-    return Batch(photo, photo.clone(), rows + first, first_places[rows])
+    first_places = torch.tensor([photographs.independent.index(label) for label in photographs.independent])
+    return Batch(photo, photo.clone(), photographs.points_N52[rows], rows + first, first_places[rows])
 
 
-def load_shipped(part: Part, size: int, count: int) -> Photographs:
-    """`count` photographs of a part. Raises ValueError for more than there are."""
-    return _shipped(part, _checked_size(size), count)
+@lru_cache(maxsize=4)
+def joined(*parts: Photographs) -> Photographs:
+    """The photographs of several parts, one after another."""
+    return Photographs(
+        torch.cat([part.rgb_N3SS for part in parts]),
+        torch.cat([part.points_N52 for part in parts]),
+        tuple(name for part in parts for name in part.names),
+        tuple(origin for part in parts for origin in part.origins),
+        tuple(person for part in parts for person in part.persons),
+        tuple(label for part in parts for label in part.independent),
+    )
 
 
-def load_own(folder: str, part: Part, size: int, count: int) -> Photographs:
-    """`count` of the user's photographs of a part. Where there are fewer, they repeat, each with its own start.
+def load_shipped(part: Part, size: int, count: int, *, with_faces: bool = False) -> Photographs:
+    """`count` photographs of a part, each of another person: whole, or framed around the face.
 
-    Raises ValueError with what is wrong with the folder or a file in it.
+    Raises ValueError for more than there are.
     """
-    paths = split_folder(folder)[part]
-    return read_photographs(tuple(str(paths[index % len(paths)]) for index in range(count)), size)
-
-
-def read_photographs(paths: tuple[str, ...], size: int) -> Photographs:
-    """The photographs in files, each squeezed to a square as encoders do."""
-    return _read(paths, _checked_size(size))
-
-
-def split_folder(folder: str) -> dict[Part, list[Path]]:
-    """A user's photographs by part.
-
-    A hash of the content decides, so a new file moves no other file, and copies of a file are in one part.
-
-    Raises ValueError where there are fewer than two different photographs.
-    """
-    by_hash: dict[str, Path] = {}
-    for path in files.image_files(folder):
-        by_hash.setdefault(files.content_hash([path]), path)
-    if len(by_hash) < 2:
-        raise ValueError(
-            f"--data {folder} must hold at least 2 different photographs, one for validation and one for test; "
-            f"got {len(by_hash)}"
-        )
-    ordered = sorted(by_hash)
-    test_count = sum(int(sha256[:8], 16) < TEST_SHARE * 2**32 for sha256 in ordered)
-    test_count = min(max(1, test_count), len(ordered) - 1)
-    paths = [by_hash[sha256] for sha256 in ordered]
-    return {"test": paths[:test_count], "val": paths[test_count:]}
+    return _shipped(part, checked_size(size), count, with_faces)
 
 
 def faces() -> Tensor:
@@ -116,18 +102,31 @@ def _faces() -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _shipped(part: Part, size: int, count: int) -> Photographs:
+def _shipped(part: Part, size: int, count: int, with_faces: bool) -> Photographs:
     available = len(FACES[part]) + (part == "test")
     if count > available:
         raise ValueError(f"cloak: at most {available} photographs ship for {part}; asked for {count}")
+    side = ENLARGED if with_faces else size
     squares: dict[str, Tensor] = {}
     if part == "test":
-        squares["astronaut"] = resized(photographs.srgb("astronaut")[:, *ASTRONAUT], size)
+        astronaut = photographs.srgb("astronaut")
+        squares["astronaut"] = astronaut if with_faces else resized(astronaut[:, *ASTRONAUT], size)
     for index in FACES[part][: count - len(squares)]:
-        squares[f"face {index}"] = _tinted(faces()[index], size, index)
+        squares[f"face {index}"] = _tinted(faces()[index], side, index)
+    points_N52 = torch.zeros(len(squares), 5, 2)
+    if with_faces:
+        frames = [frame_of(the_face(photo, name).points_52, photo, size) for name, photo in squares.items()]
+        squares = dict(zip(squares, (frame.rgb_3SS for frame in frames), strict=True))
+        points_N52 = torch.stack([frame.points_52 for frame in frames])
     rgb_N3SS = as_uint8(torch.stack(list(squares.values())))
     origins = tuple(hashlib.sha256(rgb.numpy().tobytes()).hexdigest() for rgb in rgb_N3SS)
-    return Photographs(rgb_N3SS, tuple(squares), origins)
+    return Photographs(rgb_N3SS, points_N52, tuple(squares), origins, persons=origins, independent=origins)
+
+
+def frame_of(points_52: Tensor, photo_3HW: Tensor, size: int) -> Framed:
+    """The frame around the face with these points, at `size` pixels a side."""
+    region = region_around(points_52, *photo_3HW.shape[-2:])
+    return framed(photo_3HW, region, points_52, size)
 
 
 def _tinted(grey_1SS: Tensor, size: int, index: int) -> Tensor:
@@ -138,18 +137,8 @@ def _tinted(grey_1SS: Tensor, size: int, index: int) -> Tensor:
     return (large * tint.view(3, 1, 1)).clamp(0, 1)
 
 
-@lru_cache(maxsize=4)
-def _read(paths: tuple[str, ...], size: int) -> Photographs:
-    squares = {path: as_uint8(resized(files.read_image(path), size)) for path in dict.fromkeys(paths)}
-    hashes = {path: files.content_hash([Path(path)]) for path in squares}
-    return Photographs(
-        torch.stack([squares[path] for path in paths]),
-        tuple(Path(path).name for path in paths),
-        tuple(hashes[path] for path in paths),
-    )
-
-
-def _checked_size(size: int) -> int:
+def checked_size(size: int) -> int:
+    """The size itself. Raises ValueError where it is too small."""
     if size < MIN_SIZE:
         raise ValueError(f"cloak: size must be at least {MIN_SIZE} pixels a side; got {size}")
     return size

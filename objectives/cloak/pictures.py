@@ -32,7 +32,6 @@ class Judgement:
 
     scores: Callable[[Tensor, Batch], Mapping[str, Tensor]]  # of each image, [B]
     judge: str
-    match_threshold: float
     perceptual: str
     visible_limit: float
 
@@ -53,53 +52,53 @@ def pictures(
     whole = Batch(*(torch.cat(fields).to(device) for fields in zip(*batches, strict=True)))
     cloaked: Cloaked = model(whole.photo_B3SS, whole.number_B)
     rival_B3SS = torch.stack([rival(photo) for photo in whole.photo_B3SS])
-    protected = Version(cloaked.image_B3SS, judgement.scores(cloaked.image_B3SS, whole))
+    changed = Version(cloaked.image_B3SS, judgement.scores(cloaked.image_B3SS, whole))
     noisy = Version(rival_B3SS, judgement.scores(rival_B3SS, whole))
     for row in range(min(ROWS, len(whole.photo_B3SS))):
-        yield _row(row, whole.photo_B3SS[row], cloaked.flow_B2SS[row], protected, noisy)
-    yield _chart(judgement, protected, noisy)
+        yield _row(row, whole.photo_B3SS[row], cloaked.flow_B2QQ[row], changed, noisy)
+    yield _chart(judgement, changed, noisy)
 
 
-def _row(row: int, photo_3SS: Tensor, flow_2SS: Tensor, protected: Version, noisy: Version) -> Picture:
-    image_3SS = protected.image_B3SS[row]
+def _row(row: int, photo_3SS: Tensor, flow_2QQ: Tensor, changed: Version, noisy: Version) -> Picture:
+    image_3SS = changed.image_B3SS[row]
     panels = {
         "original": photo_3SS,
-        "protected": image_3SS,
+        "changed": image_3SS,
         f"change x {NOISE_SHOWN:g}": 0.5 + NOISE_SHOWN * (round8(image_3SS) - photo_3SS),
-        f"warp x {WARP_SHOWN:g}": _warped_lattice(flow_2SS),
+        f"warp x {WARP_SHOWN:g}": _warped_lattice(flow_2QQ),
         RIVAL: noisy.image_B3SS[row],
     }
-    match, rival_match = (float(version.scores["match_jpeg"][row]) for version in (protected, noisy))
-    visible, rival_visible = (float(version.scores["visible_max"][row]) for version in (protected, noisy))
+    separation, rival_separation = (float(version.scores["separation_jpeg"][row]) for version in (changed, noisy))
+    visible, rival_visible = (float(version.scores["visible_max"][row]) for version in (changed, noisy))
     caption = (
-        f"Match with the original, by the judge after JPEG: protected {match:.2f}, {RIVAL} {rival_match:.2f}. "
-        f"Visible change: {visible:.3f} and {rival_visible:.3f}."
+        f"Separation from the original, by the judge after JPEG: changed {separation:.2f}, {RIVAL} "
+        f"{rival_separation:.2f}; above 1 it no longer matches. Visible change: {visible:.3f} and {rival_visible:.3f}."
     )
     return Picture(f"Photograph {row}", {name: _pixels(panel) for name, panel in panels.items()}, caption)
 
 
-def _warped_lattice(flow_2SS: Tensor) -> Tensor:
+def _warped_lattice(flow_2QQ: Tensor) -> Tensor:
     """A lattice, bent by the exaggerated warp."""
-    side = flow_2SS.shape[-1]
+    side = flow_2QQ.shape[-1]
     spacing = max(6, side // 16)
-    lines = (torch.arange(side, device=flow_2SS.device) % spacing == 0).float()
+    lines = (torch.arange(side, device=flow_2QQ.device) % spacing == 0).float()
     lattice = (1 - 0.8 * torch.maximum(lines[:, None], lines[None])).expand(1, 3, -1, -1)
-    return apply_change(lattice, torch.zeros_like(lattice), WARP_SHOWN * flow_2SS[None])[0]
+    return apply_change(lattice, torch.zeros_like(lattice), WARP_SHOWN * flow_2QQ[None])[0]
 
 
-def _chart(judgement: Judgement, protected: Version, noisy: Version) -> Chart:
-    axes = {"xaxis_title": f"visible change ({judgement.perceptual})", "yaxis_title": "match after JPEG"}
+def _chart(judgement: Judgement, changed: Version, noisy: Version) -> Chart:
+    axes = {"xaxis_title": f"visible change ({judgement.perceptual})", "yaxis_title": "separation after JPEG"}
     figure = go.Figure(layout=axes)
-    for name, version in (("protected", protected), (RIVAL, noisy)):
-        visible, match = version.scores["visible_max"], version.scores["match_jpeg"]
-        figure.add_scatter(x=visible.tolist(), y=match.tolist(), mode="markers", name=name)
-    figure.add_hline(judgement.match_threshold, line_dash="dot")
+    for name, version in (("changed", changed), (RIVAL, noisy)):
+        visible, separation = version.scores["visible_max"], version.scores["separation_jpeg"]
+        figure.add_scatter(x=visible.tolist(), y=separation.tolist(), mode="markers", name=name)
+    figure.add_hline(1.0, line_dash="dot")
     figure.add_vline(judgement.visible_limit, line_dash="dot")
     return Chart(
-        "Match and visible change",
+        "Separation and visible change",
         figure.to_json(),
-        "Each point is a photograph. Below the horizontal line the judge no longer matches it; left of the vertical "
-        f"line the change is within the limit. Judge: {judgement.judge}, after JPEG. Visible change: "
+        f"Each point is a photograph. Above the horizontal line it is no longer matched by {judgement.judge}, after "
+        "JPEG; left of the vertical line the change is within the limit. Visible change: "
         f"{judgement.perceptual}.",
     )
 

@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from hpo import generator
-from objectives.cloak import data, encoders, tinyface
+from objectives.cloak import data, encoders, siglip, tinyface
 from objectives.common.colour import as_float
 
 REPOSITORY = Path(__file__).parents[2]
+NO_POINTS = torch.zeros(2, 5, 2)
 SHAPES = [(96, 96), (512, 512), (480, 640), (384, 384)]
 
 
@@ -50,9 +51,9 @@ class Vision(nn.Module):
 def test_an_encoder_is_always_given_its_own_size_scaled_to_plus_minus_one(shape: tuple[int, int]) -> None:
     """Spy: what the model itself receives. Closed form: 0.5 is 0 and white is 1."""
     vision = Vision()
-    critic = encoders.Critic("siglip:x", encoders.Pooled(vision), 384)
+    critic = encoders.Critic("siglip:x", siglip.Pooled(vision), encoders.whole_photograph(384))
     white = torch.ones(2, 3, *shape)
-    unit = critic.embed(white)
+    unit = critic.embed(white, NO_POINTS)
     assert vision.seen[0].shape == (2, 3, 384, 384)
     assert torch.allclose(vision.seen[0], torch.ones(()), atol=1e-5)
     assert unit.norm(dim=1).tolist() == pytest.approx([1, 1])
@@ -61,7 +62,8 @@ def test_an_encoder_is_always_given_its_own_size_scaled_to_plus_minus_one(shape:
 def test_gradients_reach_the_photograph_through_the_resizing_and_never_the_encoder() -> None:
     vision = Vision()
     photo = torch.rand(1, 3, 96, 96, requires_grad=True)
-    encoders.Critic("siglip:x", encoders.Pooled(vision), 384).embed(photo)[0, 0].backward()
+    critic = encoders.Critic("siglip:x", siglip.Pooled(vision), encoders.whole_photograph(384))
+    critic.embed(photo, NO_POINTS[:1])[0, 0].backward()
     assert photo.grad.abs().sum() > 0
     assert vision.scale.grad is None
     assert not vision.scale.requires_grad
@@ -78,7 +80,7 @@ def test_shrinking_by_more_than_two_is_antialiased() -> None:
 
 
 def test_a_critic_stays_in_eval_mode() -> None:
-    critic = encoders.Critic("x", nn.Dropout(0.5), 8)
+    critic = encoders.Critic("x", nn.Dropout(0.5), encoders.whole_photograph(8))
     critic.train()
     assert not critic.encoder.training
 
@@ -162,19 +164,22 @@ def test_it_learns_to_tell_its_faces_apart_and_strangers_too(monkeypatch) -> Non
     assert 0.2 < known.match_threshold < 0.7
     strangers = as_float(data.load_shipped("val", 96, 20).rgb_N3SS)
     critic = encoders.critic("gate")
-    cosines = critic.embed(tinyface.vary(strangers, generator("view"))) @ critic.embed(strangers).T
+    points = torch.zeros(20, 5, 2)
+    varied = tinyface.vary(strangers, generator("view"))
+    cosines = critic.embed(varied, points) @ critic.embed(strangers, points).T
     assert (cosines.argmax(1) == torch.arange(20)).float().mean() >= 0.9
 
 
 def test_the_threshold_lets_one_pair_in_a_hundred_pass(monkeypatch) -> None:
     """By definition, counted by hand over an encoder that is not a network at all."""
     torch.manual_seed(0)
-    planted = encoders.Critic("planted", nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5)), 8)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5))
+    planted = encoders.Critic("planted", net, encoders.whole_photograph(8))
     monkeypatch.setattr(encoders, "critic", lambda name, device: planted)
     calibration = encoders.make_calibration("planted", "")
     rng = generator("cloak", "calibration")
     faces = torch.nn.functional.interpolate(data.faces()[:60], (96, 96), mode="bicubic").clamp(0, 1)
-    embed = lambda x: planted.embed(x.expand(-1, 3, -1, -1)).detach()  # noqa: E731
+    embed = lambda x: planted.embed(x.expand(-1, 3, -1, -1), NO_POINTS).detach()  # noqa: E731
     views = [embed(tinyface.vary(faces, rng)) @ embed(faces).T for _ in range(encoders.VIEWS)]
     strangers = torch.cat([view[~torch.eye(60, dtype=torch.bool)] for view in views])
     assert (strangers >= calibration["match_threshold"]).float().mean().item() == pytest.approx(0.01, abs=1e-3)
@@ -236,7 +241,7 @@ def test_a_siglip_folder_gives_what_transformers_gives(siglip_folder) -> None:
     with torch.no_grad():
         theirs = model.get_image_features(pixel_values=(photo - 0.5) / 0.5)
     theirs = getattr(theirs, "pooler_output", theirs)
-    assert torch.allclose(critic.embed(photo), nn.functional.normalize(theirs, dim=1), atol=1e-5)
+    assert torch.allclose(critic.embed(photo, NO_POINTS[:1]), nn.functional.normalize(theirs, dim=1), atol=1e-5)
 
 
 def test_a_siglip_folder_with_weights_missing_is_refused_rather_than_filled_at_random(siglip_folder) -> None:
@@ -261,7 +266,7 @@ def test_a_real_siglip_takes_photographs_of_any_size(siglip_folder, shape: tuple
         lambda module, args, kwargs: seen.append(kwargs["pixel_values"].shape), with_kwargs=True
     )
     photo = torch.rand(1, 3, *shape, requires_grad=True)
-    critic.embed(photo)[0, 0].backward()
+    critic.embed(photo, NO_POINTS[:1])[0, 0].backward()
     assert seen == [(1, 3, 384, 384)]
     assert photo.grad.abs().sum() > 0
     assert critic.untouched()

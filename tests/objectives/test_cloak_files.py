@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from hpo import Evidence, generator
-from objectives.cloak import Cloaking, data, encoders, protect, tier
+from objectives.cloak import Cloaking, data, encoders, own, own_folder, protect, tier
 from objectives.cloak.__main__ import main
 from objectives.common import photographs
 from objectives.common.colour import as_uint8
@@ -23,7 +24,9 @@ from objectives.common.folder import Made
 from tests.objectives.exported import exported
 from tests.toy import Toy
 
-SETTINGS = protect.Settings(Cloaking(size=48), steps=4)
+TINYFACE = Cloaking(size=48, critic="tinyface", judge="tinyface-wide")
+SETTINGS = protect.Settings(TINYFACE, steps=4)
+FAST = ["--critic", "tinyface", "--size", "48", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -58,27 +61,30 @@ def folder(tmp_path):
     return own
 
 
-def _protected(folder, out, settings=SETTINGS) -> list[protect.Protected]:
-    results = list(protect.protect(folder, out, settings, device="cpu"))
+def _changed(folder, out, settings=SETTINGS) -> list[Made]:
+    results = list(own_folder.protect(folder, out, settings, device="cpu"))
     assert all(isinstance(result, Made) for result in results)
-    return [protect.protected_of(made) for made in results]
+    return results
+
+
+def _image(path: Path) -> torch.Tensor:
+    photo = read_image(path)
+    places = protect.places_in(photo, SETTINGS)
+    return protect.changed_photograph(photo, places, SETTINGS, seed=own_folder.seed_of(path), device="cpu")
 
 
 # -- writing -------------------------------------------------------------------------------------------------------
-def test_what_is_written_is_what_was_judged(tmp_path) -> None:
+def test_what_is_written_is_what_was_measured(folder, tmp_path) -> None:
     """Judge: Pillow reads the file that was written."""
-    image = torch.rand(3, 20, 31, generator=generator("image"))
-    returned = protect.write_png(image, tmp_path / "x.png")
-    pixels = np.asarray(Image.open(tmp_path / "x.png"))
-    assert np.array_equal(pixels, as_uint8(image).permute(1, 2, 0).numpy())
-    assert torch.equal(as_uint8(returned), as_uint8(image))
-    assert list(tmp_path.iterdir()) == [tmp_path / "x.png"]
+    _changed(folder, tmp_path / "out")
+    pixels = np.asarray(Image.open(tmp_path / "out" / "coffee.png"))
+    assert np.array_equal(pixels, as_uint8(_image(folder / "coffee.jpg")).permute(1, 2, 0).numpy())
 
 
-def test_a_protected_photograph_tells_nothing_but_its_pixels(folder, tmp_path) -> None:
+def test_a_changed_photograph_tells_nothing_but_its_pixels(folder, tmp_path) -> None:
     """Judge: Pillow's own reading of EXIF and text chunks, and the raw bytes."""
     assert Image.open(folder / "coffee.jpg").getexif()[0x010F] == "A camera"
-    _protected(folder, tmp_path / "out")
+    _changed(folder, tmp_path / "out")
     written = Image.open(tmp_path / "out" / "coffee.png")
     assert len(written.getexif()) == 0
     assert written.info == {}
@@ -87,59 +93,47 @@ def test_a_protected_photograph_tells_nothing_but_its_pixels(folder, tmp_path) -
 
 def test_a_photograph_keeps_its_size_its_rotation_and_nearly_its_pixels(folder, tmp_path) -> None:
     """Closed form for the size: the camera's quarter turn makes 120 x 80 into 80 x 120."""
-    results = {result.source: result for result in _protected(folder, tmp_path / "out")}
-    assert results["coffee.jpg"].pixels == (80, 120)
-    assert results["cat.png"].pixels == (90, 60)
-    assert results["cat.bmp"].written == "cat.bmp.png"  # beside cat.png
-    for result in results.values():
-        before, after = read_image(folder / result.source), read_image(tmp_path / "out" / result.written)
+    results = {result.job.name: result for result in _changed(folder, tmp_path / "out")}
+    assert results["coffee.jpg"].facts["pixels"] == [80, 120]
+    assert results["cat.png"].facts["pixels"] == [90, 60]
+    assert results["cat.bmp"].output.name == "cat.bmp.png"  # beside cat.png
+    for name, result in results.items():
+        before, after = read_image(folder / name), read_image(result.output)
         assert 0 < (before - after).abs().mean() < 0.05
-        assert result.largest_change == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
+        assert result.facts["largest_change"] == pytest.approx(float((before - after).abs().max() * 255), abs=0.01)
 
 
 def test_nothing_is_ever_overwritten_and_originals_are_left_alone(folder, tmp_path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ValueError, match="OUT must be another folder"):
-        _protected(folder, folder)
+        _changed(folder, folder)
     out = folder.parent / "out"
     out.mkdir()
     (out / "coffee.png").write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"coffee\.png is there already and is not overwritten"):
-        _protected(folder, out)
+        _changed(folder, out)
     assert [path.read_bytes() for path in out.iterdir()] == [b"mine"]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_what_else_lies_in_the_folder_changes_nothing_about_a_photograph(folder, tmp_path) -> None:
-    together = protect.protected_image(folder / "cat.png", SETTINGS, device="cpu")
+    together = _image(folder / "cat.png")
     lone = tmp_path / "lone"
     lone.mkdir()
     (folder / "cat.png").rename(lone / "renamed.png")
-    assert torch.equal(protect.protected_image(lone / "renamed.png", SETTINGS, device="cpu"), together)
-
-
-def test_a_limit_means_the_same_at_another_working_size(folder, monkeypatch) -> None:
-    """Planted: a distance of 2 at 96 pixels and 5 at 48, so the limit becomes 5/2 of what it was. `pged` is measured in
-    that very noise and keeps its limit."""
-    monkeypatch.setattr(protect, "_noise_distance", lambda task: {96: 2.0, 48: 5.0}[task.size])
-    for backend, limit in (("stlpips", 0.125), ("pged", 0.05)):
-        settings = protect.Settings(Cloaking(size=96, perceptual=backend), size=48)
-        task = protect.working_task(folder / "cat.png", settings)
-        assert task.size == 48
-        assert task.visible_limit == pytest.approx(limit)
+    assert torch.equal(_image(lone / "renamed.png"), together)
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
-def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> None:
+def test_the_command_changes_a_folder_and_reports(folder, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    code = main([str(folder), str(out), "--size", "48", "--steps", "3", "--device", "cpu"])
-    assert code == 0
+    assert main([str(folder), str(out), *FAST, "--steps", "3"]) == 0
     shown = capsys.readouterr().out
-    assert "coffee.jpg" in shown
-    assert "says nothing about any other encoder" in shown
+    assert "coffee.jpg: visible" in shown
+    assert "tinyface-wide was not attacked" in shown
+    assert "Another matcher may still match them." in shown
     report = json.loads((out / "report.json").read_text())
-    assert report["perceptual_backend"] == "pged"
-    assert (report["steps"], report["size"]) == (3, 48)
+    assert (report["settings"]["steps"], report["settings"]["task.size"]) == (3, 48)
     assert {photograph["written"] for photograph in report["photographs"]} == {
         "coffee.png",
         "cat.png.png",
@@ -147,7 +141,7 @@ def test_the_command_protects_a_folder_and_reports(folder, tmp_path, capsys) -> 
     }
 
 
-def test_every_photograph_is_protected_or_named(folder, tmp_path, capsys) -> None:
+def test_every_photograph_is_changed_or_named(folder, tmp_path, capsys) -> None:
     """Other formats and subfolders, names that are alike, and files that cannot be read."""
     (folder / "sub").mkdir()
     red = Image.new("RGB", (40, 30), (200, 60, 60))
@@ -158,7 +152,7 @@ def test_every_photograph_is_protected_or_named(folder, tmp_path, capsys) -> Non
     (folder / "junk.jpg").write_bytes(b"\x89PNG\r\n\x1a\n junk")
     (folder / "._cat.png").write_bytes(bytes(4096))
     out = tmp_path / "out"
-    assert main([str(folder), str(out), "--size", "48", "--steps", "1", "--device", "cpu"]) == 1
+    assert main([str(folder), str(out), *FAST, "--steps", "1"]) == 1
     shown = capsys.readouterr()
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.png")) == [
         "b.png",
@@ -171,36 +165,37 @@ def test_every_photograph_is_protected_or_named(folder, tmp_path, capsys) -> Non
     ]
     for line in ("1 skipped, HEIC is not read", "1 skipped, AppleDouble", "failed, empty.png: ", "failed, junk.jpg: "):
         assert line in shown.err
-    assert "7 made, 2 failed, 2 skipped" in shown.err
     assert "are NOT changed" in shown.out
 
 
 def test_a_stopped_run_goes_on_and_its_report_has_every_photograph(folder, tmp_path, capsys, monkeypatch) -> None:
-    out, work = tmp_path / "out", protect.protected_image
-    arguments = [str(folder), str(out), "--size", "48", "--steps", "2", "--device", "cpu"]
+    out, work = tmp_path / "out", own_folder.changed_photograph
+    arguments = [str(folder), str(out), *FAST, "--steps"]
+    calls = []
 
-    def stop_at_the_second(path, settings, *, device):
-        if path.name == "cat.png":
+    def stop_at_the_second(*args, **options):
+        calls.append(args)
+        if len(calls) == 2:
             raise KeyboardInterrupt
-        return work(path, settings, device=device)
+        return work(*args, **options)
 
-    monkeypatch.setattr(protect, "protected_image", stop_at_the_second)
-    assert main(arguments) == 130
+    monkeypatch.setattr(own_folder, "changed_photograph", stop_at_the_second)
+    assert main([*arguments, "2"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert len(json.loads((out / "report.json").read_text())["photographs"]) == 1
-    monkeypatch.setattr(protect, "protected_image", work)
-    assert main(arguments) == 0
+    monkeypatch.setattr(own_folder, "changed_photograph", work)
+    assert main([*arguments, "2"]) == 0
     assert "2 made, 1 kept from an earlier run" in capsys.readouterr().err
     report = json.loads((out / "report.json").read_text())["photographs"]
     assert {photograph["source"] for photograph in report} == {"cat.bmp", "cat.png", "coffee.jpg"}
-    assert main([*arguments[:5], "3", *arguments[6:]]) == 2
+    assert main([*arguments, "3"]) == 2
     assert "steps was 2 and is 3" in capsys.readouterr().err
 
 
 def test_a_report_of_others_is_not_overwritten(folder, tmp_path, capsys) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.json").write_text("mine")
-    assert main([str(folder), str(tmp_path / "out"), "--size", "48", "--steps", "2", "--device", "cpu"]) == 2
+    assert main([str(folder), str(tmp_path / "out"), *FAST, "--steps", "2"]) == 2
     assert "report.json is there already" in capsys.readouterr().err
     assert (tmp_path / "out" / "report.json").read_text() == "mine"
 
@@ -213,7 +208,7 @@ def test_an_empty_folder_is_refused(tmp_path, capsys) -> None:
 
 
 def test_the_encoder_that_was_attacked_is_no_judge(folder, tmp_path, capsys) -> None:
-    assert main([str(folder), str(tmp_path / "out"), "--judge", "tinyface"]) == 2
+    assert main([str(folder), str(tmp_path / "out"), "--critic", "tinyface", "--judge", "tinyface"]) == 2
     assert "must be another encoder" in capsys.readouterr().err
 
 
@@ -226,29 +221,45 @@ def test_a_card_of_another_task_or_none_is_refused(folder, tmp_path, capsys) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_card_of_an_earlier_version_is_refused_in_a_sentence(folder, tmp_path, capsys) -> None:
+    """Planted: the setting that cosines had."""
+    card = exported(tmp_path / "winner", TINYFACE)
+    described = json.loads((card / "card.json").read_text())
+    described["fields"]["margin"] = 0.0
+    (card / "card.json").write_text(json.dumps(described))
+    assert main([str(folder), str(tmp_path / "out"), "--card", str(card)]) == 2
+    assert "whose scores were cosines (margin is no setting any more)" in capsys.readouterr().err
+
+
 def test_a_card_gives_its_settings_and_its_number_of_steps(tmp_path) -> None:
     """Closed form: 3 epochs of 16 steps for 2 + 2 photographs are 12 steps for each."""
-    card = exported(tmp_path / "winner", Cloaking(size=48, val_photos=2, test_photos=2, noise_lr=0.2))
+    task = replace(TINYFACE, val_photos=2, test_photos=2, noise_lr=0.2)
+    card = exported(tmp_path / "winner", task)
     described = json.loads((card / "card.json").read_text())
     recipe = {"class": "Recipe", **asdict(protect.RECIPE)}
     fidelity = {"epochs": 3, "train": 16}
     (card / "card.json").write_text(json.dumps({**described, "recipe": recipe, "fidelity": fidelity}))
     settings = protect.load_settings(card)
-    assert settings.task == Cloaking(size=48, val_photos=2, test_photos=2, noise_lr=0.2)
+    assert settings.task == task
     assert settings.recipe == protect.RECIPE
     assert settings.steps == 12
 
 
 # -- the user's folder as a study's data ---------------------------------------------------------------------------
+def _parts(folder) -> dict[str, set[str]]:
+    """Content hashes by part."""
+    split = own.split_folder(str(folder))
+    return {part: {photo.sha256 for photo in getattr(split, part)} for part in ("val", "test")}
+
+
 def test_a_folder_is_split_by_content_and_copies_stay_together(folder) -> None:
     (folder / "again.png").write_bytes((folder / "cat.png").read_bytes())
-    parts = data.split_folder(str(folder))
-    assert len(parts["val"]) + len(parts["test"]) == 3
-    before = {part: {path.read_bytes() for path in paths} for part, paths in parts.items()}
+    before = _parts(folder)
+    assert len(before["val"]) + len(before["test"]) == 3
     assert not before["val"] & before["test"]
     for part in ("val", "test"):  # a new file moves no other
         Image.new("RGB", (50, 50), (hash(part) % 255, 9, 9)).save(folder / f"new-{part}.png")
-    after = {part: {path.read_bytes() for path in paths} for part, paths in data.split_folder(str(folder)).items()}
+    after = _parts(folder)
     assert before["val"] <= after["val"] or before["test"] <= after["test"]
 
 
@@ -256,16 +267,16 @@ def test_one_photograph_cannot_be_split(folder) -> None:
     for name in ("coffee.jpg", "cat.bmp"):
         (folder / name).unlink()
     with pytest.raises(ValueError, match="at least 2 different photographs"):
-        data.split_folder(str(folder))
+        own.split_folder(str(folder))
 
 
 def test_too_few_photographs_stand_in_turn_and_the_checks_say_so(folder) -> None:
-    task = replace(Cloaking(size=48, val_photos=4), data=str(folder))
+    task = replace(TINYFACE, val_photos=4, data=str(folder))
     fidelity = tier(size=48, val=4, steps=2, epochs=1)
     batches = list(task.batches("val", fidelity, 4, generator("any")))
     assert sum(len(batch.number_B) for batch in batches) == 4
-    photographs = [photograph for batch in batches for photograph in batch.photograph_B.tolist()]
-    assert len(set(photographs)) == len(data.split_folder(str(folder))["val"]) < 4
+    photographs = [photograph for batch in batches for photograph in batch.person_B.tolist()]
+    assert len(set(photographs)) == len(own.split_folder(str(folder)).val) < 4
     assert not task.origins("val", fidelity) & task.origins("test", fidelity)
     checks = {check.name: check for check in task.checks(Evidence("preflight"))}
     assert checks["enough of the user's own photographs"].status == "caution"
