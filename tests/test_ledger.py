@@ -515,6 +515,35 @@ def test_trouble_with_the_ledger_is_said_and_is_no_failure_of_the_sweep(home: Pa
     assert "the ledger was not brought up to date (the record v1.0_old.md must begin" in said.err
 
 
+def test_a_record_may_be_about_several_studies(home: Path, ledger: Ledger) -> None:
+    folder = toy_run(home)
+    ledger.create("v1.0_both", {"title": "Both"})
+    assert hpo("ledger", "set", "v1.0_both", "study", "first, toy").code == 0
+    assert [one.id for one in harvest.sync(ledger, Path("runs"))] == ["v1.0_both"]
+    both = ledger.read("v1.0_both")
+    assert (both.studies, both.study, both.status) == (("first", "toy"), "first", "wip")  # the first has not been run
+    block = harvest.harvest(folder)
+    assert block
+    assert both.part("further") == {"toy": harvest.further(block)}
+    links = reading.files(both, "runs")
+    best = block["sweep"]["best_trial"]
+    assert links["toy: verdict"] == "runs/toy/verdict.json"
+    assert links[f"toy: trial {best}"] == f"runs/toy/sweep/{best:04d}/"
+    assert all(Path(link).exists() for link in links.values())
+    assert block["promotion"]["sentence"] in dict(reading.facts(both))["study toy"]
+    assert hpo("ledger", "set", "v1.0_both", "study", "toy").code == 0
+    harvest.sync(ledger, Path("runs"))
+    alone = ledger.read("v1.0_both")
+    assert (alone.status, alone.part("further")) == ("analysis", {})
+    assert {key: alone.kept[key] for key in block} == block
+    assert not list(surroundings(ledger.path, [alone], Path("runs")))
+    stale = replace(both, kept={**both.kept, "further": {"toy": {}}})
+    Path("runs/first").mkdir()
+    assert [one.message for one in surroundings(ledger.path, [stale], Path("runs"))] == [
+        "its study toy says something else now: hpo ledger sync"
+    ]
+
+
 def test_two_records_of_one_study_a_rehearsal_and_a_preflight(home: Path, ledger: Ledger) -> None:
     shutil.copytree(toy_run(home).path, "runs/tried", ignore=lambda *_: {"study.db", "sweep", "promotion"})
     assert [one.id for one in harvest.sync(ledger, Path("runs"))] == ["v1.0_toy"]

@@ -204,29 +204,37 @@ def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Li
     for record in records:
         if broken[record.id] and not record.is_by_hand:
             warnings += [LintWarning(record.id, f"links to {link}, which is not there") for link in broken[record.id]]
-        if record.study and (runs / record.study).is_dir():
-            warnings += [LintWarning(record.id, message) for message in _study(record, runs)]
+        for study in record.studies:
+            if (runs / study).is_dir():
+                warnings += [LintWarning(record.id, message) for message in _study(record, study, runs)]
     old = [f"{record.id} ({_some(broken[record.id])})" for record in records if broken[record.id] and record.is_by_hand]
     return [*warnings, LintWarning(IMPORTED, f"links to files that are not there: {_some(old)}")] if old else warnings
 
 
-def _study(record: Record, runs: Path) -> Iterator[str]:
+def _study(record: Record, study: str, runs: Path) -> Iterator[str]:
     from hpo.ledger.harvest import further, harvest  # needs torch and Optuna, which the records themselves do not
     from hpo.storage.folder import RunFolder
 
+    if study == record.study:
+        yield from _weights(record, runs)
+    try:
+        block = harvest(RunFolder(runs / study))
+    except Refused:
+        return  # nothing of it has been run
+    recorded = {key: value for key, value in record.kept.items() if key not in (*OWN, "further")}
+    if block and study == record.study and block != recorded:
+        yield "its study says something else now: hpo ledger sync"
+    if block and study != record.study and further(block) != record.part("further").get(study):
+        yield f"its study {study} says something else now: hpo ledger sync"
+
+
+def _weights(record: Record, runs: Path) -> Iterator[str]:
     winner = record.part("winner")
     weights = runs / record.study / str(winner.get("weights", ""))
     if winner and not weights.is_file():
         yield f"its winner's weights are not there: {weights}"
     elif winner and hashlib.sha256(weights.read_bytes()).hexdigest() != winner.get("sha256"):
         yield f"{weights} are not the weights that were recorded: their sha256 differs"
-    block = harvest(RunFolder(runs / record.study))
-    if block and {key: value for key, value in record.kept.items() if key not in (*OWN, "further")} != block:
-        yield "its study says something else now: hpo ledger sync"
-    for study in record.studies[1:]:
-        block = harvest(RunFolder(runs / study)) if (runs / study).is_dir() else None
-        if block and further(block) != record.part("further").get(study):
-            yield f"its study {study} says something else now: hpo ledger sync"
 
 
 def _links(prose: str) -> list[str]:

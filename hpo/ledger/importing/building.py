@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hpo.errors import Refused
 from hpo.ledger.importing.dashboard import Row
 from hpo.ledger.importing.document import Item, Kind, Note
-from hpo.ledger.importing.labels import DETAILS, sorted_by_heading
+from hpo.ledger.importing.labels import sorted_by_heading
 from hpo.ledger.importing.marks import day_of
 from hpo.ledger.importing.passages import passages_of
 from hpo.ledger.prose import contained, led, with_paragraph
@@ -128,7 +128,6 @@ def question_of(item: Item, question_id: str, mark: str, origin: Origin) -> Ques
     """The record of an open question."""
     question = new_question(question_id, question_text(item), origin.part(item, mark))
     texts = sorted_by_heading(passages_of(item.text), QUESTION_HEADING_OF)
-    texts = {(DETAILS if heading in HEADINGS else heading): text for heading, text in texts.items()}
     if "Hypotheses" in texts:
         texts["Hypotheses"] = re.sub(r"(?m)^[-*+][ \t]+(?P<text>.*)$", _with_state, texts["Hypotheses"])
     question = Question(question_id, question.fields, _prose(QUESTION_HEADINGS, texts, origin))
