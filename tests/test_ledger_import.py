@@ -187,6 +187,16 @@ def test_each_style_is_understood(ledger: Ledger, style: str) -> None:
         assert ledger.find(name).section(heading) == text
 
 
+def test_a_table_alone_holds_an_experiment_a_row(ledger: Ledger) -> None:
+    rows = "| e1 | deeper | 0.81 | ✓ |\n| e2: wide | [wider](a.md) | 0.79 | dropped, failed |\n| e3 | same | | ? |"
+    text = f"# Experiments\n\n| Run | Approach | Result | Status |\n|---|---|---|---|\n{rows}\n"
+    brought(ledger, text)
+    assert statuses(ledger) == {"v0.0_e1": "success", "v0.1_e2": "failed"}
+    assert ledger.find("e2").section("Approach") == "[wider](../a.md)"
+    assert ledger.find("e1").section("Results") == "**Result:** 0.81"
+    assert words(text) - words(written(ledger.path)) == Counter()
+
+
 def test_dates_priorities_and_relations_are_read(ledger: Ledger) -> None:
     brought(ledger, (FILES / "sample.md").read_text())
     assert [ledger.find(name).date for name in ("d2", "d2_ft", "d1")] == ["2025-11-05", "2025-11-09", ""]
@@ -370,6 +380,8 @@ def test_a_person_may_judge_what_was_imported_with_a_reason(home: Path, ledger: 
         "0.140 m",
         "d0",
     )
+    assert hpo("ledger", "set", "Mirror test", "parent", "D2").out == "v0.2_mirror-test_wip\n"
+    assert ledger.find("mirror test").named("parent") == "v0.0_d2"
     alike = hpo("ledger", "similar", "90/10 mix on glass").out
     assert "v0.1_d2_ft" in alike
     assert "Mix at least 90" in alike

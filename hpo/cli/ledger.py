@@ -51,7 +51,7 @@ def new(
 ) -> None:
     """Plan an experiment, or begin the record of a run made by hand; with --study, give its record this id."""
     with exits(debug):
-        texts = {"study": study, "parent": parent, "priority": priority, "cost": cost}
+        texts = {"study": study, "parent": Ledger(ledger).id_of(parent), "priority": priority, "cost": cost}
         given = {"title": title} | {key: text for key, text in texts.items() if text}
         fields = {key: field_of(key, text) for key, text in given.items()}
         record = _create_or_rename(Ledger(ledger), name_of(experiment).id, study, fields)
@@ -109,7 +109,7 @@ def set_field(
             at, who = now(), person()
             say(Ledger(ledger).change(experiment, lambda record: moved(record, value, at=at, who=who, why=why)).name)
         else:
-            parsed = field_of(key, value)
+            parsed = field_of(key, Ledger(ledger).id_of(value) if key in ("parent", "superseded_by") else value)
             say(Ledger(ledger).change(experiment, lambda record: record.with_field(key, parsed)).name)
 
 

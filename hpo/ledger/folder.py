@@ -66,6 +66,11 @@ class Ledger:
             raise Refused(f"there is no experiment {record_id} in {self.path}{hint}")
         return self.read(record_id)
 
+    def id_of(self, text: str) -> str:
+        """The id of the record that had this name before; a text that is no such name as it is."""
+        record = self._of_legacy_name(text) if self.path.is_dir() else None
+        return record.id if record else text
+
     def _of_legacy_name(self, text: str) -> Record | None:
         """The record that was called so before it had an id. Raises Refused where several were."""
         wanted = " ".join(text.split()).casefold()

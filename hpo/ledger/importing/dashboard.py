@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hpo.ledger.importing.document import Note
-from hpo.ledger.importing.marks import status_of
+from hpo.ledger.importing.document import Item, Kind, Note
+from hpo.ledger.importing.marks import heading_of, status_of
 from hpo.ledger.importing.outline import parse, plain
 
 
@@ -20,6 +20,13 @@ class Row:
     table: int  # the line of its head
     text: str
     status: str  # in its column for it; empty where there is none
+    cells: tuple[str, ...]  # as written, each behind the head of its column: `**Result:** 0.1`
+
+    @property
+    def item(self) -> Item:
+        """The row as an experiment, for a file that has its experiments in a table alone."""
+        heading = replace(heading_of(self.name), status=self.status)
+        return Item(Kind.EXPERIMENT, self.text.split("\n")[-1], heading, "\n".join(self.cells), self.line, self.line)
 
 
 def rows_of(note: Note, marks: Mapping[str, str]) -> Iterator[Row]:
@@ -28,13 +35,15 @@ def rows_of(note: Note, marks: Mapping[str, str]) -> Iterator[Row]:
     for token in parse(note.text):
         if token.type == "table_open" and token.level == 0 and token.map:
             first, end = token.map
-            head = [plain(cell).casefold() for cell in cells(lines[first])]
+            head = [plain(cell) for cell in cells(lines[first])]
             for number in range(first + 2, end):
                 row = cells(lines[number])
-                stated = [status_of(cell, marks) for name, cell in zip(head, row, strict=False) if name == "status"]
+                named = list(zip(head, row, strict=False))
+                stated = [status_of(cell, marks) for name, cell in named if name.casefold() == "status"]
+                labelled = tuple(f"**{name}:** {cell.strip()}" for name, cell in named[1:] if name and cell.strip())
                 text = "\n".join((lines[first], lines[first + 1], lines[number]))
                 status = next(iter(stated), "")
-                yield Row(_name(row[0], marks), note.start + number, note.start + first, text, status)
+                yield Row(_name(row[0], marks), note.start + number, note.start + first, text, status, labelled)
 
 
 def cells(row: str) -> list[str]:

@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -63,13 +63,15 @@ def transfer(ledger: Ledger, source: Source, at: str) -> Transfer:
     if source.text.lstrip().startswith(WRITTEN_BY_HPO):
         raise Refused(f"{source.path} was written by hpo ledger page, from records that are there already")
     document = read_document(source.text)
+    rows = [row for note in document.notes for row in rows_of(note, legend(source.text))]
+    if not document.experiments:
+        document = replace(document, experiments=tuple(row.item for row in rows if row.status))
     if not (document.experiments or document.plans or document.questions):
         raise Refused(
             f"no experiment was recognized in {source.path}; each must have a heading with a status mark or word, as "
             f"'### d2: Masks ✓ SUCCESS', or stand below a heading as '## Experiments'"
         )
     origin = Origin(source.path.name, _lead(source.path, ledger.path), source.text)
-    rows = [row for note in document.notes for row in rows_of(note, legend(source.text))]
     items = _marked((*document.experiments, *document.plans))
     is_begun = ledger.path.is_dir()
     records = _records(ledger.records() if is_begun else (), items, by_name(rows), at, origin)
