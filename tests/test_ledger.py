@@ -719,9 +719,11 @@ def test_open_questions_and_next_experiments_are_collected_in_order() -> None:
         record("v1.1_b", person={"priority": 10}),
         record("v1.2_c"),
         record("v1.3_d", person={"priority": 9}),
+        record("v1.10_e"),
         asked,
     ]
-    assert [one.id for one in reading.planned(plans)] == ["v1.3_d", "v1.1_b", "v1.2_c"]
+    assert [one.id for one in reading.planned(plans)] == ["v1.3_d", "v1.1_b", "v1.2_c", "v1.10_e"]
+    assert [one.id for one in reading.newest_first(plans)][-2:] == ["v1.3_d", "v1.10_e"]
 
 
 def test_the_pages_are_the_same_in_any_place_and_their_drift_is_exit_code_1(home: Path, ledger: Ledger) -> None:

@@ -95,14 +95,14 @@ def rankings(records: Sequence[Record]) -> list[Ranking]:
     """A ranking for each set of results that may be compared, and a last one of the records without a result."""
     groups: dict[Comparable, list[Record]] = {}
     others = []
-    for record in sorted(records, key=lambda record: record.id):
+    for record in sorted(records, key=lambda record: record.order):
         key = _comparable(record)
         if key is None:
             others.append(record)
         else:
             groups.setdefault(key, []).append(record)
     compared = [Ranking(_title(groups[key][0], key), tuple(_ranked(groups[key], key))) for key in sorted(groups)]
-    return [*compared, Ranking("Without a result", tuple(others))] if others else compared
+    return [*compared, Ranking("Without a result that can be ranked", tuple(others))] if others else compared
 
 
 def _comparable(record: Record) -> Comparable | None:
@@ -309,12 +309,12 @@ def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
 def planned(records: Sequence[Record]) -> list[Record]:
     """What to run next, the most urgent first."""
     waiting = [record for record in records if record.status == "planned"]
-    return sorted(waiting, key=lambda record: (priority_of(record), record.id))
+    return sorted(waiting, key=lambda record: (priority_of(record), record.order))
 
 
 def newest_first(records: Sequence[Record]) -> list[Record]:
     """The records by their last change; of two on the same day the first id comes first."""
-    by_id = sorted(records, key=lambda record: record.id)
+    by_id = sorted(records, key=lambda record: record.order)
     return sorted(by_id, key=lambda record: record.date, reverse=True)
 
 

@@ -154,6 +154,12 @@ class Record:
         return self.named("title")
 
     @property
+    def order(self) -> tuple[int, int, str]:
+        """What records are put in order by: the numbers of the id, as numbers."""
+        name = name_of(self.id)
+        return name.major, name.minor, name.variant
+
+    @property
     def label(self) -> str:
         """The title, after the name that it was known by before it had an id."""
         is_said = self.legacy_name in ("", self.title)
