@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from hpo.errors import Refused
 from hpo.ledger.folder import Ledger
@@ -23,9 +24,13 @@ from hpo.ledger.importing.marks import heading_of
 from hpo.ledger.importing.text import Source, repaired
 from hpo.ledger.importing.transfer import transfer, write
 from hpo.ledger.lint import promises, surroundings
+from hpo.ledger.markdown import markdown
+from hpo.ledger.page import html
+from hpo.ledger.question import Hypothesis, new_question
 from hpo.ledger.reading import planned
+from tests.finished import HOSTILE
 from tests.test_cli import hpo, refused
-from tests.test_ledger import AT, home, ledger
+from tests.test_ledger import AT, Tags, home, ledger
 
 __all__ = ["home", "ledger"]  # fixtures
 
@@ -385,6 +390,26 @@ def test_a_person_may_judge_what_was_imported_with_a_reason(home: Path, ledger: 
     alike = hpo("ledger", "similar", "90/10 mix on glass").out
     assert "v0.1_d2_ft" in alike
     assert "Mix at least 90" in alike
+
+
+def test_an_old_name_that_is_misspelt_is_refused_with_the_nearest(home: Path, ledger: Ledger) -> None:
+    brought(ledger, (FILES / "sample.md").read_text())
+    assert "did you mean 'Mirror test'?" in refused(home, "ledger", "show", "Miror test")
+
+
+def test_nothing_in_a_question_becomes_markup_of_the_pages(ledger: Ledger) -> None:
+    text = f"{HOSTILE} | [x](javascript:window.owned=true) ![i](http://x/y.png) -->"
+    question = new_question("q1", text).with_hypothesis(Hypothesis("open", text, (text,))).with_text("ideas", text)
+    shown = Tags(html([], "experiments", "runs", [question], [text])).found
+    plain = Tags(html([], "experiments", "runs", [new_question("q1", "a")], ["a"])).found
+    for name in ("script", "style", "img", "iframe", "b"):
+        assert [tag for tag, _ in shown].count(name) == [tag for tag, _ in plain].count(name)
+    assert not [attrs for tag, attrs in shown if tag == "a" and "javascript" in (attrs["href"] or "")[:11]]
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown([], "experiments", "runs", [question], [text]))
+    flat = [token for each in tokens for token in (each, *(each.children or ()))]
+    assert [token.content.strip()[:15] for token in flat if "html" in token.type] == ["<!-- Written by"]
+    links = [str(token.attrs["href"]) for token in flat if token.type == "link_open"]
+    assert not [link for link in links if link.startswith("javascript")]
 
 
 def test_a_question_is_asked_supposed_about_and_answered(home: Path, ledger: Ledger) -> None:

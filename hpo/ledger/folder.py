@@ -54,10 +54,12 @@ class Ledger:
         """The record of an id, or of any name of it. Raises Refused, with the nearest that there is."""
         try:
             record_id = name_of(text).id
-        except Refused:
-            if not (record := self._of_legacy_name(text)):
-                raise
-            return record
+        except Refused as error:
+            if record := self._of_legacy_name(text):
+                return record
+            names = [record.legacy_name for record in self.records() if record.legacy_name]
+            close = difflib.get_close_matches(text, names, 1)
+            raise Refused(f"{error}; did you mean {close[0]!r}?" if close else str(error)) from error
         if not self.file(record_id).exists():
             if record := self._of_legacy_name(text):
                 return record
