@@ -26,8 +26,10 @@ from hpo.ledger.importing.transfer import transfer, write
 from hpo.ledger.lint import promises, surroundings
 from hpo.ledger.markdown import markdown
 from hpo.ledger.page import html
+from hpo.ledger.prose import headings
 from hpo.ledger.question import Hypothesis, new_question
 from hpo.ledger.reading import planned
+from hpo.ledger.record import HEADINGS as LEDGER_HEADINGS
 from tests.finished import HOSTILE
 from tests.test_cli import hpo, refused
 from tests.test_ledger import AT, Tags, home, ledger
@@ -158,6 +160,8 @@ SECTIONS = {
         ("d2", "Lesson"): "**Key insight:** Masks from the sensor matter more than the loss.",
         ("d2", "Details"): "- **Date:** 2025-11-03 to 2025-11-05\n- **Script:** [train/d2.py](../train/d2.py)\n"
         "- **Checkpoint:** [ckpt/d2/best.pt](../ckpt/d2/best.pt)\n- **Status:** ✓ **in use since 2025-11-06**",
+        ("d2_ft", "Details"): "- **Date:** 2025-11-09\n- **Scripts:**\n  - [old/ft_glass.py](../old/ft_glass.py)\n"
+        "  - [old/ft_glass_fast.py](../old/ft_glass_fast.py)\n- **Status:** ✗ **do not use**",
         ("d2_ft", "Root cause"): "1. Rate ten times too high for a fine-tune\n2. No ordinary rooms in the mix",
         ("full-size SSIM training", "Concern"): "within the noise between seeds (0.004 m)?",
         ("d0", "Dashboard"): "| Model | RMSE val | RMSE test | s/frame | Status |\n|---|---|---|---|---|\n"
@@ -190,6 +194,13 @@ def test_each_style_is_understood(ledger: Ledger, style: str) -> None:
     assert statuses(ledger) == UNDERSTOOD[style]
     for (name, heading), text in SECTIONS[style].items():
         assert ledger.find(name).section(heading) == text
+
+
+def test_no_text_of_an_experiment_reaches_beyond_its_heading(ledger: Ledger) -> None:
+    text = "# ✗ a\n\n**Approach:**\n\n- tiles\n  ```\n  open\n\n**Problem:**\n<!--\n## Lesson\n-->\n\n**Lesson:** y\n"
+    record = brought(ledger, text).find("a")
+    assert tuple(headings(record.prose)) == LEDGER_HEADINGS
+    assert (record.section("Approach"), record.section("Lesson")) == ("- tiles\n  ```\n  open\n```", "y")
 
 
 def test_a_table_alone_holds_an_experiment_a_row(ledger: Ledger) -> None:
