@@ -14,11 +14,11 @@ def why_not_picture(path: Path) -> Skipped | None:
         name = format_of(path)
     except OSError as error:
         return Skipped(path, f"the file cannot be read ({error.strerror})")
-    if name in READ or (name is None and path.suffix.lower() in SUFFIXES):
+    if name in ADVICE:
+        return Skipped(path, ADVICE[name], expected=name in ("video", "PDF"))
+    if name in READ or path.suffix.lower() in SUFFIXES:
         return None
-    if name is None:
-        return Skipped(path, "no pictures", expected=True)
-    return Skipped(path, ADVICE[name], expected=name in ("video", "PDF"))
+    return Skipped(path, "no pictures", expected=True)
 
 
 def pictures_in(folder: Path | str) -> tuple[list[Path], list[Skipped]]:
