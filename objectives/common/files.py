@@ -17,10 +17,9 @@ from torch import Tensor
 
 from objectives.common.colour import srgb_from_linear
 from objectives.common.content import content_hash
-from objectives.common.folder import summary_of_skipped
 from objectives.common.formats import ADVICE, READ, SUFFIXES, format_of
 from objectives.common.headers import LONGEST, MAX_PIXELS, describe
-from objectives.common.listing import pictures_in
+from objectives.common.listing import pictures_in, warn_of_skipped
 from objectives.common.profiles import ProfileError, changes_colours, linear_from_profile, rgb_from_profile
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "read_image", "write_png"]
@@ -74,8 +73,7 @@ def image_files(folder: Path | str) -> list[Path]:
     Raises ValueError if it is no folder or holds no picture.
     """
     paths, skipped = pictures_in(folder)
-    for line in summary_of_skipped(file for file in skipped if not file.expected):
-        warnings.warn(f"{folder}: {line}", stacklevel=2)
+    warn_of_skipped(folder, skipped)
     return paths
 
 

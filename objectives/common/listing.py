@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from objectives.common.folder import Skipped, list_files, summary_of_skipped
@@ -32,3 +33,9 @@ def pictures_in(folder: Path | str) -> tuple[list[Path], list[Skipped]]:
         reasons = "; ".join(summary_of_skipped(skipped)) or "the folder is empty"
         raise ValueError(f"{folder} holds no image that can be read: {reasons}")
     return paths, skipped
+
+
+def warn_of_skipped(folder: Path | str, skipped: list[Skipped]) -> None:
+    """A warning for each kind of file that the user would miss: pictures that are not read."""
+    for line in summary_of_skipped(file for file in skipped if not file.expected):
+        warnings.warn(f"{folder}: {line}", stacklevel=3)

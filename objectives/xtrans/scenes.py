@@ -25,6 +25,8 @@ from torch import Tensor
 from hpo import Split, made_once
 from objectives.common import files, panoramas, photographs
 from objectives.common.colour import linear_from_srgb
+from objectives.common.folder import Skipped, list_files
+from objectives.common.listing import warn_of_skipped, why_not_picture
 from objectives.xtrans import raf
 from objectives.xtrans.light import area_mean
 
@@ -164,19 +166,15 @@ def split_own_files(folder: str, fold: int) -> dict[Split, tuple[tuple[Path, str
     other one, unless there are so few files that a split would be empty. Raises ValueError where there are fewer than
     four different files.
     """
-    root = Path(folder)
-    if not root.is_dir():
+    if not Path(folder).is_dir():
         raise ValueError(f"--data {folder} must be a folder")
-    suffixes = raf.SUFFIXES | files.SUFFIXES
-    path_by_hash = {
-        hashlib.sha256(path.read_bytes()).hexdigest(): path
-        for path in sorted(root.iterdir())
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
+    paths, skipped = list_files(Path(folder), _why_not)
+    warn_of_skipped(folder, skipped)
+    path_by_hash = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
     if len(path_by_hash) < 1 + FOLDS:
         raise ValueError(
             f"--data {folder} must hold at least {1 + FOLDS} different files, one for validation and one to judge in "
-            f"each of {FOLDS} folds, that end in {', '.join(sorted(suffixes))}; got {len(path_by_hash)}"
+            f"each of {FOLDS} folds: {', '.join(sorted(raf.SUFFIXES))} or pictures; got {len(path_by_hash)}"
         )
     order = [(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
     choosing = _count_below(HELD_OUT, path_by_hash)
@@ -190,6 +188,11 @@ def split_own_files(folder: str, fold: int) -> dict[Split, tuple[tuple[Path, str
         "test": tuple(pair for pair in judged if fold_by_hash[pair[1]] == fold),
         "train": tuple(pair for pair in judged if fold_by_hash[pair[1]] != fold),
     }
+
+
+def _why_not(path: Path) -> Skipped | None:
+    """None for a raw file by its name, and for a picture by its content; else why it is skipped."""
+    return None if path.suffix.lower() in raf.SUFFIXES else why_not_picture(path)
 
 
 def _count_below(share: float, hashes: Iterable[str]) -> int:
