@@ -83,7 +83,9 @@ def load_scenes(split: Split, source: Source) -> tuple[Scene, ...]:
     """The scenes of a split, in memory. Raises ValueError with what is wrong with a user's folder, or not installed."""
     if source.folder is None:
         return tuple(_load_bundled(name, source.down) for name in names_of(split, source.fold))
-    return _load_own(split_own_files(source.folder, source.fold)[split], source.down)
+    files_of_split = split_own_files(source.folder, source.fold)
+    _check_own(source.folder, tuple(file for part in files_of_split.values() for file in part), source.down)
+    return _load_own(files_of_split[split], source.down)
 
 
 def names_of(split: Split, fold: int) -> tuple[str, ...]:
@@ -133,6 +135,20 @@ def exposed(light_3HW: Tensor) -> Tensor:
 @lru_cache(maxsize=8)
 def _load_own(files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> tuple[Scene, ...]:
     return tuple(_own_scene(path, sha256, down) for path, sha256 in files_and_hashes)
+
+
+@lru_cache(maxsize=8)
+def _check_own(folder: str, files_and_hashes: tuple[tuple[Path, str], ...], down: int) -> None:
+    """Raise ValueError that names every file that cannot be used: before a sweep, and not after it, for test files."""
+    problems = []
+    for path, sha256 in files_and_hashes:
+        try:
+            _own_scene(path, sha256, down)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        listed = "\n".join(problems)
+        raise ValueError(f"--data {folder}: {len(problems)} of {len(files_and_hashes)} files cannot be used:\n{listed}")
 
 
 def _own_scene(path: Path, sha256: str, down: int) -> Scene:
