@@ -2,7 +2,8 @@
 
 colour        the sRGB transfer curve, luma, saturation, rounding to 8 bit
 photographs   the photographs that ship inside scikit-image and scikit-learn, pinned by sha256; nothing is downloaded
-files         a user's own PNG, JPEG, BMP or TIFF files
+files         a user's own pictures of 8 and 16 bits; formats, headers, listing and profiles serve it
+folder        work on a folder: every file accounted for, outputs that are never lost, a stop that goes on (record)
 crops         random squares of a photograph at a random scale
 image_scores  PSNR, SSIM and MS-SSIM, one value per image
 perceptual    perceptual distances: `pged` needs no weights, `stlpips` needs those of an installed package

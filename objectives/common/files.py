@@ -17,14 +17,13 @@ from torch import Tensor
 
 from objectives.common.colour import srgb_from_linear
 from objectives.common.content import content_hash
-from objectives.common.folder import summary_of_skipped
 from objectives.common.formats import ADVICE, READ, SUFFIXES, format_of
-from objectives.common.listing import pictures_in
+from objectives.common.headers import LONGEST, MAX_PIXELS, describe
+from objectives.common.listing import pictures_in, warn_of_skipped
 from objectives.common.profiles import ProfileError, changes_colours, linear_from_profile, rgb_from_profile
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "content_hash", "image_files", "read_image", "write_png"]
 
-MAX_PIXELS = 120_000_000  # a small file can declare a huge image, so the header is checked before anything is decoded
 TWELVE_BITS = 4095
 ORIENTATION, BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR = 0x0112, 258, 262, 284  # tags of EXIF and TIFF
 INTEROPERABILITY = 0xA005  # a directory of EXIF
@@ -74,8 +73,7 @@ def image_files(folder: Path | str) -> list[Path]:
     Raises ValueError if it is no folder or holds no picture.
     """
     paths, skipped = pictures_in(folder)
-    for line in summary_of_skipped(file for file in skipped if not file.expected):
-        warnings.warn(f"{folder}: {line}", stacklevel=2)
+    warn_of_skipped(folder, skipped)
     return paths
 
 
@@ -224,6 +222,7 @@ def _what_it_is(path: Path) -> str:
     name = format_of(path)
     if name in ADVICE:
         return ADVICE[name]
-    if name is None:
-        return f"its content is no picture; allowed: {', '.join(READ)}"
-    return f"it is a {name} file that is damaged, or of a kind that is not read"
+    if name in READ:
+        return f"it is a {name} file that is damaged, or of a kind that is not read"
+    with path.open("rb") as file:
+        return f"{describe(file.read(LONGEST))}; allowed: {', '.join(READ)}"

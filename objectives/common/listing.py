@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from objectives.common.folder import Skipped, list_files, summary_of_skipped
@@ -14,11 +15,11 @@ def why_not_picture(path: Path) -> Skipped | None:
         name = format_of(path)
     except OSError as error:
         return Skipped(path, f"the file cannot be read ({error.strerror})")
-    if name in READ or (name is None and path.suffix.lower() in SUFFIXES):
+    if name in ADVICE:
+        return Skipped(path, ADVICE[name], expected=name in ("video", "PDF"))
+    if name in READ or path.suffix.lower() in SUFFIXES:
         return None
-    if name is None:
-        return Skipped(path, "no pictures", expected=True)
-    return Skipped(path, ADVICE[name], expected=name in ("video", "PDF"))
+    return Skipped(path, "no pictures", expected=True)
 
 
 def pictures_in(folder: Path | str) -> tuple[list[Path], list[Skipped]]:
@@ -32,3 +33,9 @@ def pictures_in(folder: Path | str) -> tuple[list[Path], list[Skipped]]:
         reasons = "; ".join(summary_of_skipped(skipped)) or "the folder is empty"
         raise ValueError(f"{folder} holds no image that can be read: {reasons}")
     return paths, skipped
+
+
+def warn_of_skipped(folder: Path | str, skipped: list[Skipped]) -> None:
+    """A warning for each kind of file that the user would miss: pictures that are not read."""
+    for line in summary_of_skipped(file for file in skipped if not file.expected):
+        warnings.warn(f"{folder}: {line}", stacklevel=3)

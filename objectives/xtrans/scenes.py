@@ -80,7 +80,9 @@ def load_scenes(split: Split, source: Source) -> tuple[Scene, ...]:
     """The scenes of a split, in memory. Raises ValueError with what is wrong with a user's folder, or not installed."""
     if source.folder is None:
         return tuple(_load_bundled(name, source.down) for name in names_of(split, source.fold))
-    return _load_own(split_own_files(source.folder, source.fold, FOLDS)[split], source.down)
+    own_files = split_own_files(source.folder, source.fold, FOLDS)
+    _check_own(source.folder, tuple(file for part in own_files.values() for file in part), source.down)
+    return _load_own(own_files[split], source.down)
 
 
 def names_of(split: Split, fold: int) -> tuple[str, ...]:
@@ -131,6 +133,20 @@ def exposed(light_3HW: Tensor) -> Tensor:
 @lru_cache(maxsize=8)
 def _load_own(own_files: tuple[OwnFile, ...], down: int) -> tuple[Scene, ...]:
     return tuple(_own_scene(file.path, file.sha256, down) for file in own_files)
+
+
+@lru_cache(maxsize=8)
+def _check_own(folder: str, own_files: tuple[OwnFile, ...], down: int) -> None:
+    """Raise ValueError that names every file that cannot be used: before a sweep, and not after it, for test files."""
+    problems = []
+    for file in own_files:
+        try:
+            _own_scene(file.path, file.sha256, down)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        listed = "\n".join(problems)
+        raise ValueError(f"--data {folder}: {len(problems)} of {len(own_files)} files cannot be used:\n{listed}")
 
 
 def _own_scene(path: Path, sha256: str, down: int) -> Scene:

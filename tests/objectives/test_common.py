@@ -283,7 +283,7 @@ def _truncated(format_: str) -> bytes:
     ("content", "cause"),
     [
         (b"", "the file is empty"),
-        (b"not an image at all", "no picture"),
+        (b"not an image at all", "of no format"),
         (_truncated("PNG"), ""),
         (_truncated("JPEG"), "truncated"),
         (_truncated("BMP"), "truncated"),

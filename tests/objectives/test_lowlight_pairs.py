@@ -125,7 +125,7 @@ def test_every_file_of_every_split_is_decoded_and_all_bad_ones_are_named(tmp_pat
     _save(tmp_path / "Train/Low/2.png", _noise(2, (40, 50)))
     with pytest.raises(ValueError, match="3 of 9 pairs cannot be used") as error:
         split_pairs(tmp_path, "flexible")
-    for line in ("Test/Low/a.png", "Test/Normal/b.png: its content is no picture", "2.png must have the same size"):
+    for line in ("Test/Low/a.png", "Test/Normal/b.png: its content is of no format", "2.png must have the same size"):
         assert line in str(error.value)
 
 
