@@ -28,6 +28,7 @@ from .promotion.intervals import Interval as Interval
 from .promotion.intervals import crossed_interval as crossed_interval
 from .promotion.retune import retune as retune
 from .promotion.retune import with_settings as with_settings
+from .promotion.tuning import Tuning as Tuning
 from .promotion.tuning import tune_baselines as tune_baselines
 
 # a study

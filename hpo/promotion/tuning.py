@@ -33,6 +33,8 @@ from hpo.study import StudySpec
 from hpo.task import Check, Fidelity, Task
 from hpo.trial.guard import attempt
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # a search says what it does to those who watch it
+
 SAME = 1e-6  # relative difference up to which a method that is scored again has the same score
 Watch = Callable[[str], None]  # is called before each trial with what is done
 

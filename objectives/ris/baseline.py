@@ -27,11 +27,11 @@ from objectives.ris.estimator import (
     order,
     signal_basis,
 )
-from objectives.ris.pursuit import FALSE_ALARM, Step, pursue, significant, with_count
+from objectives.ris.pursuit import FALSE_ALARM, STEPS, Step, pursued, significant, with_count
 from objectives.ris.sensing import sensing
 
 MVDR_LOADING = 1.0  # of a covariance of trace N'
-STEPS = 2  # of near-field ML
+KNOWN = 32  # results of MUSIC that are kept, since tuning asks for them again
 UNCALIBRATED = ", uncalibrated"  # ends the name of a method that takes every element's gain to be 1
 SPACES: dict[str, Space] = {  # the settings of methods, beside the number of sources
     "MVDR, AIC": {"loading": log(0.05, 20.0)},
@@ -96,7 +96,7 @@ class Classical:
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        return pursue(self.z, self.method, self.k_max)
+        return pursued(self.batch.z, self.method, self.k_max, self.method.nf_mle_iters)
 
     @cached_property
     def _root(self) -> Tensor:
@@ -111,13 +111,13 @@ def solvers(method: Method) -> dict[str, Callable[..., Estimates]]:
     computed once.
     """
     classical = lru_cache(maxsize=2)(lambda batch, steps: Classical(batch, method, steps))
-    music = lru_cache(maxsize=3)(lambda batch, rule: classical(batch, STEPS).music(rule))  # one batch, by every rule
+    music = lru_cache(maxsize=KNOWN)(lambda batch, rule, steps: classical(batch, steps).music(rule))
 
     def mvdr(batch: Batch, loading: float = MVDR_LOADING) -> Estimates:
         return classical(batch, STEPS).mvdr("aic", loading)
 
     def polished(rule: Rule, batch: Batch, steps: int = STEPS) -> Estimates:
-        return music(batch, rule).polished if steps == STEPS else classical(batch, steps).music(rule).polished
+        return music(batch, rule, steps).polished
 
     def greedy(batch: Batch, false_alarm: float = FALSE_ALARM, steps: int = STEPS) -> Estimates:
         return classical(batch, steps).greedy(false_alarm)
@@ -125,25 +125,25 @@ def solvers(method: Method) -> dict[str, Callable[..., Estimates]]:
     return {
         "Bartlett, AIC": lambda batch: classical(batch, STEPS).bartlett("aic"),
         "MVDR, AIC": mvdr,
-        "MUSIC on the grid, MDL": lambda batch: music(batch, "mdl").grid,
-        "MUSIC, MDL": lambda batch: music(batch, "mdl").fine,
+        "MUSIC on the grid, MDL": lambda batch: music(batch, "mdl", STEPS).grid,
+        "MUSIC, MDL": lambda batch: music(batch, "mdl", STEPS).fine,
         "MUSIC + ML, MDL": partial(polished, "mdl"),
-        "MUSIC on the grid, AIC": lambda batch: music(batch, "aic").grid,
-        "MUSIC, AIC": lambda batch: music(batch, "aic").fine,
+        "MUSIC on the grid, AIC": lambda batch: music(batch, "aic", STEPS).grid,
+        "MUSIC, AIC": lambda batch: music(batch, "aic", STEPS).fine,
         "MUSIC + ML, AIC": partial(polished, "aic"),
         "greedy ML": greedy,
-        "MUSIC, K known" + REFERENCE: lambda batch: music(batch, "known").fine,
-        "MUSIC + ML, K known" + REFERENCE: lambda batch: music(batch, "known").polished,
+        "MUSIC, K known" + REFERENCE: lambda batch: music(batch, "known", STEPS).fine,
+        "MUSIC + ML, K known" + REFERENCE: lambda batch: music(batch, "known", STEPS).polished,
         "R_true, K known" + REFERENCE: lambda batch: ceiling(batch, method),
     }
 
 
 def competitors(method: Method) -> dict[str, Callable[..., Estimates]]:
-    """Every method that is told nothing of a scene but its snapshots: with the calibration, and also without it."""
+    """Every method that is told nothing of a scene but its snapshots, and those with settings also uncalibrated."""
     known = solvers(method)
     if method.surface.gains:
         nominal = solvers(replace(method, surface=replace(method.surface, gains=())))
-        known |= {f"{name}{UNCALIBRATED}": solve for name, solve in nominal.items()}
+        known |= {f"{name}{UNCALIBRATED}": nominal[name] for name in SPACES}
     return {name: solve for name, solve in known.items() if REFERENCE not in name}
 
 

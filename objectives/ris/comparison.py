@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from objectives.ris.estimator import Estimates, estimate, locate, maximum_likeli
 from objectives.ris.geometry import View
 from objectives.ris.metrics import Bin, Judged, by_snr, interval, judge
 from objectives.ris.pipeline import Pipeline, Sight
+from objectives.ris.pursuit import pursued, with_count
 
 BINS = 5  # of SNR
 CHUNK = 64  # scenes that are estimated together
@@ -37,9 +40,15 @@ class Tables(NamedTuple):
         return self.learned | self.classical | self.references
 
 
-def compare(pipeline: Pipeline, model: nn.Module, batch: Batch) -> Tables:
-    """Judge the learned variants, the classical methods and the references on the same scenes."""
+def compare(
+    pipeline: Pipeline, model: nn.Module, batch: Batch, settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Tables:
+    """Judge the learned variants, the classical methods and the references on the same scenes.
+
+    `settings` are those of classical methods by their names; a method that is not among them has its defaults.
+    """
     rivals, knowing = competitors(pipeline.method), references(pipeline.method)
+    rivals = {name: partial(solve, **settings.get(name, {})) for name, solve in rivals.items()}
     chunks = []
     for rows in torch.arange(len(batch.z), device=batch.z.device).split(CHUNK):
         part = Batch(*(field[rows] for field in batch))
@@ -57,7 +66,7 @@ def compare(pipeline: Pipeline, model: nn.Module, batch: Batch) -> Tables:
 
 
 def learned(pipeline: Pipeline, model: nn.Module, batch: Batch) -> dict[str, Estimates]:
-    """The trial's own pipeline, and variants with another covariance or another polish."""
+    """The trial's own pipeline, and variants with other positions, another covariance or another polish."""
     method, k_max = pipeline.method, pipeline.k_max
     with_ml = replace(method, nf_mle_iters=max(2, method.nf_mle_iters))
     without_ml = replace(method, nf_mle_iters=0)
@@ -69,6 +78,10 @@ def learned(pipeline: Pipeline, model: nn.Module, batch: Batch) -> dict[str, Est
     samp = sight.samp.to(torch.complex128)
     return {
         LEARNED: pipeline.infer(sight, batch.z),
+        "learned, MUSIC on R_blend": replace(pipeline, positions="blend", evidence=0.0).infer(sight, batch.z),
+        "learned count, positions of the pursuit": with_count(
+            pursued(batch.z, method, k_max), replace(pipeline, evidence=0.0).count(sight, batch.z)
+        ),
         "learned, R_blend without ML": fine,
         "learned, R_blend + ML": fine._replace(q=maximum_likelihood(fine.q, fine.mask, samp, with_ml)),
         "learned, R_pred without ML": estimate(pipeline.blend(sight, 0.0), sight.samp, count, without_ml, k_max),

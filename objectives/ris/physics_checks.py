@@ -86,7 +86,7 @@ def check_ceiling_limits(subject: Subject) -> Check:
 
 
 def check_countable(pipeline: Pipeline, scenario: Scenario) -> Check:
-    """G14: MDL and AIC can count every number of sources: they count fewer than there are eigenvalues."""
+    """G14: MDL and AIC can count all sources of the scenario: they count fewer than there are eigenvalues."""
     eigenvalues = min(pipeline.surface.entries, scenario.snapshots)
     most = max(1, min(scenario.k_max, eigenvalues - 1))
     return Check(

@@ -8,7 +8,7 @@ Shapes: B scenes, K = k_max sources, G cells of the network's grid, R = N' entri
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,10 @@ from objectives.ris.estimator import Estimates, Method, Order, estimate, order
 from objectives.ris.features import Grid, features, points
 from objectives.ris.geometry import View, in_front
 from objectives.ris.model import Cells
+from objectives.ris.pursuit import evidence, pursued, with_count
 from objectives.ris.sensing import Sensing, Surface, sensing
+
+Positions = Literal["blend", "pursuit"]
 
 
 class Sight(NamedTuple):
@@ -42,6 +45,8 @@ class Pipeline:
     shrink_alpha: float  # weight of the identity in what MDL sees
     cov_eps: float
     k_conf_thresh: float  # MDL counts where the network's count is less probable than this
+    positions: Positions = "blend"  # where they come from: MUSIC on R_blend, or the pursuit by ML
+    evidence: float = 0.0  # weight of what the pursuit's peaks say of the number of sources
 
     @property
     def surface(self) -> Surface:
@@ -82,13 +87,23 @@ class Pipeline:
         return effective(blend(sight.pred, sight.samp, weight), 0.0, self.cov_eps)
 
     def count(self, sight: Sight, z: Tensor) -> Tensor:
-        """The number of sources, [B]: the network's, or MDL's where the network is not sure."""
-        probability, index = sight.cells.count_logits.softmax(-1).max(-1)
+        """The number of sources, [B]: the network's, or MDL's where the network is not sure.
+
+        With `evidence`, what the peaks of the pursuit say is added to the network's logarithms of probabilities.
+        """
+        logits_BK = sight.cells.count_logits.double()
+        if self.evidence:
+            steps = pursued(z, self.method, self.k_max)
+            logits_BK = logits_BK.log_softmax(-1) + self.evidence * evidence(steps, z.shape[1], z.shape[2])
+        probability, index = logits_BK.softmax(-1).max(-1)
         return torch.where(probability >= self.k_conf_thresh, index + 1, self.order(z, "mdl"))
 
     def infer(self, sight: Sight, z: Tensor) -> Estimates:
         """The positions of the sources."""
-        return estimate(self.blend(sight), sight.samp, self.count(sight, z), self.method, self.k_max)
+        count_B = self.count(sight, z)
+        if self.positions == "pursuit":
+            return with_count(pursued(z, self.method, self.k_max), count_B)
+        return estimate(self.blend(sight), sight.samp, count_B, self.method, self.k_max)
 
     def order(self, z: Tensor, rule: Order) -> Tensor:
         """The number of sources by MDL or AIC, [B], from the spectrum of the loaded sample covariance."""

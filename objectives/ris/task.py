@@ -39,7 +39,7 @@ from objectives.ris.features import Grid, points
 from objectives.ris.geometry import Steering, View
 from objectives.ris.metrics import CUTOFF_M, judge, judged_from, summary
 from objectives.ris.model import GridNet
-from objectives.ris.pipeline import Pipeline, Sight
+from objectives.ris.pipeline import Pipeline, Positions, Sight
 from objectives.ris.probes import Subject
 from objectives.ris.sensing import Surface
 
@@ -135,9 +135,11 @@ class RIS(Task[Batch]):
     newton_iters: int = 3
     nf_mle_iters: int = 2
     k_conf_thresh: float = 0.0  # MDL counts where the network's count is less probable than this
+    positions: Positions = "blend"  # where they come from: MUSIC on R_blend, or the pursuit by ML
+    evidence: float = 0.0  # weight, in the count, of what the pursuit's peaks say of the number of sources
 
     def __post_init__(self) -> None:
-        for name in ("beta", "beta_eval", "k_conf_thresh", "shrink_alpha", "p_coh"):
+        for name in ("beta", "beta_eval", "k_conf_thresh", "shrink_alpha", "p_coh", "evidence"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"task.{name} must lie in [0, 1]; got {value}")
@@ -202,6 +204,8 @@ class RIS(Task[Batch]):
             shrink_alpha=self.shrink_alpha,
             cov_eps=self.cov_eps,
             k_conf_thresh=self.k_conf_thresh,
+            positions=self.positions,
+            evidence=self.evidence,
         )
 
     # -- the four methods --------------------------------------------------------------------------------------
@@ -314,6 +318,8 @@ class RIS(Task[Batch]):
     def rescored(self) -> Mapping[str, Sequence[Any]]:
         """What inference alone reads. Near-field ML comes before the blend, whose best weight depends on it."""
         return {
+            "task.positions": ("blend", "pursuit"),
+            "task.evidence": (0.0, 0.5, 1.0),
             "task.nf_mle_iters": (0, 1, 2, 3),
             "task.beta_eval": (0.0, 0.2, 0.4, 0.6, 0.8),
             "task.newton_iters": (0, 3),

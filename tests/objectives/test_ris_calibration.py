@@ -16,7 +16,7 @@ from objectives.ris.calibration import calibrated, element_gains
 from objectives.ris.data import generate
 from objectives.ris.metrics import judge
 from objectives.ris.physics_checks import check_countable
-from objectives.ris.pursuit import pursue, with_count
+from objectives.ris.pursuit import FALSE_ALARM, evidence, pursue, pursued, significant, with_count
 from objectives.ris.sensing import gains, sensing
 
 CPU = torch.device("cpu")
@@ -109,6 +109,37 @@ def test_the_explanation_by_more_sources_leaves_less_over() -> None:
     assert (second.misfit < first.misfit).all()
     assert float((second.misfit / first.misfit).median()) < 0.2
     assert with_count((first, second), torch.tensor([1, 2] * 16)).mask.sum(1).tolist() == [1, 2] * 16
+
+
+def test_the_peaks_of_the_pursuit_count_where_the_network_is_not_sure() -> None:
+    """Planted: a network that finds every number equally likely counts as the significance of the peaks does; one that
+    is sure is not overruled where the peaks say little, and positions are those of the pursuit."""
+    task = _task(positions="pursuit", evidence=1.0)
+    batch = generate(task.scenario, 64, generator("test", "evidence"))
+    model = task.model().eval()
+    with torch.no_grad():
+        sight = task.pipeline.sight(model, batch.z)
+        flat = sight._replace(cells=sight.cells._replace(count_logits=torch.zeros(64, 2)))
+        steps = pursued(batch.z, task.method, 2)
+        by_peaks = significant(steps, 36, 8, 0.1 * FALSE_ALARM)
+        assert torch.equal(task.pipeline.count(flat, batch.z), by_peaks)
+        sure = flat._replace(cells=flat.cells._replace(count_logits=torch.tensor([[0.0, 50.0]]).expand(64, 2)))
+        assert (task.pipeline.count(sure, batch.z) == 2).all()
+        estimates = task.pipeline.infer(flat, batch.z)
+    assert torch.equal(estimates.q, with_count(steps, by_peaks).q)
+    odds_BK = evidence(steps, 36, 8)
+    assert (odds_BK[:, 0] == 0).all()
+    assert odds_BK.abs().max() <= 10
+
+
+def test_what_was_pursued_is_known_by_its_content() -> None:
+    task = _task()
+    batch = generate(task.scenario, 4, generator("test", "known"))
+    first = pursued(batch.z, task.method, 2)
+    assert pursued(batch.z.clone(), replace(task.method, range_grid=7, nf_mle_iters=0), 2) is first
+    other = pursued(batch.z * 1.5, task.method, 2)
+    assert other is not first
+    assert all(torch.allclose(one.q, two.q) for one, two in zip(first, other, strict=True))  # no scale matters
 
 
 # -- few snapshots, few measurements -----------------------------------------------------------------------------------
