@@ -528,6 +528,13 @@ def test_a_fidelity_that_was_not_made_by_tier_is_refused() -> None:
         tier(size=48, val=2, steps=10, epochs=4)
 
 
+def test_the_overfit_check_gets_its_photographs() -> None:
+    """Its fidelity names no number of validation examples."""
+    fidelity = Fidelity(size=48, train=2, epochs=1)
+    batches = list(TASK.batches("train", fidelity, 2, generator("overfit")))
+    assert [len(batch.number_B) for batch in batches] == [2]
+
+
 def test_tiers_pin_what_the_model_needs_to_know() -> None:
     for fidelity in (SMOKE, CHEAP, FULL, FULL_GPU):
         task = _configured(fidelity)
