@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 HEADER = (
     "| changed by | visible mean / worst | "
-    + " | ".join(f"{name}: mean [95 %], worst, no longer matched" for name in MATCHERS)
+    + " | ".join(f"{name}: mean over portraits [95 % over persons], worst, no longer matched" for name in MATCHERS)
     + " | "
     + " | ".join(f"{name}: nearest other, before -> after" for name in MATCHERS)
     + " | CPU s |"

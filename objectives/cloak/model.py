@@ -50,13 +50,15 @@ class Cloak(nn.Module):
         grid: int = 12,
         noise_limit: float = 0.05,
         warp_limit: float = 0.015,
+        colour: float = 0.3,
         start: float = 0.2,
         textured: bool = False,
         centred: bool = False,
         anchoring: float = 0.8,
     ) -> None:
-        """`side` is Q, that of the region."""
+        """`side` is Q, that of the region. `colour` in [0, 1] is how far the channels may part: 0 is grey noise."""
         super().__init__()
+        self.colour = colour
         self.side, self.noise_limit, self.warp_limit, self.textured = side, noise_limit, warp_limit, textured
         noise_side = min(side, MAX_NOISE_SIDE)
         # Not zero: there the dissimilarity of a photograph from itself is at its minimum, and has no gradient.
@@ -76,7 +78,10 @@ class Cloak(nn.Module):
         ):  # in half precision tanh's slope is 0 from 3.5 or 5 on
             raw_B3QQ = torch.stack([self.noise[number] for number in numbers]).float()
             raw_B2GG = torch.stack([self.grid[number] for number in numbers]).float()
-            change = upsample(self.noise_limit * torch.tanh(raw_B3QQ), region_B3QQ.shape[-2:]) * self.window_QQ
+            noise = torch.tanh(raw_B3QQ)
+            grey = noise.mean(1, keepdim=True)
+            noise = grey + self.colour * (noise - grey)  # between the two, so its bound holds
+            change = upsample(self.noise_limit * noise, region_B3QQ.shape[-2:]) * self.window_QQ
             if self.textured:
                 change = change * texture_mask(region_B3QQ)
             flow = upsample(self.warp_limit * torch.tanh(raw_B2GG), region_B3QQ.shape[-2:])

@@ -58,8 +58,9 @@ class Cloaking(Task[Batch]):
     handled: bool = True  # the loss sees photographs as they arrive: resized, JPEG, noisy, aligned otherwise
     noise_limit: float = 0.05
     warp_limit: float = 0.015  # of half the region's side
-    # the visibility budget that the score charges for: policy, not searched
-    visible_limit: float = 0.02
+    # policy, not searched: no distance here knows how conspicuous patches of hue on skin are
+    colour: float = 0.3  # how far the channels of the noise may part, in [0, 1]; at 0 it is grey
+    visible_limit: float = 0.02  # the visible change from which the score charges
     # encoders and perceptual distance
     critic: str = "dlib"  # the encoder that is attacked, or several, as in dlib+sface
     judge: str = "sface"  # the encoder that scores; never attacked in a study
@@ -105,7 +106,8 @@ class Cloaking(Task[Batch]):
             require(name, getattr(self, name) > 0, "above 0", getattr(self, name))
         for name in ("identity_weight", "visible_weight", "rough_weight", "vertical_weight", "visible_goal"):
             require(name, getattr(self, name) >= 0, "at least 0", getattr(self, name))
-        require("anchoring", 0 <= self.anchoring <= 1, "in [0, 1]", self.anchoring)
+        for name in ("anchoring", "colour"):
+            require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]", getattr(self, name))
         require("grid", self.grid >= 2, "at least 2", self.grid)
         require("perceptual", self.perceptual in BACKENDS, f"one of {', '.join(BACKENDS)}", self.perceptual)
         kinds = {needs_face(name) for name in (*names_in(self.critic), *names_in(self.judge))}
@@ -171,6 +173,7 @@ class Cloaking(Task[Batch]):
             grid=self.grid,
             noise_limit=self.noise_limit,
             warp_limit=self.warp_limit,
+            colour=self.colour,
             start=self.start,
             textured=self.textured,
             centred=self.centred,
@@ -296,7 +299,7 @@ class Cloaking(Task[Batch]):
         return self.image_scores(torch.stack([change(photo) for photo in batch.photo_B3SS]), batch)
 
     def _check_tier(self, fidelity: Fidelity) -> None:
-        if fidelity.size != self.size or fidelity.examples("val") > self.val_photos:
+        if fidelity.size != self.size or (fidelity.val or 0) > self.val_photos:  # the overfit check gives no val
             raise ValueError(
                 f"cloak: a fidelity must be made by objectives.cloak.tier(), which pins task.size and "
                 f"task.val_photos; got size {fidelity.size} and val {fidelity.val} for a task with "

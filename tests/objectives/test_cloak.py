@@ -37,7 +37,7 @@ from tests.objectives.baselines import baseline_scores
 
 TINY = tier(size=48, val=2, steps=6, epochs=2)
 TINYFACE = {"critic": "tinyface", "judge": "tinyface-wide"}
-TASK = Cloaking(size=48, val_photos=2, handled=False, warp_limit=0.03, **TINYFACE)
+TASK = Cloaking(size=48, val_photos=2, handled=False, warp_limit=0.03, colour=1.0, **TINYFACE)
 RECIPE = Recipe(lr=1.0, batch_size=2, weight_decay=0.0, warmup=0.0, final_lr=1.0, clip=1e9)
 START = Moment(0, 1, 0, 1)
 
@@ -166,6 +166,17 @@ def test_noise_and_warp_stay_within_their_bounds_whatever_the_parameters(form: d
     assert made.flow_B2QQ.abs().max() <= 0.015 + 1e-8
     assert made.image_B3SS.min() >= 0
     assert made.image_B3SS.max() <= 1
+
+
+@pytest.mark.parametrize(("colour", "apart"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_the_channels_of_the_noise_part_by_a_share(colour: float, apart: float) -> None:
+    """Planted: red at its upper bound, blue at its lower one; their distance is that share of the whole one."""
+    model = _fill(Cloak(1, 16, colour=colour), 0.0, 0.0)
+    with torch.no_grad():
+        model.noise[0][0], model.noise[0][2] = RAW_LIMIT, -RAW_LIMIT
+    change = model(torch.full((1, 3, 16, 16), 0.5), torch.zeros(1, dtype=torch.int64)).change_B3QQ[0, :, 8, 8]
+    assert (change[0] - change[2]).item() == pytest.approx(apart * 0.1 * math.tanh(3), abs=1e-6)
+    assert change.mean().item() == pytest.approx(0, abs=1e-6)
 
 
 def test_bicubic_stretching_would_leave_the_bound() -> None:
@@ -526,6 +537,13 @@ def test_a_fidelity_that_was_not_made_by_tier_is_refused() -> None:
         next(TASK.batches("train", Fidelity(size=96, train=8, val=8, epochs=1), 8, generator("any")))
     with pytest.raises(ValueError, match="multiple of epochs"):
         tier(size=48, val=2, steps=10, epochs=4)
+
+
+def test_the_overfit_check_gets_its_photographs() -> None:
+    """Its fidelity names no number of validation examples."""
+    fidelity = Fidelity(size=48, train=2, epochs=1)
+    batches = list(TASK.batches("train", fidelity, 2, generator("overfit")))
+    assert [len(batch.number_B) for batch in batches] == [2]
 
 
 def test_tiers_pin_what_the_model_needs_to_know() -> None:

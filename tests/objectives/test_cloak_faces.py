@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpo import Evidence, generator
-from objectives.cloak import Cloaking, align, encoders, faces, matchers, own, protect, tier
+from objectives.cloak import Cloaking, acceptance, align, encoders, faces, matchers, own, protect, tier
 from objectives.cloak.__main__ import conclusion, main
 from objectives.cloak.checks import MIN_APART
 from objectives.cloak.dlib_file import read_layers
@@ -339,3 +339,52 @@ def test_a_run_scores_with_the_face_found_anew() -> None:
     assert scored["separation_jpeg"][1] > 0.8
     without = replace(task, judge="dlib", critic="sface").image_scores(batch.photo_B3SS, batch)
     assert without["unmatched"].tolist() == [0, 0]
+
+
+# -- acceptance ------------------------------------------------------------------------------------------------------
+def _row(name: str, dlib: float, sface: float, visible: float = 0.02, seconds: float = 5.0) -> acceptance.Row:
+    """Three portraits of two persons; the first one has these values, and the others a little more."""
+    given = {"dlib": dlib, "sface": sface}
+    judged = [
+        tuple(protect.Measured(encoder, True, value + more, None, None) for encoder, value in given.items())
+        for more in (0.0, 0.1, 0.2)
+    ]
+    faces_ = tuple(protect.ChangedFace(100, visible, True, measured) for measured in judged)
+    return acceptance.Row(name, ("a", "a", "b"), faces_, (seconds,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        ({}, set()),
+        (
+            {"dlib+sface": _row("dlib+sface", 1.15, 1.9)},
+            {"dlib+sface attacked, dlib: mean at least 1.5", "each at least 1.2"},
+        ),
+        ({"dlib": _row("dlib", 1.8, 0.4)}, {"dlib attacked, sface: mean at least 0.65"}),
+        ({"sface": _row("sface", 1.1, 2.4, visible=0.04)}, {"sface: visible change, each at most 0.035"}),
+        ({"dlib+sface": _row("dlib+sface", 1.6, 2.1, seconds=11.0)}, {"CPU seconds, each at most 10"}),
+        ({"blind": _row("JPEG", 0.7, 0.2)}, {"changes without a matcher: each at most 0.85"}),
+    ],
+)
+def test_each_bound_of_the_acceptance_can_fail(change: dict, failing: set[str]) -> None:
+    """Planted figures on either side of each bound."""
+    sound = {
+        "dlib+sface": _row("dlib+sface", 1.6, 2.1),
+        "dlib": _row("dlib", 1.8, 0.7),
+        "sface": _row("sface", 1.1, 2.4),
+        "blind": _row("noise", 0.2, 0.1),
+    } | change
+    verdicts = acceptance.criteria([sound[name] for name in acceptance.ATTACKS], [sound["blind"]])
+    failed = {verdict.name for verdict in verdicts if not verdict.holds}
+    assert len(failed) == len(failing)
+    assert all(any(part in name for name in failed) for part in failing)
+
+
+def test_portraits_of_one_folder_are_measured_against_each_other(folder, capsys) -> None:
+    portraits = acceptance.read_portraits(str(folder), protect.Settings(Cloaking(size=48)))
+    assert [portrait.own.path.name for portrait in portraits] == ["a.png", "b.png"]
+    assert "left out: lawn.png: no face was found" in capsys.readouterr().out
+    row = acceptance._row("nothing", portraits, lambda portrait: portrait.rgb_3HW, protect.Settings(Cloaking(size=48)))
+    assert (row.separations("sface", "others_before") < 0.3).all()
+    assert acceptance.main([str(folder / "none")]) == 2
