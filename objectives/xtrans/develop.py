@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,7 +118,7 @@ def _scores(model: Demosaicer, raw: raf.Raw) -> dict[str, Any]:
         "markesteijn": reference_free.markesteijn(raw.gain_3),
     }
     scores = {name: reference_free.score(method, mosaic_1HW, raw.gain_3) for name, method in methods.items()}
-    return {name: each._asdict() for name, each in scores.items()}
+    return {name: asdict(each) for name, each in scores.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
