@@ -19,7 +19,7 @@ from objectives.common.image_scores import psnr_db, ssim
 from objectives.xtrans import spectrum, torture
 from objectives.xtrans.data import BORDER, TILE, Batch, simulate_sensor
 from objectives.xtrans.light import other_gain, per_channel, to_display
-from objectives.xtrans.model import balanced, interpolate
+from objectives.xtrans.model import interpolate
 
 CUT = 6  # pixels at each side of a training crop that the loss leaves out
 SPACES = ("lin", "sqrt")
@@ -95,7 +95,7 @@ def summary(columns: Columns) -> dict[str, float]:
     """The scores of tiles from their columns. Means over the tiles:
 
     psnr_lin         dB, linear, for a peak of 1: the goal
-    lead_db          psnr_lin above that of Markesteijn's first pass on the same tile
+    lead_db          psnr_lin above that of normalised convolution on the same tile
     psnr_srgb        dB, as displayed: white-balanced, clipped, sRGB
     ssim_srgb        SSIM, as displayed
     torture_psnr     dB, linear, at most 60, of a fixed pattern: each tile carries one of 26, in turn
@@ -135,21 +135,14 @@ def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
     rgb, target = inner(output.float(), BORDER), inner(batch.target_B3SS, BORDER)
     displayed = to_display(rgb, batch.gain_B3)
     displayed_target = to_display(target, batch.gain_B3)
-    classical = inner(markesteijn_rgb(batch), BORDER)
+    plain = inner(interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
     linear = psnr_db(rgb, target)
     return {
         "psnr_lin": linear,
-        "lead_db": linear - psnr_db(classical, target),
+        "lead_db": linear - psnr_db(plain, target),
         "psnr_srgb": psnr_db(displayed, displayed_target),
         "ssim_srgb": ssim(displayed, displayed_target),
     }
-
-
-def markesteijn_rgb(batch: Batch) -> Tensor:
-    """Markesteijn's picture after one pass, in the sensor's scale: what the default network corrects."""
-    gain = per_channel(batch.gain_B3)
-    light = balanced(batch.mosaic_B1SS, batch.cfa_B3SS, gain)
-    return interpolate(light, batch.cfa_B3SS, "markesteijn") * gain
 
 
 def pattern_scores(demosaic: Demosaic, patterns: Batch) -> Tensor:

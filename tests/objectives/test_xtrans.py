@@ -656,7 +656,7 @@ def test_a_size_below_what_the_loss_needs_is_refused() -> None:
 
 def test_four_crops_are_learned_far_beyond_their_interpolation() -> None:
     """The proof that preflight asks for, shortened: 100 steps gain 2 dB and more; untrained it is 0."""
-    task = XTrans(patterns=0.0, gain_spread=0.0)
+    task = XTrans(base="nc", patterns=0.0, gain_spread=0.0)
     batch = task._crops(4, 48, _rng())
     untrained, trained = task.model(), _trained_a_little(task, 100)
     with torch.no_grad():
