@@ -1,14 +1,15 @@
-"""Cloak: protect one's own photographs from face matching before posting them.
+"""Cloak: change one's own photographs before posting them, so that face matchers no longer match them.
 
-What is learned for each photograph by itself: noise of at most 0.05 and a warp of at most 1.5 % of the side, both
-                bounded by tanh, that hardly show, and after which an encoder no longer matches it with the original
-Batch           photo_B3SS, reference_B3SS (the same), in [0, 1]; number_B: its number in the model
-Encoders        the critic `tinyface` is attacked, the judge `tinyface-wide` scores; or siglip:DIR
-Goal            exposure, lower is better: 1 for an unchanged photograph, 0 for one that matches nobody
+What is learned for each photograph by itself: noise of at most 0.05 and a warp of at most 0.75 % of the side, both
+                bounded by tanh, in a square around the face, after which a matcher no longer matches it
+Batch           photo_B3SS, reference_B3SS (the same), in [0, 1]: frames around a face; points_B52: its five points;
+                number_B: its number in the model; person_B
+Encoders        the critic dlib is attacked, the judge sface scores; or tinyface and tinyface-wide, or siglip:DIR
+Goal            exposure, lower is better: 1 for an unchanged photograph, 0 for one that is no longer matched
 Purpose         defence only, and only of one's own photographs: away from oneself, never towards another person
 
 Sources: Shan et al. 2020 (Fawkes); Cherepanova et al. 2021 (LowKey); Zhong & Deng 2022 (OPOM); Xiao et al. 2018
-(spatially transformed examples). See README.md. `python -m objectives.cloak FOLDER OUT` protects a folder.
+(spatially transformed examples). See README.md. `python -m objectives.cloak FOLDER OUT` changes a folder.
 """
 
 from objectives.cloak.data import Batch

@@ -1,7 +1,7 @@
 """A face encoder that trains in seconds, for tests and for sweeps without a GPU.
 
 It learns to tell 60 pictures apart, one of each person, under shifts, turns, light and noise. So it recognises pictures
-rather than people: protection from it says nothing about a face recogniser.
+rather than people: what it no longer matches says nothing about a face recogniser.
 Source of the margin: Wang et al. 2018 (CosFace, eq. 4).
 Shapes: N faces, B a batch, 1 grey, S pixels a side, E features.
 """
