@@ -349,6 +349,19 @@ def test_crops_of_one_of_the_users_scenes_have_one_number(tmp_path) -> None:
     assert len(pairs) == len({number for _, number in pairs}) == 3
 
 
+def test_pictures_of_a_users_pairs_are_their_middles_at_their_own_resolution(tmp_path) -> None:
+    """Planted: test pairs of 500 x 40 pixels, whose middle is 448 wide: shrinking would take the noise away."""
+    _pairs(tmp_path, ("low", "high"), ["a.png", "b.png", "c.png"], seed=1)
+    for side, folder in enumerate(("test/low", "test/high")):
+        _plant(tmp_path / folder, ["x.png"], seed=side, size=(40, 500))
+    task = LowLight(data=str(tmp_path))
+    torch.manual_seed(0)
+    shown = list(task.pictures(task.model().eval(), list(task.batches("test", SMALL, 4, _rng()))))
+    middle_HW3 = np.asarray(Image.open(tmp_path / "test/high/x.png"))[:, 26:474]
+    assert all(np.array_equal(picture.panels["target"], middle_HW3) for picture in shown)
+    assert shown[0].title == "x.png: the best of 1 views by the network's score"
+
+
 def test_an_unreadable_or_unequal_file_is_an_error_with_its_path(tmp_path) -> None:
     _pairs(tmp_path / "a", ("low", "high"), [f"{n}.png" for n in "abc"], seed=1)
     for path in (tmp_path / "a/low").iterdir():
