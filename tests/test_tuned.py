@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import hpo
-from hpo import Tuned, baseline_columns, choose, integer, scores_of, tune_baselines, uniform, when
+from hpo import (
+    OwnEpoch,
+    OwnTraining,
+    Recipe,
+    Tuned,
+    baseline_columns,
+    choose,
+    integer,
+    log,
+    scores_of,
+    tune_baselines,
+    uniform,
+    when,
+)
 from hpo.checking.checks import check_promotable
+from hpo.checking.own import smoke_checks
 from hpo.cli.results import Terminal
 from hpo.errors import Damaged, SweepFailed
 from hpo.page.decoding import decode_verdict
@@ -129,6 +146,70 @@ def test_where_all_fail_the_reason_is_said() -> None:
 
     with pytest.raises(SweepFailed, match=r"baseline 'scaled' failed in each of 3 trials: .*no such file"):
         tune_baselines(study_of(Broken(), trials=3))
+
+
+@dataclass(frozen=True)
+class Own(OwnTraining):
+    """It trains itself, and reads the toy's batches where the baselines are asked for."""
+
+    goal, direction, cluster = "mse", "minimize", None
+
+    def train(self, recipe: Recipe, fidelity: Fidelity, seed: int, folder: Path) -> Iterator[OwnEpoch]:
+        error = np.full(8, 1 + seed % 7)
+        for epoch in range(fidelity.epochs):
+            yield OwnEpoch(epoch, {"mse": error}, test=lambda: {"mse": error})
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+        return Scaled().batches(split, fidelity, batch_size, rng)
+
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
+        return {"scaled": Tuned({"gain": uniform(0.0, 2.0)}, Scaled().scaled)}
+
+
+@dataclass(frozen=True)
+class OwnMisspelt(Own):
+    def baselines(self, fidelity: Fidelity) -> dict[str, Method[Batch]]:
+        return {"scaled": Tuned({"gian": uniform(0.0, 2.0)}, Scaled().scaled)}
+
+
+@dataclass(frozen=True)
+class OwnWithoutBatches(Own):
+    def batches(self, *_: object) -> Iterator[Batch]:
+        return iter(())
+
+
+def test_a_baseline_of_a_task_that_trains_itself_is_tuned_on_its_training_batches() -> None:
+    def study_with(task: Own) -> StudySpec:
+        return study_of(task, space={"recipe.lr": log(1e-3, 0.3)})
+
+    assert tune_baselines(study_with(Own()))["scaled"].settings["gain"] == pytest.approx(1.0, abs=0.1)
+    with pytest.raises(SweepFailed, match="has no training example to tune a baseline on"):
+        tune_baselines(study_with(OwnWithoutBatches()))
+    _, checks = smoke_checks(study_with(OwnMisspelt()))
+    (check,) = [each for each in checks if each.name == "can be promoted"]
+    assert check.status == "no-go"
+    assert "'gian' must be an argument of" in check.seen
+
+
+class Grouped(NamedTuple):
+    """The toy's batch, with what belongs together."""
+
+    x_BI: Tensor
+    y_BO: Tensor
+    group_B: Tensor
+
+
+class Clustered(Scaled):
+    cluster = "group_B"
+
+    def batches(self, split: Split, fidelity: Fidelity, batch_size: int, rng: torch.Generator) -> Iterator[Grouped]:
+        for batch in super().batches(split, fidelity, batch_size, rng):
+            yield Grouped(*batch, torch.arange(len(batch.x_BI)) // 2)
+
+
+def test_clusters_of_the_task_are_kept(tmp_path: Path) -> None:
+    baselines = score_baselines(study_of(Clustered(), trials=2), RunFolder(tmp_path))
+    assert {each.folds[0].clusters for each in baselines} == {8}
 
 
 # -- what is kept ----------------------------------------------------------------------------------------------------

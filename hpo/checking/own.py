@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpo.checking.checks import Numbers, changes_run, numbers_of, score_faults, searchable
 from hpo.checking.wording import yes_or_no
+from hpo.contract.returned import checked_methods
 from hpo.engine.own_training import OwnProgress, OwnTraining, follow, own_rows
 from hpo.formatting import listed
 from hpo.study import StudySpec
@@ -44,7 +45,7 @@ def smoke_checks(study: StudySpec) -> tuple[Numbers, list[Check]]:
         for epoch in follow(task, recipe, study.smoke, seed=1, folder=Path(folder)):
             progress.append(epoch)
             if epoch.epoch == study.smoke.epochs - 1:  # the model is there until the next epoch
-                promotable = run_check("can be promoted", partial(_check_promotable, task, epoch))
+                promotable = run_check("can be promoted", partial(_check_promotable, study, epoch))
     numbers = numbers_of(progress)
     return numbers, [*run_check("same seed, same run", partial(_check_same_run, study, numbers)), *promotable]
 
@@ -68,8 +69,11 @@ def _check_same_run(study: StudySpec, numbers: Numbers) -> list[Check]:
     ]
 
 
-def _check_promotable(task: OwnTraining, progress: OwnProgress) -> list[Check]:
+def _check_promotable(study: StudySpec, progress: OwnProgress) -> list[Check]:
+    task, _ = study.configure({}, searchable(study, study.smoke))
+    assert isinstance(task, OwnTraining)
     assert progress.now is not None
+    checked_methods(task, task.baselines(study.smoke))  # raises where a baseline could not be tuned
     faults = list(score_faults(task, own_rows(task, progress.now.test()), "the model on test"))
     exports = "no export: there will be no winner folder"
     if progress.now.export is not None:
