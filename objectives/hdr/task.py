@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -201,7 +200,7 @@ class HDR(Task[Batch]):
         return loss.measured_means(columns)
 
     def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
-        return {name: partial(baseline.method_scores, method) for name, method in baseline.methods().items()}
+        return baseline.rivals()
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         return pictures.drawn(model, list(batches), base=self.base, cap=self.cap)
