@@ -17,7 +17,7 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 from torch import Tensor
 
-from hpo import Method, Space, Tuned, choose, log
+from hpo import Method, Space, Tuned, choose, log, uniform
 from objectives.hdr import loss
 from objectives.hdr.data import EPS, Batch, log_light
 from objectives.hdr.fill import harmonic, layered, pushpull
@@ -36,6 +36,7 @@ def methods() -> Mapping[str, Fill]:
         "harmonic": lambda batch: harmonic(*_log_and_valid(batch)),
         "biharmonic": lambda batch: biharmonic(*_log_and_valid(batch)),
         "layered": lambda batch: layered(*_log_and_valid(batch), batch.occluder_B1SS > 0.5),
+        "blended": blended,
     }
     if has_opencv():
         classical |= {name: partial(inpainted, method) for name, method in OPENCV.items()}
@@ -43,9 +44,10 @@ def methods() -> Mapping[str, Fill]:
 
 
 def rivals() -> Mapping[str, Method[Batch]]:
-    """The scores of every method. OpenCV's have a radius, and may fill each layer by itself: promotion chooses both on
-    training examples."""
+    """The scores of every method. Promotion chooses on training examples how far the blend trusts the harmonic fill,
+    and the radius of OpenCV's methods, which may also fill each layer by itself."""
     scored: dict[str, Method[Batch]] = {name: partial(method_scores, method) for name, method in methods().items()}
+    scored["blended"] = Tuned[Batch]({"share": uniform(0.0, 1.0)}, blended_scores)
     if has_opencv():
         for name, method in OPENCV.items():
             scored[name] = Tuned[Batch](OPENCV_SPACE, partial(inpainted_scores, method))
@@ -64,6 +66,11 @@ def method_scores(method: Fill, batch: Batch) -> dict[str, Tensor]:
     return scores | loss.by_kind(scores["score"], on_cpu)
 
 
+def blended_scores(batch: Batch, share: float = 0.5) -> dict[str, Tensor]:
+    """The scores of the blend for each picture, [B]."""
+    return method_scores(partial(blended, share=share), batch)
+
+
 def inpainted_scores(method: OpenCVName, batch: Batch, radius: float = 3.0, layers: bool = False) -> dict[str, Tensor]:
     """The scores of one of OpenCV's methods for each picture, [B]."""
     return method_scores(partial(inpainted, method, radius=radius, layers=layers), batch)
@@ -73,6 +80,12 @@ def filled_light(method: Fill, batch: Batch) -> Tensor:
     """The warped light, with the method's light in its holes."""
     hole = batch.hole_B1SS > 0.5
     return torch.where(hole, torch.exp(method(batch)) - EPS, batch.warped_B3SS)
+
+
+def blended(batch: Batch, share: float = 0.5) -> Tensor:
+    """The mean of the harmonic fill, with this share, and the layered one: what the network starts from."""
+    log_B3SS, valid = _log_and_valid(batch)
+    return torch.lerp(layered(log_B3SS, valid, batch.occluder_B1SS > 0.5), harmonic(log_B3SS, valid), share)
 
 
 def biharmonic(log_B3HW: Tensor, valid_B1HW: Tensor) -> Tensor:
