@@ -80,10 +80,15 @@ def rebuild(card: Mapping[str, Any], weights: bytes) -> TrainedTask[Task[Any]]:
 
 
 def rebuild_as(kind: type[T], card: Mapping[str, Any], weights: bytes) -> TrainedTask[T]:
-    """The same, where the class of the task is known."""
+    """The same, where the class of the task is known. Raises ValueError where the weights are of another network."""
     task = kind(**{key: _tuples(value) for key, value in card["fields"].items()})
     model = task.model()
-    model.load_state_dict(unpacked(weights))
+    try:
+        model.load_state_dict(unpacked(weights))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights are of another network than {kind.__name__} makes now: train and export it anew ({error})"
+        ) from None
     return TrainedTask(task, model.eval())
 
 

@@ -24,8 +24,7 @@ from objectives.common.command import work
 from objectives.common.content import content_hash
 from objectives.common.folder import Job, Result, carry_out
 from objectives.common.light import write_light
-from objectives.hdr.data import Batch, log_light
-from objectives.hdr.fill import filled
+from objectives.hdr.data import Batch, fills
 from objectives.hdr.frames import ScaledFrame, frame_files, layer_files, read_frame
 from objectives.hdr.listing import NEEDED, plan_frames
 from objectives.hdr.model import predict
@@ -36,14 +35,14 @@ from objectives.hdr.task import HDR
 def filled_frame(task: HDR, model: nn.Module, frame: ScaledFrame) -> Tensor:
     """The whole frame with filled holes, rgb_3HW, in the scale of its file."""
     warped, hole, occluder = (field[None] for field in (frame.warped_3HW, frame.hole_1HW, frame.occluder_1HW))
-    base_log = filled(task.base, log_light(warped), ~hole, occluder)
+    base_log, plain_log = fills(task.base, warped, hole, occluder)
     batch = Batch(
         warped_B3SS=warped,
         hole_B1SS=hole.float(),
         occluder_B1SS=occluder.float(),
         motion_B2SS=frame.motion_2HW[None],
         base_log_B3SS=base_log,
-        plain_log_B3SS=base_log,  # never read here
+        plain_log_B3SS=plain_log,
         target_B3SS=warped,  # unknown, and never read
         source_B=torch.zeros(1, dtype=torch.int64),
         rendered_B=torch.ones(1, dtype=torch.int64),

@@ -57,10 +57,17 @@ def assembled(arrays: Mapping[str, np.ndarray], base: str) -> Examples:
     """Examples from arrays named as the fields of Frame, and "source" and "rendered", with holes filled by the method
     `base`."""
     warped, hole, occluder, motion, target = (torch.from_numpy(np.array(arrays[name])) for name in Frame._fields)
-    base_log = _filled(base, warped, hole, occluder)
-    plain_log = _filled(base, warped, hole, torch.zeros_like(occluder)) if base == "layered" else base_log
+    base_log, plain_log = fills(base, warped, hole, occluder)
     source, rendered = (torch.from_numpy(np.array(arrays[name])) for name in ("source", "rendered"))
     return Examples(warped, hole, occluder, motion, base_log, plain_log, target, source, rendered)
+
+
+def fills(base: str, warped: Tensor, hole: Tensor, occluder: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithm of the light with filled holes, and the same as if no layers were known. Masks are bool."""
+    base_log = _filled(base, warped, hole, occluder)
+    if base != "layered" or not occluder.any():
+        return base_log, base_log
+    return base_log, _filled(base, warped, hole, torch.zeros_like(occluder))
 
 
 def without_layers(batch: Batch, chosen_B: Tensor) -> Batch:

@@ -6,6 +6,7 @@ equals the input wherever the input is valid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -57,17 +58,24 @@ def harmonic(log_B3HW: Tensor, valid_B1HW: Tensor, *, sweeps: int = SWEEPS) -> T
     return values
 
 
-def layered(log_B3HW: Tensor, valid_B1HW: Tensor, occluder_B1HW: Tensor) -> Tensor:
-    """Harmonic fill of holes inside the foreground from the foreground alone, and of all others from the background.
+def layered(
+    log_B3HW: Tensor,
+    valid_B1HW: Tensor,
+    occluder_B1HW: Tensor,
+    fill: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Fill holes inside the foreground from the foreground alone, and all others from the background. `fill` does it;
+    by default the harmonic one.
 
-    A picture that lacks one of the two is filled from all valid pixels: without known layers this is the harmonic fill.
+    A picture that lacks one of the two is filled from all valid pixels: without known layers this is the plain fill.
     """
     front = occluder_B1HW & valid_B1HW
     back = valid_B1HW & ~front
     inside = eroded(dilated(front, 3), 3)
-    from_all = harmonic(log_B3HW, valid_B1HW)
-    from_front = torch.where(_has_any(front), harmonic(log_B3HW, front), from_all)
-    from_back = torch.where(_has_any(back), harmonic(log_B3HW, back), from_all)
+    fill = fill or harmonic
+    from_all = fill(log_B3HW, valid_B1HW)
+    from_front = torch.where(_has_any(front), fill(log_B3HW, front), from_all)
+    from_back = torch.where(_has_any(back), fill(log_B3HW, back), from_all)
     return torch.where(valid_B1HW, log_B3HW, torch.where(inside, from_front, from_back))
 
 

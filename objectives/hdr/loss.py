@@ -56,16 +56,14 @@ def white_level(target: Tensor) -> Tensor:
 
 
 # -- terms -----------------------------------------------------------------------------------------------------------
-def terms(
-    out: Filled, base_log: Tensor, hole: Tensor, target: Tensor, weights: Weights, backend: Backend
-) -> dict[str, Tensor]:
+def terms(out: Filled, hole: Tensor, target: Tensor, weights: Weights, backend: Backend) -> dict[str, Tensor]:
     """The weighted terms by name. A term of weight 0 is not computed, and is 0."""
     white = white_level(target)
     toned = tone(out.light_B3HW, white)
     toned_target = tone(target, white)
     around = dilated(hole, 5).float()
     compute: dict[str, tuple[float, Callable[[], Tensor]]] = {
-        "log": (weights.log, lambda: log_supervision(out, base_log, target, weights)),
+        "log": (weights.log, lambda: log_supervision(out, target, weights)),
         "tone": (weights.tone, lambda: ((toned - toned_target).abs() * (1 + weights.hole * hole)).mean()),
         "edge": (weights.edge, lambda: _masked_mean((sobel(toned) - sobel(toned_target)).abs(), around).mean()),
         "wide": (weights.wide, lambda: torch.relu(out.raw_B3HW.abs() - WIDE).mean()),
@@ -75,9 +73,9 @@ def terms(
     return {name: weight * term() if weight else zero for name, (weight, term) in compute.items()}
 
 
-def log_supervision(out: Filled, base_log: Tensor, target: Tensor, weights: Weights) -> Tensor:
+def log_supervision(out: Filled, target: Tensor, weights: Weights) -> Tensor:
     """Distance of the residual from the correct one, with its sign; mean over the holes and their ring."""
-    error = out.delta_B3HW - (log_light(target) - base_log)
+    error = out.start_B3HW + out.delta_B3HW - log_light(target)
     if weights.log_loss == "huber":
         size = F.smooth_l1_loss(error, torch.zeros_like(error), beta=weights.huber_delta, reduction="none")
     elif weights.log_loss == "l1":

@@ -33,13 +33,18 @@ class Filled(NamedTuple):
     """The output of the network."""
 
     light_B3HW: Tensor  # equal to the input outside the holes and their ring
+    start_B3HW: Tensor  # the log of the filled picture that the residual corrects
     delta_B3HW: Tensor  # the log residual that was added: clamped, and multiplied by `weight`
     raw_B3HW: Tensor  # the log residual before clamp and weight
     weight_B1HW: Tensor  # 1 in holes, `ring_scale` in the ring around them, else 0
 
 
 class LogResidualUNet(nn.Module):
-    """79,959 parameters at the default widths, and one more with a learnable scale.
+    """80,188 parameters at the default widths, and one more with a learnable scale.
+
+    It starts from a blend of two fills, one that keeps the layers apart and one that ignores them: the first is right
+    behind a moving object, the second one where the layers are not what they seem. For each pixel the network says how
+    far to trust the second; before training it is one half.
 
     `cap` bounds the residual, in natural logarithms of light: it is fixed, or the start value of a learnable scale.
     Below that bound the output is in units of contrast, so smooth regions are corrected less than others.
@@ -67,14 +72,14 @@ class LogResidualUNet(nn.Module):
         self.ring_kernel, self.ring_scale, self.eps = ring_kernel, ring_scale, eps
         levels = [max(4, round(width * factor / 4) * 4) for factor in WIDTHS[:depth]]
         single = gate == "single"
-        self.enter = GatedConv(7, levels[0], norm=False, single=single)
+        self.enter = GatedConv(8, levels[0], norm=False, single=single)
         self.down = nn.ModuleList(GatedConv(above, below, stride=2, single=single) for above, below in pairwise(levels))
         self.blocks = nn.ModuleList(ResidualBlock(channels, single=single) for channels in levels)
         self.up = nn.ModuleList(
             nn.Sequential(GatedConv(above + below, above, single=single), ResidualBlock(above, single=single))
             for above, below in pairwise(levels)
         )
-        self.leave = nn.Conv2d(levels[0], 3, 1)
+        self.leave = nn.Conv2d(levels[0], 4, 1)  # the residual, and the trust in the fill that ignores layers
         nn.init.normal_(self.leave.weight, std=0.01)  # with zeros, behind gated layers, learning would not start
         nn.init.zeros_(_bias(self.leave))
         scale = torch.tensor(float(cap))
@@ -84,17 +89,36 @@ class LogResidualUNet(nn.Module):
             self.register_buffer("scale", scale)
 
     def forward(
-        self, warped_B3HW: Tensor, hole_B1HW: Tensor, occluder_B1HW: Tensor, motion_B2HW: Tensor, base_log_B3HW: Tensor
+        self,
+        warped_B3HW: Tensor,
+        hole_B1HW: Tensor,
+        occluder_B1HW: Tensor,
+        motion_B2HW: Tensor,
+        base_log_B3HW: Tensor,
+        plain_log_B3HW: Tensor,
     ) -> Filled:
-        input_B7HW = torch.cat([normalised(base_log_B3HW, self.input_norm), hole_B1HW, occluder_B1HW, motion_B2HW], 1)
-        out_B3HW = self.leave(self._trunk(input_B7HW)).float()
-        out_B3HW = out_B3HW * contrast(base_log_B3HW.float(), self.units)
+        difference_B3HW = (plain_log_B3HW - base_log_B3HW).float()
+        local = contrast(base_log_B3HW.float(), self.units)
+        input_B8HW = torch.cat(
+            [
+                normalised(base_log_B3HW, self.input_norm),
+                hole_B1HW,
+                occluder_B1HW,
+                motion_B2HW,
+                difference_B3HW.mean(1, keepdim=True) / spread(base_log_B3HW),
+            ],
+            1,
+        )
+        out_B4HW = self.leave(self._trunk(input_B8HW)).float()
+        out_B3HW, trust_B1HW = out_B4HW.tensor_split([3], 1)
+        start = base_log_B3HW.float() + torch.sigmoid(trust_B1HW) * difference_B3HW
+        out_B3HW = out_B3HW * local
         raw = BOUNDS[self.bound](out_B3HW) * self.scale  # the only bound: a second one would lower the cap
         ring = F.max_pool2d(hole_B1HW, self.ring_kernel, stride=1, padding=self.ring_kernel // 2) - hole_B1HW
         weight = hole_B1HW + self.ring_scale * ring
         delta = raw.clamp(-HARD_CLAMP, HARD_CLAMP) * weight
-        light = torch.where(weight > 0, torch.exp(base_log_B3HW.float() + delta) - self.eps, warped_B3HW)
-        return Filled(light, delta, raw, weight)
+        light = torch.where(weight > 0, torch.exp(start + delta) - self.eps, warped_B3HW)
+        return Filled(light, start, delta, raw, weight)
 
     @torch.no_grad()
     def project(self) -> None:
@@ -177,7 +201,14 @@ def spread(log_B3HW: Tensor) -> Tensor:
 
 def predict(model: nn.Module, batch: Batch) -> Filled:
     """The model's output for the inputs of a batch; the model never sees the target."""
-    return model(batch.warped_B3SS, batch.hole_B1SS, batch.occluder_B1SS, batch.motion_B2SS, batch.base_log_B3SS)
+    return model(
+        batch.warped_B3SS,
+        batch.hole_B1SS,
+        batch.occluder_B1SS,
+        batch.motion_B2SS,
+        batch.base_log_B3SS,
+        batch.plain_log_B3SS,
+    )
 
 
 def _window_mean(values: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -77,7 +76,14 @@ class HDR(Task[Batch]):
     goal: ClassVar[str] = "score"
     direction: ClassVar[Literal["minimize", "maximize"]] = "maximize"
     size_unit: ClassVar[str] = "pixels a side"
-    inputs: ClassVar[tuple[str, ...]] = ("warped_B3SS", "hole_B1SS", "occluder_B1SS", "motion_B2SS", "base_log_B3SS")
+    inputs: ClassVar[tuple[str, ...]] = (
+        "warped_B3SS",
+        "hole_B1SS",
+        "occluder_B1SS",
+        "motion_B2SS",
+        "base_log_B3SS",
+        "plain_log_B3SS",
+    )
     labels: ClassVar[tuple[str, ...]] = ("target_B3SS",)
     cluster: ClassVar[str | None] = "source_B"
     folds: ClassVar[int] = len(JUDGING)
@@ -181,7 +187,7 @@ class HDR(Task[Batch]):
             huber_delta=self.huber_delta,
         )
         out = predict(model, batch)
-        return loss.terms(out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS, weights, self.perceptual)
+        return loss.terms(out, batch.hole_B1SS, batch.target_B3SS, weights, self.perceptual)
 
     def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer | None:
         if self.beta2 is None:
@@ -201,7 +207,7 @@ class HDR(Task[Batch]):
         return loss.measured_means(columns)
 
     def baselines(self, fidelity: Fidelity) -> Mapping[str, Method[Batch]]:
-        return {name: partial(baseline.method_scores, method) for name, method in baseline.methods().items()}
+        return baseline.rivals()
 
     def pictures(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Picture | Chart]:
         return pictures.drawn(model, list(batches), base=self.base, cap=self.cap)

@@ -19,9 +19,9 @@ from objectives.common.colour import luma
 MIDDLE_LIGHT = 0.2  # every frame, made or a user's, is scaled so that its median luminance is this
 MOTION_UNIT = 8.0  # pixels
 HOLES = (0.02, 0.35)  # a made frame is kept if its share of hole pixels is between these
-WINDOW = 33  # pixels a side, within which foreground is told from background: wider than a disocclusion
+WINDOW = 17  # pixels a side, within which foreground is told from background: wider than a disocclusion
 FRONT = 0.6  # foreground is nearer than this, from the farthest (0) to the nearest (1) pixel of the window
-MIN_CONTRAST = 0.2  # of nearness, relative to the nearest pixel of the window: with less, there is one layer
+MIN_CONTRAST = 0.4  # of nearness, relative to the nearest pixel of the window: with less, there is one layer
 
 
 class Frame(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from hpo import REFERENCE, Epoch, Evidence, Fidelity, fit, generator, put
+from hpo import REFERENCE, Epoch, Evidence, Fidelity, fit, generator, load_winner, put
 from hpo.checking.overfit_checks import Bands
 from hpo.engine.evaluation import evaluate
 from hpo.trial.record import Outcome, read_outcome, write_outcome
@@ -29,6 +29,7 @@ from objectives.hdr.model import HARD_CLAMP, Filled, LogResidualUNet, contrast, 
 from studies.hdr import study
 from tests.epochs import epoch
 from tests.objectives.baselines import baseline_scores
+from tests.objectives.exported import exported
 
 TINY = Fidelity(size=32, train=8, val=4, epochs=1)
 COMPOSED = HDR(scenes="composed", flip=False, layers_absent=0.0)  # its examples are made in milliseconds, and fixed
@@ -51,7 +52,8 @@ def _random_inputs(scale: float = 1.0, size: int = 32) -> tuple[Tensor, ...]:
     warped = scale * torch.rand(2, 3, size, size, generator=_rng())
     hole = (torch.rand(2, 1, size, size, generator=_rng(1)) < 0.2).float()
     base = fill.harmonic(log_light(warped), hole < 0.5)
-    return warped * (1 - hole), hole, torch.zeros_like(hole), torch.zeros(2, 2, size, size), base
+    plain = base + 0.1 * hole * torch.randn(2, 3, size, size, generator=_rng(2))
+    return warped * (1 - hole), hole, torch.zeros_like(hole), torch.zeros(2, 2, size, size), base, plain
 
 
 def _wild(model: LogResidualUNet, factor: float) -> LogResidualUNet:
@@ -131,7 +133,14 @@ def test_a_kl_between_residuals_is_refused_with_the_reason() -> None:
 
 
 # -- the network -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("width", "parameters"), [(8, 39_995), (12, 79_959)])
+def test_an_export_of_another_network_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    model = HDR(width=8).model()
+    model.leave = torch.nn.Conv2d(8, 3, 1)  # as it was before the network chose between two fills
+    with pytest.raises(ValueError, match="the weights are of another network than HDR makes now: train and export it"):
+        load_winner(exported(tmp_path / "winner", HDR(width=8), model), HDR)
+
+
+@pytest.mark.parametrize(("width", "parameters"), [(8, 40_148), (12, 80_188)])
 def test_parameters_are_counted_as_they_are_written_down(width: int, parameters: int) -> None:
     counted = sum(p.numel() for p in LogResidualUNet(width).parameters())
     assert counted == parameters
@@ -141,7 +150,7 @@ def test_parameters_are_counted_as_they_are_written_down(width: int, parameters:
 @pytest.mark.parametrize("shape", [(16, 16), (17, 33), (50, 23)])
 @pytest.mark.parametrize("gate", ["full", "single"])
 def test_any_frame_of_16_pixels_or_more_is_filled_at_its_own_size(shape: tuple[int, int], gate: str) -> None:
-    inputs = [torch.rand(1, channels, *shape) for channels in (3, 1, 1, 2, 3)]
+    inputs = [torch.rand(1, channels, *shape) for channels in (3, 1, 1, 2, 3, 3)]
     inputs[1] = (inputs[1] < 0.2).float()
     assert LogResidualUNet(8, gate=gate)(*inputs).light_B3HW.shape == (1, 3, *shape)
 
@@ -170,7 +179,10 @@ def test_a_patch_does_not_depend_on_its_batch() -> None:
     """No cap from the range of a batch, and no statistic over it: alone, in company, and beside a very bright one."""
     batch, model = _batch(), _wild(HDR().model(), 3)
     alone = predict(model, Batch(*(field[:1] for field in batch))).delta_B3HW
-    bright = batch._replace(base_log_B3SS=torch.cat([batch.base_log_B3SS[:1], batch.base_log_B3SS[1:] + 5]))
+    brighter = torch.tensor([0.0, 5.0, 5.0, 5.0]).view(4, 1, 1, 1)
+    bright = batch._replace(
+        base_log_B3SS=batch.base_log_B3SS + brighter, plain_log_B3SS=batch.plain_log_B3SS + brighter
+    )
     for company in (batch, bright):
         assert torch.allclose(predict(model, company).delta_B3HW[:1], alone, atol=1e-5)
 
@@ -183,15 +195,17 @@ def test_a_patch_looks_the_same_to_the_network_at_every_exposure(how: str) -> No
 
 def test_a_patch_of_half_the_contrast_gets_half_the_residual() -> None:
     """Else a network that has learned on harsh light overcorrects soft light; the bound is the same for both."""
-    warped, hole, occluder, motion, base = _random_inputs()
+    warped, hole, occluder, motion, base, plain = _random_inputs()
     for units, factor in (("local", 0.5), ("patch", 0.5), ("log", 1.0)):
         model = _wild(LogResidualUNet(8, bound="clamp", units=units), 3)
-        whole, half = (model(warped, hole, occluder, motion, share * base).raw_B3HW for share in (1.0, 0.5))
+        whole, half = (
+            model(warped, hole, occluder, motion, share * base, share * plain).raw_B3HW for share in (1.0, 0.5)
+        )
         assert torch.allclose(half, factor * whole, rtol=1e-2, atol=1e-4)
         assert whole.abs().max() > 1e-2
         with torch.no_grad():
             model.leave.bias.fill_(1e3)
-        assert float(model(warped, hole, occluder, motion, 0.5 * base).raw_B3HW.detach().max()) == 6.0
+        assert float(model(warped, hole, occluder, motion, 0.5 * base, 0.5 * plain).raw_B3HW.detach().max()) == 6.0
 
 
 def test_local_contrast_is_the_standard_deviation_around_a_pixel() -> None:
@@ -208,14 +222,25 @@ def test_gated_layers_do_not_starve_the_output_before_training() -> None:
     """A gate halves the signal at each layer unless it is normalised afterwards: 13 layers would leave 1e-4 of it."""
     model, batch = HDR().model(), _batch()
     with torch.no_grad():
-        spread = float(model.leave(model._trunk(torch.randn(4, 7, 32, 32, generator=_rng()))).std())
+        spread = float(model.leave(model._trunk(torch.randn(4, 8, 32, 32, generator=_rng()))).std())
     assert spread > 1e-3
     assert 1e-4 < float(predict(model, batch).raw_B3HW.detach().std()) < 1.0
 
 
+def test_the_network_starts_halfway_between_the_two_fills_and_can_choose_either() -> None:
+    """Closed form: the start is base + sigmoid(trust) x (plain - base), and trust is 0 before training."""
+    model, inputs = LogResidualUNet(8), _random_inputs()
+    base, plain = inputs[-2:]
+    assert torch.allclose(model(*inputs).start_B3HW, (base + plain) / 2, atol=0.02)
+    for trust, start in ((50.0, plain), (-50.0, base)):
+        with torch.no_grad():
+            model.leave.bias[3] = trust
+        assert torch.allclose(model(*inputs).start_B3HW, start, atol=1e-5)
+
+
 # -- loss ------------------------------------------------------------------------------------------------------------
 def _out(delta: Tensor, weight: Tensor, light: Tensor) -> Filled:
-    return Filled(light, delta, delta, weight)
+    return Filled(light, torch.zeros_like(light), delta, delta, weight)
 
 
 @pytest.mark.parametrize("log_loss", loss.LOG_LOSSES)
@@ -227,9 +252,7 @@ def test_log_supervision_looks_at_the_sign(log_loss: str, residual: float) -> No
     target = torch.full((1, 3, 4, 4), math.exp(residual) - EPS)
     right, wrong = (
         float(
-            loss.log_supervision(
-                _out(sign * residual + zeros, ones, target), zeros, target, loss.Weights(log_loss=log_loss)
-            )
+            loss.log_supervision(_out(sign * residual + zeros, ones, target), target, loss.Weights(log_loss=log_loss))
         )
         for sign in (1, -1)
     )
@@ -243,16 +266,14 @@ def test_log_supervision_counts_holes_and_their_ring_and_nothing_else() -> None:
     delta = torch.zeros(1, 3, 4, 4)
     target = torch.ones(1, 3, 4, 4) - EPS  # right where the residual is 0
     delta[..., 0, 0], delta[..., 3, 3] = 1.0, 99.0
-    supervision = loss.log_supervision(
-        _out(delta, weight, target), torch.zeros(1, 3, 4, 4), target, loss.Weights(log_loss="l1")
-    )
+    supervision = loss.log_supervision(_out(delta, weight, target), target, loss.Weights(log_loss="l1"))
     assert float(supervision) == pytest.approx(1.0 / 1.5, rel=1e-5)
 
 
 def test_terms_are_scaled_by_their_weights_and_never_clamped() -> None:
     batch, model = _batch(), HDR().model()
     out = predict(model, batch)
-    of = (out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS)
+    of = (out, batch.hole_B1SS, batch.target_B3SS)
     once = loss.terms(*of, loss.Weights(perceptual=0.1), "pged")
     loud = loss.terms(*of, loss.Weights(log=200.0, tone=100.0, edge=50.0, perceptual=10.0), "pged")
     for name in ("log", "tone", "edge", "perceptual"):
@@ -266,7 +287,7 @@ def test_the_wide_term_sees_only_residuals_beyond_six() -> None:
     raw = torch.zeros(1, 3, 32, 32)
     raw[..., 0, 0] = 7.5
     out = predict(HDR().model(), batch)._replace(raw_B3HW=raw)
-    terms = loss.terms(out, batch.base_log_B3SS, batch.hole_B1SS, batch.target_B3SS, loss.Weights(), "pged")
+    terms = loss.terms(out, batch.hole_B1SS, batch.target_B3SS, loss.Weights(), "pged")
     assert float(terms["wide"]) == pytest.approx(1.5 / 1024, rel=1e-5)
 
 
@@ -668,9 +689,9 @@ def test_pictures_show_brackets_of_exposures_of_both_kinds_of_parallax() -> None
     task, batch = HDR(width=8, scenes="composed"), _batch(4, "val")
     shown = list(task.pictures(task.model(), [Batch(*(field[row : row + 1] for field in batch)) for row in range(4)]))
     titles = [picture.title for picture in shown]
-    assert titles[:3] == ["Every method, test", "Every method, real parallax", "Overflow by cap"]
-    brackets = [picture for picture in shown if picture.title.startswith("Exposures, test")]
-    assert len(brackets) == 4
+    assert titles[:3] == ["Every method, composed", "Every method, real parallax", "Overflow by cap"]
+    brackets = [picture for picture in shown if picture.title.startswith("Exposures, composed")]
+    assert len(brackets) == 3
     assert list(brackets[0].panels)[0::2] == ["input", "network"]
     for panel in brackets[0].panels.values():
         assert panel.shape == (3 * 32 + 2 * 2, 32, 3)

@@ -1,0 +1,126 @@
+"""`hdr`, trained in each fold, and every rival, on three test sets: python -m tests.benchmarks.hdr_tests [TRAIN]
+
+Composed frames and a path tracer's frames, both under the panoramas of the fold's test split, and the stereo pair.
+Trained are the default and one variant, on TRAIN examples (256) for as many epochs as at full fidelity. What is
+independent is the panorama, of which the three folds test eight; the interval of a lead is Student's over them. All
+frames of the stereo pair are of one photograph, so that its numbers have no interval. A rival with settings has the
+best ones of a grid, on training examples of the fold.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from hpo import Method, Split, Tuned, fit
+from objectives.common.columns import columns_over
+from objectives.hdr import FULL, HDR, baseline, loss, parallax
+from objectives.hdr.data import Batch
+from objectives.hdr.splits import Scenes
+from studies.hdr import study
+
+NETWORKS: dict[str, HDR] = {"default": HDR(), "Huber 1": HDR(huber_delta=1.0)}
+HIDDEN = ", layers hidden"
+SETS: tuple[Scenes, ...] = ("composed", "rendered")
+STEREO = "stereo pair"
+EXAMPLES = 96  # of each test set
+TUNING = 48  # training examples
+GRID = {"share": (0.0, 0.25, 0.5, 0.75, 1.0), "radius": (2.0, 6.0), "layers": (False, True)}
+SCORING_BATCH = 16
+
+Scores = dict[str, list[Tensor]]  # method -> score of each example, fold by fold
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    train = int(sys.argv[1]) if len(sys.argv) > 1 else 256
+    scores: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
+    sources: dict[str, list[Tensor]] = defaultdict(list)
+    for fold in range(HDR.folds):
+        methods = {**_networks(fold, train), **dict(_tuned_rivals(HDR(fold=fold)))}
+        for name, batch in _test_sets(HDR(fold=fold)):
+            sources[name].append(batch.source_B)
+            for method, score in methods.items():
+                for column, values in _columns(score, batch).items():
+                    if column in ("score", "score_without_layers"):
+                        scores[name][method + HIDDEN * (column != "score")].append(values)
+        for name in scores:
+            _print_table(name, scores[name], torch.cat(sources[name]))
+
+
+def _networks(fold: int, train: int) -> dict[str, Method[Batch]]:
+    trained: dict[str, Method[Batch]] = {}
+    for name, task in NETWORKS.items():
+        started = time.process_time()
+        fidelity = replace(FULL, train=train)
+        *_, last = fit(replace(task, fold=fold), study.recipe, fidelity, seed=fold, device="cpu")
+        last.model.load_state_dict(last.best_weights)
+        seconds = time.process_time() - started
+        print(f"fold {fold}, {name}: {seconds:.0f} CPU s, validation {last.best:.2f} dB", flush=True)
+        trained[name] = partial(loss.model_scores, last.model.eval())
+    return trained
+
+
+def _test_sets(task: HDR) -> Iterator[tuple[str, Batch]]:
+    for scenes in SETS:
+        yield scenes, _batch(replace(task, scenes=scenes), "test", EXAMPLES)
+    yield STEREO, parallax.examples(FULL.size, task.base)
+
+
+def _batch(task: HDR, split: Split, count: int) -> Batch:
+    fidelity = replace(FULL, train=count, val=count, test=count)
+    fixed = replace(task, flip=False, layers_absent=0.0)
+    return next(fixed.batches(split, fidelity, count, torch.Generator().manual_seed(0)))
+
+
+def _tuned_rivals(task: HDR) -> Iterator[tuple[str, Method[Batch]]]:
+    training = _batch(task, "train", TUNING)
+    for name, method in baseline.rivals().items():
+        if not isinstance(method, Tuned):
+            yield name, method
+            continue
+        settings = [
+            dict(zip(method.space, choice, strict=True)) for choice in product(*(GRID[n] for n in method.space))
+        ]
+        best = max(settings, key=lambda chosen: float(_columns(method.with_settings(chosen), training)["score"].mean()))
+        print(f"  {name}: {best}", flush=True)
+        yield name, method.with_settings(best)
+
+
+@torch.no_grad()
+def _columns(method: Callable[[Batch], Mapping[str, Tensor]], batch: Batch) -> Mapping[str, Tensor]:
+    parts = [Batch(*fields) for fields in zip(*(field.split(SCORING_BATCH) for field in batch), strict=True)]
+    return columns_over(method, parts)
+
+
+def _print_table(name: str, scores: Scores, sources: Tensor) -> None:
+    together = {method: torch.cat(parts).double().numpy() for method, parts in scores.items()}
+    count = len(sources.unique())
+    print(f"\n{name}: {len(sources)} examples, {count} {'source' if count == 1 else 'sources'}; score, and leads of")
+    print(" " * 34 + "".join(f"{network:>26}" for network in NETWORKS))
+    for method, score in sorted(together.items(), key=lambda item: -item[1].mean()):
+        leads = [_interval(together[network] - score, sources.numpy()) for network in NETWORKS]
+        print(f"{method:24}{score.mean():7.2f} dB" + "".join(f"{lead:>26}" for lead in leads), flush=True)
+
+
+def _interval(lead: np.ndarray, sources: np.ndarray) -> str:
+    """The mean over the sources, with its 95 % interval."""
+    means = np.array([lead[sources == source].mean() for source in np.unique(sources)])
+    if len(means) == 1:
+        return f"{means[0]:+.2f}"
+    half = stats.t.ppf(0.975, len(means) - 1) * stats.sem(means)
+    return f"{means.mean():+.2f} [{means.mean() - half:+.2f}, {means.mean() + half:+.2f}]"
+
+
+if __name__ == "__main__":
+    main()
