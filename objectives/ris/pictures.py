@@ -85,6 +85,7 @@ def _table(tables: Tables, edges: tuple[float, ...]) -> Chart:
         "OSPA of every method by SNR",
         figure.to_json(),
         f"Mean OSPA (m, cutoff 1 m) with 95 % bootstrap intervals; {counts} scenes. Lower is better. "
+        f"Classical methods have their default settings here, and tuned ones in the table of the promotion. "
         f"References know the number of sources or the true covariance. By the 95 % interval of the paired "
         f"difference, the learned pipeline is not better than: {lost or 'none'}.",
     )
