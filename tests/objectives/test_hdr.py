@@ -585,6 +585,7 @@ def test_layers_are_hidden_from_the_share_that_is_asked_for_and_in_training_alon
     assert val.motion_B2SS.flatten(1).any(1).all()
 
 
+@torch.no_grad()
 def test_scores_tell_composed_from_rendered_frames_and_what_hidden_layers_cost() -> None:
     batch = _batch(4, "val")
     batch = batch._replace(rendered_B=torch.tensor([0, 1, 0, 1]))
