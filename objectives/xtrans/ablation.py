@@ -3,8 +3,8 @@
     python -m objectives.xtrans.ablation task.base=nc task.patterns=0,recipe.lr=4e-3
 
 Trains the default and every setting with the same number of crops, and compares them on the validation scenes, which
-never judge: this is where one chooses. With --test there is a run for each fold, and all other scenes judge, with the
-classical methods beside: this is for what has been chosen.
+never judge, with the classical methods beside: this is where one chooses. With --test there is a run for each fold, and
+all other scenes judge: this is for what has been chosen.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _columns(method: Callable[[Batch], Tensor], tiles: Batch, *, probes: bool) -
 
 # -- the command -----------------------------------------------------------------------------------------------------
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a row for the default and one for each setting; with --test also one for each classical method."""
+    """Print a row for the default, one for each setting, and one for each classical method."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     split: Split = "test" if options.test else "val"
@@ -137,8 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(_line(default, None, apart=options.test), flush=True)
     for changes in options.settings:
         print(_line(network(changes, fidelity, runs, split), default, apart=options.test), flush=True)
-    for judged in classical(runs, split) if options.test else ():
-        print(_line(judged, default, apart=True), flush=True)
+    for judged in classical(FOLDS if options.test else 1, split):
+        print(_line(judged, default, apart=options.test), flush=True)
 
 
 def _line(judged: Judged, default: Judged | None, *, apart: bool) -> str:
