@@ -398,27 +398,16 @@ def test_a_folder_of_pictures_is_split_and_learned_from(tmp_path: Path) -> None:
         assert torch.allclose(batch.gain_B3, torch.tensor(RAW))
 
 
-def test_a_folder_is_read_with_its_subfolders_and_what_is_not_read_is_named(tmp_path: Path) -> None:
-    for name in ("0.png", "1.webp", "trip/2.png", "3.raf", "._0.png", "4.heic", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(name.encode())
-    (tmp_path / "4.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    scenes.split_own_files.cache_clear()
-    with pytest.warns(UserWarning, match=r"1 skipped, HEIC is not read.*: 4\.heic"):
-        parts = [scenes.split_own_files(str(tmp_path), fold)[split] for split, fold in JUDGING]
-    assert sorted(path.name for files in parts for path, _ in files) == ["0.png", "1.webp", "2.png", "3.raf"]
-
-
 def test_files_of_every_split_are_decoded_and_all_bad_ones_are_named(tmp_path: Path) -> None:
     """A test file that is cut off stops the training split too, since a sweep would find it at its end."""
     for index in range(6):
         _picture_file(tmp_path / f"{index}.png", index)
-    scenes.split_own_files.cache_clear()
-    files = scenes.split_own_files(str(tmp_path), 0)
+    split_own_files.cache_clear()
+    files = split_own_files(str(tmp_path), 0, scenes.FOLDS)
     bad = [files["test"][0][0], files["val"][0][0]]
     for path in bad:
         path.write_bytes(path.read_bytes()[:900])
-    scenes.split_own_files.cache_clear()
+    split_own_files.cache_clear()
     with pytest.raises(ValueError, match="2 of 6 files cannot be used") as error:
         next(XTrans(data=str(tmp_path)).batches("train", replace(CHEAP, train=4), 4, torch.Generator()))
     assert all(path.name in str(error.value) for path in bad)
