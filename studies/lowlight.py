@@ -1,4 +1,4 @@
-"""Which rate, batch, weight of structure and network brighten unseen scenes best, at a fifth of the full cost?"""
+"""Which rate, batch, weights of structure and colour, and network brighten unseen scenes best, at a third of the cost?"""
 
 from hpo import Recipe, StudySpec
 from objectives.lowlight import CHEAP, FULL, SMOKE, SPACE, LowLight
@@ -7,7 +7,7 @@ SEARCHED = (
     "recipe.lr",
     "recipe.batch_size",
     "task.ssim_factor",
-    "task.restore_width",
+    "task.color_factor",
     "task.attention",
 )
 

@@ -23,7 +23,7 @@ SPACE: Space = {
     "task.stage3": uniform(0.10, 0.30),
     "task.ramp_share": uniform(0.1, 0.5),
     "task.mask_lr": log(5e-6, 2e-4),
-    "task.ssim_factor": log(0.1, 10.0),
+    "task.ssim_factor": log(0.3, 3.0),
     "task.edge_factor": log(0.3, 3.0),
     "task.color_factor": log(0.1, 3.0),
     "task.perceptual_weight": uniform(0.0, 0.12),
