@@ -1,4 +1,4 @@
-"""Which rate, batch, weights of structure and colour brighten unseen scenes best, at a third of the full cost?"""
+"""Which rate, batch, weights of structure and colour brighten unseen scenes best, at a quarter of the full cost?"""
 
 from hpo import Recipe, StudySpec
 from objectives.lowlight import CHEAP, FULL, SMOKE, SPACE, LowLight
