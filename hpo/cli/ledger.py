@@ -21,7 +21,7 @@ from hpo.errors import ExitCode, Refused
 from hpo.files import write_whole
 from hpo.ledger.folder import Ledger, is_question, now, person
 from hpo.ledger.lint import promises, surroundings
-from hpo.ledger.markdown import WRITTEN_BY_HPO
+from hpo.ledger.prose import WRITTEN_BY_HPO
 from hpo.ledger.record import CONCLUDED, STATUSES, Record, Value, field_of, heading_of, name_of, render
 from hpo.ledger.verdicts import moved, proposed
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from hpo.formatting import count
 from hpo.ledger.lint import promises
-from hpo.ledger.prose import led
+from hpo.ledger.prose import WRITTEN_BY_HPO, led
 from hpo.ledger.question import Question
 from hpo.ledger.reading import (
     MARKS,
@@ -29,8 +29,6 @@ from hpo.ledger.reading import (
     remaining,
 )
 from hpo.ledger.record import STATUSES, Record
-
-WRITTEN_BY_HPO = "<!-- Written by `hpo ledger page`"
 
 
 def markdown(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import quote
 
+WRITTEN_BY_HPO = "<!-- Written by `hpo ledger page`"  # begins a page: text that no person has written
+
 
 class Place(NamedTuple):
     """Where the text under a heading stands."""
