@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from hpo import Columns, means
 from objectives.common.colour import luma
 from objectives.common.image_scores import psnr_db, ssim
-from objectives.xtrans import spectrum, torture
+from objectives.xtrans import cfa, spectrum, torture
 from objectives.xtrans.data import BORDER, TILE, Batch, simulate_sensor
 from objectives.xtrans.light import other_gain, per_channel, to_display
 from objectives.xtrans.model import interpolate
@@ -95,7 +95,7 @@ def summary(columns: Columns) -> dict[str, float]:
     """The scores of tiles from their columns. Means over the tiles:
 
     psnr_lin         dB, linear, for a peak of 1: the goal
-    lead_db          psnr_lin above that of normalised convolution on the same tile
+    lead_db          psnr_lin above what normalised convolution makes of the target's own samples
     psnr_srgb        dB, as displayed: white-balanced, clipped, sRGB
     ssim_srgb        SSIM, as displayed
     torture_psnr     dB, linear, at most 60, of a fixed pattern: each tile carries one of 26, in turn
@@ -135,7 +135,8 @@ def tile_scores(output: Tensor, batch: Batch) -> dict[str, Tensor]:
     rgb, target = inner(output.float(), BORDER), inner(batch.target_B3SS, BORDER)
     displayed = to_display(rgb, batch.gain_B3)
     displayed_target = to_display(target, batch.gain_B3)
-    plain = inner(interpolate(batch.mosaic_B1SS, batch.cfa_B3SS, "nc"), BORDER)
+    colours = cfa.masks(*batch.target_B3SS.shape[-2:]).to(target).expand_as(batch.target_B3SS)
+    plain = inner(interpolate(cfa.mosaic(batch.target_B3SS), colours, "nc"), BORDER)
     linear = psnr_db(rgb, target)
     return {
         "psnr_lin": linear,

@@ -665,6 +665,15 @@ def test_four_crops_are_learned_far_beyond_their_interpolation() -> None:
     assert float(leads[1].mean()) > 2
 
 
+def test_a_method_that_learned_other_targets_has_no_lead() -> None:
+    """Pitfall: of shuffled targets plain interpolation is so bad that learning them by heart looks like a lead."""
+    batch = XTrans(patterns=0.0, gain_spread=0.0)._crops(4, 48, _rng())
+    shuffled = batch._replace(target_B3SS=batch.target_B3SS.roll(1, 0))
+    assert float(loss.tile_scores(_plain(batch), batch)["lead_db"].abs().max()) < 1e-3
+    halfway = (_plain(batch) + shuffled.target_B3SS) / 2
+    assert float(loss.tile_scores(halfway, shuffled)["lead_db"].mean()) < 0
+
+
 def test_missing_demosaicers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baseline.raf, "installed", lambda: False)
     monkeypatch.setattr(baseline.gharbi, "installed", lambda: False)
