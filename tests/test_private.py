@@ -48,6 +48,30 @@ def _fail() -> None:
     raise ImportError("not in a worker")
 
 
+GROWS = """
+import sys, time
+import numpy as np
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from hpo.workers import loky_private
+def grow(number):
+    sys.kept = [*getattr(sys, "kept", []), np.ones(60_000_000)]  # 480 MB that outlive the job
+    time.sleep(1.1)  # loky measures once a second
+    return number
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1) as pool:
+        print([future.result() for future in [pool.submit(grow, number) for number in range(4)]])
+"""
+
+
+def test_loky_replaces_a_process_that_has_grown_without_a_word(tmp_path: Path) -> None:
+    """No job is lost with it, so a user who is told would look for a leak that is none."""
+    pytest.importorskip("psutil")
+    script = tmp_path / "grows.py"
+    script.write_text(GROWS)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[0, 1, 2, 3]\n", "")
+
+
 def test_loky_says_why_a_worker_could_not_load_a_job_and_nothing_where_it_was_killed() -> None:
     for act, cause in ((Unloadable(), "ImportError: not in a worker"), (signal.SIGKILL, "")):
         pool = ProcessPoolExecutor(1)
