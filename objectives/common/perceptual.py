@@ -10,20 +10,23 @@ Shapes: images [B, 3, H, W] in [0, 1]; distances [B].
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from objectives.common.weights import checked_weights, installed_file
+from objectives.common.packaged import PackagedFile
 
 Backend = Literal["pged", "stlpips"]
 BACKENDS: tuple[Backend, ...] = ("pged", "stlpips")
-STLPIPS_VERSION = "0.0.2"
-STLPIPS_SHA256 = "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"
-_WEIGHTS = "alex_shift_tolerant.pth"
+STLPIPS = PackagedFile(
+    "stlpips_pytorch",
+    "weights/vST0.0/alex_shift_tolerant.pth",
+    "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+    "BSD 2-Clause",
+    "pip install --no-deps stlpips-pytorch==0.0.2",
+)
 
 
 def perceptual_distance(backend: Backend, a: Tensor, b: Tensor) -> Tensor:
@@ -40,7 +43,7 @@ def perceptual_distance(backend: Backend, a: Tensor, b: Tensor) -> Tensor:
 
 def installed(backend: Backend) -> bool:
     """Whether the weights of a back-end, if it needs any, are installed."""
-    return backend == "pged" or (backend == "stlpips" and _weight_file() is not None)
+    return backend == "pged" or (backend == "stlpips" and STLPIPS.is_installed)
 
 
 # -- without weights -----------------------------------------------------------------------------------------------
@@ -141,18 +144,8 @@ def stlpips_model(device: torch.device) -> StLpips:
 
 @cache
 def _stlpips_model(device: str) -> StLpips:
-    path = _weight_file()
-    if path is None:
-        raise ValueError(
-            f"perceptual back-end 'stlpips' needs the weights of stlpips-pytorch {STLPIPS_VERSION}, which are not "
-            f"installed: pip install --no-deps stlpips-pytorch=={STLPIPS_VERSION}; 'pged' needs no weights"
-        )
-    return StLpips(checked_weights(path, STLPIPS_SHA256)).to(device)
-
-
-def _weight_file() -> Path | None:
-    """The weight file of the installed package. The package itself is not imported: it needs torchvision."""
-    return installed_file("stlpips-pytorch", _WEIGHTS)
+    path = STLPIPS.checked("perceptual back-end 'stlpips' ('pged' needs no weights)")
+    return StLpips(torch.load(path, weights_only=True, map_location="cpu")).to(device)
 
 
 def _unit(features: Tensor) -> Tensor:

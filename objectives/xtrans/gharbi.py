@@ -11,19 +11,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from objectives.common.colour import linear_from_srgb, srgb_from_linear
-from objectives.common.weights import checked_weights, installed_file
+from objectives.common.packaged import PackagedFile
 from objectives.xtrans import cfa
 
-VERSION = "0.0.14"
-SHA256 = "3759a13296fecebae83a36a8f0c3890d8a2f7d33e5f8149ed9b76a70f8285bc7"
 BORDER = 12  # pixels that its twelve convolutions cut off at each side
-_WEIGHTS = "xtrans.pth"
+WEIGHTS = PackagedFile(
+    "demosaicnet",
+    "data/xtrans.pth",
+    "3759a13296fecebae83a36a8f0c3890d8a2f7d33e5f8149ed9b76a70f8285bc7",
+    "MIT, copyright 2016 Michael Gharbi",
+    "pip install --no-deps demosaicnet==0.0.14",
+)
 
 
 class XTransNet(nn.Module):
@@ -56,23 +59,13 @@ def demosaic(balanced_B1HW: Tensor) -> Tensor:
 
 def installed() -> bool:
     """Whether the network's weights are installed."""
-    return _weight_file() is not None
+    return WEIGHTS.is_installed
 
 
 @lru_cache(maxsize=1)
 def network() -> XTransNet:
     """The network with its weights. Raises ValueError where they are missing, or not the published ones."""
-    path = _weight_file()
-    if path is None:
-        raise ValueError(
-            f"the published network needs the weights of demosaicnet {VERSION}, which are not installed: "
-            f"pip install --no-deps demosaicnet=={VERSION}"
-        )
-    weights = checked_weights(path, SHA256)
+    path = WEIGHTS.checked("the published network")
     model = XTransNet()
-    model.load_state_dict(weights)
+    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return model.requires_grad_(False).eval()
-
-
-def _weight_file() -> Path | None:
-    return installed_file("demosaicnet", _WEIGHTS)

