@@ -14,7 +14,7 @@ from objectives.lowlight.task import LowLight
 
 SPACE: Space = {
     "recipe.lr": log(1e-4, 1e-2),
-    "recipe.batch_size": choose(4, 8, 16),
+    "recipe.batch_size": choose(2, 4, 8, 16),
     "recipe.weight_decay": log(1e-6, 1e-3),
     "recipe.clip": choose(0.25, 0.5, 1.0),
     "task.curve_lr": uniform(1.0, 4.0),
@@ -35,8 +35,8 @@ SPACE: Space = {
 
 SMOKE = Fidelity(size=32, train=16, val=4, epochs=6)
 # Cheap by size and by data, not by epochs: rates and stages act in it as they do in FULL.
-CHEAP = Fidelity(size=32, train=128, val=48, epochs=16)
-FULL = Fidelity(size=64, train=160, val=48, epochs=16, test=96)
+CHEAP = Fidelity(size=32, train=96, val=48, epochs=16)
+FULL = Fidelity(size=64, train=192, val=48, epochs=16, test=96)
 CHEAP_LONG = Fidelity(size=32, train=512, val=48, epochs=16)
 LONG = Fidelity(size=64, train=1024, val=48, epochs=16, test=96)
 # 200 epochs of large squares on a GPU, with rates and durations that suit so long a run
