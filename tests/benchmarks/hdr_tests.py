@@ -1,10 +1,10 @@
-"""`hdr`, trained in each fold, and every rival, on three test sets: python -m tests.benchmarks.hdr_tests [TRAIN]
+"""`hdr`, trained in each fold, and all rivals, on three test sets: python -m tests.benchmarks.hdr_tests [TRAIN [FOLDS]]
 
 Composed frames and a path tracer's frames, both under the panoramas of the fold's test split, and the stereo pair.
 Trained are the default and one variant, on TRAIN examples (256) for as many epochs as at full fidelity. What is
 independent is the panorama, of which the three folds test eight; the interval of a lead is Student's over them. All
 frames of the stereo pair are of one photograph, so that its numbers have no interval. A rival with settings has the
-best ones of a grid, on training examples of the fold.
+best ones of a grid, on training examples of the fold. FOLDS, the first of which are run, is 3 unless it is given.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     train = int(sys.argv[1]) if len(sys.argv) > 1 else 256
     scores: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
     sources: dict[str, list[Tensor]] = defaultdict(list)
-    for fold in range(HDR.folds):
+    for fold in range(int(sys.argv[2]) if len(sys.argv) > 2 else HDR.folds):
         methods = {**_networks(fold, train), **dict(_tuned_rivals(HDR(fold=fold)))}
         for name, batch in _test_sets(HDR(fold=fold)):
             sources[name].append(batch.source_B)
