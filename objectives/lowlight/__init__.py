@@ -36,7 +36,7 @@ SPACE: Space = {
 SMOKE = Fidelity(size=32, train=16, val=4, epochs=6)
 # Cheap by size and by data, not by epochs: rates and stages act in it as they do in FULL.
 CHEAP = Fidelity(size=32, train=96, val=48, epochs=16)
-FULL = Fidelity(size=64, train=192, val=48, epochs=16, test=96)
+FULL = Fidelity(size=64, train=144, val=48, epochs=16, test=96)
 CHEAP_LONG = Fidelity(size=32, train=512, val=48, epochs=16)
 LONG = Fidelity(size=64, train=1024, val=48, epochs=16, test=96)
 # 200 epochs of large squares on a GPU, with rates and durations that suit so long a run
