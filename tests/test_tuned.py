@@ -29,7 +29,7 @@ from hpo import (
 )
 from hpo.checking.checks import check_promotable
 from hpo.checking.own import smoke_checks
-from hpo.cli.results import Terminal
+from hpo.cli.results import Terminal, _tuned
 from hpo.errors import Damaged, SweepFailed
 from hpo.page.decoding import decode_verdict
 from hpo.promotion.test_split import score_baselines
@@ -247,6 +247,7 @@ def test_page_terminal_and_verdict_say_what_was_chosen(tmp_path: Path, capsys: p
     page = hpo.report(study, runs=tmp_path).read_text()
     assert tuning.choice in page
     assert "tuned on 64 training examples, 2 trials" in page
+    assert _tuned((tuning, tuning)) == "tuned on 64 training examples, 2 trials, in each of 2 folds; the report lists them"
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hpo.promotion.outlook import Advice
     from hpo.promotion.results import Result, Verdict
     from hpo.promotion.test_split import Baseline
+    from hpo.promotion.tuning import Tuning
     from hpo.task import Check
     from hpo.trial.adoption import Adoption
     from hpo.trial.lifecycle import Standing
@@ -67,8 +68,8 @@ class Terminal(Bars):
             ],
         )
         for baseline in verdict.baselines:
-            for fold, tuning in enumerate(baseline.tuned):
-                say(f"{baseline.name}{f', fold {fold + 1}' if len(baseline.tuned) > 1 else ''}: {tuning}")
+            if baseline.tuned:
+                say(f"{baseline.name}: {_tuned(baseline.tuned)}")
         not_passed = [check for check in verdict.checks if check.status in NOT_PASSED]
         if not_passed:
             show_checks("task checks not passed", not_passed)
@@ -158,4 +159,12 @@ def _status_row(status: Status) -> tuple[str, ...]:
         "" if status.best is None else f"{number(status.best)} (trial {status.best_trial})",
         duration(status.seconds_left) if status.seconds_left else "",
         status.promotion,
+    )
+
+
+def _tuned(tunings: Sequence[Tuning]) -> str:
+    """What the settings of a baseline are, or where they stand: in folds there is a choice for each."""
+    first = tunings[0]
+    return (
+        str(first) if len(tunings) == 1 else f"{first.budget}, in each of {len(tunings)} folds; the report lists them"
     )
