@@ -247,7 +247,9 @@ def test_page_terminal_and_verdict_say_what_was_chosen(tmp_path: Path, capsys: p
     page = hpo.report(study, runs=tmp_path).read_text()
     assert tuning.choice in page
     assert "tuned on 64 training examples, 2 trials" in page
-    assert _tuned((tuning, tuning)) == "tuned on 64 training examples, 2 trials, in each of 2 folds; the report lists them"
+    assert (
+        _tuned((tuning, tuning)) == "tuned on 64 training examples, 2 trials, in each of 2 folds; the report lists them"
+    )
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
