@@ -105,10 +105,13 @@ def _read(folder: RunFolder) -> dict[str, Tuning]:
 def _searches(study: StudySpec, fidelity: Fidelity, fold: int) -> Iterator[_Search]:
     """A search for each tuned baseline of the default configuration."""
     task, recipe = study.configure({}, fidelity, fold=fold)
+    batches: dict[int, tuple[NamedTuple, ...]] = {}  # by how many examples a method wants: most want as many
     for name, method in checked_methods(task, task.baselines(fidelity)).items():
         if isinstance(method, Tuned):
-            batches = _training_batches(study, task, fidelity, recipe.batch_size, method.examples)
-            yield _Search(study, task, fidelity, name, method, batches)
+            least = method.examples
+            if least not in batches:
+                batches[least] = _training_batches(study, task, fidelity, recipe.batch_size, least)
+            yield _Search(study, task, fidelity, name, method, batches[least])
 
 
 def _training_batches(
