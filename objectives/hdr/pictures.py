@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hpo import REFERENCE, Chart, Picture
 from objectives.common.colour import as_uint8, luma, srgb_from_linear
-from objectives.common.columns import columns_over
+from objectives.common.columns import columns_over, parts_of
 from objectives.hdr import baseline, loss, parallax
 from objectives.hdr.data import Batch, log_light
 from objectives.hdr.loss import TOO_BRIGHT
@@ -64,7 +64,7 @@ def drawn(model: nn.Module, batches: Sequence[Batch], *, base: str, cap: float) 
 
 def method_scores(model: nn.Module, batch: Batch) -> Scores:
     """The scores of the network and of every classical method."""
-    parts = [Batch(*fields) for fields in zip(*(field.split(SCORING_BATCH) for field in batch), strict=True)]
+    parts = parts_of(batch, SCORING_BATCH)
     by_method = {name: partial(baseline.method_scores, method) for name, method in baseline.methods().items()}
     by_method = {NETWORK: partial(loss.model_scores, model), **by_method}
     return {name: loss.measured_means(columns_over(method, parts)) for name, method in by_method.items()}

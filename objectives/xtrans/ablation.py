@@ -14,6 +14,7 @@ import ast
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hpo import Columns, Fidelity, Interval, Recipe, Split, crossed_interval, fit
+from objectives.common.columns import columns_over, parts_of
 from objectives.xtrans import data, loss
 from objectives.xtrans.data import Batch, model_inputs
 from objectives.xtrans.loss import Demosaic
@@ -29,6 +31,7 @@ from objectives.xtrans.task import XTrans
 
 RECIPE = Recipe(lr=1e-3, batch_size=8, weight_decay=1e-4, warmup=0.05, clip=0.5)
 SHOWN = ("psnr_srgb", "torture_psnr", "grid_even_db", "offdomain_grid_db")
+SCORING_BATCH = 16
 HEADINGS = ("displayed", "patterns", "grid", "wrong balance: grid")
 
 
@@ -116,11 +119,8 @@ def _method_of(model: torch.nn.Module) -> Demosaic:
     return lambda batch: model(*model_inputs(batch))
 
 
-@torch.no_grad()
 def _columns(method: Callable[[Batch], Tensor], tiles: Batch, *, probes: bool) -> Columns:
-    parts = [Batch(*part) for part in zip(*(field.split(16) for field in tiles), strict=True)]
-    rows = [loss.method_columns(method, part, probes=probes) for part in parts]
-    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    return columns_over(partial(loss.method_columns, method, probes=probes), parts_of(tiles, SCORING_BATCH))
 
 
 # -- the command -----------------------------------------------------------------------------------------------------

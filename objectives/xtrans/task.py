@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo import Chart, Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Split, Task
+from objectives.common.columns import parts_of
 from objectives.common.fields import require
 from objectives.xtrans import baseline, data, loss
 from objectives.xtrans.checks import checks
@@ -105,7 +106,7 @@ class XTrans(Task[Batch]):
                 yield self._crops(min(batch_size, examples - start), fidelity.size, rng)
             return
         tiles = data.tiles(split, fidelity.examples(split), self.source, self.gain)
-        yield from (Batch(*part) for part in zip(*(field.split(batch_size) for field in tiles), strict=True))
+        yield from parts_of(tiles, batch_size)
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         return origins(split, self.source)

@@ -23,7 +23,7 @@ from scipy import stats
 from torch import Tensor
 
 from hpo import Method, Split, Tuned, fit
-from objectives.common.columns import columns_over
+from objectives.common.columns import columns_over, parts_of
 from objectives.hdr import FULL, HDR, baseline, loss, parallax
 from objectives.hdr.data import Batch
 from objectives.hdr.splits import Scenes
@@ -97,10 +97,8 @@ def _tuned_rivals(task: HDR) -> Iterator[tuple[str, Method[Batch]]]:
         yield name, method.with_settings(best)
 
 
-@torch.no_grad()
 def _columns(method: Callable[[Batch], Mapping[str, Tensor]], batch: Batch) -> Mapping[str, Tensor]:
-    parts = [Batch(*fields) for fields in zip(*(field.split(SCORING_BATCH) for field in batch), strict=True)]
-    return columns_over(method, parts)
+    return columns_over(method, parts_of(batch, SCORING_BATCH))
 
 
 def _print_table(name: str, scores: Scores, sources: Tensor) -> None:
