@@ -11,6 +11,11 @@ def content_hash(paths: Iterable[Path]) -> str:
     """sha256 over the content of files, in order. Tasks use it for `Task.origins`."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, in hexadecimal digits; the file is not held in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from objectives.common.content import sha256_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def _checked(file: PackagedFile) -> Path:
         raise ValueError(f"it needs the package {file.package}, which is not installed{install}")
     if not path.is_file():
         raise ValueError(f"{path} is missing; reinstall {file.package}")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = sha256_of(path)
     if sha256 != file.sha256:
         raise ValueError(f"{path} must have sha256 {file.sha256}; got {sha256}")
     return path

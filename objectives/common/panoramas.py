@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from objectives.common.light import read_light
 from objectives.common.packaged import PackagedFile
 
+YAWS = (0, 72, 144, 216, 288)  # degrees: of the views around
 INSTALL = "pip install --no-deps viser==1.0.15"
 _SHA256 = {
     "dikhololo_night": "6861489f983cdc0c22435b781a3487171bd25f25f9cc52c46ac402d48e08249e",  # savannah at night
@@ -52,6 +53,11 @@ def light(name: str) -> Tensor:
 def view(name: str, *, yaw: float, pitch: float = 0.0, fov: float = 75.0, size: int) -> Tensor:
     """A perspective view of a panorama, rgb_3SS; angles in degrees. Raises ValueError as `light` does."""
     return perspective(light(name), yaw=yaw, pitch=pitch, fov=fov, size=size)
+
+
+def around(name: str, *, fov: float, size: int) -> tuple[Tensor, ...]:
+    """Five views along the horizon, in all directions, each rgb_3SS. Raises ValueError as `light` does."""
+    return tuple(view(name, yaw=yaw, fov=fov, size=size) for yaw in YAWS)
 
 
 def origin(name: str) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from hpo import Split, made_once
-from objectives.common import panoramas, photographs
+from objectives.common import panoramas
+from objectives.common.scenes import origin
 from objectives.hdr import frames, rendered, scenes
 from objectives.hdr.data import Examples, assembled
 from objectives.hdr.patches import make_from_frames
@@ -56,26 +57,29 @@ def lights(split: Split, fold: int) -> tuple[str, ...]:
     return tuple(name for name in panoramas.PANORAMAS if name not in (*CHOOSING, *JUDGING[fold]))
 
 
+def textures(split: Split, fold: int) -> tuple[str, ...]:
+    """What composed frames of a split are cut from."""
+    return (*lights(split, fold), *PHOTOGRAPHS) if split == "train" else lights(split, fold)
+
+
 def origins(split: Split, *, fold: int, folder: str | None) -> set[str]:
     """Content hashes of the panoramas and photographs, or of the user's rendered frames, that the examples of a split
     come from."""
     if folder is not None:
         return {frame.ref_sha256 for frame in frames.read_sequence(folder).of(split)}
-    hashes = {panoramas.origin(name) for name in lights(split, fold)}
-    return hashes | {photographs.origin(name) for name in PHOTOGRAPHS} if split == "train" else hashes
+    return {origin(name) for name in textures(split, fold)}
 
 
 @lru_cache(maxsize=6)
 def _made(split: Split, size: int, count: int, kind: Scenes, fold: int, base: str) -> Examples:
     """Composed examples first, then rendered ones."""
-    names = lights(split, fold)
-    textures = (*names, *PHOTOGRAPHS) if split == "train" else names
+    names, shown = lights(split, fold), textures(split, fold)
     share = {"both": 0.5, "composed": 0.0, "rendered": 1.0}[kind]
     by_tracer = round(share * count)
     parts = []
     if by_tracer < count:
-        arrays = made_once(scenes.make, textures, split, size, count - by_tracer)
-        parts.append(_numbered(arrays, textures, rendered=0))
+        arrays = made_once(scenes.make, shown, split, size, count - by_tracer)
+        parts.append(_numbered(arrays, shown, rendered=0))
     if by_tracer:
         parts.append(_numbered(rendered.make(names, size, by_tracer), names, rendered=1))
     return assembled({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, base)

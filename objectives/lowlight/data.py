@@ -22,9 +22,10 @@ from hpo import Split, generator, made_once
 from objectives.common import files
 from objectives.common.colour import as_float, as_uint8, srgb_from_linear
 from objectives.common.crops import random_square
+from objectives.common.scenes import origin
 from objectives.lowlight.camera import darken
 from objectives.lowlight.pairs import Pair, Pairing, scene_numbers, split_pairs
-from objectives.lowlight.scenes import NUMBERS, origin, scenes_of, views
+from objectives.lowlight.scenes import NUMBERS, scenes_of, views
 
 SCALE = (0.35, 0.9)  # side of a crop over the side of the square of the view that it shows
 MIN_SIZE = 32

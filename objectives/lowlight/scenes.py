@@ -33,7 +33,6 @@ TEST = (  # of each fold
 SCENES = (*EVERYDAY, *PANORAMAS)
 NUMBERS = {name: number for number, name in enumerate((*SCENES, *TEXTURES))}
 
-YAWS = (0, 72, 144, 216, 288)  # degrees; the views of a panorama
 FOV = 75.0  # degrees: about what a telephone's main camera sees
 VIEW_SIZE = 224  # pixels a side: as many as the panorama has over FOV
 KEY = 0.18  # luminance that a view's geometric mean is exposed to. Source: Reinhard et al. 2002, eqs. 1 and 2
@@ -51,11 +50,6 @@ def scenes_of(split: Split, fold: int) -> tuple[str, ...]:
     return (*(name for name in SCENES if name not in (*VALIDATION, *TEST[fold])), *TEXTURES)
 
 
-def origin(name: str) -> str:
-    """Content hash of the file of a scene or texture."""
-    return panoramas.origin(name) if name in PANORAMAS else photographs.origin(name)
-
-
 @lru_cache(maxsize=4)
 def views(name: str) -> tuple[Tensor, ...]:
     """The views of a scene: five of a panorama, and the whole photograph. Do not change them in place.
@@ -64,7 +58,7 @@ def views(name: str) -> tuple[Tensor, ...]:
     """
     if name not in PANORAMAS:
         return (photographs.linear(name),)
-    return tuple(exposed(panoramas.view(name, yaw=yaw, fov=FOV, size=VIEW_SIZE)) for yaw in YAWS)
+    return tuple(map(exposed, panoramas.around(name, fov=FOV, size=VIEW_SIZE)))
 
 
 def exposed(light_3HW: Tensor) -> Tensor:

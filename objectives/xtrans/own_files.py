@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from hpo import Split
+from objectives.common.content import sha256_of
 from objectives.common.folder import Skipped, list_files, summary_of_skipped
-from objectives.common.listing import why_not_picture
+from objectives.common.listing import warn_of_skipped, why_not_picture
 from objectives.xtrans import raf
 
 HELD_OUT = 0.2  # approximate share of the files for validation
@@ -35,14 +34,13 @@ def split_own_files(folder: str, fold: int, folds: int) -> dict[Split, tuple[Own
     if not Path(folder).is_dir():
         raise ValueError(f"--data {folder} must be a folder")
     paths, skipped = _own_files(Path(folder))
-    lines = summary_of_skipped(file for file in skipped if not file.expected)
-    for line in lines:
-        warnings.warn(f"{folder}: {line}", stacklevel=2)
-    path_by_hash = {_sha256(path): path for path in paths}
+    warn_of_skipped(folder, skipped)
+    path_by_hash = {sha256_of(path): path for path in paths}
     if len(path_by_hash) < 1 + folds:
+        reasons = summary_of_skipped(file for file in skipped if not file.expected)
         raise ValueError(
             f"--data {folder} must hold at least {1 + folds} different files, one for validation and one to judge in "
-            f"each of {folds} folds: RAF, DNG or pictures; got {'; '.join([str(len(path_by_hash)), *lines])}"
+            f"each of {folds} folds: RAF, DNG or pictures; got {'; '.join([str(len(path_by_hash)), *reasons])}"
         )
     order = [OwnFile(path_by_hash[sha256], sha256) for sha256 in sorted(path_by_hash)]
     choosing = _count_below(HELD_OUT, path_by_hash)
@@ -77,11 +75,6 @@ def is_raw(path: Path) -> bool:
 
 def _why_not(path: Path) -> Skipped | None:
     return None if is_raw(path) else why_not_picture(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _count_below(share: float, hashes: Iterable[str]) -> int:

@@ -23,6 +23,7 @@ from torch import Tensor
 from hpo import Split, made_once
 from objectives.common import files, panoramas, photographs
 from objectives.common.colour import linear_from_srgb
+from objectives.common.scenes import origin
 from objectives.xtrans import raf
 from objectives.xtrans.light import area_mean
 from objectives.xtrans.own_files import OwnFile, is_raw, split_own_files
@@ -46,7 +47,7 @@ JUDGE = (  # in turn: every third in a fold
 )
 TEACH = ("ihc", "hubble", "retina")  # no everyday scenes: always training, and rarely
 RARELY = 0.25  # how often a crop is taken from one of these, where a scene has 1
-YAWS, FIELD = (0, 72, 144, 216, 288), 72.0  # degrees: five views that meet at the horizon and do not overlap
+FIELD = 72.0  # degrees: the five views around meet at the horizon and do not overlap
 VIEW = 288  # pixels a side before shrinking by `down`; at half of that no detail is invented
 MIDDLE_GREY = 0.18  # the geometric mean of a view's light after exposure; what is then above 1 is clipped
 MIN_LIGHT = 1e-6
@@ -96,12 +97,8 @@ def names_of(split: Split, fold: int) -> tuple[str, ...]:
 def origins(split: Split, source: Source) -> set[str]:
     """Content hashes of the files that a split comes from."""
     if source.folder is None:
-        return {_origin(name) for name in names_of(split, source.fold)}
+        return {origin(name) for name in names_of(split, source.fold)}
     return {file.sha256 for file in split_own_files(source.folder, source.fold, FOLDS)[split]}
-
-
-def _origin(name: str) -> str:
-    return panoramas.origin(name) if name in panoramas.PANORAMAS else photographs.origin(name)
 
 
 # -- bundled ---------------------------------------------------------------------------------------------------------
@@ -120,7 +117,7 @@ def make_photograph(name: str, down: int) -> list[np.ndarray]:
 
 def make_views(name: str, down: int) -> list[np.ndarray]:
     """Views of a panorama in all directions along the horizon, each exposed by itself and clipped as a sensor clips."""
-    return [exposed(panoramas.view(name, yaw=yaw, fov=FIELD, size=VIEW // down)).numpy() for yaw in YAWS]
+    return [exposed(view_3HW).numpy() for view_3HW in panoramas.around(name, fov=FIELD, size=VIEW // down)]
 
 
 def exposed(light_3HW: Tensor) -> Tensor:
