@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from objectives.common.crops import resized
 from objectives.common.files import read_image
@@ -31,23 +33,17 @@ def thumbnail(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
 
 def scene_numbers_by_look(thumbnails_NP: np.ndarray, names: Sequence[str]) -> list[int]:
     """A number for each picture: equal for pictures of one name, and for copies, of copies too."""
-    parents = list(range(len(names)))
-
-    def root(index: int) -> int:
-        while parents[index] != index:
-            index = parents[index]
-        return index
-
-    def join(first: int, second: int) -> None:
-        low, high = sorted((root(first), root(second)))
-        parents[high] = low
-
-    first_of_name: dict[str, int] = {}
-    for index, name in enumerate(names):
-        join(first_of_name.setdefault(name, index), index)
-        for copy in np.flatnonzero(_are_copies(thumbnails_NP[index], thumbnails_NP[:index])):
-            join(int(copy), index)
-    return [root(index) for index in range(len(names))]
+    number_of_name = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    name_N = np.array([number_of_name[name] for name in names])
+    count = len(names)
+    edges = [
+        np.flatnonzero((name_N[:index] == name_N[index]) | _are_copies(thumbnails_NP[index], thumbnails_NP[:index]))
+        for index in range(count)
+    ]
+    rows = np.repeat(np.arange(count), [len(columns) for columns in edges])
+    columns = np.concatenate(edges)
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
+    return [int(number) for number in connected_components(graph, directed=False)[1]]
 
 
 def _are_copies(thumbnail_P: np.ndarray, others_NP: np.ndarray) -> np.ndarray:
