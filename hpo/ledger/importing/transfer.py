@@ -74,7 +74,8 @@ def transfer(ledger: Ledger, source: Source, at: str) -> Transfer:
     origin = Origin(source.path.name, _lead(source.path, ledger.path), source.text)
     items = _marked((*document.experiments, *document.plans))
     is_begun = ledger.path.is_dir()
-    records = _records(ledger.records() if is_begun else (), items, by_name(rows), at, origin)
+    named = by_name(rows)
+    records = _records(ledger.records() if is_begun else (), items, named, at, origin)
     questions = _questions(ledger.questions() if is_begun else (), _marked(document.questions), origin)
     notes = _notes(ledger, document.notes, origin)
     return Transfer(
@@ -83,7 +84,7 @@ def transfer(ledger: Ledger, source: Source, at: str) -> Transfer:
         notes.new,
         records.known + questions.known + notes.known,
         records.differences + questions.differences + notes.differences,
-        (*_repairs(source), *_without_status(items, rows), *_without_name(items, rows), *_not_understood(document)),
+        (*_repairs(source), *_without_status(items, named), *_without_name(items, named), *_not_understood(document)),
     )
 
 
@@ -218,18 +219,18 @@ def _repairs(source: Source) -> Iterator[str]:
         )
 
 
-def _without_status(items: Mapping[str, Item], rows: Sequence[Row]) -> Iterator[str]:
+def _without_status(items: Mapping[str, Item], rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     for item in items.values():
-        if not has_status(item, _rows(item, by_name(rows))):
+        if not has_status(item, _rows(item, rows)):
             yield f"{item.place}: {item.heading.name!r} has no status; its record says analysis, which is not judged"
 
 
-def _without_name(items: Mapping[str, Item], rows: Sequence[Row]) -> Iterator[str]:
+def _without_name(items: Mapping[str, Item], rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     """Rows that name no experiment, of a table whose other rows do."""
-    named = {row for item in items.values() for row in _rows(item, by_name(rows))}
-    tables = {row.table for row in named}
-    for row in rows:
-        if row.table in tables and row not in named:
+    of_experiments = {row for item in items.values() for row in _rows(item, rows)}
+    tables = {row.table for row in of_experiments}
+    for row in sorted((row for same in rows.values() for row in same), key=lambda row: row.line):
+        if row.table in tables and row not in of_experiments:
             yield f"line {row.line}: {row.name!r} of the table is the name of no experiment"
 
 
