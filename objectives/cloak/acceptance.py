@@ -16,10 +16,9 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
-from hpo import derive
+from hpo import crossed_interval, derive
 from objectives.cloak.encoders import critic, separation
 from objectives.cloak.matchers import MATCHERS
 from objectives.cloak.own import Own, split_folder
@@ -208,8 +207,8 @@ def _with_interval(values: np.ndarray, persons: Sequence[str]) -> str:
     means = [values[[person == each for each in persons]].mean() for person in dict.fromkeys(persons)]
     if len(means) < 2:
         return f"{values.mean():.2f}"
-    half = stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means))
-    return f"{values.mean():.2f} [{np.mean(means) - half:.2f}, {np.mean(means) + half:.2f}]"
+    interval = crossed_interval(np.array([means]))
+    return f"{values.mean():.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _row(name: str, portraits: Sequence[Portrait], change: Callable[[Portrait], Tensor], settings: Settings) -> Row:

@@ -19,10 +19,9 @@ from itertools import product
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
-from hpo import Method, Split, Tuned, fit
+from hpo import Method, Split, Tuned, crossed_interval, fit
 from objectives.common.columns import columns_over, parts_of
 from objectives.hdr import FULL, HDR, baseline, loss, parallax
 from objectives.hdr.data import Batch
@@ -116,8 +115,8 @@ def _interval(lead: np.ndarray, sources: np.ndarray) -> str:
     means = np.array([lead[sources == source].mean() for source in np.unique(sources)])
     if len(means) == 1:
         return f"{means[0]:+.2f}"
-    half = stats.t.ppf(0.975, len(means) - 1) * stats.sem(means)
-    return f"{means.mean():+.2f} [{means.mean() - half:+.2f}, {means.mean() + half:+.2f}]"
+    interval = crossed_interval(means[None])
+    return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 if __name__ == "__main__":
