@@ -81,7 +81,8 @@ def _make(source: Path, path: Path, siblings: list[Known], settings: Settings, d
     written = changed_photograph(original, places, settings, seed=seed_of(source), device=device)
     files.write_png(as_uint8(written), path)
     others = [sibling.vectors for sibling in siblings if sibling.sha256 != sha256] if len(places) == 1 else []
-    faces = [measure(original, files.read_image(path), place, others, settings) for place in places]
+    read_back = files.read_image(path)
+    faces = [measure(original, read_back, place, others, settings) for place in places]
     largest = float((written - original).abs().max() * 255)  # of any pixel, in levels of 255, the warp included
     return {
         "pixels": [original.shape[2], original.shape[1]],

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo import CARD
+from objectives.common.content import content_hash
 from objectives.common.folder import Failed, Made, Result, Skipped, summary_of_skipped
 
 DONE, INCOMPLETE, INTERRUPTED = 0, 1, 130  # exit codes
@@ -48,6 +50,11 @@ def work(
         return follow(results, line).exit_code
     except (ValueError, OSError) as error:
         raise SystemExit(f"{parser.prog}: {printable(str(error))}") from None
+
+
+def settings_of(command: str, winner: Path) -> dict[str, str]:
+    """What outputs depend on beside their inputs: the winner, whose card has the hash of its weights."""
+    return {"command": command, "winner": content_hash([winner / CARD])}
 
 
 def follow(results: Iterable[Result], line: Callable[[Made], str]) -> Ending:

@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpo import CARD, load_winner
-from objectives.common.command import work
-from objectives.common.content import content_hash
+from hpo import load_winner
+from objectives.common.command import settings_of, work
 from objectives.common.folder import Job, Result, carry_out
 from objectives.common.light import write_light
 from objectives.hdr.data import Batch, fills
@@ -67,8 +66,7 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
         frame = read_frame(files["warp"][number], files["hole"][number], None, layer_files(files, number))
         write_light(output, filled_frame(task, model, frame), frame.windows)
 
-    settings = {"command": "hdr.apply", "winner": content_hash([winner / CARD])}
-    yield from carry_out(plan_frames(folder, files, into), settings, make)
+    yield from carry_out(plan_frames(folder, files, into), settings_of("hdr.apply", winner), make)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

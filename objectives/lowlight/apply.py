@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from hpo import CARD, load_winner
-from objectives.common.command import work
-from objectives.common.content import content_hash
+from hpo import load_winner
+from objectives.common.command import settings_of, work
 from objectives.common.files import read_image, write_png
 from objectives.common.folder import Job, Result, carry_out, plan_folder
 from objectives.common.listing import why_not_picture
@@ -36,7 +35,7 @@ def apply(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
     def make(job: Job, output: Path) -> None:
         write_png(brighten(model, read_image(job.inputs[0])), output)
 
-    yield from carry_out(plan, {"command": "lowlight.apply", "winner": content_hash([winner / CARD])}, make)
+    yield from carry_out(plan, settings_of("lowlight.apply", winner), make)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,10 +21,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hpo import CARD, load_winner
+from hpo import load_winner
 from objectives.common.colour import as_uint8
-from objectives.common.command import work
-from objectives.common.content import content_hash
+from objectives.common.command import settings_of, work
 from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
 from objectives.common.formats import RAW_SUFFIXES
 from objectives.xtrans import cfa, raf, reference_free
@@ -71,7 +70,7 @@ def develop(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
         Image.fromarray(as_uint8(srgb_3HW).permute(1, 2, 0).numpy()).save(output, "PNG")
         return _sidecar(raw, look) | _scores(model, raw)
 
-    yield from carry_out(plan, {"command": "xtrans.develop", "winner": content_hash([winner / CARD])}, make)
+    yield from carry_out(plan, settings_of("xtrans.develop", winner), make)
 
 
 def why_not_raw(path: Path) -> Skipped | None:
