@@ -34,6 +34,7 @@ class Judging:
     """Who judges, by which limits."""
 
     critics: Sequence[Critic]
+    own: Sequence[Tensor]  # by each critic, its vectors of the unchanged photographs that the run holds, [N, E]
     judge: Critic
     site: Site
     unit_N: Tensor  # of the visible change, by the photograph's number
@@ -72,8 +73,8 @@ def image_scores(image: Tensor, batch: Batch, judging: Judging) -> dict[str, Ten
     in_jpeg = judging.site.nearest(judge, judge.embed(jpeg, points), batch.number_B)
     by_critic = torch.stack(
         [
-            separation(critic, critic.embed(image, points), critic.embed(reference, batch.points_B52))
-            for critic in judging.critics
+            separation(critic, critic.embed(image, points), own_NE[batch.number_B])
+            for critic, own_NE in zip(judging.critics, judging.own, strict=True)
         ]
     ).mean(0)
     unmatched = (in_jpeg > 1).float()

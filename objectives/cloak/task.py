@@ -189,9 +189,9 @@ class Cloaking(Task[Batch]):
 
     def loss(self, model: nn.Module, batch: Batch, at: Moment) -> dict[str, Tensor]:
         device = batch.photo_B3SS.device
-        held, critics = self.held(), self.critics(device)
-        own = [site_of(critic.name, str(device), held).vectors_NE[batch.number_B] for critic in critics]
-        unit = units_of(self.perceptual, str(device), self.side, held)[batch.number_B]
+        critics = self.critics(device)
+        own = [own_NE[batch.number_B] for own_NE in self.own_vectors(device)]
+        unit = units_of(self.perceptual, str(device), self.side, self.held())[batch.number_B]
         cloaked = model(batch.photo_B3SS, batch.number_B)
         separation_KB = loss.separations(critics, own, cloaked, batch.points_B52, expected=self.handled)
         before, after = (inner(frame, self.side) for frame in (batch.reference_B3SS, cloaked.image_B3SS))
@@ -201,6 +201,11 @@ class Cloaking(Task[Batch]):
     def critics(self, device: torch.device | str) -> list[Critic]:
         """The encoders that are attacked."""
         return [critic(name, device) for name in names_in(self.critic)]
+
+    def own_vectors(self, device: torch.device | str) -> list[Tensor]:
+        """What each critic makes of the unchanged photographs that the run holds, [N, E]."""
+        held = self.held()
+        return [site_of(name, str(device), held).vectors_NE for name in names_in(self.critic)]
 
     @property
     def weights(self) -> Weights:
@@ -237,6 +242,7 @@ class Cloaking(Task[Batch]):
         held = self.held()
         return Judging(
             self.critics(device),
+            self.own_vectors(device),
             critic(self.judge, device),
             site_of(self.judge, str(device), held),
             units_of(self.perceptual, str(device), self.side, held),
