@@ -12,9 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from hpo.promotion.candidate import Candidate, RunKey
-from hpo.promotion.intervals import (
-    Interval,
-)
+from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import confidence
 from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise
 from hpo.promotion.race import Race

