@@ -3,8 +3,8 @@
 Composed frames and a path tracer's frames, both under the panoramas of the fold's test split, and the stereo pair.
 Trained are the default and one variant, on TRAIN examples (256) for as many epochs as at full fidelity. What is
 independent is the panorama, of which the three folds test eight; the interval of a lead is Student's over them. All
-frames of the stereo pair are of one photograph, so that its numbers have no interval. A rival with settings has the
-best ones of a grid, on training examples of the fold. FOLDS, the first of which are run, is 3 unless it is given.
+frames of the stereo pair are of one photograph, so that its numbers have no interval. Settings of rivals are tuned as
+promotion tunes them. FOLDS, the first of which are run, is 3 unless it is given.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hpo import Method, Split, Tuned, crossed_interval, fit
+from hpo import Method, Split, Tuned, crossed_interval, fit, tune_baselines
 from objectives.common.columns import columns_over, parts_of
 from objectives.hdr import FULL, HDR, baseline, loss, parallax
 from objectives.hdr.data import Batch
@@ -33,8 +32,6 @@ HIDDEN = ", layers hidden"
 SETS: tuple[Scenes, ...] = ("composed", "rendered")
 STEREO = "stereo pair"
 EXAMPLES = 96  # of each test set
-TUNING = 48  # training examples
-GRID = {"share": (0.0, 0.25, 0.5, 0.75, 1.0), "radius": (2.0, 6.0), "layers": (False, True)}
 SCORING_BATCH = 16
 
 Scores = dict[str, list[Tensor]]  # method -> score of each example, fold by fold
@@ -46,7 +43,7 @@ def main() -> None:
     scores: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
     sources: dict[str, list[Tensor]] = defaultdict(list)
     for fold in range(int(sys.argv[2]) if len(sys.argv) > 2 else HDR.folds):
-        methods = {**_networks(fold, train), **dict(_tuned_rivals(HDR(fold=fold)))}
+        methods = {**_networks(fold, train), **_rivals(fold)}
         for name, batch in _test_sets(HDR(fold=fold)):
             sources[name].append(batch.source_B)
             for method, score in methods.items():
@@ -82,18 +79,13 @@ def _batch(task: HDR, split: Split, count: int) -> Batch:
     return next(fixed.batches(split, fidelity, count, torch.Generator().manual_seed(0)))
 
 
-def _tuned_rivals(task: HDR) -> Iterator[tuple[str, Method[Batch]]]:
-    training = _batch(task, "train", TUNING)
-    for name, method in baseline.rivals().items():
-        if not isinstance(method, Tuned):
-            yield name, method
-            continue
-        settings = [
-            dict(zip(method.space, choice, strict=True)) for choice in product(*(GRID[n] for n in method.space))
-        ]
-        best = max(settings, key=lambda chosen: float(_columns(method.with_settings(chosen), training)["score"].mean()))
-        print(f"  {name}: {best}", flush=True)
-        yield name, method.with_settings(best)
+def _rivals(fold: int) -> dict[str, Method[Batch]]:
+    rivals = dict(baseline.rivals())
+    for name, tuning in tune_baselines(study, fold=fold).items():
+        print(f"  {name}: {tuning}", flush=True)
+        if isinstance(rival := rivals[name], Tuned):
+            rivals[name] = rival.with_settings(tuning.settings)
+    return rivals
 
 
 def _columns(method: Callable[[Batch], Mapping[str, Tensor]], batch: Batch) -> Mapping[str, Tensor]:
