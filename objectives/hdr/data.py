@@ -67,7 +67,7 @@ def fills(base: str, warped: Tensor, hole: Tensor, occluder: Tensor) -> tuple[Te
     base_log = _filled(base, warped, hole, occluder)
     if base != "layered" or not occluder.any():
         return base_log, base_log
-    return base_log, _filled(base, warped, hole, torch.zeros_like(occluder))
+    return base_log, _filled("harmonic", warped, hole, occluder)  # which is the layered fill of one layer
 
 
 def without_layers(batch: Batch, chosen_B: Tensor) -> Batch:
