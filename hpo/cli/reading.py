@@ -1,0 +1,84 @@
+"""hpo report, status and dashboard: what a study has come to. None of them trains."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hpo
+from hpo.cli.display import display
+from hpo.cli.exits import exits
+from hpo.cli.options import (
+    Data,
+    Debug,
+    From,
+    Json,
+    Runs,
+    Smoke,
+    Storage,
+    Study,
+    Theirs,
+)
+from hpo.cli.terminal import document_alone, say
+from hpo.errors import Refused
+
+
+def report(
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="A study file, or the name of one.")] = None,
+    smoke: Smoke = False,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    url: From = None,
+    theirs: Theirs = None,
+    debug: Debug = False,
+) -> None:
+    """Write runs/STUDY/report.html, which opens with no network; --from URL: of any Optuna study."""
+    with exits(debug):
+        if (study is None) == (url is None):
+            raise Refused("report: name a STUDY, or an Optuna study with --from URL")
+        if url is not None:
+            hpo.report_on(url, study=theirs, runs=runs, progress=display())
+        elif study is not None:
+            hpo.report(study, smoke=smoke, data=data, runs=runs, progress=display())
+
+
+def status(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name or file; all if left out.")] = None,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What is running, done, best, and how long it will take."""
+    with exits(debug):
+        with document_alone() if as_json else nullcontext():
+            statuses = hpo.status(study, runs=runs)
+        if as_json:
+            print(json.dumps([asdict(status) for status in statuses], indent=1))
+        else:
+            from hpo.cli.results import show_statuses
+
+            show_statuses(statuses)
+
+
+def dashboard(
+    study: Study,
+    smoke: Smoke = False,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1; from elsewhere, tunnel: ssh -L.")] = 8080,
+    debug: Debug = False,
+) -> None:
+    """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
+    with exits(debug):
+        from hpo.cli.dashboard import serve
+        from hpo.verbs.opening import located
+        from hpo.verbs.options import Options
+
+        options = Options(smoke=smoke, runs=runs, storage=storage)
+        spec, folder = located(study, options)
+        serve(folder, port, lambda address: say(f"{address} shows {spec.name} as it is now; Ctrl-C ends it"))

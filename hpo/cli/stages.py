@@ -1,0 +1,234 @@
+"""hpo preflight, gate, sweep, promote, and run: all of them in order."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+import hpo
+from hpo.cli.display import display, print_record
+from hpo.cli.exits import exits
+from hpo.cli.options import (
+    Accept,
+    Again,
+    Backend,
+    Data,
+    Debug,
+    Device,
+    Devices,
+    Force,
+    Json,
+    Keep,
+    More,
+    Runs,
+    Scheduler,
+    Seeds,
+    Smoke,
+    Storage,
+    Study,
+    TieOption,
+    Timeout,
+    Trials,
+    Workers,
+)
+from hpo.cli.terminal import document_alone
+from hpo.errors import ExitCode, NoGo
+
+if TYPE_CHECKING:
+    from hpo.promotion.candidate import Tie
+
+
+def run(
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    keep: Keep = None,
+    seeds: Seeds = None,
+    tie: TieOption = "default",
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    devices: Devices = 1,
+    force: Force = False,
+    accept: Accept = None,
+    debug: Debug = False,
+) -> None:
+    """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
+    with exits(debug):
+        try:
+            hpo.run(
+                study,
+                smoke=smoke,
+                workers=workers,
+                trials=trials,
+                timeout=timeout,
+                keep=keep,
+                seeds=seeds,
+                tie=cast("Tie", tie),
+                data=data,
+                device=device,
+                runs=runs,
+                storage=storage,
+                backend=backend,
+                scheduler=scheduler,
+                devices=devices,
+                force=force,
+                accept=accept or (),
+                progress=display(),
+            )
+        except NoGo:  # what was shown of the preflight or the gate has said why
+            raise typer.Exit(ExitCode.NO) from None
+
+
+def preflight(
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
+    with exits(debug):
+        with document_alone() if as_json else nullcontext():
+            result = hpo.preflight(
+                study,
+                smoke=smoke,
+                workers=workers,
+                data=data,
+                device=device,
+                runs=runs,
+                progress=display(as_json=as_json),
+            )
+        if as_json:
+            print_record(result)
+        raise typer.Exit(ExitCode.NO if result.status == "no-go" else ExitCode.DONE)
+
+
+def gate(
+    study: Study,
+    workers: Workers = None,
+    trials: Trials = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    devices: Devices = 1,
+    force: Force = False,
+    accept: Accept = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say whether the cheap fidelity ranks like the full one. Exit 0: it does. Exit 1: it does not."""
+    with exits(debug):
+        with document_alone() if as_json else nullcontext():
+            result = hpo.gate(
+                study,
+                workers=workers,
+                trials=trials,
+                data=data,
+                device=device,
+                runs=runs,
+                storage=storage,
+                backend=backend,
+                scheduler=scheduler,
+                devices=devices,
+                force=force,
+                accept=accept or (),
+                progress=display(as_json=as_json),
+            )
+        if as_json:
+            print_record(result)
+        raise typer.Exit(ExitCode.NO if result.decision == "refuse" else ExitCode.DONE)
+
+
+def sweep(
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    force: Force = False,
+    accept: Accept = None,
+    debug: Debug = False,
+) -> None:
+    """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
+    with exits(debug):
+        hpo.sweep(
+            study,
+            smoke=smoke,
+            workers=workers,
+            trials=trials,
+            timeout=timeout,
+            data=data,
+            device=device,
+            runs=runs,
+            storage=storage,
+            backend=backend,
+            scheduler=scheduler,
+            force=force,
+            accept=accept or (),
+            progress=display(),
+        )
+
+
+def promote(
+    study: Study,
+    smoke: Smoke = False,
+    workers: Workers = None,
+    keep: Keep = None,
+    seeds: Seeds = None,
+    more: More = None,
+    again: Again = False,
+    tie: TieOption = "default",
+    data: Data = None,
+    device: Device = "auto",
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    devices: Devices = 1,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Let the best and the default race at full fidelity, and say whether one beats the default."""
+    with exits(debug):
+        with document_alone() if as_json else nullcontext():
+            verdict = hpo.promote(
+                study,
+                smoke=smoke,
+                workers=workers,
+                keep=keep,
+                seeds=seeds,
+                more=more,
+                again=again,
+                tie=cast("Tie", tie),
+                data=data,
+                device=device,
+                runs=runs,
+                storage=storage,
+                backend=backend,
+                scheduler=scheduler,
+                devices=devices,
+                progress=display(as_json=as_json),
+            )
+        if as_json:
+            print_record(verdict)

@@ -1,0 +1,102 @@
+"""hpo init, adopt, next and rebuild: studies that are begun, taken over, continued and mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hpo
+from hpo.cli.display import display
+from hpo.cli.exits import exits
+from hpo.cli.options import (
+    Data,
+    Debug,
+    Runs,
+    Smoke,
+    Storage,
+    Study,
+    Theirs,
+)
+from hpo.cli.terminal import say
+from hpo.errors import Refused
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, the task and the study: rings.")],
+    debug: Debug = False,
+) -> None:
+    """Write NAME.py, a task and a study that work as they are, and test_NAME.py into this folder."""
+    with exits(debug):
+        from hpo.verbs.init import init_study
+
+        starter = init_study(name, Path())
+        say(f"wrote {starter.study}, a task and a study, and {starter.test}")
+        say(f"test them:  python -m pytest {starter.test}")
+        say(f"run them:   hpo run {starter.study}")
+
+
+def adopt(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the study is called here.")],
+    url: Annotated[str, typer.Option("--from", metavar="URL", help="sqlite:///FILE, postgresql://…, or a file.")],
+    theirs: Theirs = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="FILE", help="A study file whose space has the parameters.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Another name for a parameter; THEIRS= sets it aside."),
+    ] = None,
+    runs: Runs = Path("runs"),
+    debug: Debug = False,
+) -> None:
+    """Make somebody else's Optuna study one of ours: runs/NAME. Nothing is written to URL."""
+    with exits(debug):
+        hpo.adopt(name, url, study=theirs, task=task, rename=_renamed(rename or []), runs=runs, progress=display())
+
+
+def next_study(
+    study: Study,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    debug: Debug = False,
+) -> None:
+    """Write STUDY_next.py, a study whose space follows from what the sweep of STUDY has shown."""
+    with exits(debug):
+        result = hpo.next_study(study, runs=runs, storage=storage)
+        say(f"wrote {result.path}")
+        for decision in result.decisions:
+            say(f"  {decision.name}: {decision.reason}")
+        say(f"run it:  hpo run {result.path}")
+
+
+def rebuild(
+    study: Study,
+    smoke: Smoke = False,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Although the storage knows trials that the folders lack.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Make a damaged or lost storage anew from the trials' folders. What it held is kept under another name."""
+    with exits(debug):
+        from hpo.formatting import count, listed
+
+        rebuilt = hpo.rebuild(study, smoke=smoke, data=data, runs=runs, storage=storage, force=force)
+        say(f"rebuilt {count(rebuilt.trials, 'trial')} into {rebuilt.storage}")
+        if rebuilt.kept:
+            say(f"what was there is kept as {listed(rebuilt.kept)}")
+
+
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    renamed = {}
+    for pair in pairs:
+        theirs, equals_sign, ours = pair.rpartition("=")
+        if not equals_sign or not theirs:
+            raise Refused(f"--map: must be THEIRS=OURS, or THEIRS= to set a parameter aside; got {pair!r}")
+        renamed[theirs] = ours
+    return renamed
