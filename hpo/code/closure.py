@@ -1,8 +1,8 @@
 """What of the user's code a class or a function depends on: followed through imports, outside installed packages and
 hpo itself, and through the names that each definition uses.
 
-What only the pictures, checks, baselines and origins of a task reach is left out, and so is the statement that makes a
-study of it: no trial depends on them. Whatever cannot be told counts.
+What only the pictures, checks, baselines, origins and files of a task reach is left out, and so is the statement that
+makes a study of it: no trial depends on them. Whatever cannot be told counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hpo.code.notebook import source_of
 from hpo.code.units import Import, Unit, units_of
 from hpo.errors import Refused
 
-BESIDE_TRAINING = ("pictures", "checks", "baselines", "origins")  # methods of a task that no trial depends on
+BESIDE_TRAINING = ("pictures", "checks", "baselines", "origins", "files")  # methods of a task that no trial depends on
 ORDER = "the order of its definitions"
 
 
