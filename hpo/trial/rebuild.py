@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.errors import Refused
 from hpo.formatting import count
-from hpo.retry import retry
+from hpo.retrying import retry
 from hpo.storage.database import open_storage, stored_study
 from hpo.storage.folder import SQLITE, Kind, RunFolder, promotion_name
 from hpo.storage.identity import differing_parts
