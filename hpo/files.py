@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import Halted, Refused
-from hpo.retry import disk_full, retry
+from hpo.retrying import disk_full, retry
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from hpo.cli.terminal import complain
 from hpo.errors import ExitCode, Halted, HpoError, Stopped, forget_stops, origin, says_enough, stop
-from hpo.retry import disk_full
+from hpo.retrying import disk_full
 
 STOPPED: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,

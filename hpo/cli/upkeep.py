@@ -1,4 +1,4 @@
-"""hpo init, adopt, next and rebuild: studies that are begun, taken over, continued and mended."""
+"""hpo init, adopt, next, retry and rebuild: studies that are begun, taken over, continued and mended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import hpo
 from hpo.cli.display import display
 from hpo.cli.exits import exits
 from hpo.cli.options import (
+    Accept,
     Data,
     Debug,
     Runs,
@@ -69,6 +70,39 @@ def next_study(
         for decision in result.decisions:
             say(f"  {decision.name}: {decision.reason}")
         say(f"run it:  hpo run {result.path}")
+
+
+def retry(
+    study: Study,
+    trials: Annotated[list[int] | None, typer.Argument(metavar="[N]...", help="Numbers of failed trials.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All trials that have failed.")] = False,
+    smoke: Smoke = False,
+    data: Data = None,
+    runs: Runs = Path("runs"),
+    storage: Storage = None,
+    accept: Accept = None,
+    debug: Debug = False,
+) -> None:
+    """Let the next sweep train failed trials again, under their numbers. How they had failed is kept."""
+    with exits(debug):
+        from hpo.formatting import count
+
+        retried = hpo.retry(
+            study,
+            trials or (),
+            failed=failed,
+            smoke=smoke,
+            data=data,
+            runs=runs,
+            storage=storage,
+            accept=accept or (),
+        )
+        if not retried.trials:
+            say("no trial has failed")
+            return
+        for number, reason in zip(retried.trials, retried.reasons, strict=True):
+            say(f"trial {number} had failed: {reason}")
+        say(f"the next sweep trains {count(len(retried.trials), 'trial')} again, under the same numbers")
 
 
 def rebuild(

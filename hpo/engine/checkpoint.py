@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hpo.engine.checkpoint_files import checkpoints, epoch_of
 from hpo.files import write_whole
-from hpo.retry import cause
+from hpo.retrying import cause
 
 KEEP = 2  # a damaged newest one falls back to the one before
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)

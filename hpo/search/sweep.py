@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import SweepFailed
 from hpo.search.proposal import begin_trial, begun, draw
+from hpo.search.retry import finish_retry
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
@@ -72,6 +73,7 @@ class SweepTrials(AskTell):
         device: str = "auto",
     ) -> None:
         keep_warm(study, folder, identity)
+        finish_retry(study, folder, identity)
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
         self.firsts = first_configurations(study, folder)
         self.deadline = None if timeout is None else time.monotonic() + timeout

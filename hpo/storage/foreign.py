@@ -26,7 +26,7 @@ from optuna.study import StudyDirection
 
 from hpo.errors import Refused
 from hpo.plain import nearest
-from hpo.retry import cause
+from hpo.retrying import cause
 from hpo.storage import sqlite
 from hpo.storage.folder import SQLITE
 from hpo.storage.postgresql import CONNECTION, holds_password

@@ -16,7 +16,7 @@ import sqlalchemy
 from hpo import events
 from hpo.errors import Halted, InUse, Refused
 from hpo.files import make_folder, no_link, write_whole
-from hpo.retry import cause
+from hpo.retrying import cause
 from hpo.storage.folder import RunFolder
 from hpo.storage.postgresql import CONNECTION
 from hpo.storage.transient import retry_storage

@@ -11,7 +11,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from hpo.errors import Halted
-from hpo.retry import cause, disk_full, retry
+from hpo.retrying import cause, disk_full, retry
 
 T = TypeVar("T")
 

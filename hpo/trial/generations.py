@@ -17,6 +17,7 @@ from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.identity import Details, differences, differing_parts
 from hpo.study import StudySpec
+from hpo.trial.attempts import has_begun, is_to_be_retried
 from hpo.trial.carry import misfit
 from hpo.trial.changes import Change, move_aside, read_changes
 from hpo.trial.rebuild import make_generation
@@ -62,7 +63,8 @@ def _unfit(study: StudySpec, trial: Path, parts: tuple[str, ...]) -> str:
     asked = read_asked(trial)
     if asked is None:
         return ""  # it has not begun
-    if "code" in parts and read_outcome(trial) is None:
+    is_new_attempt = is_to_be_retried(trial) and not has_begun(trial)
+    if "code" in parts and read_outcome(trial) is None and not is_new_attempt:
         return "it was interrupted, and would go on with other code"
     return misfit(study, asked.params)
 

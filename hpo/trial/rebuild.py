@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias, get_args
 
+import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from hpo.errors import Refused
 from hpo.formatting import count
-from hpo.retry import retry
+from hpo.retrying import retry
 from hpo.storage.database import open_storage, stored_study
 from hpo.storage.folder import SQLITE, Kind, RunFolder, promotion_name
 from hpo.storage.identity import differing_parts
@@ -23,10 +25,12 @@ from hpo.storage.optuna_private import rename_studies
 from hpo.storage.transient import is_transient, retry_storage
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption, is_adopted, make_storage
+from hpo.trial.attempts import is_to_be_retried
 from hpo.trial.changes import Change, move_aside, read_changes
 from hpo.trial.lifecycle import state_of
 from hpo.trial.restore import TrialFolder, make_study, read_folders
 
+BUDGET = frozenset({"trials"})  # user attributes of a sweep that say what was asked of it
 SHOWN = 20  # of the trials that would be lost
 # What Optuna and its database raise for rows that are wrong: an unknown state, a missing value, another version.
 UNREADABLE = (
@@ -94,6 +98,16 @@ def make_generation(study: StudySpec, folder: RunFolder, identity: Mapping[str, 
     _rebuild_elsewhere(study, folder, identity, trials)
 
 
+def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> None:
+    """Make the sweep again in its storage, beside what it was there. Hold the study's lock.
+
+    Raises Refused where a trial was asked another question that was not accepted.
+    """
+    trials: Trials = {"sweep": read_folders(folder, "sweep")}
+    _require_same_question(trials["sweep"], identity, read_changes(folder))
+    _rebuild_elsewhere(study, folder, identity, trials)
+
+
 def require_rebuildable(
     study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, force: bool = False
 ) -> None:
@@ -123,7 +137,9 @@ def _lacking(study: StudySpec, folder: RunFolder, kind: Kind) -> list[str]:
     return [
         f"{kind}: trial {trial.number}, {state_of(trial)}, {trial.value}"
         for trial in _stored_trials(folder, _names(study, folder)[kind])
-        if trial.state.is_finished() and trial.number not in outcomes
+        if trial.state.is_finished()
+        and trial.number not in outcomes
+        and not is_to_be_retried(folder.trial(kind, trial.number))
     ]
 
 
@@ -155,13 +171,14 @@ def _rebuild_elsewhere(
     study: StudySpec, folder: RunFolder, identity: Mapping[str, str], trials: Trials
 ) -> tuple[str, ...]:
     """Make the Optuna studies under other names, and then exchange the names. Returns those of the old ones."""
-    names, now = _names(study, folder), _now()
+    names, now = {kind: name for kind, name in _names(study, folder).items() if kind in trials}, _now()
     unfinished = {name: f"{name} (being rebuilt)" for name in names.values()}  # no study of hpo can have such a name
 
     def make() -> tuple[str, ...]:
         storage = open_storage(folder.storage, create=True)
         for kind, name in names.items():
             make_study(storage, unfinished[name], study, folder, identity, kind, trials[kind])
+            _keep_budget(storage, name, unfinished[name])
         there = {stored.study_name for stored in storage.get_all_studies()}
         kept = {name: f"{name} (kept {now})" for name in names.values() if name in there}
         made = {temporary: name for name, temporary in unfinished.items() if temporary in there}
@@ -169,6 +186,16 @@ def _rebuild_elsewhere(
         return tuple(kept.values())
 
     return retry_storage(make)
+
+
+def _keep_budget(storage: BaseStorage, before: str, after: str) -> None:
+    """Let a study that is made again know what was asked of the one before: no folder says it."""
+    names = {stored.study_name for stored in storage.get_all_studies()}
+    if {before, after} <= names:
+        asked = optuna.load_study(study_name=before, storage=storage).user_attrs
+        made = optuna.load_study(study_name=after, storage=storage)
+        for key in BUDGET & asked.keys():
+            made.set_user_attr(key, asked[key])
 
 
 def _names(study: StudySpec, folder: RunFolder) -> dict[Kind, str]:

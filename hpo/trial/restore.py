@@ -17,6 +17,7 @@ from hpo.storage.identity import RECORDED
 from hpo.storage.optuna_private import add_running_trial
 from hpo.study import StudySpec
 from hpo.trial.adoption import is_adopted, restored_trial
+from hpo.trial.attempts import FAILED_BEFORE, failed_before
 from hpo.trial.carry import fit_params
 from hpo.trial.foreign import ADOPTED
 from hpo.trial.lifecycle import conclude
@@ -31,6 +32,7 @@ class TrialFolder:
     number: int
     asked: Asked | None
     outcome: Outcome | None
+    failed_before: tuple[str, ...] = ()  # why earlier attempts failed
 
 
 def read_folders(folder: RunFolder, kind: Kind) -> list[TrialFolder]:
@@ -41,7 +43,7 @@ def read_folders(folder: RunFolder, kind: Kind) -> list[TrialFolder]:
 
 def _read(number: int, path: Path) -> TrialFolder:
     asked = read_asked(path)
-    return TrialFolder(number, asked, read_outcome(path) if asked else None)
+    return TrialFolder(number, asked, read_outcome(path) if asked else None, tuple(failed_before(path)))
 
 
 def make_study(
@@ -104,7 +106,8 @@ def _restore(
 
 def _attributes(trial: TrialFolder, kind: Kind) -> dict[str, Any]:
     if trial.asked:
-        return dict(trial.asked.attributes)
+        earlier = {FAILED_BEFORE: list(trial.failed_before)} if trial.failed_before else {}
+        return {**trial.asked.attributes, **earlier}
     return {"key": "lost", "seed": -1} if kind == "promotion" else {}  # a run of no candidate
 
 

@@ -39,6 +39,7 @@ class Options:
     scheduler: str | None = None
     devices: int = 1
     force: bool = False
+    failed: bool = False  # all trials that have failed
     accept: tuple[str, ...] = ()  # changes of the study to go on with: "space", "code"
 
     def __post_init__(self) -> None:

@@ -1,17 +1,54 @@
-"""What keeps a study in good order."""
+"""What keeps a study in good order: trials that failed are trained again, a lost storage is made anew."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from hpo.errors import Refused
+from hpo.search import retry as search
+from hpo.search.retry import Retried, retryable
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import failures_as_halted
 from hpo.trial import rebuild as from_folders
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.rebuild import Rebuilt
+from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
-from hpo.verbs.opening import AnyStudy, adoption_of, open_study
+from hpo.verbs.opening import AnyStudy, adoption_of, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
+
+
+@failures_as_halted()
+@quits_as_errors()
+def retry(
+    study: AnyStudy,
+    trials: Collection[int] = (),
+    *,
+    failed: bool = False,
+    smoke: bool = False,
+    data: Folder | None = None,
+    runs: Folder = "runs",
+    storage: str | None = None,
+    accept: Collection[str] = (),
+) -> Retried:
+    """Let the next sweep train these failed trials again, or with `failed` all that have failed.
+
+    Each keeps its number, its configuration and its seed, begins anew, and counts once in the budget. How it had failed
+    is kept in its folder. Where the code was mended since, `accept=["code"]` is needed, as for a sweep. Raises Refused
+    where a trial has not failed.
+    """
+    options = Options(smoke=smoke, data=data, runs=runs, storage=storage, accept=tuple(accept), failed=failed)
+    if failed == bool(trials):
+        raise Refused("retry: name the failed trials by their numbers, or give --failed for all of them; one of both")
+    opened = open_study("retry", study, options)
+    require_own_trials(opened.folder)
+    change = require_same_or_accepted(opened)
+    if not retryable(opened.folder, trials):
+        return Retried((), ())
+    log_command(opened.folder, [*opened.argv, *map(str, trials)])
+    go_on(opened, change)
+    return search.retry(opened.study, opened.folder, opened.identity, trials)
 
 
 @failures_as_halted()

@@ -306,7 +306,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a full disk is waited for",
-        "hpo/retry.py",
+        "hpo/retrying.py",
         "return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)",
         "return False",
         f"{STORAGE}::test_a_full_disk_pauses_the_sweep_until_there_is_room",

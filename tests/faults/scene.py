@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hpo.cli.main
-from hpo import retry, watchdog
+from hpo import retrying, watchdog
 from hpo.storage import sqlite
 from tests.faults import processes
 from tests.faults.processes import alive, children, end_group, forked_workers, start
@@ -70,7 +70,7 @@ class Scene:
             self._redirect()
             sys.argv = words
             os.environ.update(SOAK_SEED=str(self.seed), SOAK_DEED=self.deed)
-            sqlite.BUSY_S, retry.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
+            sqlite.BUSY_S, retrying.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
             watchdog.HANG_S = HANG_S if self.deed == "hang" else 600.0
             try:
                 if self.mode == "many":

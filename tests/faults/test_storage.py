@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo import retry
+from hpo import retrying
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Damaged, Halted, Refused
 from hpo.promotion.promote import promote
@@ -338,7 +338,7 @@ def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch,
 def test_a_database_that_stays_locked_stops_the_command_which_then_goes_on(folder: Path, monkeypatch) -> None:
     study = victims(task=Victim(pace=0.05), trials=4)
     monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
-    monkeypatch.setattr(retry, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(retrying, "PATIENCE_S", 1.0)
     swept(victims(task=Victim(pace=0.05), trials=1), folder)
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
@@ -431,7 +431,7 @@ def test_a_full_disk_pauses_the_sweep_until_there_is_room(small_disk: Path, work
 def test_a_disk_that_stays_full_stops_the_command_and_nothing_half_written_is_left(
     small_disk: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(retry, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retrying, "PATIENCE_S", 0.5)
     folder, study = small_disk / "victims", victims(task=Victim(pace=0.1), trials=4)
 
     def act() -> None:
@@ -462,7 +462,7 @@ def test_a_disk_that_cannot_be_written_stops_the_command_and_is_no_trials_fault(
     folder: Path, limit: int, value: int, monkeypatch
 ) -> None:
     """From outside, in the middle of a trial: files may not be larger than 1 kB any more, or none more be opened."""
-    monkeypatch.setattr(retry, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(retrying, "PATIENCE_S", 0.5)
     study = victims(task=Victim(pace=0.2), trials=3)
 
     def act() -> None:

@@ -1,0 +1,258 @@
+"""Failed trials are trained again under their own numbers, and nothing that was known is lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from torch import nn
+from typer.testing import CliRunner
+
+import hpo
+from hpo.cli.main import app
+from hpo.errors import Refused
+from hpo.storage.database import stored_study
+from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
+from hpo.trial.attempts import failed_before, is_to_be_retried
+from hpo.trial.lifecycle import state_of
+from hpo.trial.record import read_outcome
+from tests.test_generations import disc, edit, told  # noqa: F401  # disc is a fixture
+from tests.toy import Toy, toy_study
+
+
+class Disk:
+    """What fails: the disk of the data, say. It is no part of a study."""
+
+    is_broken = False
+
+
+@dataclass(frozen=True)
+class OnDisk(Toy):
+    def model(self) -> nn.Module:
+        if Disk.is_broken and self.shift > 0.3:
+            raise OSError("the disk is away")
+        return super().model()
+
+
+STUDY = toy_study(task=OnDisk(), trials=8, startup_trials=4, pruning=None)
+
+
+@pytest.fixture(autouse=True)
+def mended() -> Iterator[None]:
+    yield
+    Disk.is_broken = False
+
+
+def sweep(study: Any, runs: Path, **more: Any) -> Any:
+    return hpo.sweep(study, runs=runs, backend="inline", device="cpu", force=True, **more)
+
+
+def rows(runs: Path, study: StudySpec = STUDY) -> list[tuple[Any, ...]]:
+    return [told(trial) for trial in stored(runs, study)]
+
+
+def stored(runs: Path, study: StudySpec = STUDY) -> list[optuna.trial.FrozenTrial]:
+    study_there = stored_study(RunFolder(runs / study.name), study.name)
+    assert study_there
+    return study_there.get_trials(deepcopy=False)
+
+
+def failed(runs: Path) -> list[int]:
+    return [trial.number for trial in stored(runs) if state_of(trial) == "failed"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of six of its eight trials, of which two failed while the disk was away. Now it is back."""
+    runs = tmp_path_factory.mktemp("swept")
+    Disk.is_broken = True
+    sweep(STUDY, runs, trials=6)
+    Disk.is_broken = False
+    assert len(failed(runs)) == 2
+    return runs
+
+
+@pytest.fixture
+def runs(swept: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(swept, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="module")
+def whole(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """The trials of the sweep that was retried and finished without an interruption."""
+    runs = Path(shutil.copytree(swept, tmp_path_factory.mktemp("whole") / "runs"))
+    hpo.retry(STUDY, failed=True, runs=runs)
+    sweep(STUDY, runs)
+    return rows(runs)
+
+
+def test_a_failed_trial_is_trained_again_under_its_number_and_how_it_failed_is_kept(runs: Path) -> None:
+    folder, numbers, before = RunFolder(runs / "toy"), failed(runs), rows(runs)
+    retried = hpo.retry(STUDY, failed=True, runs=runs)
+    assert retried.trials == tuple(numbers)
+    assert set(retried.reasons) == {"OSError: the disk is away"}
+    (status,) = hpo.status("toy", runs=runs)
+    assert (status.done, status.trials, status.failed, status.interrupted) == (4, 6, 0, 2)
+
+    standing = sweep(STUDY, runs, trials=6)
+    assert (standing.done, standing.failed) == (6, 0), "the budget counts each of them once"
+    after = rows(runs)
+    assert [row for row in after if row[0] not in numbers] == [row for row in before if row[0] not in numbers]
+    assert [row[3] for row in after] == [row[3] for row in before], "each keeps its configuration"
+    for number in numbers:
+        assert failed_before(folder.trial("sweep", number)) == ["OSError: the disk is away"]
+        assert stored(runs)[number].user_attrs["failed_before"] == ["OSError: the disk is away"]
+        trained = _alone(STUDY, stored(runs)[number].params, number)
+        assert stored(runs)[number].value == trained, "and its seed"
+    assert sweep(STUDY, runs).done == 8, "the search goes on"
+
+
+def _alone(study: StudySpec, params: dict[str, Any], number: int) -> float:
+    task, recipe = study.configure(params, study.cheap)
+    *_, last = hpo.fit(task, recipe, study.cheap, seed=study.training_seed(number), device="cpu")
+    return float(last.best)
+
+
+def test_named_trials_alone_are_retried_and_they_may_fail_again(runs: Path) -> None:
+    folder, (first, *others) = RunFolder(runs / "toy"), failed(runs)
+    for attempt in (1, 2):
+        Disk.is_broken = True
+        hpo.retry(STUDY, [first], runs=runs)
+        assert sweep(STUDY, runs, trials=6).failed == 1 + len(others)
+        assert len(failed_before(folder.trial("sweep", first))) == attempt
+    Disk.is_broken = False
+    hpo.retry(STUDY, [first], runs=runs)
+    assert sweep(STUDY, runs, trials=6).failed == len(others)
+    assert failed(runs) == others
+
+
+def test_what_cannot_be_retried_is_refused_and_nothing_is_written(runs: Path) -> None:
+    files = sorted((runs / "toy").rglob("*"))
+    for message, arguments in {
+        "only failed trials can be trained again, and trial 0 of 'toy' is none; 2 trials failed: ": {"trials": [0]},
+        "trial 99 of 'toy' is none": {"trials": [99]},
+        "name the failed trials by their numbers, or give --failed for all of them; one of both": {},
+        "one of both": {"trials": [1], "failed": True},
+    }.items():
+        with pytest.raises(Refused, match=message):
+            hpo.retry(STUDY, **arguments, runs=runs)
+    with pytest.raises(Refused, match="exists with other seed"):
+        hpo.retry(replace(STUDY, seed=5), failed=True, runs=runs)
+    assert sorted((runs / "toy").rglob("*")) == files
+
+
+@pytest.mark.parametrize(
+    ("step", "way_on"),
+    [("set_failure_aside", "retry"), ("finish_retry", "sweep"), ("finish_retry", "rebuild"), ("remake_sweep", "retry")],
+)
+def test_a_retry_that_was_killed_between_its_steps_loses_nothing(
+    step: str, way_on: str, runs: Path, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = failed(runs)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"hpo.search.retry.{step}", _Killed(step, calls=2 if step == "set_failure_aside" else 1))
+        with pytest.raises(KeyboardInterrupt):
+            hpo.retry(STUDY, failed=True, runs=runs)
+    waiting = [number for number in numbers if is_to_be_retried(RunFolder(runs / "toy").trial("sweep", number))]
+    assert waiting == (numbers[:1] if step == "set_failure_aside" else numbers)
+    if way_on == "rebuild":
+        hpo.rebuild(STUDY, runs=runs)
+    if way_on == "retry":
+        hpo.retry(STUDY, failed=True, runs=runs)
+    sweep(STUDY, runs)
+    assert rows(runs) == whole, "as if nothing had happened"
+
+
+class _Killed:
+    """Is interrupted at the call of this number."""
+
+    def __init__(self, step: str, calls: int) -> None:
+        from hpo.search import retry
+
+        self.step, self.left = getattr(retry, step), calls
+
+    def __call__(self, *args: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self.step(*args)
+
+
+def test_a_trial_that_was_retried_goes_on_after_an_interruption_bit_for_bit(
+    runs: Path, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hpo.retry(STUDY, failed=True, runs=runs)
+    told_before = []
+
+    def interrupted(trial: Any, epoch: int, value: float, before: Any) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        told_before.append(value)
+        report(trial, epoch, value, before)
+
+    from hpo.trial.objective import _report as report
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hpo.trial.objective._report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(STUDY, runs)
+    assert told_before
+    sweep(STUDY, runs)
+    assert rows(runs) == whole
+
+
+def test_a_storage_that_lost_all_of_it_is_rebuilt_with_the_attempts_that_failed(runs: Path) -> None:
+    hpo.retry(STUDY, failed=True, runs=runs)
+    sweep(STUDY, runs)
+    before = [(told(trial), trial.user_attrs.get("failed_before")) for trial in stored(runs)]
+    (runs / "toy" / "study.db").unlink()
+    hpo.rebuild(STUDY, runs=runs)
+    assert [(told(trial), trial.user_attrs.get("failed_before")) for trial in stored(runs)] == before
+
+
+def test_a_result_that_is_lost_is_no_retry(runs: Path) -> None:
+    """A trial that was retried and is complete, says the storage, is not trained a third time without a word."""
+    (first, *_) = failed(runs)
+    hpo.retry(STUDY, [first], runs=runs)
+    sweep(STUDY, runs, trials=6)
+    assert state_of(stored(runs)[first]) == "complete"
+    (RunFolder(runs / "toy").trial("sweep", first) / "result.json").unlink()
+    with pytest.raises(hpo.HpoError, match=r"its result\.json is missing or damaged"):
+        sweep(STUDY, runs, trials=6)
+
+
+def test_after_its_code_was_mended_a_trial_is_retried_with_the_new_one(disc: Path, tmp_path: Path) -> None:  # noqa: F811
+    edit(disc, {"SLOPE * term": "SLOPE / (self.shift < 0.2) * term"})
+    runs, folder = tmp_path / "runs", RunFolder(tmp_path / "runs" / "disc")
+    before = sweep(disc, runs)
+    assert before.failed > 1
+    edit(disc, {"SLOPE / (self.shift < 0.2) * term": "SLOPE * term"})
+    with pytest.raises(Refused, match="exists with other code"):
+        hpo.retry(disc, failed=True, runs=runs)
+    retried = hpo.retry(disc, failed=True, runs=runs, accept=["code"])
+    assert len(retried.trials) == before.failed
+    edit(disc.with_name("net.py"), {"1.0": "1.5"})  # and mended once more, before anything was trained
+    after = sweep(disc, runs, accept=["code"])
+    assert (after.done, after.failed) == (before.done, 0)
+    assert not (folder.path / "set-aside").exists(), "none was given up"
+
+
+def test_the_command_says_what_is_trained_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runs.parent / "toy.py").write_text("from tests.test_retry import STUDY as study\n")
+    monkeypatch.chdir(runs.parent)
+    numbers = failed(runs)
+    done = CliRunner().invoke(app, ["retry", "toy.py", *map(str, numbers)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        *(f"trial {number} had failed: OSError: the disk is away" for number in numbers),
+        "the next sweep trains 2 trials again, under the same numbers",
+    ]
+    sweep("toy.py", runs, trials=6)
+    assert "no trial has failed" in CliRunner().invoke(app, ["retry", "toy.py", "--failed"]).stdout
+    assert read_outcome(RunFolder(runs / "toy").trial("sweep", numbers[0])).state == "complete"
