@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     DONE = 0
     NO = 1  # a preflight's no-go, a stale page, a lint finding
     BAD_INPUT = 2
+    CHECKS_NOT_PASSED = 3  # a verdict was reached, and a check of the task says no-go; never of a rehearsal
     DAMAGED = 65
     ALL_FAILED = 70
     IN_USE = 73

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo.direction import Direction
 
@@ -55,26 +56,75 @@ def setting(value: Any) -> str:
     return str(value) if isinstance(value, str | bool) or value is None else number(value)
 
 
-def decimals(half_width: float) -> int:
-    """How many decimals to show of a mean whose interval has this half width: two digits of the half width."""
-    return max(0, 1 - math.floor(math.log10(half_width))) if half_width > 0 else 4
+@dataclass(frozen=True)
+class Numerals:
+    """The three numbers of an interval as text, all to the digits that its width allows."""
+
+    mean: str
+    low: str
+    high: str
+
+    @property
+    def range(self) -> str:
+        """The range in words: "0.2 to 1.0"."""
+        return f"{self.low} to {self.high}"
+
+
+def numerals(value: Interval, *, signed: bool = False, in_words: bool = False) -> Numerals:
+    """The numbers of an interval, all of which are finite.
+
+    They have as many decimals as show two digits of the half width. `in_words` is coarser, as one would say it: one
+    digit of the half width, or two where the first is a 1. An end that would read as zero, and is not, has its first
+    digit that is not 0: it decides whether the interval excludes zero.
+    """
+    half_width = value.half_width
+    sign = "+" if signed else ""
+    if not 1e-6 < half_width < 1e6:
+        return Numerals(number(value.mean), number(value.low), number(value.high))
+    exponent = math.floor(math.log10(half_width))
+    digits = 1 if in_words and half_width >= 2 * 10**exponent else 2
+    style = f"{sign}z,.{max(0, digits - 1 - exponent)}f"
+    low, high = (_end(end, style, sign) for end in (value.low, value.high))
+    return Numerals(f"{value.mean:{style}}", low, high)
+
+
+def _end(value: float, style: str, sign: str) -> str:
+    """The end of an interval in this style, or its first digit where it would read as zero."""
+    shown = f"{value:{style}}"
+    reads_as_zero = not any(digit in shown for digit in "123456789")
+    if value == 0 or not reads_as_zero:
+        return shown
+    return f"+{number(value, 1)}" if sign and value > 0 else number(value, 1)
 
 
 def interval(value: Interval | None, *, signed: bool = False) -> str:
-    """The mean with its range, to as many digits as the width of the range allows: "0.0109 [0.0095, 0.0123]"."""
-    if value is None or any(finite(part) is None for part in (value.mean, value.low, value.high)):
+    """The mean with its range, for a table: "0.0109 [0.0095, 0.0123]"; a dash where there is none."""
+    if not is_bounded(value):
         return NOTHING
-    half_width = (value.high - value.low) / 2
-    if not 1e-6 < half_width < 1e6:
-        return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
-    sign = "+" if signed else ""
-    style = f"{sign}z,.{decimals(half_width)}f"
-    return f"{value.mean:{style}} [{value.low:{style}}, {value.high:{style}}]"
+    shown = numerals(value, signed=signed)
+    return f"{shown.mean} [{shown.low}, {shown.high}]"
+
+
+def is_bounded(value: Interval | None) -> TypeGuard[Interval]:
+    """Whether there is an interval, all of whose numbers are finite."""
+    return value is not None and all(finite(part) is not None for part in (value.mean, value.low, value.high))
+
+
+def interval_in_words(value: Interval, unit: str = "") -> str:
+    """The mean with its range, for a sentence: "0.6 % (0.2 to 1.0)"."""
+    shown = numerals(value, in_words=True)
+    return f"{shown.mean} {unit}".rstrip() + f" ({shown.range})"
 
 
 def mean_of(value: Interval, *, signed: bool = False) -> str:
     """The mean alone, to the digits that `interval` shows."""
-    return interval(value, signed=signed).split(" [")[0]
+    return numerals(value, signed=signed).mean if is_bounded(value) else NOTHING
+
+
+def share(value: Interval) -> str:
+    """A share with its range, for a table: "33% [6%, 79%]"."""
+    shown = numerals(value.times(100))
+    return f"{shown.mean}% [{shown.low}%, {shown.high}%]"
 
 
 def unit(name: str) -> str:

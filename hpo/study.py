@@ -231,6 +231,11 @@ class StudySpec:
             warm=None,
         )
 
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether it is what `as_smoke` makes of a study."""
+        return self.name.endswith("-smoke") and self.cheap == self.full == self.smoke
+
     # -- refusals ------------------------------------------------------------------------------------------------
     def _check_name(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):

@@ -22,6 +22,7 @@ __all__ = [
     "QuitsReading",
     "Quitting",
     "Reader",
+    "Refusing",
     "Seeded",
     "Talkative",
     "Unreadable",
@@ -86,6 +87,13 @@ class Ignorant(Toy):
 class Doubting(Toy):
     def checks(self, evidence: Evidence) -> list[Check]:
         return [Check("weights", "caution", "large", "small"), Check("bias", "go", "small", "small")]
+
+
+class Refusing(Toy):
+    """Demands of what is exported what nothing can be."""
+
+    def checks(self, evidence: Evidence) -> list[Check]:
+        return [Check("weights", "no-go" if evidence.stage == "promotion" else "go", "large", "small")]
 
 
 class Either(Toy):

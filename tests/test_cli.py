@@ -266,6 +266,18 @@ def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home
     assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in output.err
 
 
+def test_task_checks_that_are_not_passed_are_exit_code_3_but_not_of_a_rehearsal(home: Path) -> None:
+    study = write("study = replace(toy, task=Refusing())")
+    ended = hpo("run", study, *INLINE, "--force")
+    assert ended.code == ExitCode.CHECKS_NOT_PASSED == 3
+    assert " Task checks are not passed: weights.\n" in ended.out
+    assert Path("runs/toy/report.html").exists()
+    assert hpo("promote", study, *INLINE).code == 3
+    rehearsal = hpo("run", study, *INLINE, "--smoke", "--force")
+    assert rehearsal.code == 0
+    assert "Task checks are not passed:" not in rehearsal.out
+
+
 def cannot_load(act: Any) -> BrokenExecutor:
     """What comes of a job that a real worker cannot load."""
     pool = Processes(1)

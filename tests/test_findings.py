@@ -21,6 +21,7 @@ from hpo.errors import Damaged, Refused
 from hpo.page.collect import collect, improvements, suggest_command, trial_from
 from hpo.page.findings import Improvement, LoggedCommand, Sweep
 from hpo.page.header import top
+from hpo.page.headline import headline
 from hpo.page.importance import importances
 from hpo.page.report import write_report
 from hpo.promotion.intervals import Interval
@@ -218,7 +219,7 @@ def tied(folder: RunFolder) -> RunFolder:
     for result in record["results"]:
         if result["candidate"]["name"] == record["leader"]:
             result["ahead_of_default"] = {"mean": 0.01, "low": -0.02, "high": 0.04, "confidence": 0.95}
-    record |= {"claim": "The default stands: it is a tie (mse).", "needed": {"seeds": 9, "units": 700}}
+    record |= {"claim": "Nothing found better than the default; keep it.", "needed": {"seeds": 9, "units": 700}}
     (folder.path / "verdict.json").write_text(json.dumps(record))
     return folder
 
@@ -227,7 +228,7 @@ def test_a_tie_says_what_was_exported_and_what_would_decide_it(folder: RunFolder
     findings = collect(STUDY, tied(folder))
     lines = {ground.name: ground for ground in top(findings).grounds}
     leader = findings.promotion.verdict.leader
-    assert findings.headline.badge == "a tie: the default stands"
+    assert findings.headline.badge == "keep the default"
     assert lines["To decide it"].text.startswith(
         "About 9 further seeds would decide it if the lead stays, and so would"
     )
@@ -236,6 +237,21 @@ def test_a_tie_says_what_was_exported_and_what_would_decide_it(folder: RunFolder
     assert lines["Exported"].command == "hpo promote toy --runs there --tie leader"
     tiles = [tile.name for tile in top(findings).tiles]
     assert tiles[:2] == ["On test: default (exported)", f"On test: {leader} (leader)"]
+
+
+def failing(folder: RunFolder) -> RunFolder:
+    """The folder, with a check of the task that says no-go."""
+    record = json.loads((folder.path / "verdict.json").read_text())
+    record["checks"] = [{**check, "status": "no-go"} for check in record["checks"]]
+    (folder.path / "verdict.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_check_that_says_no_go_colours_the_header_but_not_of_a_rehearsal(folder: RunFolder) -> None:
+    assert collect(STUDY, failing(folder)).headline.status == "no-go"
+    assert collect(STUDY, folder).headline.badge == "task checks not passed"
+    found = collect(STUDY, folder).promotion
+    assert headline(STUDY.as_smoke(), None, found).badge == "keep the default"
 
 
 def test_the_advised_command_promotes_the_same_selection(folder: RunFolder) -> None:
@@ -248,7 +264,8 @@ def test_the_advised_command_promotes_the_same_selection(folder: RunFolder) -> N
 def test_what_the_verdict_rests_on_is_said_once_and_not_in_its_sentence(folder: RunFolder) -> None:
     page = top(collect(STUDY, folder))
     lines = {ground.name: ground.text for ground in page.grounds}
-    assert page.verdict.endswith("(mse).")
+    assert page.verdict.startswith("Nothing found better than the default; keep it. Trial 6 is worse by 0.008 (")
+    assert "test examples" not in page.verdict
     assert lines["Test data"] == "200 test examples, the first look at them: 95 % intervals"
     assert lines["Runs"] == "7 at full fidelity in 2 rounds; 3 seeds for the leader and the default"
     assert lines["Cheap setting"].startswith(
@@ -495,6 +512,21 @@ def test_intervals_have_the_digits_that_their_width_allows() -> None:
     assert formatting.interval(Interval(-0.001, -1.5, 1.5), signed=True) == "+0.0 [-1.5, +1.5]"
     assert (formatting.number(-0.0), formatting.score(-0.0)) == ("0", "0.000")
     assert formatting.interval(None) == "–"
+
+
+def test_an_interval_that_hardly_excludes_zero_shows_the_digit_that_decides() -> None:
+    assert formatting.interval(Interval(0.252, 0.004, 0.5)) == "0.25 [0.004, 0.50]"
+    assert formatting.interval(Interval(0.252, 0.004, 0.5), signed=True) == "+0.25 [+0.004, +0.50]"
+    assert formatting.interval(Interval(-0.25, -0.5, -1e-9), signed=True) == "-0.25 [-0.50, -1e-9]"
+    assert formatting.interval(Interval(0.25, 0.0, 0.5)) == "0.25 [0.00, 0.50]", "it does not exclude zero"
+
+
+def test_an_interval_in_a_sentence_is_as_one_would_say_it() -> None:
+    lead = Interval(0.612, 0.208, 1.016)
+    assert formatting.interval_in_words(lead, "%") == "0.6 % (0.2 to 1.0)"
+    assert formatting.interval_in_words(Interval(0.25, 0.12, 0.38)) == "0.25 (0.12 to 0.38)", "two digits below 0.2"
+    assert formatting.interval_in_words(Interval(0.3, 0.004, 0.6), "dB") == "0.3 dB (0.004 to 0.6)"
+    assert formatting.share(Interval(1 / 3, 0.0615, 0.7923)) == "33% [6%, 79%]"
 
 
 @pytest.mark.parametrize(

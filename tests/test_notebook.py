@@ -39,7 +39,7 @@ def test_the_notebook_goes_from_a_task_in_a_cell_to_its_figures_and_shows_no_mor
     assert "best error 0." in swept[0]
     assert swept[1:] == ["6"]
     assert promoted[0].startswith("promote: 4 of 4, ")
-    assert promoted[1].endswith("95 % intervals).\n")
+    assert promoted[1].endswith("95 % intervals.\n")
     assert len(promoted) == 2
     (headline,) = findings
     assert headline.startswith("<findings of disc: ")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +26,13 @@ from hpo.checking.preflight import preflight
 from hpo.engine.evaluation import evaluate
 from hpo.engine.pseudo_values import BLOCKS
 from hpo.errors import Refused, SweepFailed, Unfaithful
-from hpo.formatting import interval
+from hpo.formatting import interval_in_words
 from hpo.page.basis import grounds
 from hpo.page.collect import collect
 from hpo.page.report import write_report
 from hpo.plain import fingerprint
 from hpo.promotion.candidate import DEFAULT, Candidate, RunKey, Tie
+from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import confidence
 from hpo.promotion.more import Needed
 from hpo.promotion.noise import level_noise
@@ -41,6 +43,7 @@ from hpo.promotion.repeats import configurations, repeats_sd
 from hpo.promotion.results import Result, Verdict
 from hpo.promotion.runs import FinishedRun
 from hpo.promotion.selection import Selection, Wish, freeze, is_judged, read_selection, select, sweep_trials
+from hpo.promotion.sentence import worded
 from hpo.promotion.test_split import Baseline, SplitBatches, SplitScores
 from hpo.promotion.verdict import judge
 from hpo.search.sweep import sweep
@@ -336,9 +339,8 @@ def test_a_planted_better_configuration_beats_the_default_by_what_was_planted() 
     assert (verdict.winner, winner.candidate.name) == ("trial 3", "trial 3")
     assert winner.ahead_of_default.low < 0.5 < winner.ahead_of_default.high
     assert winner.ahead_of_default.high - winner.ahead_of_default.low < 0.2
-    assert verdict.sentence.startswith(
-        f"trial 3 beats the default by {interval(winner.ahead_of_default)} (mse, 3 seeds x 50 "
-    )
+    assert verdict.claim == f"Trial 3 is better by {interval_in_words(winner.ahead_of_default)}."
+    assert verdict.sentence == f"{verdict.claim} Tested on mse: 3 seeds x 50 test examples, 95 % intervals."
 
 
 def test_one_run_each_claims_nothing() -> None:
@@ -349,8 +351,9 @@ def test_one_run_each_claims_nothing() -> None:
     lead = verdict.leading.ahead_of_default
     assert (lead.low, lead.high) == (-math.inf, math.inf)
     assert verdict.winner == DEFAULT
-    assert verdict.sentence.startswith("The default stands: trial 3 leads by 0.4")
-    assert "so few runs do not show how much training itself varies" in verdict.sentence
+    ahead = "Nothing found better than the default; keep it. Trial 3 is ahead by 0.5"
+    assert verdict.claim.startswith(ahead)
+    assert verdict.claim.endswith(" in 1 run, too few to show how much training itself varies.")
 
 
 def test_where_more_is_better_a_lead_is_positive_too() -> None:
@@ -359,7 +362,7 @@ def test_where_more_is_better_a_lead_is_positive_too() -> None:
     )
     assert verdict.winner == "trial 3"
     assert verdict.results[0].ahead_of_default.low > 0
-    assert "trial 3 beats the default by 0." in verdict.sentence
+    assert "Trial 3 is better by 0." in verdict.sentence
 
 
 SENTENCES: dict[str, tuple[dict[str, float], dict[str, float | None], str, str]] = {
@@ -368,43 +371,43 @@ SENTENCES: dict[str, tuple[dict[str, float], dict[str, float | None], str, str]]
         {"default": 1.0, "trial 3": 0.99},
         {"default": 1.0, "trial 3": 0.999},
         "default",
-        "The default stands: trial 3 leads by 0.0",
+        "Nothing found better than the default; keep it. Trial 3 is between 0.0",
     ),
     "a tie, a little worse": (
         {"default": 1.0, "trial 3": 1.0},
         {"default": 1.0, "trial 3": 1.02},
         "default",
-        "The default stands: trial 3 lags by 0.0",
+        "Nothing found better than the default; keep it. Trial 3 is between 0.0",
     ),
     "the default is best": (
         {"default": 1.0, "trial 3": 1.5},
         {"default": 1.0, "trial 3": 1.5},
         "default",
-        "The default stands: trial 3, the best of the others on validation, lags by 0.",
+        "Nothing found better than the default; keep it. Trial 3 is worse by 0.",
     ),
     "validation misled": (
         {"default": 1.0, "trial 3": 0.9},
         {"default": 1.0, "trial 3": 1.5},
         "default",
-        "The default stands: trial 3, the best of the others on validation, lags by 0.",
+        "Nothing found better than the default; keep it. Trial 3 is worse by 0.",
     ),
     "validation misled for the default": (
         {"default": 1.0, "trial 3": 1.1},
         {"default": 1.0, "trial 3": 0.5},
         "trial 3",
-        "trial 3 beats the default by 0.",
+        "Trial 3 is better by 0.",
     ),
     "the default failed": (
         {"default": 1.0, "trial 3": 1.1},
         {"default": None, "trial 3": 0.5},
         "trial 3",
-        "trial 3 won; the default could not be trained",
+        "Trial 3 won: the default could not be trained. Tested on mse",
     ),
     "the other failed": (
         {"default": 1.0, "trial 3": 1.1},
         {"default": 1.0, "trial 3": None},
         "default",
-        "The default stands: nothing else could be promoted",
+        "Nothing found better than the default; keep it. No other configuration could be trained.",
     ),
 }
 
@@ -424,7 +427,36 @@ def test_scores_that_are_the_same_to_the_bit_are_a_tie_that_the_default_keeps() 
     verdict = judged({"default": 1.0, "trial 3": 1.0}, {"default": same, "trial 3": same})
     assert verdict.winner == DEFAULT
     assert verdict.noise == 0
-    assert verdict.claim == "The default stands: trial 3 scores the same on test in every run (mse)."
+    assert verdict.claim == (
+        "Nothing found better than the default; keep it. Trial 3 scores the same on test in every run."
+    )
+
+
+def test_a_lead_is_percent_of_the_default_where_zero_is_the_least_and_points_where_the_score_is_a_share() -> None:
+    verdict = judged({"default": 1.0, "trial 3": 0.6}, {"default": units(1.0), "trial 3": units(0.5, of=1)})
+    lead, level = verdict.results[0].ahead_of_default, verdict.default.test.mean
+
+    def claim(bounds: tuple[float, float] | None) -> str:
+        return worded(verdict, bounds).claim
+
+    percent = Interval(*(100 * end / level for end in (lead.mean, lead.low, lead.high)))
+    assert claim((0, math.inf)) == f"Trial 3 is better by {interval_in_words(percent, '%')}."
+    points = Interval(100 * lead.mean, 100 * lead.low, 100 * lead.high)
+    assert claim((0, 1)) == f"Trial 3 is better by {interval_in_words(points, 'percentage points')}."
+    assert claim((1, math.inf)) == f"Trial 3 is better by {interval_in_words(lead)}."
+
+
+def test_where_nothing_is_surely_better_no_number_of_the_sentence_is_negative() -> None:
+    for mean in (0.999, 1.001, 1.02, 1.5):
+        claim = judged({"default": 1.0, "trial 3": 0.9}, {"default": units(1.0), "trial 3": units(mean, of=1)}).claim
+        assert claim.startswith("Nothing found better than the default; keep it. Trial 3 is ")
+        assert "-" not in claim
+        assert re.search(r"is (worse by|between) \d", claim)
+    assert re.fullmatch(r".*between 0\.0\d+ worse and 0\.0\d+ better\.", judged_tie().claim)
+
+
+def judged_tie() -> Verdict:
+    return judged({"default": 1.0, "trial 3": 0.99}, {"default": units(1.0), "trial 3": units(0.999, of=1)})
 
 
 def test_a_tie_goes_to_the_leader_where_that_was_asked_and_a_loss_never() -> None:
@@ -448,7 +480,7 @@ def test_a_later_look_has_wider_intervals_and_says_so() -> None:
     assert (first.confidence, third.confidence) == pytest.approx((0.95, 0.99375))
     assert width(third) > 1.2 * width(first)
     assert "99.38 % intervals (look 3)" in third.sentence
-    assert "95 % intervals)" in first.sentence
+    assert "95 % intervals." in first.sentence
 
 
 def in_runs(leads_S: list[float]) -> Verdict:
@@ -553,7 +585,7 @@ def test_the_search_finds_what_was_planted_and_the_promotion_says_so(tmp_path: P
     verdict = promoted(study(task=Toy(shift=0.6), space={"task.shift": uniform(-0.7, 0.7)}, **LONGER), tmp_path)
     winner = verdict.results[0]
     planted = 0.6**2 - winner.candidate.params["task.shift"] ** 2
-    assert "beats the default by" in verdict.sentence
+    assert "is better by" in verdict.sentence
     assert planted > 0.25
     assert winner.ahead_of_default.low < planted < winner.ahead_of_default.high
 
@@ -561,7 +593,7 @@ def test_the_search_finds_what_was_planted_and_the_promotion_says_so(tmp_path: P
 def test_a_default_that_cannot_be_beaten_wins(tmp_path: Path) -> None:
     verdict = promoted(study(space={"task.shift": uniform(-1, 1)}, **LONGER), tmp_path)
     assert verdict.winner == DEFAULT
-    assert verdict.sentence.startswith("The default stands: ")
+    assert verdict.sentence.startswith("Nothing found better than the default; keep it. ")
 
 
 @dataclass(frozen=True)
@@ -572,7 +604,7 @@ class Unread(Toy):
 def test_a_knob_that_does_nothing_ends_in_a_tie(tmp_path: Path) -> None:
     verdict = promoted(study(task=Unread(), space={"task.unread": uniform(0, 1)}), tmp_path)
     assert verdict.winner == DEFAULT
-    assert verdict.sentence.startswith("The default stands: ")
+    assert verdict.sentence.startswith("Nothing found better than the default; keep it. ")
     assert [result.test.mean for result in verdict.results] == [verdict.results[0].test.mean] * 2
 
 

@@ -121,7 +121,7 @@ def test_equal_scores_make_a_difference_of_exactly_zero_which_excludes_nothing()
 
 def test_a_tie_is_zero_and_not_minus_zero() -> None:
     assert str(Interval(-0.0, -0.0, -0.0)) == "0 [0, 0]"
-    assert str(Interval(-0.25, -0.5, -0.0)) == "-0.25 [-0.5, 0]"
+    assert str(Interval(-0.25, -0.5, -0.0)) == "-0.25 [-0.50, 0.00]"
 
 
 def test_zero_is_excluded_on_either_side() -> None:

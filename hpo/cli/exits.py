@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from hpo.cli.terminal import complain
 from hpo.errors import ExitCode, Halted, HpoError, Stopped, forget_stops, origin, says_enough, stop
 from hpo.retrying import disk_full
+
+if TYPE_CHECKING:
+    from hpo.promotion.results import Verdict
 
 STOPPED: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -48,6 +52,11 @@ def exits(debug: bool) -> Iterator[None]:
         forget_stops()
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+def code_of(verdict: Verdict, *, smoke: bool) -> ExitCode:
+    """The exit code after a verdict: whether the task's checks say no-go of it. A rehearsal is too short for them."""
+    return ExitCode.CHECKS_NOT_PASSED if verdict.no_go and not smoke else ExitCode.DONE
 
 
 def _expected(error: BaseException) -> HpoError | None:

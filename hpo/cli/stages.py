@@ -10,7 +10,7 @@ import typer
 
 import hpo
 from hpo.cli.display import display, print_record
-from hpo.cli.exits import exits
+from hpo.cli.exits import code_of, exits
 from hpo.cli.options import (
     Accept,
     Again,
@@ -61,10 +61,10 @@ def run(
     accept: Accept = None,
     debug: Debug = False,
 ) -> None:
-    """Preflight, sweep, promote and report, in this order; again: go on where it stopped."""
+    """Preflight, sweep, promote and report, in order; again: go on where it stopped. Exit 3: task checks not passed."""
     with exits(debug):
         try:
-            hpo.run(
+            verdict = hpo.run(
                 study,
                 smoke=smoke,
                 workers=workers,
@@ -86,6 +86,7 @@ def run(
             )
         except NoGo:  # what was shown of the preflight or the gate has said why
             raise typer.Exit(ExitCode.NO) from None
+        raise typer.Exit(code_of(verdict, smoke=smoke))
 
 
 def preflight(
@@ -209,7 +210,7 @@ def promote(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Let the best and the default race at full fidelity, and say whether one beats the default."""
+    """Let the best and the default race at full fidelity, and say which is better. Exit 3: task checks not passed."""
     with exits(debug):
         with document_alone() if as_json else nullcontext():
             verdict = hpo.promote(
@@ -232,3 +233,4 @@ def promote(
             )
         if as_json:
             print_record(verdict)
+        raise typer.Exit(code_of(verdict, smoke=smoke))

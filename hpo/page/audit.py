@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from hpo.formatting import count
+from hpo.formatting import count, share
 from hpo.promotion.intervals import CONFIDENCE, Interval
 
 
@@ -28,10 +28,9 @@ class Audit:
         """The same in a line."""
         if not self.spared:
             return "What it cost is not known: no trial that it would have ended was let run"
-        share = self.share
         return (
             f"Of {count(self.spared, 'trial')} that it would have ended and that ran on, {self.reached} reached the "
-            f"best quarter: {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]"
+            f"best quarter: {share(self.share)}"
         )
 
     @property
@@ -42,9 +41,8 @@ class Audit:
                 "What pruning cost is not known: no trial that the pruner would end was let run. One in ten of "
                 "them is, by chance."
             )
-        share = self.share
         were = "it was" if self.spared == 1 else "they were"
         return (
             f"Of {count(self.spared, 'trial')} that the pruner would have ended, {self.reached} reached the best "
-            f"quarter when {were} let run: {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]."
+            f"quarter when {were} let run: {share(self.share)}."
         )

@@ -31,9 +31,7 @@ from hpo.page.findings import (
     Exhibit,
     FidelityPair,
     Findings,
-    Headline,
     Improvement,
-    Level,
     LoggedCommand,
     Missing,
     Panel,
@@ -44,10 +42,10 @@ from hpo.page.findings import (
     Sweep,
     Trial,
 )
+from hpo.page.headline import headline
 from hpo.page.importance import importances
 from hpo.page.observed import study_separation
 from hpo.plain import plain
-from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import read_looks
 from hpo.promotion.race import Race
@@ -93,7 +91,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     return Findings(
         study=study,
         written=datetime.now(UTC),
-        headline=_headline(sweep, promotion),
+        headline=headline(study, sweep, promotion),
         sweep=sweep,
         promotion=promotion,
         preflight=_preflight(folder, identity),
@@ -349,46 +347,6 @@ def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep:
     if verdict is None and folder.verdict.exists():
         notes.append("An earlier promotion came to a verdict; this one has not yet, and replaces it.")
     return notes
-
-
-# -- headline --------------------------------------------------------------------------------------------------------
-def _headline(sweep: Sweep | None, promotion: Promotion | None) -> Headline:
-    if promotion and promotion.verdict:
-        return _verdict_headline(promotion.verdict)
-    if promotion:
-        progress = f"{len(promotion.runs)} of {promotion.planned} runs of the promotion have ended"
-        return Headline("open", "promotion unfinished", f"{progress}; its verdict is still open.")
-    if sweep and sweep.best:
-        where = "among the adopted trials" if sweep.origin else "at the cheap fidelity"
-        cheap = f"Trial {sweep.best.number} scored best {where}"
-        return Headline(
-            "open", "not promoted", f"{cheap}; nothing has been promoted, so nothing is known about the full one."
-        )
-    if sweep and sweep.trials:
-        return Headline("no-go" if sweep.counts.get("failed") else "open", "no result", "No trial has been completed.")
-    return Headline("open", "not started", "Nothing has been searched yet.")
-
-
-def _verdict_headline(verdict: Verdict) -> Headline:
-    return Headline(*_badge(verdict), verdict.sentence)
-
-
-def _badge(verdict: Verdict) -> tuple[Level, str]:
-    """What the verdict comes to, in a few words."""
-    lead = verdict.leading.ahead_of_default if verdict.leading else None
-    if verdict.sample.is_too_small:
-        return "caution", f"too few {verdict.sample.noun}s to tell"
-    if verdict.winner == DEFAULT:
-        return "caution", "a tie: the default stands" if verdict.is_open else "the default stands"
-    if any(result.candidate.name == DEFAULT and result.full is None for result in verdict.results):
-        return "caution", "default failed"
-    if lead is None or not lead.excludes_zero:
-        return "caution", "a tie: the leader is exported"
-    if lead.high < 0:  # an older version exported whatever validated best
-        return "no-go", "default is better"
-    if verdict.sample.speaks_for_one:
-        return "caution", f"better on one {verdict.sample.noun}"
-    return "go", "beats the default"
 
 
 # -- the rest of the folder ------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from hpo.direction import Direction
 from hpo.errors import Damaged
 from hpo.files import write_json
-from hpo.formatting import count, number
+from hpo.formatting import count, interval, number
+from hpo.promotion.intervals import Interval
 from hpo.storage.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Gate:
         rho = self.correlation
         failed = f"; {self.failed} failed at full fidelity and count as last" if self.failed else ""
         return (
-            f"rank correlation {rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}] over "
+            f"rank correlation {interval(Interval(rho.value, rho.low, rho.high))} over "
             f"{count(rho.configurations, 'random configuration')}{failed}"
         )
 

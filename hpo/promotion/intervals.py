@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hpo.formatting import interval
 from hpo.promotion.dunnett import dunnett
 from hpo.promotion.noise import MeanSquare, pooled
 
@@ -40,7 +41,16 @@ class Interval:
     confidence: float = CONFIDENCE
 
     def __str__(self) -> str:
-        return f"{self.mean:z.4g} [{self.low:z.4g}, {self.high:z.4g}]"  # z: a tie is 0, not -0
+        return interval(self)
+
+    def times(self, factor: float) -> Interval:
+        """The interval of the same thing in another unit: `factor` is positive."""
+        return replace(self, mean=factor * self.mean, low=factor * self.low, high=factor * self.high)
+
+    @property
+    def half_width(self) -> float:
+        """How far the range reaches to either side."""
+        return (self.high - self.low) / 2
 
     def within(self, bounds: tuple[float, float] | None) -> Interval:
         """The interval without what lies beyond the bounds; the same where there are none."""

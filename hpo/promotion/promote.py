@@ -27,6 +27,7 @@ from hpo.promotion.results import Verdict
 from hpo.promotion.retune import check_retuned
 from hpo.promotion.runs import PromotionRuns, run_candidate, run_on_devices
 from hpo.promotion.selection import NOTHING_ELSE, Wish, freeze, sweep_trials
+from hpo.promotion.sentence import with_failed_checks
 from hpo.promotion.standing import PromotionStanding
 from hpo.promotion.test_split import SplitBatches, score_baselines
 from hpo.promotion.verdict import judge
@@ -89,6 +90,8 @@ def promote(
             *run_check("pictures", partial(_draw, winner, study, folder)),
         )
         verdict = replace(verdict, checks=checks)
+        if not study.is_rehearsal:  # which is too short for the task's demands
+            verdict = with_failed_checks(verdict)
         look = Look(selection.key, verdict.sentence, selection.next_seed)
         add_look(folder, look, instead_of=selection.key_before_races)  # first: a verdict that is there has been read
         write_json(folder.verdict, nulled(plain(asdict(verdict))))

@@ -157,6 +157,11 @@ class Verdict:
         return lead.mean > 0 and (not lead.excludes_zero or self.sample.is_too_small)
 
     @property
+    def no_go(self) -> tuple[str, ...]:
+        """The names of the task's checks that say no-go."""
+        return tuple(check.name for check in self.checks if check.status == "no-go")
+
+    @property
     def runs(self) -> int:
         """How many runs it rests on."""
         return sum(len(result.runs) for result in self.results)

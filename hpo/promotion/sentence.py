@@ -1,34 +1,72 @@
-"""The verdict in words, which claim no more than the intervals allow."""
+"""The verdict as one would say it. It claims no more than the intervals allow.
+
+Terminal, report, `hpo status` and the ledger show these sentences as verdict.json keeps them.
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass, replace
 
-from hpo.formatting import count, interval
+from hpo.formatting import count, finite, interval_in_words, is_bounded, listed, number, numerals, sentence, unit
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Sample, Verdict
 
+Bounds = tuple[float, float]  # what a score cannot leave
 
-def sentence_of(verdict: Verdict) -> str:
-    """The verdict in a sentence, with what it rests on."""
-    return _sentence(verdict, f"{verdict.goal}, {_grounds(verdict)}")
-
-
-def claim_of(verdict: Verdict) -> str:
-    """The verdict in a sentence, without what it rests on."""
-    return _sentence(verdict, verdict.goal)
+KEEP = "Nothing found better than the default; keep it."
 
 
-def _sentence(verdict: Verdict, remark: str) -> str:
-    sample, leading = verdict.sample, verdict.leading
-    claim = _without_interval(verdict, sample) if sample.is_too_small else _claim(verdict, leading)
-    if sample.speaks_for_one:
-        claim = f"For this one {sample.noun} alone: {claim}"
-    ruled = ""
-    if sample.clusters and any(result.is_ruled_by_one for result in verdict.results):
-        ruled = f" One {sample.noun} makes up most of the spread: its interval is not to be trusted."
-    return f"{claim} ({remark}).{ruled}"
+@dataclass(frozen=True)
+class Measure:
+    """What leads are said in: their numbers times a factor, with a unit."""
+
+    factor: float = 1.0
+    unit: str = ""
+
+    def difference(self, lead: Interval) -> str:
+        """By how much, with the range: "0.6 % (0.2 to 1.0)"."""
+        return interval_in_words(lead.times(self.factor), self.unit)
+
+    def between(self, lead: Interval) -> str:
+        """A range that zero lies in: "between 0.2 % worse and 0.4 % better"."""
+        shown = numerals(lead.times(self.factor), in_words=True)
+        worse, better = shown.low.removeprefix("-"), shown.high
+        return f"between {self._with_unit(worse)} worse and {self._with_unit(better)} better"
+
+    def amount(self, value: float) -> str:
+        """A difference alone, without its sign."""
+        return self._with_unit(number(abs(value) * self.factor, 2))
+
+    def _with_unit(self, text: str) -> str:
+        return f"{text} {self.unit}".rstrip()
+
+
+def worded(verdict: Verdict, bounds: Bounds | None = None) -> Verdict:
+    """The verdict with its sentences: `claim` says what came out, and `sentence` also what it rests on.
+
+    `bounds` is what the goal cannot leave. Where that is 0 to 1, leads are percentage points; where 0 is the least,
+    they are percent of the default's test score; else they have the unit of the goal.
+    """
+    claim = _claim_about_sample(verdict, _measure(verdict, bounds))
+    return replace(verdict, claim=claim, sentence=f"{claim} Tested on {verdict.goal}: {_grounds(verdict)}.")
+
+
+def with_failed_checks(verdict: Verdict) -> Verdict:
+    """The verdict with a word about the checks that say no-go; the same where there is none."""
+    if not verdict.no_go:
+        return verdict
+    remark = f"Task checks are not passed: {listed(verdict.no_go)}."
+    return replace(verdict, claim=f"{verdict.claim} {remark}", sentence=f"{verdict.sentence} {remark}")
+
+
+def _measure(verdict: Verdict, bounds: Bounds | None) -> Measure:
+    if bounds == (0, 1):
+        return Measure(100, "percentage points")
+    level = finite(verdict.default.test.mean) if verdict.default and verdict.default.test else None
+    if bounds is not None and bounds[0] == 0 and level is not None and level > 0:
+        return Measure(100 / level, "%")
+    return Measure(unit=unit(verdict.goal))
 
 
 def _grounds(verdict: Verdict) -> str:
@@ -40,60 +78,75 @@ def _grounds(verdict: Verdict) -> str:
         f"{seeds} x {sample}" if sample.folds == 1 else f"{seeds}, each tested in one of {sample.folds} folds, {sample}"
     )
     look = f" (look {verdict.look})" if verdict.look > 1 else ""
-    intervals = f"{100 * verdict.confidence:.4g} % intervals{look}"
-    return f"{tested}, {intervals}"
+    return f"{tested}, {100 * verdict.confidence:.4g} % intervals{look}"
 
 
-def _claim(verdict: Verdict, leading: Result | None) -> str:
-    if leading is None:
-        return "The default stands: nothing else could be promoted"
-    name, lead = leading.candidate.name, leading.ahead_of_default
-    if lead is None:
-        return f"{name} won; the default could not be trained"
-    if lead.low > 0:
-        return f"{name} beats the default by {interval(lead)}"
-    if lead.high < 0:
-        lag = interval(_shown(lead))
-        return f"The default stands: {name}, the best of the others on validation, lags by {lag} on test"
-    if lead.low == lead.high == 0:
-        doubt = "scores the same on test in every run"
-    elif not math.isfinite(lead.high):
-        doubt = f"{_moves(lead)}, and so few runs do not show how much training itself varies"
-    else:
-        doubt = f"{_relation(lead)} {interval(_shown(lead))}, which includes zero"
-    if verdict.winner == DEFAULT:
-        return f"The default stands: {name} {doubt}"
-    return f"A tie: {name} {doubt}; it is exported because a tie was asked to go to the leader"
+def _claim_about_sample(verdict: Verdict, measure: Measure) -> str:
+    """The claim, and why it may not hold for other things than those tested on."""
+    sample = verdict.sample
+    claim = _of_few(verdict, sample, measure) if sample.is_too_small else _claim(verdict, measure)
+    if sample.speaks_for_one:
+        claim = f"For this one {sample.noun} alone: {claim}"
+    if sample.clusters and any(result.is_ruled_by_one for result in verdict.results):
+        claim += f" One {sample.noun} makes up most of the spread: its interval is not to be trusted."
+    return claim
 
 
-def _without_interval(verdict: Verdict, sample: Sample) -> str:
-    """What is claimed where the interval would be too wide to say anything."""
-    few = f"{sample.doubt}: test on more of them, or in folds"
+def _claim(verdict: Verdict, measure: Measure) -> str:
     leading = verdict.leading
     if leading is None:
-        return f"The default stands: nothing else could be promoted, and {few}"
-    name, lead = leading.candidate.name, leading.ahead_of_default
+        return f"{KEEP} No other configuration could be trained."
+    name, lead = _name(leading), leading.ahead_of_default
     if lead is None:
-        return f"{name} won; the default could not be trained, and {few}"
+        return f"{name} won: the default could not be trained."
+    if lead.low > 0:
+        return f"{name} is better by {measure.difference(lead)}."
     if verdict.winner == DEFAULT:
-        return f"The default stands: {name} {_moves(lead)} on test, but {few}"
-    return f"{name} is exported, as a tie was asked to go to the leader: it {_moves(lead)} on test, but {few}"
+        return f"{KEEP} {name} {_beside_default(lead, leading, measure)}."
+    return (
+        f"Nothing found surely better than the default. {name} is exported, as a tie was asked to go to the leader: it "
+        f"{_beside_default(lead, leading, measure)}."
+    )
 
 
-def _moves(lead: Interval) -> str:
-    """Whether it leads or lags, and by how much; the interval says nothing."""
-    return f"{_relation(lead)} {_shown(lead).mean:z.4g}"
+def _beside_default(lead: Interval, leading: Result, measure: Measure) -> str:
+    """How the leader compares with the default, where it is not surely better."""
+    if not is_bounded(lead):
+        runs = count(len(leading.runs), "run")
+        return f"is {_relation(lead, measure)} in {runs}, too few to show how much training itself varies"
+    if lead.low == lead.high == 0:
+        return "scores the same on test in every run"
+    if lead.high < 0:
+        return f"is worse by {measure.difference(_lag(lead))}"
+    return f"is {measure.between(lead)}"
 
 
-def _relation(lead: Interval) -> str:
-    return "leads by" if lead.mean >= 0 else "lags by"
+def _of_few(verdict: Verdict, sample: Sample, measure: Measure) -> str:
+    """What is claimed where the interval would be too wide to say anything."""
+    few = f"{sentence(sample.doubt)}: test on more of them, or in folds."
+    leading = verdict.leading
+    if leading is None:
+        return f"{KEEP} No other configuration could be trained, and {sample.doubt}: test on more of them, or in folds."
+    name, lead = _name(leading), leading.ahead_of_default
+    if lead is None:
+        return f"{name} won: the default could not be trained. {few}"
+    relation = f"{_relation(lead, measure)} on test"
+    if verdict.winner == DEFAULT:
+        return f"{KEEP} {name} is {relation}. {few}"
+    return f"{name} is exported, as a tie was asked to go to the leader: it is {relation}. {few}"
 
 
-def _shown(lead: Interval) -> Interval:
-    """What it leads or lags by, as a positive mean."""
-    return lead if lead.mean >= 0 else _of_default(lead)
+def _name(result: Result) -> str:
+    return sentence(result.candidate.name)
 
 
-def _of_default(lead: Interval) -> Interval:
-    """The default's lead, where a lead over it is given."""
-    return Interval(-lead.mean, -lead.high, -lead.low, lead.confidence)
+def _relation(lead: Interval, measure: Measure) -> str:
+    """Whether it is ahead or behind, and by how much; the interval says nothing."""
+    if lead.mean == 0:
+        return "level with the default"
+    return f"{'ahead' if lead.mean > 0 else 'behind'} by {measure.amount(lead.mean)}"
+
+
+def _lag(lead: Interval) -> Interval:
+    """By how much the default is better."""
+    return replace(lead, mean=-lead.mean, low=-lead.high, high=-lead.low)

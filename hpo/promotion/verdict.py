@@ -16,7 +16,7 @@ from hpo.promotion.more import Needed
 from hpo.promotion.results import Result, Sample, Verdict
 from hpo.promotion.runs import Runs
 from hpo.promotion.selection import Selection
-from hpo.promotion.sentence import claim_of, sentence_of
+from hpo.promotion.sentence import worded
 from hpo.promotion.test_split import Baseline
 from hpo.promotion.tested import of_baseline
 from hpo.study import StudySpec
@@ -56,7 +56,7 @@ def judge(
         noise=race.lead_noise.value**0.5 if race.lead_noise else None,
         needed=_needed(leading.candidate, race) if leading else None,
     )
-    return replace(verdict, sentence=sentence_of(verdict), claim=claim_of(verdict))
+    return worded(verdict, study.task.bounds.get(study.task.goal))
 
 
 def _winning(results: Sequence[Result], leading: Result | None, sample: Sample, tie: Tie) -> Result:
