@@ -432,7 +432,7 @@ BEGAN_WITH = {
 
 
 def test_a_study_that_began_with_an_earlier_hpo_goes_on() -> None:
-    """Where a change of these files has no effect on any value, its digest belongs into hpo.code.harness.NO_EFFECT. Where
+    """A change of these files without effect on any value: its digest belongs into hpo.code.harness.NO_EFFECT. Where
     it has one, put it here and say in the changelog that studies need `--accept code`."""
     now = harness_digests(HARNESS + PROMOTION)
     lines = [
