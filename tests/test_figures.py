@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 import hpo
-from hpo.page import grounds, results, search
+from hpo.page import grounds, pictures, results, search
 from hpo.page.palette import TEMPLATE
 from hpo.page.views import Plot
 from hpo.storage.folder import RunFolder
@@ -20,7 +20,7 @@ from tests.wide import swept, wide_study
 __all__ = ["chromium"]
 
 SWEPT = ["history", "curves", "separation", "importance", "slice recipe.lr", "slice task.shift", "parallel", "timeline"]
-PROMOTED = ["scores", "leads", "agreement", "training"]
+PROMOTED = ["leads", "scores", "agreement", "training"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_figure_of_the_report_is_there_by_name_with_its_title(runs: Path) 
     findings = hpo.findings(STUDY, runs=runs)
     sections = [
         results.promotion_section(findings),
-        results.pictures_section(findings),
+        pictures.pictures_section(findings),
         search.sweep_section(findings),
         grounds.preflight_section(findings),
     ]

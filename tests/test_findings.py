@@ -18,7 +18,9 @@ from optuna.trial import TrialState, create_trial
 from hpo import formatting
 from hpo.direction import Direction
 from hpo.errors import Damaged, Refused
-from hpo.page.collect import collect, improvements, suggest_command, trial_from
+from hpo.page.collect import collect
+from hpo.page.collect_sweep import improvements, trial_from
+from hpo.page.commands import suggest_command
 from hpo.page.findings import Improvement, LoggedCommand, Sweep
 from hpo.page.header import top
 from hpo.page.headline import headline

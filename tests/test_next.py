@@ -16,14 +16,15 @@ import pytest
 
 import hpo
 from hpo.errors import Refused
+from hpo.page.collect_sweep import collect_sweep
+from hpo.page.next_range import Range
+from hpo.page.next_space import NextSpace, next_space
 from hpo.recipe import Recipe
 from hpo.space import choose, integer, log, suggest, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.trial.provenance import identity
-from hpo.verbs.next_range import Range
-from hpo.verbs.next_space import NextSpace, next_space
 from tests import test_cli
 from tests.sweeper import Request, Sweeper, rows, sweeper
 from tests.test_cli import FRESH, files, home, refused
@@ -37,7 +38,7 @@ def after(study: StudySpec, value: Callable[[dict[str, Any]], float], trials: in
     """What follows from a sweep of that many random trials with a known value each."""
     sweep = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=study.direction.value)
     sweep.optimize(lambda trial: value(suggest(trial, study.space)), n_trials=trials)
-    return next_space(study, sweep)
+    return next_space(study, collect_sweep(study, sweep))
 
 
 def reason(result: NextSpace, name: str) -> str:

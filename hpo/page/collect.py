@@ -6,32 +6,27 @@ The storage is the index of the trials; verdict, preflight, pictures and command
 from __future__ import annotations
 
 import json
-import math
-import shlex
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
 from scipy import stats
 
 from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.formatting import count, finite
-from hpo.page.audit import Audit
 from hpo.page.collect_gate import gate_findings
+from hpo.page.collect_sweep import collect_sweep, trial_from
+from hpo.page.commands import suggest_command
 from hpo.page.decoding import decode_commands, decode_preflight, decode_verdict
 from hpo.page.findings import (
     Agreement,
     Exhibit,
     FidelityPair,
     Findings,
-    Improvement,
     LoggedCommand,
     Missing,
     Panel,
@@ -40,11 +35,8 @@ from hpo.page.findings import (
     PromotionRun,
     Provenance,
     Sweep,
-    Trial,
 )
 from hpo.page.headline import headline
-from hpo.page.importance import importances
-from hpo.page.observed import study_separation
 from hpo.plain import plain
 from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import read_looks
@@ -59,16 +51,10 @@ from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.identity import differing_parts
 from hpo.study import StudySpec
 from hpo.trial import provenance
-from hpo.trial.adoption import Adoption, read_adoption
+from hpo.trial.adoption import read_adoption
 from hpo.trial.artifact import CARD
 from hpo.trial.changes import lineage
-from hpo.trial.foreign import curve_of, plain_params, reason_of, seconds_of, value_of
-from hpo.trial.lifecycle import direction_of, state_of
-from hpo.trial.record import SPARED_AT
-
-_FLAGS = ("--smoke", "--force", "--json", "--debug")  # options that take no value
-_COMMON_OPTIONS = ("--smoke", "--runs", "--data")  # they mean the same to every verb
-GOOD = 0.25  # of the completed trials, in the audit of the pruner: the best ones
+from hpo.trial.lifecycle import direction_of
 
 
 def collect(study: StudySpec, folder: RunFolder) -> Findings:
@@ -82,7 +68,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     identity = stored_sweep.user_attrs.get("identity", {}) if stored_sweep else {}
     commands = decode_commands(folder)
     adoption = read_adoption(folder)
-    sweep = _sweep(study, stored_sweep, adoption) if stored_sweep else None
+    sweep = collect_sweep(study, stored_sweep, adoption) if stored_sweep else None
     stored_promotion = stored_study(folder, promotion_name(study.name))
     promotion = _promotion(study, folder, stored_promotion, sweep, commands)
     gate = None
@@ -103,23 +89,6 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
 
 
 # -- what is missing -------------------------------------------------------------------------------------------------
-def suggest_command(verb: str, study: StudySpec, commands: Sequence[LoggedCommand]) -> str:
-    """The command for a verb: with the study, the folders and the fidelity that the last logged one was given."""
-    name, options = study.name, []
-    words = list(commands[-1].argv[2:]) if commands else []
-    while words:
-        word = words.pop(0)
-        if not word.startswith("-"):
-            name = word
-            continue
-        option, equals_sign, _ = word.partition("=")
-        takes_next = not equals_sign and option not in _FLAGS and bool(words)
-        value = [words.pop(0)] if takes_next else []
-        if option in _COMMON_OPTIONS:
-            options += [word, *value]
-    return shlex.join(["hpo", verb, name, *options])
-
-
 def _missing(
     study: StudySpec,
     folder: RunFolder,
@@ -146,107 +115,6 @@ def _missing(
     elif promotion.verdict is None:
         add(f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.", "promote")
     return missing
-
-
-# -- sweep -----------------------------------------------------------------------------------------------------------
-def _sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | None = None) -> Sweep:
-    direction = study.direction
-    read = partial(foreign_trial, direction=direction) if adoption else trial_from
-    trials = _sweep_trials(study, [read(frozen) for frozen in stored.get_trials(deepcopy=False)])
-    steps = improvements(trials, direction)
-    starts = [trial.began for trial in trials if trial.began]
-    ends = [trial.ended for trial in trials if trial.ended]
-    conditional = {name for name, entry in study.space.items() if isinstance(entry, When)}
-    best_number = steps[-1].number if steps else None
-    return Sweep(
-        trials=trials,
-        direction=direction,
-        planned=stored.user_attrs.get("trials", study.trials),
-        epochs_each=max(trial.epochs for trial in trials) if adoption and trials else study.cheap.epochs,
-        counts=Counter(trial.state for trial in trials),
-        best=next((trial for trial in trials if trial.number == best_number), None),
-        default=next((trial for trial in trials if trial.is_default), None),
-        improvements=steps,
-        seconds=sum(trial.seconds or 0.0 for trial in trials),
-        wall_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
-        separation=study_separation(study, trials),
-        importances=importances(stored, list(study.space), conditional),
-        origin=adoption.sentence if adoption else "",
-        audit=None if adoption else _audit(trials, direction),
-    )
-
-
-def _sweep_trials(study: StudySpec, trials: list[Trial]) -> tuple[Trial, ...]:
-    """All trials, the first one that has the default configuration marked."""
-    defaults = study.defaults()
-    for index, trial in enumerate(trials):
-        if trial.params == defaults and trial.state != "waiting":
-            trials[index] = replace(trial, is_default=True)
-            break
-    return tuple(trials)
-
-
-def trial_from(frozen: FrozenTrial) -> Trial:
-    """A trial of Optuna's with what a reader of the report is shown. Numbers that are not finite are left out."""
-    state = state_of(frozen)
-    curve = {epoch: value for epoch, value in sorted(frozen.intermediate_values.items()) if finite(value) is not None}
-    last = list(curve.values())[-1] if curve else None
-    attributes = frozen.user_attrs
-    return Trial(
-        number=frozen.number,
-        state=state,
-        value=finite(frozen.value) if state == "complete" else last,
-        params=dict(frozen.params),
-        curve=curve,
-        epochs=attributes.get("epochs", len(curve)),
-        best_epoch=attributes.get("best_epoch"),
-        seconds=finite(attributes.get("seconds")),
-        began=frozen.datetime_start,
-        ended=frozen.datetime_complete,
-        reason=attributes.get("reason", ""),
-        spared_at=attributes.get(SPARED_AT),
-    )
-
-
-def foreign_trial(frozen: FrozenTrial, direction: Direction) -> Trial:
-    """The same of a trial that hpo did not run: its curve is what it reported, and its epochs are its reports."""
-    curve = curve_of(frozen)
-    return Trial(
-        number=frozen.number,
-        state=state_of(frozen),
-        value=value_of(frozen, direction),
-        params=plain_params(frozen),
-        curve=curve,
-        epochs=len(curve),
-        best_epoch=None,
-        seconds=seconds_of(frozen),
-        began=frozen.datetime_start,
-        ended=frozen.datetime_complete,
-        reason=reason_of(frozen),
-    )
-
-
-def improvements(trials: Sequence[Trial], direction: Direction) -> tuple[Improvement, ...]:
-    """The trials that were the best so far when they were completed, in the order of their numbers."""
-    steps: list[Improvement] = []
-    for trial in trials:
-        if trial.state != "complete" or trial.value is None:
-            continue
-        if not steps or direction.better(trial.value, steps[-1].value):
-            steps.append(Improvement(trial.number, trial.value))
-    return tuple(steps)
-
-
-def _audit(trials: Sequence[Trial], direction: Direction) -> Audit | None:
-    """The audit of the pruner: among completed trials, the best quarter begins at the value of its last one."""
-    ended = [trial for trial in trials if trial.state not in ("running", "waiting")]
-    spared = [trial for trial in ended if trial.spared_at is not None]
-    if not spared and not any(trial.state == "pruned" for trial in trials):
-        return None
-    values = [trial.value for trial in trials if trial.state == "complete" and trial.value is not None]
-    good = direction.ranked(values)[: math.ceil(GOOD * len(values))]
-    reached = [trial for trial in spared if trial.state == "complete" and trial.value in good]
-    return Audit(len(spared), len(reached))
 
 
 # -- promotion -------------------------------------------------------------------------------------------------------

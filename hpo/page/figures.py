@@ -72,8 +72,8 @@ def _drawings(findings: Findings) -> Iterator[Drawing | None]:
 def _of_promotion(promotion: Promotion, goal: str) -> Iterator[Drawing | None]:
     if promotion.verdict is None:
         return
-    yield draw_promotion.scores(promotion, promotion.verdict)
     yield draw_promotion.leads(promotion.verdict)
+    yield draw_promotion.scores(promotion, promotion.verdict)
     if promotion.agreement:
         yield draw_promotion.fidelity_agreement(promotion.agreement, promotion, goal)
     yield draw_promotion.training(promotion, promotion.verdict)

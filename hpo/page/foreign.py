@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.direction import Direction
 from hpo.formatting import amount, better, count, duration, label, listed, score, setting, unit
 from hpo.page.axes import scales
-from hpo.page.collect import foreign_trial, improvements
+from hpo.page.collect_sweep import foreign_trial, improvements
 from hpo.page.draw_reports import reports
 from hpo.page.findings import Missing, Sweep, Trial
 from hpo.page.header import Top, counted_states, drawn_best

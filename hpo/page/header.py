@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hpo.formatting import better, duration, interval, label, mean_of, score, sentence, unit
+from hpo.formatting import better, duration, is_bounded, label, mean_of, numerals, score, sentence, unit
 from hpo.page.basis import Ground, grounds
 from hpo.page.findings import Findings, GateFindings, Missing, Promotion, Sweep
 from hpo.page.gate import refusal
@@ -98,4 +98,4 @@ def drawn_best(sweep: Sweep) -> str:
 
 
 def _range(value: Interval) -> str:
-    return f"{100 * value.confidence:.4g} %: " + interval(value).partition(" [")[2].rstrip("]").replace(", ", " to ")
+    return f"{100 * value.confidence:.4g} %: {numerals(value).range}" if is_bounded(value) else ""

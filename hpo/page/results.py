@@ -1,23 +1,32 @@
-"""What came of it: the promotion, and the task's pictures of the winner."""
+"""What came of it: the promotion."""
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hpo.formatting import count, duration, interval, label, ordinal, score, setting
+from hpo.formatting import count, duration, label, ordinal, setting
 from hpo.page import draw_promotion
 from hpo.page.drawing import Drawing, plot
-from hpo.page.findings import Exhibit, Findings, Promotion, Trial
-from hpo.page.views import Cell, Content, Marked, Plot, Remark, Section, Table, number_cell, score_cell, table
+from hpo.page.findings import Findings, Promotion, Trial
+from hpo.page.views import (
+    Cell,
+    Content,
+    Marked,
+    Plot,
+    Remark,
+    Section,
+    Table,
+    interval_cell,
+    number_cell,
+    score_cell,
+    table,
+)
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.results import Result, Verdict
 from hpo.promotion.test_split import Baseline
 
-COARSE_PX = 160  # narrower pictures are enlarged without smoothing
 STATE_SIGNS = {
     "complete": "●",
     "pruned": "×",
@@ -27,7 +36,6 @@ STATE_SIGNS = {
 }
 
 
-# -- promotion -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class PromotionSection(Section):
     """The promotion with its verdict, or the runs that have ended so far."""
@@ -36,7 +44,8 @@ class PromotionSection(Section):
     title: ClassVar[str] = "Promotion"
     template: ClassVar[str] = "report/promotion.html.j2"
     runs: Table | None
-    comparisons: tuple[Plot, ...] = ()
+    leads: Plot | None = None
+    test_scores: Plot | None = None
     tuned: Table | None = None
     configurations: Table | None = None
     scores: Table | None = None
@@ -89,13 +98,18 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
             f"{_race(verdict)} {_independence(verdict)} "
             f"Intervals are {100 * verdict.confidence:.4g} %, over seeds and test examples."
         ),
-        comparisons=_plots(draw_promotion.scores(promotion, verdict), draw_promotion.leads(verdict)),
+        leads=_plot(draw_promotion.leads(verdict)),
+        test_scores=_plot(draw_promotion.scores(promotion, verdict)),
         runs=_results(promotion, verdict),
         tuned=_tuned(verdict),
         configurations=_configurations(verdict),
         scores=_scores(verdict),
         training=_plots(agreement, draw_promotion.training(promotion, verdict)),
     )
+
+
+def _plot(drawing: Drawing | None) -> Plot | None:
+    return plot(drawing) if drawing else None
 
 
 def _plots(*drawings: Drawing | None) -> tuple[Plot, ...]:
@@ -124,8 +138,7 @@ def _results(promotion: Promotion, verdict: Verdict) -> Table:
 def _baseline_cells(baseline: Baseline, promotion: Promotion, verdict: Verdict) -> list[Cell]:
     known = promotion.baselines.get(baseline.name)
     name: Content = Remark(baseline.name, "baseline") if baseline.is_rival else baseline.name
-    shown = interval(known) if known else score(baseline.scores[verdict.goal])
-    return [Cell(name), number_cell(None, shown)]
+    return [Cell(name), interval_cell(known) if known else score_cell(baseline.scores[verdict.goal])]
 
 
 def _tuned(verdict: Verdict) -> Table | None:
@@ -149,11 +162,11 @@ def _tuned(verdict: Verdict) -> Table | None:
 
 def _result_row(result: Result, best: Baseline | None, verdict: Verdict) -> list[Cell]:
     lead = None if result.candidate.name == DEFAULT else result.ahead_of_default
-    against = [_interval_cell(result.ahead_of_baselines.get(best.name))] if best else []
+    against = [interval_cell(result.ahead_of_baselines.get(best.name), signed=True)] if best else []
     return [
         Cell(_named(result, verdict)),
-        number_cell(None, interval(result.test)),
-        _interval_cell(lead),
+        interval_cell(result.test),
+        interval_cell(lead, signed=True),
         *against,
         score_cell(result.full),
         score_cell(result.candidate.cheap),
@@ -165,10 +178,6 @@ def _named(result: Result, verdict: Verdict) -> Content:
     """The candidate's name, with what became of it."""
     name, roles = result.candidate.name, verdict.roles(result.candidate.name)
     return Remark(name, ", ".join(roles)) if roles else name
-
-
-def _interval_cell(lead: Any) -> Cell:
-    return number_cell(None, interval(lead, signed=True))
 
 
 def _runs_cell(result: Result) -> Cell:
@@ -228,68 +237,3 @@ def _runs_so_far(promotion: Promotion, goal: str) -> Table | None:
 def state_cell(trial: Trial) -> Cell:
     """The state of a trial as a sign and a word."""
     return Cell(Marked(STATE_SIGNS[trial.state], trial.state), "name", trial.state)
-
-
-# -- pictures --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class ImageView:
-    """An image inside the page."""
-
-    label: str
-    base64: str  # of the PNG
-    style: str  # the CSS class: coarse images are enlarged without smoothing
-
-
-@dataclass(frozen=True)
-class ExhibitView:
-    """A row of images, or the plot of a chart."""
-
-    title: str
-    caption: str
-    images: tuple[ImageView, ...] = ()
-    plot: Plot | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PicturesSection(Section):
-    """What the task drew of the winner."""
-
-    name: ClassVar[str] = "pictures"
-    title: ClassVar[str] = "Pictures"
-    template: ClassVar[str] = "report/pictures.html.j2"
-    exhibits: tuple[ExhibitView, ...]
-
-
-def pictures_section(findings: Findings) -> PicturesSection | None:
-    """None where the task drew nothing."""
-    if not findings.exhibits:
-        return None
-    return PicturesSection(
-        lead="The exported model on the test split.", exhibits=tuple(map(_exhibit, findings.exhibits))
-    )
-
-
-def _exhibit(exhibit: Exhibit) -> ExhibitView:
-    if exhibit.figure is not None:
-        return ExhibitView(exhibit.title, exhibit.caption, plot=_chart(exhibit, exhibit.figure))
-    images = tuple(
-        ImageView(
-            label=panel.label,
-            base64=base64.b64encode(panel.png).decode(),
-            style="coarse" if _width(panel.png) < COARSE_PX else "fine",
-        )
-        for panel in exhibit.panels
-    )
-    return ExhibitView(exhibit.title, exhibit.caption, images)
-
-
-def _chart(exhibit: Exhibit, figure: Mapping[str, Any]) -> Plot:
-    """The task's figure under the page's own title and template."""
-    layout = {key: value for key, value in figure.get("layout", {}).items() if key not in ("title", "template")}
-    data = {"data": figure.get("data", []), "layout": layout}
-    return Plot(exhibit.title, exhibit.caption, data, height_px=layout.get("height") or Plot.height_px)
-
-
-def _width(png: bytes) -> int:
-    """Pixels, from the header of the PNG."""
-    return int(struct.unpack(">I", png[16:20])[0]) if len(png) >= 24 else 0

@@ -148,13 +148,14 @@ def trials_section(findings: Findings) -> TrialsSection | None:
     if sweep is None or not sweep.trials:
         return None
     goal, defaults = label(findings.study.task.goal), findings.study.defaults()
-    heads = ["Trial", goal, "State", *names, "Epochs", "Best epoch", "Time", "Reason"]
+    reasons = ["Reason"] if any(trial.reason for trial in sweep.trials) else []
+    heads = ["Trial", goal, "State", "Epochs", "Time", *reasons, "Best epoch", *names]
     words = {"State", "Reason", *(name for name in names if isinstance(defaults.get(name), str | bool))}
     return TrialsSection(
         lead=_trials_lead(sweep),
         trials=table(
             heads,
-            [_trial_row(trial, names, sweep) for trial in sweep.trials],
+            [_trial_row(trial, names, sweep, has_reason=bool(reasons)) for trial in sweep.trials],
             name="Trials",
             numbers=set(heads) - words,
             is_sortable=True,
@@ -169,7 +170,8 @@ def _trials_lead(sweep: Sweep) -> str:
     return lead
 
 
-def _trial_row(trial: Trial, names: list[str], sweep: Sweep) -> list[Cell]:
+def _trial_row(trial: Trial, names: list[str], sweep: Sweep, *, has_reason: bool) -> list[Cell]:
+    """What decides comes before the parameters: on a phone it is seen without scrolling sideways."""
     tags = []
     if trial is sweep.best:
         tags.append("best")
@@ -182,11 +184,11 @@ def _trial_row(trial: Trial, names: list[str], sweep: Sweep) -> list[Cell]:
         Cell(Tagged(str(trial.number), tuple(tags)), "num", trial.number),
         score_cell(trial.value),
         state_cell(trial),
-        *(parameter_cell(trial.params, name) for name in names),
         number_cell(trial.epochs),
-        number_cell(best_epoch),
         number_cell(trial.seconds, duration(trial.seconds)),
-        Cell(trial.reason, "reason"),
+        *([Cell(trial.reason, "reason")] if has_reason else []),
+        number_cell(best_epoch),
+        *(parameter_cell(trial.params, name) for name in names),
     ]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hpo.formatting import finite, number, score
+from hpo.formatting import NOTHING, finite, is_bounded, number, numerals, score
+from hpo.promotion.intervals import Interval
 
 SIGNS = {
     "go": "✓",
@@ -104,7 +105,16 @@ class Lines:
     whisker: Whisker | None = None
 
 
-Content = str | Badge | Code | Marked | Tagged | Remark | Anchor | Lines
+@dataclass(frozen=True)
+class Ranged:
+    """A mean with its range; a line may break between the two alone."""
+
+    form: ClassVar[str] = "ranged"
+    mean: str
+    range: str
+
+
+Content = str | Badge | Code | Marked | Tagged | Remark | Anchor | Lines | Ranged
 
 
 @dataclass(frozen=True)
@@ -163,6 +173,14 @@ def _breakable(text: str) -> tuple[str, ...]:
 def number_cell(value: Any, text: str = "") -> Cell:
     """A number, aligned to the right; what is missing is sorted last."""
     return Cell(text or number(value), "num", "" if finite(value) is None else value)
+
+
+def interval_cell(value: Interval | None, *, signed: bool = False) -> Cell:
+    """A mean with its range, aligned to the right; a dash where there is none."""
+    if not is_bounded(value):
+        return Cell(NOTHING, "num", "")
+    shown = numerals(value, signed=signed)
+    return Cell(Ranged(shown.mean, f"[{shown.low}, {shown.high}]"), "num", value.mean)
 
 
 def score_cell(value: Any) -> Cell:

@@ -7,8 +7,6 @@ overview.py     status
 findings.py     findings, figures
 upkeep.py       rebuild
 next_study.py   next_study: the file of the study that comes after a sweep
-next_space.py   ... what becomes of each hyperparameter
-next_range.py   ... and of its range
 load.py         load_study
 init.py         a task, a study and a test to start from; their texts are in starter/
 options.py      the options, as the command line has them

@@ -15,6 +15,8 @@ from optuna.trial import TrialState
 from hpo import space as spaces
 from hpo.errors import Refused
 from hpo.formatting import count
+from hpo.page.collect_sweep import collect_sweep
+from hpo.page.next_space import Decision, NextSpace, is_writable, next_space
 from hpo.plain import fingerprint
 from hpo.space import Distribution, When
 from hpo.storage.database import stored_study
@@ -25,7 +27,6 @@ from hpo.trial.guard import quits_as_errors
 from hpo.trial.warm import MOST
 from hpo.verbs.init import write_new
 from hpo.verbs.load import find_study, load_study, module_name
-from hpo.verbs.next_space import Decision, NextSpace, is_writable, next_space
 from hpo.verbs.opening import located
 from hpo.verbs.options import Folder, Options, help_command
 
@@ -61,7 +62,7 @@ def next_study(study: str | Path, *, runs: Folder = "runs", storage: str | None 
     options = Options(runs=runs, storage=storage)
     spec, folder = located(load_study(path), options)
     sweep = _finished_sweep(spec, folder, help_command("sweep", str(study), options))
-    result = next_space(spec, sweep)
+    result = next_space(spec, collect_sweep(spec, sweep))
     try:
         named = replace(result.study, name=f"{spec.name}_next", warm=spec.name)
     except ValueError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from hpo.page.collect import trial_from
+from hpo.page.collect_sweep import trial_from
 from hpo.page.observed import study_separation
 from hpo.separation.stepwise import Separation
 from hpo.space import Space, choose, uniform

@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
 
 from hpo import space as spaces
-from hpo.page.collect import trial_from
-from hpo.page.importance import importances
-from hpo.page.observed import study_separation
-from hpo.separation.stepwise import Separation
+from hpo.page.findings import Sweep, Trial
+from hpo.page.next_range import Edge, Ends, Numeric, Range
 from hpo.space import Choice, Distribution, When
-from hpo.storage.database import value_of
 from hpo.study import StudySpec
-from hpo.verbs.next_range import Edge, Ends, Numeric, Range
 
 BEST = 1 / 4  # of the completed trials are the best
 FEWEST = 3  # trials that say something
@@ -30,6 +24,9 @@ INERT = 0.2  # ... unless it has more than that of an even share, by one of Optu
 SIDES: dict[Edge, str] = {"low": "lower", "high": "upper"}
 
 
+Kind = Literal["widened", "narrowed", "idle", "left"]  # idle: it does nothing, and is fixed
+
+
 @dataclass(frozen=True)
 class Decision:
     """What becomes of one hyperparameter, and why."""
@@ -38,6 +35,7 @@ class Decision:
     reason: str  # for people
     entry: Distribution | When | None  # what the next study searches; None: it is fixed
     value: Choice = None  # that it is fixed at
+    kind: Kind = "left"
 
 
 class NextSpace(NamedTuple):
@@ -47,7 +45,7 @@ class NextSpace(NamedTuple):
     decisions: tuple[Decision, ...]
 
 
-def next_space(study: StudySpec, sweep: optuna.Study) -> NextSpace:
+def next_space(study: StudySpec, sweep: Sweep) -> NextSpace:
     """Decide on every hyperparameter in turn. What task, recipe or space refuse is not done.
 
     What the sweep does not tell from chance is neither narrowed nor fixed: where its best values lie is chance too. It
@@ -55,13 +53,10 @@ def next_space(study: StudySpec, sweep: optuna.Study) -> NextSpace:
 
     The default stays in every range: the next study has the same one to beat.
     """
-    completed = sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ranked = study.direction.ranked(completed, key=value_of)
-    separation = study_separation(study, [trial_from(trial) for trial in sweep.get_trials(deepcopy=False)])
-    inert = _inert(study, sweep, separation)
+    inert = _inert(study, sweep)
     decisions = []
     for name in study.space:
-        for decision in _proposals(study, name, ranked, is_inert=name in inert, separates=name in separation.names):
+        for decision in _proposals(study, name, sweep, is_inert=name in inert):
             try:
                 study = _applied(study, decision)
             except ValueError:
@@ -80,31 +75,28 @@ def _applied(study: StudySpec, decision: Decision) -> StudySpec:
     return replace(study, task=owners["task"], recipe=owners["recipe"], space=rest)
 
 
-def _inert(study: StudySpec, sweep: optuna.Study, separation: Separation) -> set[str]:
+def _inert(study: StudySpec, sweep: Sweep) -> set[str]:
     """What does not matter beside what separates; nothing where nothing separates, or after few trials."""
-    completed = sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not separation.named or len(completed) < ENOUGH:
+    if not sweep.separation.named or len(sweep.ranked) < ENOUGH:
         return set()
-    names = list(study.space)
-    result = importances(sweep, names, {name for name in names if isinstance(study.space[name], When)})
-    limit = INERT / len(names)
+    limit = INERT / len(study.space)
     return {
         finding.names[0]
-        for finding in separation.rest
+        for finding in sweep.separation.rest
         if finding.needed < SMALL
-        and all(measure.shares.get(finding.names[0], 1.0) < limit for measure in result.measures)
+        and all(measure.shares.get(finding.names[0], 1.0) < limit for measure in sweep.importances.measures)
     }
 
 
-def _proposals(
-    study: StudySpec, name: str, ranked: Sequence[FrozenTrial], *, is_inert: bool, separates: bool
-) -> Iterator[Decision]:
+def _proposals(study: StudySpec, name: str, sweep: Sweep, *, is_inert: bool) -> Iterator[Decision]:
     """What could be done, the most wanted first and at the end nothing."""
-    entry = study.space[name]
+    entry, ranked, separates = study.space[name], sweep.ranked, name in sweep.separation.names
     best = ranked[: max(FEWEST, math.ceil(BEST * len(ranked)))]
     values = [trial.params[name] for trial in best if name in trial.params]
     if is_inert:
-        yield Decision(name, "fixed at the best trial's value: it does not matter", None, ranked[0].params[name])
+        yield Decision(
+            name, "fixed at the best trial's value: it does not matter", None, ranked[0].params[name], kind="idle"
+        )
     if len(values) < FEWEST:
         yield Decision(name, f"left: only {len(values)} of the best {len(best)} trials have it", entry)
         return
@@ -126,7 +118,7 @@ def is_writable(distribution: Distribution) -> bool:
     return not isinstance(distribution, FloatDistribution) or distribution.step is None
 
 
-def _choices(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], best: Sequence[Any]) -> Iterator[Decision]:
+def _choices(study: StudySpec, name: str, ranked: Sequence[Trial], best: Sequence[Any]) -> Iterator[Decision]:
     """Without the choices that were tried and are not among the best; fixed where one choice remains."""
     tried = [trial.params[name] for trial in ranked if name in trial.params]
     conditions = [entry.value for entry in study.space.values() if isinstance(entry, When) and entry.parent == name]
@@ -136,9 +128,9 @@ def _choices(study: StudySpec, name: str, ranked: Sequence[FrozenTrial], best: S
     dropped = ", ".join(repr(choice) for choice in choices if choice not in kept)
     reason = f"without {dropped}: not among the best {len(best)}"
     if dropped and len(kept) == 1:
-        yield Decision(name, f"fixed, {reason}", None, kept[0])
+        yield Decision(name, f"fixed, {reason}", None, kept[0], kind="narrowed")
     elif dropped:
-        yield Decision(name, reason, _like(study.space[name], spaces.choose(*kept)))
+        yield Decision(name, reason, _like(study.space[name], spaces.choose(*kept)), kind="narrowed")
 
 
 def _ranges(
@@ -158,7 +150,8 @@ def _ranges(
         reason = _reason(old, ends, crowded, len(best))
         is_wider = ends.low < old.ends.low or ends.high > old.ends.high
         if is_wider or old.is_narrower(ends, WHOLE):
-            yield Decision(name, reason, _like(entry, _with_ends(distribution, ends)))
+            kind: Kind = "widened" if is_wider else "narrowed"
+            yield Decision(name, reason, _like(entry, _with_ends(distribution, ends)), kind=kind)
         elif crowded:
             yield Decision(name, f"left: {reason}", entry)
 
