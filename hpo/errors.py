@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     CHECKS_NOT_PASSED = 3  # a verdict was reached, and a check of the task says no-go; never of a rehearsal
     DAMAGED = 65
-    ALL_FAILED = 70
+    TRIALS_FAILED = 70  # all of them, too many of one kind, or more than a sweep may have
     IN_USE = 73
     HALTED = 74
     TRY_AGAIN = 75  # stopped by SIGUSR2, as batch systems do it
@@ -104,7 +104,7 @@ class ResumeMismatch(HpoError, RuntimeError):
 class SweepFailed(HpoError, RuntimeError):
     """The sweep has nothing to show: its trials fail. The first line says with what; a traceback may follow."""
 
-    exit_code = ExitCode.ALL_FAILED
+    exit_code = ExitCode.TRIALS_FAILED
 
     @property
     def sentence(self) -> str:
@@ -179,7 +179,7 @@ def origin(error: BaseException) -> str:
     if isinstance(error, ContractError) and error.place:
         return error.place
     frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if _is_users(frame.filename)]
+    users = [frame for frame in frames if is_users_file(frame.filename)]
     own = [frame for frame in frames if _is_harness(frame.filename)]
     return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(users or own)), "")
 
@@ -187,11 +187,11 @@ def origin(error: BaseException) -> str:
 def says_enough(error: BaseException) -> bool:
     """Whether the message alone is meant for the user: hpo's own errors, and those of files."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    raised_by_hpo = bool(files) and _is_harness(files[-1]) and not any(_is_users(file) for file in files)
+    raised_by_hpo = bool(files) and _is_harness(files[-1]) and not any(is_users_file(file) for file in files)
     return (isinstance(error, ValueError) and raised_by_hpo) or isinstance(error, OSError | HpoError)
 
 
-def _is_users(file: str) -> bool:
+def is_users_file(file: str) -> bool:
     """Whether a file is neither hpo's, nor an installed package's, nor Python's. Code without a file, as that which
     `dataclass` writes, is nobody's; the cells of a notebook are the user's."""
     if _is_harness(file) or file == "<string>" or file.startswith("<frozen "):

@@ -262,7 +262,7 @@ def test_a_no_go_is_exit_code_1_and_stops_a_run_unless_it_is_forced_which_is_rec
 def test_where_every_trial_fails_the_sweep_says_with_what_and_is_no_success(home: Path) -> None:
     output = hpo("sweep", write("study = replace(toy, task=Hopeless())"), "--force", *INLINE)
     assert output.code not in (0, 2, 130)
-    assert output.code == ExitCode.ALL_FAILED
+    assert output.code == ExitCode.TRIALS_FAILED
     assert "3 trials in a row failed alike: ValueError: nothing can be learned here; --debug shows" in output.err
 
 
@@ -322,7 +322,7 @@ def test_a_task_that_quits_is_a_no_go_and_its_trials_fail(by: str, home: Path) -
     assert output.code == ExitCode.NO
     assert re.search(rf"overfit +│ no-go │ {by} .*cli_tasks\.py:\d+", output.out)
     output = hpo("sweep", study, "--force", *INLINE)
-    assert output.code == ExitCode.ALL_FAILED
+    assert output.code == ExitCode.TRIALS_FAILED
     assert f"3 trials in a row failed alike: {by}; --debug shows" in output.err
 
 
@@ -600,7 +600,7 @@ def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: 
         text + "study = toy\nclass Mine(Toy): pass\nstudy = replace(toy, task=Mine())", f"alone_{next(FRESH)}"
     )
     command = given("sweep", study, "--force", "--workers", "1")
-    assert command.returncode == ExitCode.ALL_FAILED
+    assert command.returncode == ExitCode.TRIALS_FAILED
     assert "a worker process could not load the task: RuntimeError: not in a worker" in command.stderr
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import tempfile
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from torch import nn
 
 import hpo
 from hpo import Infeasible, choose, integer, uniform, when
+from hpo.cli.results import Terminal
 from hpo.errors import SweepFailed
 from hpo.page.collect import collect
 from hpo.search.avoid import likely_feasible, unit_point
@@ -20,6 +23,7 @@ from hpo.search.sweep import SweepTrials
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.trial.compare import require_agreement
+from hpo.trial.failures import failures_among, grouped, kind_of, too_many, users_line
 from hpo.trial.lifecycle import conclude, state_of
 from hpo.trial.objective import settle
 from hpo.trial.provenance import identity
@@ -157,14 +161,40 @@ def source_of(folder: Path, study: StudySpec = DEADLY) -> SweepTrials:
     return SweepTrials(study, RunFolder(folder), identity(study), device="cpu")
 
 
-def test_equal_failures_never_stop_a_sweep_that_has_completed_a_trial(tmp_path: Path) -> None:
+ANSWERS = (
+    "its worker died 3 times (killed, out of memory, or a crash in native code)",
+    "out of memory: [enforce fail at alloc_cpu.cpp:121] 68719476736 bytes",
+    "infeasible: heads must divide dim",
+    "diverged: the loss was nan",
+    "over its memory limit: 20.3 GB, and the limit is 20 GB (limit=Limit(memory_gb=20))",
+    "over its time limit: 31 min, and the limit is 30 min (limit=Limit(minutes=30))",
+)
+
+
+def test_answers_about_configurations_never_stop_a_sweep_that_has_completed_a_trial(tmp_path: Path) -> None:
     source = source_of(tmp_path)
-    for number in range(25):
-        reason = "" if number == 0 else "killed"
+    for reason in ("", *ANSWERS, ANSWERS[0], ANSWERS[0], ANSWERS[0]):
         state = "failed" if reason else "complete"
         source.tell(source.next(), Outcome(state, value=None if reason else 1.0, reason=reason))
-    assert source.next() is None
-    assert (source.standing().complete, source.standing().failed) == (1, 24)
+    assert source.next() is not None
+    groups = grouped(failures_among(source.trials()), RunFolder(tmp_path))
+    assert (groups[0].numbers, len(groups)) == ((1, 7, 8, 9), len(ANSWERS))
+    assert not too_many(groups, ended=10)
+
+
+def test_six_errors_of_one_kind_among_the_last_eight_stop_a_sweep_that_has_completed_trials(tmp_path: Path) -> None:
+    """Whatever their numbers are, and though other trials come between them."""
+    source = source_of(tmp_path)
+    for number in range(8):
+        reason = "" if number in (0, 4) else f"RuntimeError: shapes cannot be multiplied (3x{number} and 7x5)"
+        state = "failed" if reason else "complete"
+        job = source.next()
+        assert job is not None
+        value = None if reason else 1.0
+        source.tell(job, settle(job, Outcome(state, value=value, reason=reason, traceback="the traceback")))
+    with pytest.raises(SweepFailed, match=r"6 of the last 8 trials failed in one way: .*3x7 and 7x5\)\nthe traceback"):
+        source.next()
+    assert source_of(tmp_path).next() is not None, "the same command, given again, goes on"
 
 
 def test_three_equal_failures_stop_a_sweep_that_has_completed_none(tmp_path: Path) -> None:
@@ -234,3 +264,101 @@ def test_a_configuration_is_a_point_of_the_unit_cube() -> None:
     assert unit_point(space, rich) == pytest.approx([0.25, 0.5, 0, 1, 0, 1])
     plain = {"task.width": 24, "recipe.lr": 1e-4, "task.kind": None}
     assert unit_point(space, plain) == pytest.approx([1, 0, 0, 0, 1, 0.5])
+
+
+# -- kinds of failure ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("RuntimeError: (3x91 and 7x5)", "RuntimeError: (16x8 and 128x64)"),
+        ("RuntimeError: size [16, 3, 8]", "RuntimeError: size [2, 1, 64, 64]"),
+        ("ValueError: lr must be above 0; got -1e-05", "ValueError: lr must be above 0; got 0.25"),
+        ("FileNotFoundError: No such file: '/data/a b.png'", "FileNotFoundError: No such file: 'x'"),
+        ("OSError: cannot read /data/x/1.npz", "OSError: cannot read /home/y/z/other.npz"),
+        ("TypeError: <function f at 0x7f00ab12> is wrong", "TypeError: <function f at 0x55e0> is wrong"),
+        ("KeyError: 'left'", 'KeyError: "right"'),
+    ],
+)
+def test_errors_that_differ_in_numbers_paths_addresses_and_quoted_values_are_of_one_kind(
+    first: str, second: str
+) -> None:
+    assert kind_of(first) == kind_of(second)
+
+
+def test_errors_of_another_type_or_in_other_words_are_of_another_kind() -> None:
+    reasons = ("ValueError: it's 3", "TypeError: it's 3", "ValueError: it isn't 3", "ValueError: that's 3 and it's 4")
+    assert len({kind_of(reason) for reason in reasons}) == len(reasons)
+
+
+@dataclass(frozen=True)
+class Shaky(Toy):
+    """Raises where `ticket` is above `edge`, with a message that names it."""
+
+    ticket: float = 0.0
+    edge: float = 0.4
+
+    def model(self) -> nn.Module:
+        if self.ticket > self.edge:
+            raise RuntimeError(f"the bridge cannot bear {self.ticket}")
+        return super().model()
+
+
+def shaky(edge: float) -> StudySpec:
+    return toy_study(
+        name="shaky",
+        task=Shaky(edge=edge),
+        space={"task.ticket": uniform(0, 1)},
+        smoke=QUICK,
+        cheap=QUICK,
+        full=QUICK,
+        trials=8,
+        pruning=None,
+    )
+
+
+def test_a_sweep_of_which_more_than_a_quarter_raises_fails_names_the_kind_and_is_not_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, options = shaky(0.4), {"runs": tmp_path, "force": True, "backend": "inline", "workers": 1}
+    with pytest.raises(SweepFailed, match=r"\d of 8 trials failed, more than a quarter .* hpo promote shaky"):
+        hpo.sweep(study, **options, progress=Terminal())
+    sweep = collect(study, RunFolder(tmp_path / "shaky")).sweep
+    failed = tuple(trial.number for trial in sweep.trials if trial.state == "failed")
+    assert [group.numbers for group in sweep.failures] == [failed]
+    assert "in model: raise RuntimeError(f" in sweep.failures[0].where
+    shown = capsys.readouterr().out
+    assert f"{len(failed)} trials failed ({', '.join(map(str, failed))}): RuntimeError: the bridge cannot" in shown
+    assert f"  at {Path(__file__)}:" in shown
+    with pytest.raises(SweepFailed, match="nothing was promoted; mend that, or promote what was completed"):
+        hpo.run(study, **options)
+    page = (tmp_path / "shaky" / "report.html").read_text()
+    assert "Traceback (most recent call last)" in page, "the whole traceback, folded"
+    assert not (tmp_path / "shaky" / "verdict.json").exists()
+    del options["force"]
+    assert hpo.promote(study, **options).results, "what was completed can be promoted"
+
+
+def test_a_sweep_of_which_a_quarter_raises_is_a_success(tmp_path: Path) -> None:
+    done = hpo.sweep(shaky(0.72), runs=tmp_path, force=True, backend="inline", workers=1)
+    assert 1 <= done.failed <= 2
+    assert done.done == 8
+
+
+def test_the_users_innermost_line_is_found_in_a_traceback_and_in_the_stacks_of_a_process_that_hung(
+    tmp_path: Path,
+) -> None:
+    """Python shows the newest call last, and faulthandler first: of each thread, and the main one last."""
+    try:
+        json.loads(Hook())
+    except TypeError:
+        raised = traceback.format_exc()
+    assert users_line(raised).startswith(f"{__file__}:")
+    with open(tmp_path / "stacks", "w+") as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        assert users_line(file.read()).startswith(f"{__file__}:")
+    assert users_line('  File "/usr/lib/python3/site-packages/x.py", line 3, in f\n') == ""
+
+
+class Hook:
+    """What json cannot read."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.cli.failures import show_failures
 from hpo.cli.terminal import Cell, complain, say, table
 from hpo.formatting import better, count, duration, interval, label, number
 from hpo.verbs.display import Bars, standing_note
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hpo.promotion.tuning import Tuning
     from hpo.task import Check
     from hpo.trial.adoption import Adoption
+    from hpo.trial.failures import FailureGroup
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened
 
@@ -55,6 +57,9 @@ class Terminal(Bars):
         trials = max(standing.done, standing.trials)  # an earlier sweep may have asked for more
         note = standing_note(standing, opened.study.task.goal)
         say(f"{standing.done} of {trials} trials: {standing.complete} complete, {note}")
+
+    def trials_failed(self, groups: Sequence[FailureGroup]) -> None:
+        show_failures(groups)
 
     def promotion_ended(self, opened: Opened, verdict: Verdict) -> None:
         from hpo.promotion.outlook import export_of_leader, outlook

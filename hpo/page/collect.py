@@ -54,6 +54,7 @@ from hpo.trial import provenance
 from hpo.trial.adoption import read_adoption
 from hpo.trial.artifact import CARD
 from hpo.trial.changes import lineage
+from hpo.trial.failures import Failure, grouped
 from hpo.trial.lifecycle import direction_of
 
 
@@ -69,6 +70,9 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
     commands = decode_commands(folder)
     adoption = read_adoption(folder)
     sweep = collect_sweep(study, stored_sweep, adoption) if stored_sweep else None
+    if sweep is not None:
+        failed = [Failure(trial.number, trial.reason) for trial in sweep.trials if trial.state == "failed"]
+        sweep = replace(sweep, failures=grouped(failed, folder))
     stored_promotion = stored_study(folder, promotion_name(study.name))
     promotion = _promotion(study, folder, stored_promotion, sweep, commands)
     gate = None

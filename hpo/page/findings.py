@@ -24,6 +24,7 @@ from hpo.promotion.test_split import Baseline
 from hpo.separation.stepwise import Separation
 from hpo.study import StudySpec
 from hpo.task import Check, StateName, Status
+from hpo.trial.failures import FailureGroup
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Sweep:
     importances: Importances
     origin: str = ""  # of trials that were adopted: where they come from
     audit: Audit | None = None  # of the pruner; None where it ended no trial and would have ended none
+    failures: tuple[FailureGroup, ...] = ()  # the failed trials by the kind of their error
 
     @property
     def ranked(self) -> tuple[Trial, ...]:

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 import hpo
 from hpo.files import write_whole
-from hpo.page import gate, grounds, pictures, results, search
+from hpo.page import failures, gate, grounds, pictures, results, search
 from hpo.page.collect import collect
 from hpo.page.findings import Findings
 from hpo.page.header import Top, top
@@ -62,6 +62,7 @@ def _sections(findings: Findings) -> list[Section]:
         gate.gate_section(findings),
         search.sweep_section(findings),
         search.trials_section(findings),
+        failures.failures_section(findings),
         grounds.preflight_section(findings),
         grounds.checks_section(findings),
         grounds.provenance_section(findings),

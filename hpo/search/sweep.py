@@ -16,6 +16,7 @@ from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
+from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.lifecycle import Standing, standing
 from hpo.trial.objective import run_trial
 from hpo.trial.record import Outcome
@@ -23,6 +24,7 @@ from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
 
 SAME_FAILURE = 3  # first trials in a row with one and the same error: that is the code, not the configuration
+OF_ONE_KIND, LATEST = 6, 8  # so many of the latest trials with an error of one kind: that is the code, too
 
 
 def sweep(
@@ -82,6 +84,7 @@ class SweepTrials(AskTell):
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
             require_different_failures(self.outcomes)
+        require_few_of_one_kind(self.outcomes)
         if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
         return begin_trial(self.optuna, self.spec, trials, self.firsts)
@@ -103,6 +106,21 @@ class SweepTrials(AskTell):
 def require_different_failures(outcomes: Sequence[Outcome]) -> None:
     """Raise SweepFailed where the last trials failed with one and the same error, and nothing has been completed."""
     last = list(outcomes)[-SAME_FAILURE:]
-    alike = len(last) == SAME_FAILURE and len({outcome.reason for outcome in last}) == 1
+    kinds = {kind_of(outcome.reason) if is_fault(outcome.reason) else outcome.reason for outcome in last}
+    alike = len(last) == SAME_FAILURE and len(kinds) == 1
     if alike and all(outcome.state == "failed" for outcome in last):
         raise SweepFailed(f"{SAME_FAILURE} trials in a row failed alike: {last[-1].reason}\n{last[-1].traceback}")
+
+
+def require_few_of_one_kind(outcomes: Sequence[Outcome]) -> None:
+    """Raise SweepFailed where most of the latest trials of this command failed with an error of one kind.
+
+    Also where others were completed: each further trial would most likely be wasted.
+    """
+    latest = list(outcomes)[-LATEST:]
+    alike = largest_kind(latest)
+    if len(alike) >= OF_ONE_KIND:
+        last = alike[-1]
+        raise SweepFailed(
+            f"{len(alike)} of the last {len(latest)} trials failed in one way: {last.reason}\n{last.traceback}"
+        )

@@ -26,7 +26,7 @@ from hpo.trial.objective import settle
 from hpo.trial.provenance import identity_details
 from hpo.trial.record import Asked, Outcome, write_asked
 
-REMEMBERED = 3  # outcomes
+REMEMBERED = 8  # outcomes
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.trial.adoption import Adoption
+    from hpo.trial.failures import FailureGroup
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened
 
@@ -51,6 +52,9 @@ class Display:
 
     def sweep_ended(self, opened: Opened, standing: Standing) -> None:
         pass
+
+    def trials_failed(self, groups: Sequence[FailureGroup]) -> None:
+        """The failed trials of the sweep, by the kind of their error; none at all in most sweeps."""
 
     def promotion_ended(self, opened: Opened, verdict: Verdict) -> None:
         pass

@@ -32,6 +32,7 @@ from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared
 from hpo.verbs.display import Display
+from hpo.verbs.failures import failures_shown
 from hpo.verbs.go import require_go_or_force
 from hpo.verbs.opening import AnyStudy, Opened, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
@@ -163,7 +164,11 @@ def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
     if note:
         display.say(note)
     display.say(f"gate of {study.name}: {count(FIRST, 'random configuration')} at both fidelities, more if need be")
-    with entered(folder, say=display.say, warn=display.warn), study_lock(folder) as hold:
+    with (
+        failures_shown(opened, display),
+        entered(folder, say=display.say, warn=display.warn),
+        study_lock(folder) as hold,
+    ):
         result = _decide(opened, full_identity, display, hold)
         write_gate(folder, result)
     display.gate_ended(opened, result)

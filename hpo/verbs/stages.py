@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
-from hpo.errors import NoGo
+from hpo.errors import NoGo, SweepFailed
 from hpo.formatting import count
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
@@ -40,6 +40,7 @@ from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, standing_note
+from hpo.verbs.failures import failures_shown, require_few_faults
 from hpo.verbs.gate import gate_in_run
 from hpo.verbs.go import passed_before, require_go_or_force
 from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
@@ -89,8 +90,13 @@ def sweep(
 ) -> Standing:
     """Search at the cheap fidelity until `trials` trials have ended, those of earlier calls included.
 
-    Raises Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded. A study
-    whose space or code has changed goes on with `accept=["space"]` or `["code"]`, with the trials that still fit.
+    Raises Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded, and
+    SweepFailed where no trial was completed, six of the last eight trials failed in one way, or more than a quarter of
+    at least four trials failed with an error: what diverged, is infeasible, ran out of memory, lost its worker or went
+    over a limit is an answer about a configuration, and does not count.
+
+    A study whose space or code has changed goes on with `accept=["space"]` or `["code"]`, with the trials that still
+    fit.
     """
     options = Options(
         smoke=smoke,
@@ -215,7 +221,8 @@ def run(
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
 
     The gate comes before the sweep where it costs at most a fifth of sweep and promotion. Raises NoGo after a preflight
-    that says no-go and after a gate that refuses, unless `force` is set, which is recorded.
+    that says no-go and after a gate that refuses, unless `force` is set, which is recorded, and SweepFailed as `sweep`
+    does: then nothing is promoted, and the report is written.
     """
     options = Options(
         smoke=smoke,
@@ -248,8 +255,12 @@ def _run(opened: Opened, display: Display, change: Change | None) -> Verdict:
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
         _require_passed_or_force(_preflight(opened, display), opened)
-    change = gate_in_run(opened, display, change)
-    _sweep(opened, display, change)
+    try:
+        change = gate_in_run(opened, display, change)
+        _sweep(opened, display, change)
+    except SweepFailed:
+        _report(opened, display)  # it shows what the trials failed with
+        raise
     verdict = _promote(opened, display)
     _report(opened, display)
     return verdict
@@ -296,7 +307,11 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
-    with _in_ledger(opened, display), display.bar("sweep", study.trials) as update:
+    with (
+        failures_shown(opened, display),
+        _in_ledger(opened, display),
+        display.bar("sweep", study.trials) as update,
+    ):
         standing = search.sweep(
             study,
             opened.folder,
@@ -308,6 +323,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
             watch=lambda now: update(now.done, standing_note(now, study.task.goal)),
         )
     display.sweep_ended(opened, standing)
+    require_few_faults(opened, display, standing.done)
     return standing
 
 

@@ -25,7 +25,7 @@ STUDY = str(Path(__file__).with_name("soaked.py"))
 KILLED = -signal.SIGKILL
 HANG_S = 20.0  # without an epoch, until a trial counts as hung
 ENDED_BY = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR2: 75}
-HALTED, DAMAGED, REFUSED, ALL_FAILED, IN_USE = 74, 65, 2, 70, 73
+HALTED, DAMAGED, REFUSED, TRIALS_FAILED, IN_USE = 74, 65, 2, 70, 73
 
 
 @dataclass

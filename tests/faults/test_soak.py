@@ -23,7 +23,7 @@ import pytest
 
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, group
-from tests.faults.scene import ALL_FAILED, DAMAGED, HANG_S, REFUSED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
+from tests.faults.scene import DAMAGED, HANG_S, REFUSED, TRIALS_FAILED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
 from tests.faults.servers import Dask, Postgres
 from tests.faults.soaked import soaked
 from tests.faults.studies import asked, curve, events
@@ -118,7 +118,7 @@ class Soak:
         """Repeat the command until it has done its work, with up to so many faults on the way."""
         scene.verb, broken = verb, False
         while True:
-            scene.excused = {ALL_FAILED} if scene.deed else set()
+            scene.excused = {TRIALS_FAILED} if scene.deed else set()
             if broken and scene.rng.random() < 0.4 and verb == "sweep":
                 self.strike(scene, scene.rng.choice(WHILE_IT_IS_STOPPED), struck)
             before, started = scene.progress(), time.monotonic()

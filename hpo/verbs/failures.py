@@ -1,0 +1,45 @@
+"""What a verb says of the trials of a sweep that failed, and whether there were too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hpo.errors import SweepFailed
+from hpo.storage.database import stored_study
+from hpo.storage.transient import retry_storage
+from hpo.trial.failures import FailureGroup, failures_among, faulty, grouped, too_many
+from hpo.verbs.display import Display
+from hpo.verbs.opening import Opened
+
+
+@contextmanager
+def failures_shown(opened: Opened, display: Display) -> Iterator[None]:
+    """Show the failed trials by the kind of their error where the sweep in it fails."""
+    try:
+        yield
+    except SweepFailed:
+        display.trials_failed(_groups(opened))
+        raise
+
+
+def require_few_faults(opened: Opened, display: Display, ended: int) -> None:
+    """Show the failed trials of a sweep that has ended, by the kind of their error.
+
+    Raises SweepFailed where more of them are faulty than a successful sweep may have.
+    """
+    groups = _groups(opened)
+    display.trials_failed(groups)
+    if not too_many(groups, ended):
+        return
+    worst = next(group for group in groups if group.is_fault)
+    not_promoted = "nothing was promoted; " if opened.verb == "run" else ""
+    raise SweepFailed(
+        f"{faulty(groups)} of {ended} trials failed, more than a quarter (most often {worst.reason}); {not_promoted}"
+        f"mend that, or promote what was completed: {opened.help_command('promote')}\n{worst.traceback}"
+    )
+
+
+def _groups(opened: Opened) -> tuple[FailureGroup, ...]:
+    stored = retry_storage(lambda: stored_study(opened.folder, opened.study.name))
+    return grouped(failures_among(stored.get_trials(deepcopy=False)), opened.folder) if stored else ()
