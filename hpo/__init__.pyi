@@ -84,3 +84,4 @@ from .verbs.stages import run as run
 from .verbs.stages import sweep as sweep
 from .verbs.upkeep import rebuild as rebuild
 from .verbs.upkeep import retry as retry
+from .watchdog.limit import Limit as Limit

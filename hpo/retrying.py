@@ -36,8 +36,8 @@ def retry(call: Callable[[], T], is_transient: Callable[[Exception], bool]) -> T
             if pause > 1:
                 print(f"hpo: {cause(error)}; waiting", file=sys.stderr)
                 events.record("waiting", cause=cause(error), seconds=round(waited, 1))
-        watchdog.extend()  # waiting for the surroundings is not hanging
-        time.sleep(min(pause, PATIENCE_S))
+        with watchdog.paused():  # waiting for the surroundings is not hanging
+            time.sleep(min(pause, PATIENCE_S))
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 

@@ -24,6 +24,7 @@ from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
 from hpo.space import Distribution, Space, When
 from hpo.task import Fidelity, Overfit, Task, in_fold
+from hpo.watchdog.limit import Limit
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
@@ -101,6 +102,7 @@ class StudySpec:
     seed: int = 0  # everything random in the study derives from it
     cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
     warm: str | None = None  # an earlier study in the same folder of runs, whose best configurations are trained first
+    limit: Limit = field(default_factory=Limit)  # what one trial may take; no part of the question
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -252,6 +254,8 @@ class StudySpec:
                 raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}{_call(value)}")
         if not isinstance(self.pruning, Median | None):
             raise ValueError(f"pruning: must be a Median or None; got {reprlib.repr(self.pruning)}")
+        if not isinstance(self.limit, Limit):
+            raise ValueError(f"limit: must be a Limit value; got {reprlib.repr(self.limit)}{_call(self.limit)}")
         check_task(self.task)
 
     def _check_warm(self) -> None:

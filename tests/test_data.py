@@ -35,7 +35,7 @@ from hpo.engine.training import Progress, fit
 from hpo.errors import ContractError, SweepFailed
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
-from hpo.search.sweep import sweep
+from hpo.search.sweep import SweepTrials, sweep
 from hpo.seeds import derive, generator
 from hpo.space import choose, log, uniform
 from hpo.storage.folder import RunFolder
@@ -43,6 +43,8 @@ from hpo.study import StudySpec
 from hpo.task import Fidelity, Split
 from hpo.trial.artifact import load_winner
 from hpo.trial.lifecycle import state_of
+from hpo.trial.objective import trained
+from hpo.trial.over_limit import outcome_over_limit
 from hpo.trial.provenance import data_hash, identity, promotion_identity
 from hpo.workers.local import Processes
 from tests.faults.processes import code_of, start
@@ -602,6 +604,16 @@ def test_parts_that_train_on_what_they_validate_on_are_refused(tmp_path: Path) -
     assert result.status == "no-go"
     (check,) = check_parts(parted(task=Parted(leaks=True)))
     assert check.seen == "part 0 trains on 20 origins that it validates on"
+
+
+def test_the_epochs_of_a_trial_that_a_limit_has_ended_are_the_means_of_its_runs(tmp_path: Path) -> None:
+    study = parted(cross_validate=3)
+    job = SweepTrials(study, RunFolder(tmp_path), identity(study), device="cpu").next()
+    epochs = [progress.record for progress in islice(trained(job), 3)]
+    (job.folder / "limit.json").write_text('{"name": "minutes", "limit": 60, "used": 61}')
+    outcome = outcome_over_limit(job)
+    assert (outcome.state, list(outcome.history)) == ("failed", epochs)
+    assert outcome.value == epochs[-1].best
 
 
 def test_a_task_without_parts_cannot_be_cross_validated() -> None:

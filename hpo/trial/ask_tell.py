@@ -18,6 +18,7 @@ from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.task import Fidelity
+from hpo.trial.bounds import bounds_of
 from hpo.trial.carry import fit_params
 from hpo.trial.compare import require_agreement
 from hpo.trial.job import Job
@@ -68,6 +69,7 @@ class AskTell(ABC):
             details=identity_details(spec, kind),
         )
         require_agreement(self.optuna, folder, kind, dict if folder.generation == 1 else partial(fit_params, spec))
+        self.bounds = bounds_of(spec, fidelity, kind, folder)
         self.running: dict[int, optuna.Trial] = {}
         self.outcomes: deque[Outcome] = deque(maxlen=REMEMBERED)  # the last ones that were told
 
@@ -129,6 +131,7 @@ class AskTell(ABC):
             study_name=self.optuna.study_name,
             device=self.device,
             fold=question.fold,
+            bounds=self.bounds,
         )
         write_asked(job.folder, Asked(trial.number, job.params, question.attributes, self.identity))
         self.running[trial.number] = trial

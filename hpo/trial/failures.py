@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,5 +146,6 @@ def users_line(traceback: str) -> str:
 
 
 def _shown(frame: Mapping[str, str | None]) -> str:
-    code = f": {frame['code']}" if frame["code"] else ""
-    return f"{frame['file']}:{frame['line']}, in {frame['function']}{code}"
+    file, line = str(frame["file"]), int(str(frame["line"]))
+    code = frame["code"] or linecache.getline(file, line).strip()  # stacks come without it
+    return f"{file}:{line}, in {frame['function']}{f': {code}' if code else ''}"

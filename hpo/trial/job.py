@@ -10,6 +10,7 @@ from typing import Any
 from hpo.plain import fingerprint
 from hpo.study import StudySpec
 from hpo.task import Fidelity
+from hpo.watchdog.limit import Bounds
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Job:
     study_name: str  # in the storage: the sweep's or the promotion's
     device: str = "auto"
     fold: int = 0  # that a run of a promotion is tested on
+    bounds: Bounds | None = None  # None: it may take whatever it takes
 
     @property
     def inputs(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import optuna
 import torch
@@ -36,8 +36,10 @@ from hpo.storage.locks import lease
 from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
-from hpo.trial.record import SPARED_AT, Outcome, State, read_outcome, write_outcome
-from hpo.watchdog import watched
+from hpo.trial.over_limit import outcome_over_limit
+from hpo.trial.record import SPARED_AT, Outcome, read_outcome, summary, write_outcome
+from hpo.watchdog import limit, watched
+from hpo.watchdog.limit import OverLimit
 
 Progressing = TypeVar("Progressing", bound=Epoch)
 
@@ -68,12 +70,16 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
     with lease(job.folder):
         outcome = read_outcome(job.folder, job.inputs)
         if outcome is None:
-            events.record("start", study=job.study_name, trial=job.number, epoch=reached(job.folder) + 1)
-            outcome = train()
+            outcome = outcome_over_limit(job) or _started(job, train)
             write_outcome(job.folder, outcome, job.inputs)
             events.record("end", study=job.study_name, trial=job.number, state=outcome.state, reason=outcome.reason)
         _tidy(job.folder)
     return outcome
+
+
+def _started(job: Job, train: Callable[[], Outcome]) -> Outcome:
+    events.record("start", study=job.study_name, trial=job.number, epoch=reached(job.folder) + 1)
+    return train()
 
 
 def settle(job: Job, outcome: Outcome) -> Outcome:
@@ -93,6 +99,8 @@ def settle(job: Job, outcome: Outcome) -> Outcome:
 def _tidy(folder: Path) -> None:
     checkpoint.discard(folder)  # they have done their work
     shutil.rmtree(folder / OWN, ignore_errors=True)
+    for name in (limit.RECORD, limit.STACKS):
+        (folder / name).unlink(missing_ok=True)
     (folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
 
 
@@ -107,14 +115,16 @@ def outcome_of(progress: Iterable[Epoch]) -> Outcome:
             history.append(epoch.record)  # what came before an error is kept
             raise_if_stopped()
     except optuna.TrialPruned as pruned:
-        return _summary("pruned", history, reason=str(pruned))
+        return summary("pruned", history, reason=str(pruned))
+    except OverLimit as over:
+        return summary("failed", history, reason=str(over), limit=over.reached)
     except (Halted, BrokenExecutor):
         raise
     except (Exception, *QUITS) as error:
         if asks_to_stop(error):
             raise
-        return _summary("failed", history, reason=_reason(error), traceback=traceback.format_exc())
-    return _summary("complete", history)
+        return summary("failed", history, reason=_reason(error), traceback=traceback.format_exc())
+    return summary("complete", history)
 
 
 def trained(job: Job) -> Iterator[Progress | OwnProgress]:
@@ -126,9 +136,11 @@ def trained(job: Job) -> Iterator[Progress | OwnProgress]:
     if parts > 1:
         configured = [job.study.configure(job.params, job.fidelity, part=part) for part in range(parts)]
         tasks, recipe = [each.task for each in configured], configured[0].recipe
-        return watched(fit_parts(tasks, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
-    task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
-    return watched(epochs_of(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder))
+        epochs = fit_parts(tasks, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder)
+    else:
+        task, recipe = job.study.configure(job.params, job.fidelity, fold=job.fold)
+        epochs = epochs_of(task, recipe, job.fidelity, seed=job.seed, device=job.device, resume=job.folder)
+    return watched(epochs, job.bounds, job.folder)
 
 
 def reported(job: Job) -> Iterator[Progress | OwnProgress]:
@@ -193,23 +205,6 @@ def _report(trial: optuna.Trial, epoch: int, value: float, before: Mapping[int, 
             f"trial {trial.number} reported {before[epoch]!r} at epoch {epoch} before it was interrupted "
             f"and now computes {value!r}: code, data, packages or thread count have changed"
         )
-
-
-def _summary(state: State, history: list[Epoch], **more: Any) -> Outcome:
-    """An outcome with the best epoch's value and scores."""
-    if not history:
-        return Outcome(state, **more)
-    last = history[-1]
-    return Outcome(
-        state,
-        value=last.best,
-        epochs=len(history),
-        best_epoch=last.best_epoch,
-        history=tuple(history),
-        seconds=sum(epoch.seconds for epoch in history),
-        scores=dict(history[last.best_epoch].scores),
-        **more,
-    )
 
 
 def _reason(error: BaseException) -> str:

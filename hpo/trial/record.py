@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,10 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from hpo.engine.checkpoint_files import reached
 from hpo.epoch import Epoch
 from hpo.trial.sealed import read_sealed, write_sealed
+from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
 
-ADDED = {"validation_blocks", "validation_units"}  # fields that older records do not have
+ADDED = {"limit", "validation_blocks", "validation_units"}  # fields that older records do not have
 State = Literal["complete", "pruned", "failed"]
 SPARED_AT = "spared_at"  # the field below, as a user attribute of Optuna's trial
 
@@ -57,12 +58,30 @@ class Outcome:
     validation_units: int = 0  # promotion: how many clusters, or examples, those are of
     chosen: Mapping[str, Any] = field(default_factory=dict)  # promotion: settings that were re-tuned after training
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: name -> setting -> goal
+    limit: Reached | None = None  # that ended it
 
     def __post_init__(self) -> None:
         if self.state == "complete" and self.value is None:
             raise ValueError("a complete trial must have a value")
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError(f"a trial's value must be finite; got {self.value}")
+
+
+def summary(state: State, history: Sequence[Epoch], **more: Any) -> Outcome:
+    """An outcome with the best epoch's value and scores."""
+    if not history:
+        return Outcome(state, **more)
+    last = history[-1]
+    return Outcome(
+        state,
+        value=last.best,
+        epochs=len(history),
+        best_epoch=last.best_epoch,
+        history=tuple(history),
+        seconds=sum(epoch.seconds for epoch in history),
+        scores=dict(history[last.best_epoch].scores),
+        **more,
+    )
 
 
 def write_asked(folder: Path, asked: Asked) -> None:

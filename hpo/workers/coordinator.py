@@ -20,6 +20,7 @@ from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
 from hpo.trial.objective import settle
+from hpo.trial.over_limit import outcome_over_limit
 from hpo.trial.record import Outcome, count_deaths
 from hpo.workers.local import Backend, Inline, Processes, prepare_worker
 from hpo.workers.loky_private import loading_error
@@ -107,13 +108,15 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
         if cause:  # another attempt would end the same way
             reason = f"a worker process could not load the task: {cause}"
             return Outcome("failed", reason=reason, traceback=str(error.__cause__))
+        over_limit = outcome_over_limit(job)
+        if over_limit is not None:  # an answer: another attempt would come to the same
+            events.record("limit", study=job.study_name, trial=job.number, reason=over_limit.reason)
+            return over_limit
         deaths = count_deaths(job.folder, getattr(error, "deaths", 1))
         events.record("death", study=job.study_name, trial=job.number, deaths=deaths, epoch=reached(job.folder))
         if deaths < ATTEMPTS:
             return None
-        cause = (
-            str(error) if isinstance(error, LoaderDied) else "killed, out of memory, hung, or a crash in native code"
-        )
+        cause = str(error) if isinstance(error, LoaderDied) else "killed, out of memory, or a crash in native code"
         return Outcome("failed", reason=f"its worker died {deaths} times ({cause})")
 
 

@@ -22,6 +22,7 @@ from distributed import Client, KilledWorker, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
+from hpo import watchdog
 from hpo.code.harness import code_identity
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Halted, HpoError, Refused
@@ -202,6 +203,7 @@ def _on_worker(expected: Surroundings, fn: Callable[P, T], /, *args: P.args, **k
             + "\n  ".join(differing)
             + "\nbring both to the same state; `there` is the worker"
         )
+    watchdog.may_be_ended()
     allow_processes()
     prepare_worker()
     worker, done = get_worker(), threading.Event()

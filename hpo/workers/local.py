@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
+from hpo import watchdog
 from hpo.workers.loky_private import is_broken, start_tracker
 from hpo.workers.streams import steady_streams
 
@@ -131,6 +132,7 @@ def _start_worker(coordinator: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
+    watchdog.may_be_ended()
     allow_processes()
     steady_streams()
     prepare_worker()

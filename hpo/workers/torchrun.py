@@ -12,7 +12,7 @@ from torch import distributed as torch_distributed
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from hpo import events
+from hpo import events, watchdog
 from hpo.engine import distributed
 from hpo.trial.job import Job
 from hpo.trial.objective import trained
@@ -48,6 +48,7 @@ def on_devices(count: int, job: Job, train: Callable[[Job], Outcome]) -> Outcome
 def _rank(job: Job, train: Callable[[Job], Outcome]) -> None:
     """The main function of each rank: rank 0 writes the outcome, the others only train along."""
     events.keep(job.folder.parent.parent / "events.log")
+    watchdog.may_be_ended()
     allow_processes()
     prepare_worker()
     local_rank = int(os.environ["LOCAL_RANK"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hpo.cli.main
-from hpo import retrying, watchdog
+from hpo import retrying
 from hpo.storage import sqlite
 from tests.faults import processes
 from tests.faults.processes import alive, children, end_group, forked_workers, start
@@ -23,7 +23,6 @@ from tests.faults.studies import at_work
 
 STUDY = str(Path(__file__).with_name("soaked.py"))
 KILLED = -signal.SIGKILL
-HANG_S = 20.0  # without an epoch, until a trial counts as hung
 ENDED_BY = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR2: 75}
 HALTED, DAMAGED, REFUSED, TRIALS_FAILED, IN_USE = 74, 65, 2, 70, 73
 
@@ -71,7 +70,6 @@ class Scene:
             sys.argv = words
             os.environ.update(SOAK_SEED=str(self.seed), SOAK_DEED=self.deed)
             sqlite.BUSY_S, retrying.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
-            watchdog.HANG_S = HANG_S if self.deed == "hang" else 600.0
             try:
                 if self.mode == "many":
                     hpo.cli.main.main()

@@ -59,7 +59,7 @@ class Victim(Toy):
     exists."""
 
     pace: float = 0.0
-    deed: str = ""  # "die", "stop", "hang", "raise", "hoard"
+    deed: str = ""  # "die", "stop", "hang", "lock", "raise", "hoard", "fill"
     when: int = 1
     here: str = ""
 
@@ -82,6 +82,11 @@ def _do(deed: str) -> None:
         return  # somebody has sent SIGCONT
     if deed == "hang":
         time.sleep(3600)
+    if deed == "lock":
+        sum(range(10**12))  # native code that never gives Python's lock back
+    if deed == "fill":
+        kept = bytes(os.urandom(2**20)) * 200
+        time.sleep(3600 + len(kept))
     if deed == "hoard":
         torch.empty(2**34)
     raise RuntimeError("the task cannot do this")

@@ -23,7 +23,7 @@ import pytest
 
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, group
-from tests.faults.scene import DAMAGED, HANG_S, REFUSED, TRIALS_FAILED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
+from tests.faults.scene import DAMAGED, REFUSED, TRIALS_FAILED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
 from tests.faults.servers import Dask, Postgres
 from tests.faults.soaked import soaked
 from tests.faults.studies import asked, curve, events
@@ -217,7 +217,7 @@ class Soak:
             base.chmod(0o755)  # the user postgres must come in
             self.server = self.stack.enter_context(servers.postgres(base / "server"))
             os.environ["PGPASSFILE"] = str(self.server.passfile)
-            surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_HANG_S": str(HANG_S)}
+            surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
             self.cluster = self.stack.enter_context(servers.dask(base / "dask", surroundings, workers=2))
         return self.server, self.cluster
 

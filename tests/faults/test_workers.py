@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from hpo import watchdog
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import InUse
 from hpo.page.collect import collect
@@ -145,18 +144,6 @@ def test_a_trial_that_gets_further_each_time_may_die_as_often_as_it_has_epochs(f
     assert [event["deaths"] for event in events(folder, "death")] == [1, 1, 1]
     checked(folder, 1)
     each_as_undisturbed(study, folder)
-
-
-def test_a_trial_that_hangs_shows_its_stacks_and_fails_after_three(folder: Path, capfd, monkeypatch) -> None:
-    monkeypatch.setattr(watchdog, "HANG_S", 0.7)
-    study = victims(space={"task.deed": choose("", "hang")}, trials=4, pruning=None, startup_trials=4)
-    assert code_of(coordinator(study, folder)) == 0
-    rows = stored(folder)
-    hung = [number for number in rows if asked(folder, number)["task.deed"] == "hang"]
-    assert hung
-    assert [number for number, row in rows.items() if row["state"] == "FAIL"] == hung
-    assert "in _do" in capfd.readouterr().err  # the line it hung at
-    checked(folder, 4)
 
 
 def test_a_worker_or_a_coordinator_that_is_stopped_for_a_while_costs_nothing(folder: Path) -> None:
