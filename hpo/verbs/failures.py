@@ -36,7 +36,8 @@ def require_few_faults(opened: Opened, display: Display, ended: int) -> None:
     not_promoted = "nothing was promoted; " if opened.verb == "run" else ""
     raise SweepFailed(
         f"{faulty(groups)} of {ended} trials failed, more than a quarter (most often {worst.reason}); {not_promoted}"
-        f"mend that, or promote what was completed: {opened.help_command('promote')}\n{worst.traceback}"
+        f"mend that and train them again ({opened.help_command('retry')} --failed), or promote what was completed "
+        f"({opened.help_command('promote')})\n{worst.traceback}"
     )
 
 
