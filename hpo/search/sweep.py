@@ -9,8 +9,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import SweepFailed
-from hpo.search.proposal import begin_trial, begun, draw
+from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
 from hpo.search.retry import finish_retry
+from hpo.search.tries import fitting_tries
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
@@ -61,7 +62,8 @@ def sweep(
 
 
 class SweepTrials(AskTell):
-    """The trials of a sweep: the default, the best of an earlier study if it names one, and what TPE proposes."""
+    """The trials of a sweep: the default, the best of an earlier study if it names one, what `--try` has given, and
+    what TPE proposes."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class SweepTrials(AskTell):
         finish_retry(study, folder, identity)
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
         self.firsts = first_configurations(study, folder)
+        self.tries = fitting_tries(study, folder)
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.optuna.set_user_attr("trials", study.trials)
 
@@ -84,13 +87,14 @@ class SweepTrials(AskTell):
             require_different_failures(self.outcomes)
         if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
-        return begin_trial(self.optuna, self.spec, trials, self.firsts)
+        return begin_trial(self.optuna, self.spec, trials, next_given(trials, self.firsts, self.tries))
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
 
     def question(self, trial: optuna.Trial) -> Question:
-        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number))
+        attributes = {TRY: trial.user_attrs[TRY]} if TRY in trial.user_attrs else {}
+        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number), attributes)
 
     def is_wanted(self, trial: optuna.Trial) -> bool:  # noqa: ARG002
         return True

@@ -8,9 +8,10 @@ a Display that prints.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
@@ -34,7 +35,7 @@ from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity_details, promotion_identity
-from hpo.trial.warm import require_warm
+from hpo.trial.warm import Params, require_warm
 from hpo.verbs.adopt import report_adopted
 from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
@@ -45,6 +46,7 @@ from hpo.verbs.go import passed_before, require_go_or_force
 from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
+from hpo.verbs.tries import keep_first, require_tries
 
 
 @failures_as_halted()
@@ -77,6 +79,7 @@ def sweep(
     workers: int | None = None,
     trials: int | None = None,
     timeout: float | None = None,
+    tries: Sequence[Mapping[str, Any]] = (),
     data: Folder | None = None,
     device: str = "auto",
     runs: Folder = "runs",
@@ -91,12 +94,16 @@ def sweep(
 
     Raises Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded. A study
     whose space or code has changed goes on with `accept=["space"]` or `["code"]`, with the trials that still fit.
+
+    `tries` are configurations that are trained before what the sampler proposes, each once: `[{"recipe.lr": 0.02}]`.
+    What is left out has its default. They count in `trials`, and are refused where the space does not hold them.
     """
     options = Options(
         smoke=smoke,
         workers=workers,
         trials=trials,
         timeout=timeout,
+        tries=tuple(tries),
         data=data,
         device=device,
         runs=runs,
@@ -110,7 +117,9 @@ def sweep(
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     change = require_same_or_accepted(opened)
+    tries = require_tries(opened)
     require_go_or_force(opened)
+    keep_first(opened, tries)
     return _sweep(opened, display_for(progress), change)
 
 
@@ -198,6 +207,7 @@ def run(
     workers: int | None = None,
     trials: int | None = None,
     timeout: float | None = None,
+    tries: Sequence[Mapping[str, Any]] = (),
     keep: int | None = None,
     seeds: int | None = None,
     tie: Tie = "default",
@@ -222,6 +232,7 @@ def run(
         workers=workers,
         trials=trials,
         timeout=timeout,
+        tries=tuple(tries),
         keep=keep,
         seeds=seeds,
         tie=tie,
@@ -240,14 +251,16 @@ def run(
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
     change = require_same_or_accepted(opened)
-    return _run(opened, display_for(progress), change)
+    tries = require_tries(opened)
+    return _run(opened, display_for(progress), change, tries)
 
 
-def _run(opened: Opened, display: Display, change: Change | None) -> Verdict:
+def _run(opened: Opened, display: Display, change: Change | None, tries: Sequence[Params]) -> Verdict:
     if passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
         _require_passed_or_force(_preflight(opened, display), opened)
+    keep_first(opened, tries)
     change = gate_in_run(opened, display, change)
     _sweep(opened, display, change)
     verdict = _promote(opened, display)
