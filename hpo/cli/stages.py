@@ -35,7 +35,7 @@ from hpo.cli.options import (
     Try,
     Workers,
 )
-from hpo.cli.terminal import document_alone
+from hpo.cli.terminal import complain, document_alone
 from hpo.cli.tries import parsed
 from hpo.errors import ExitCode, NoGo
 
@@ -178,7 +178,7 @@ def sweep(
 ) -> None:
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
     with exits(debug):
-        hpo.sweep(
+        standing = hpo.sweep(
             study,
             smoke=smoke,
             workers=workers,
@@ -195,6 +195,9 @@ def sweep(
             accept=accept or (),
             progress=display(),
         )
+        if standing.timed_out:
+            complain("--timeout has ended the sweep before its trials were done; the same command goes on")
+            raise typer.Exit(ExitCode.TRY_AGAIN)
 
 
 def promote(

@@ -108,7 +108,7 @@ def _missing(
         add("No preflight: nothing has proved that the task can be learned.", "preflight")
     if sweep is None:
         add("No sweep.", "sweep")
-    elif sweep.ended < sweep.planned:
+    elif sweep.ended < sweep.planned and not sweep.end:
         add(f"The sweep has {sweep.ended} of {sweep.planned} trials.", "sweep")
     if promotion is None:
         add("No promotion: what a cheap score is worth at full fidelity is not known.", "promote")

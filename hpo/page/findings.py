@@ -85,6 +85,7 @@ class Sweep:
     importances: Importances
     origin: str = ""  # of trials that were adopted: where they come from
     audit: Audit | None = None  # of the pruner; None where it ended no trial and would have ended none
+    end: str = ""  # why it has ended before its trials were done; "" where it has not
 
     @property
     def ranked(self) -> tuple[Trial, ...]:

@@ -82,7 +82,7 @@ class RandomTrials(SweepTrials):
         self.configurations = configurations
         self.random_anyway = max(1, study.startup_trials)  # trials that every sweep begins with
         self.warm = frozenset(self.firsts) - {0}
-        self.spec = replace(study, pruning=None, startup_trials=NEVER, trials=NEVER)
+        self.spec = replace(study, pruning=None, startup_trials=NEVER, trials=NEVER, stop_after=None)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         wanted = self._wanted(trials)

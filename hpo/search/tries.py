@@ -109,6 +109,13 @@ def fitting_tries(study: StudySpec, folder: RunFolder) -> dict[int, Params]:
     return {index: params for index, params in fitted if not misfit(study, params)}
 
 
+def tries_left_out(study: StudySpec, folder: RunFolder) -> str:
+    """A line about configurations that are no longer in the study's space; "" where all are."""
+    kept, fitting = read_tries(folder), fitting_tries(study, folder)
+    lost = [f"{params} ({misfit(study, params)})" for index, params in enumerate(kept) if index not in fitting]
+    return f"no longer in the space, and left out of what --try gave: {'; '.join(lost)}" if lost else ""
+
+
 def read_tries(folder: RunFolder) -> list[Params]:
     """All configurations that were given, in order. Raises Damaged where they cannot be read."""
     if not folder.tries.exists():

@@ -15,8 +15,8 @@ from typing import Any
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
-from hpo.errors import NoGo
-from hpo.formatting import count
+from hpo.errors import NoGo, StoppedEarly
+from hpo.formatting import count, out_of
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
@@ -26,6 +26,7 @@ from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
+from hpo.search.tries import tries_left_out
 from hpo.storage.database import package_changes, require_same
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.transient import failures_as_halted
@@ -225,7 +226,8 @@ def run(
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
 
     The gate comes before the sweep where it costs at most a fifth of sweep and promotion. Raises NoGo after a preflight
-    that says no-go and after a gate that refuses, unless `force` is set, which is recorded.
+    that says no-go and after a gate that refuses, unless `force` is set, which is recorded; and StoppedEarly where
+    `timeout` ends the sweep before its trials are done: what was not searched through is not promoted unasked.
     """
     options = Options(
         smoke=smoke,
@@ -262,10 +264,20 @@ def _run(opened: Opened, display: Display, change: Change | None, tries: Sequenc
         _require_passed_or_force(_preflight(opened, display), opened)
     keep_first(opened, tries)
     change = gate_in_run(opened, display, change)
-    _sweep(opened, display, change)
+    standing = _sweep(opened, display, change)
+    if standing.timed_out:
+        raise StoppedEarly(_unpromoted(opened, standing))
     verdict = _promote(opened, display)
     _report(opened, display)
     return verdict
+
+
+def _unpromoted(opened: Opened, standing: Standing) -> str:
+    progress = f"{out_of(standing.done, standing.trials)} trials"
+    return (
+        f"--timeout has ended the sweep of {opened.study.name} after {progress}, so nothing is promoted yet; the same "
+        f"command goes on, and this one promotes what there is: {opened.help_command('promote')}"
+    )
 
 
 def _require_same_sweep(opened: Opened) -> None:
@@ -308,6 +320,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
     _say(go_on(opened, change), display)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
+    _say(tries_left_out(study, opened.folder), display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with _in_ledger(opened, display), display.bar("sweep", study.trials) as update:
         standing = search.sweep(
@@ -318,7 +331,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
             on=opened.on,
             timeout=opened.options.timeout,
             device=opened.options.device,
-            watch=lambda now: update(now.done, standing_note(now, study.task.goal)),
+            watch=lambda now: update(min(now.done, study.trials), standing_note(now, study.task.goal)),
         )
     display.sweep_ended(opened, standing)
     return standing
