@@ -170,6 +170,15 @@ class Promotion:
 
 
 @dataclass(frozen=True)
+class EarlierPromotion:
+    """A promotion that was kept aside when the study was changed."""
+
+    place: str  # in the study's folder: "set-aside/1"
+    changes: tuple[str, ...]  # of the study, a line each
+    verdict: Verdict | None  # None where it was interrupted
+
+
+@dataclass(frozen=True)
 class OverfitCurves:
     """The overfit check: a small fixed set learned as it is, with labels shuffled, and with inputs zeroed.
 
@@ -292,6 +301,7 @@ class Findings:
     provenance: Provenance
     missing: tuple[Missing, ...]
     gate: GateFindings | None = None  # None where there is nothing to test, or no trial of ours yet
+    earlier: tuple[EarlierPromotion, ...] = ()  # promotions, oldest first
 
     def __repr__(self) -> str:
         return f"<findings of {self.study.name}: {self.headline.badge}. {self.headline.sentence}>"

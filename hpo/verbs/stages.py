@@ -27,18 +27,18 @@ from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
 from hpo.search.tries import tries_left_out
-from hpo.storage.database import package_changes, require_same
-from hpo.storage.folder import RunFolder, promotion_name
+from hpo.storage.database import package_changes
+from hpo.storage.folder import RunFolder
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.adopting import require_fit
 from hpo.trial.adoption import read_adoption
 from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
-from hpo.trial.provenance import identity_details, promotion_identity
+from hpo.trial.provenance import promotion_identity
 from hpo.trial.warm import Params, require_warm
 from hpo.verbs.adopt import report_adopted
-from hpo.verbs.changes import go_on, require_same_or_accepted
+from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_promotion_or_again
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, standing_note
@@ -149,8 +149,9 @@ def promote(
 
     `keep` is how many start beside the default, and `seeds` how often each trains in the last round. Where no lead is
     sure the default stands; `tie="leader"` exports the leader then. `more=N` trains the default and the leader of the
-    last verdict on N further seeds, and `again=True` begins a new promotion on fresh seeds. Both read the test split
-    once more, as does a promotion of another plan or of a sweep that has gone on; the intervals are wider for that.
+    last verdict on N further seeds, and `again=True` begins a new promotion on fresh seeds; it is needed where the
+    study's full fidelity was changed, and the promotion that is there is kept then. Both read the test split once
+    more, as does a promotion of another plan or of a sweep that has gone on; the intervals are wider for that.
 
     The verdict is kept in runs/STUDY/verdict.json, the winner's weights and card in runs/STUDY/winner. Raises Refused
     where the sweep has completed no trial, and with `more` where there is no verdict yet.
@@ -174,6 +175,7 @@ def promote(
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
     _require_same_sweep(opened)
+    go_on(opened, None)  # an interrupted command may have left the sweep on the way to its next generation
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
     return _promote(opened, display_for(progress))
 
@@ -345,9 +347,9 @@ def _say(line: str, display: Display) -> None:
 def _promote(opened: Opened, display: Display) -> Verdict:
     study = opened.study
     full_identity = {**opened.identity, **promotion_identity(study)}
-    require_same(opened.folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
+    change = require_same_promotion_or_again(opened, full_identity)
     log_command(opened.folder, opened.argv)
-    _say(go_on(opened, None), display)
+    _say(go_on(opened, change), display)
     _say(package_changes(opened.folder, study.name, opened.details), display)
     wish = Wish(opened.options.more, opened.options.again)
     selection = next_selection(study, opened.folder, wish)
