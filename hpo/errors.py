@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     TRIALS_FAILED = 70  # all of them, too many of one kind, or more than a sweep may have
     IN_USE = 73
     HALTED = 74
-    TRY_AGAIN = 75  # stopped by SIGUSR2, as batch systems do it
+    TRY_AGAIN = 75  # stopped early, by SIGUSR2 as batch systems do it or by --timeout: the same command goes on
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -110,6 +110,12 @@ class SweepFailed(HpoError, RuntimeError):
     def sentence(self) -> str:
         first, _, trace = str(self).partition("\n")
         return f"{first}; --debug shows the whole traceback" if trace else first
+
+
+class StoppedEarly(HpoError):
+    """A time limit has ended a sweep before its trials were done. Nothing is lost, and the same command goes on."""
+
+    exit_code = ExitCode.TRY_AGAIN
 
 
 class TaskQuit(HpoError, RuntimeError):

@@ -177,6 +177,11 @@ def count(amount: int, noun: str, plural: str = "") -> str:
     return f"{amount:,} {plural or noun + 's'}"
 
 
+def out_of(done: int, planned: int, between: str = " of ") -> str:
+    """ "3 of 4"; "4 of 4" where more are done than are planned now: an earlier command may have asked for them."""
+    return f"{min(done, planned)}{between}{planned}"
+
+
 def ordinal(number: int) -> str:
     """ "first", "second", "third", and then "4th", "11th", "21st"."""
     words = {1: "first", 2: "second", 3: "third"}

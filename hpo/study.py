@@ -85,6 +85,9 @@ class StudySpec:
     two studies are not comparable. That study must have the same code, data, cheap fidelity, goal and direction. Which
     configurations they are is written down when the sweep begins, so that a resumed one asks the same. A rehearsal
     (`as_smoke`) leaves them out.
+
+    With `stop_after=N` the sweep ends before its `trials` once N trials in a row, complete or pruned, have not improved
+    the best. They are counted by their numbers, and failed ones are passed over: they say nothing of the search.
     """
 
     name: str  # of the folder runs/<name>
@@ -103,6 +106,7 @@ class StudySpec:
     cross_validate: int = 1  # runs of a trial of the sweep, each of which validates on another part; needs task.part
     warm: str | None = None  # an earlier study in the same folder of runs, whose best configurations are trained first
     limit: Limit = field(default_factory=Limit)  # what one trial may take; no part of the question
+    stop_after: int | None = None  # the sweep ends after so many trials in a row that are no better; None: it does not
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -115,8 +119,9 @@ class StudySpec:
             ("cross_validate", 1),
         ):
             _at_least(key, getattr(self, key), least)
-        if self.keep is not None:
-            _at_least("keep", self.keep, 1)
+        for key in ("keep", "stop_after"):
+            if getattr(self, key) is not None:
+                _at_least(key, getattr(self, key), 1)
         spaces.check(self.space, self.owners)
         self._check_warm()
         self._check_folds()

@@ -267,10 +267,10 @@ def disc(tmp_path: Path) -> Iterator[Path]:
     for name, source in FILES.items():
         (tmp_path / name).write_text(source)
     yield tmp_path / "disc.py"
-    _forget(tmp_path)
+    forget(tmp_path)
 
 
-def _forget(folder: Path) -> None:
+def forget(folder: Path) -> None:
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
@@ -282,7 +282,7 @@ def edit(path: Path, changes: Mapping[str, str]) -> None:
         assert source.count(old) == 1
         source = source.replace(old, new)
     path.write_text(source)
-    _forget(path.parent)
+    forget(path.parent)
 
 
 def test_a_sweep_whose_range_was_widened_whose_code_was_mended_and_whose_folder_was_moved_has_all_trials(

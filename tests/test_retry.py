@@ -244,15 +244,15 @@ def test_after_its_code_was_mended_a_trial_is_retried_with_the_new_one(disc: Pat
 
 
 def test_the_command_says_what_is_trained_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (runs.parent / "toy.py").write_text("from tests.test_retry import STUDY as study\n")
+    (runs.parent / "retried_toy.py").write_text("from tests.test_retry import STUDY as study\n")
     monkeypatch.chdir(runs.parent)
     numbers = failed(runs)
-    done = CliRunner().invoke(app, ["retry", "toy.py", *map(str, numbers)])
+    done = CliRunner().invoke(app, ["retry", "retried_toy.py", *map(str, numbers)])
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
         *(f"trial {number} had failed: OSError: the disk is away" for number in numbers),
         "the next sweep trains 2 trials again, under the same numbers",
     ]
-    sweep("toy.py", runs, trials=6)
-    assert "no trial has failed" in CliRunner().invoke(app, ["retry", "toy.py", "--failed"]).stdout
+    sweep("retried_toy.py", runs, trials=6)
+    assert "no trial has failed" in CliRunner().invoke(app, ["retry", "retried_toy.py", "--failed"]).stdout
     assert read_outcome(RunFolder(runs / "toy").trial("sweep", numbers[0])).state == "complete"

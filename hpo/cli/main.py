@@ -13,6 +13,7 @@ import typer
 
 from hpo.cli import reading, stages, upkeep
 from hpo.cli.ledger import app as ledger
+from hpo.cli.tries import joined
 from hpo.workers.streams import steady_streams
 
 app = typer.Typer(
@@ -43,4 +44,4 @@ def main() -> None:
     os.umask(os.umask(0) | stat.S_IWOTH)  # what is written here is loaded again: nobody else may change it
     words = sys.argv[1:]
     del sys.argv[1:]  # a study file that parses the command line, here or in a worker, finds no words of hpo's
-    app(words)
+    app(joined(words))

@@ -12,6 +12,10 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="The whole path in seconds,
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side; left out: one a core, or one a GPU.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier ones included.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Start no new trial after this many seconds.")]
+Try = Annotated[
+    list[str] | None,
+    typer.Option("--try", metavar="NAME=VALUE...", help="Train this configuration first; again: a further one."),
+]
 Keep = Annotated[int | None, typer.Option(min=1, help="Configurations that start the race beside the default.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Runs of each in the last round.")]
 More = Annotated[int | None, typer.Option(min=1, help="Further seeds for the default and the leader: another look.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.failures import show_failures
 from hpo.cli.terminal import Cell, complain, say, table
-from hpo.formatting import better, count, duration, interval, label, number
+from hpo.formatting import better, count, duration, interval, label, number, out_of
 from hpo.verbs.display import Bars, standing_note
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ class Terminal(Bars):
         say(f"kept in {opened.folder.gate}")
 
     def sweep_ended(self, opened: Opened, standing: Standing) -> None:
-        trials = max(standing.done, standing.trials)  # an earlier sweep may have asked for more
-        note = standing_note(standing, opened.study.task.goal)
-        say(f"{standing.done} of {trials} trials: {standing.complete} complete, {note}")
+        more = f" ({standing.done} in all)" if standing.done > standing.trials else ""
+        progress = f"{out_of(standing.done, standing.trials)} trials{more}"
+        say(f"{progress}: {standing.complete} complete, {standing_note(standing, opened.study.task.goal)}")
+        if standing.is_stopped:
+            say(f"the sweep has {standing.end} (stop_after={standing.stop_after})")
 
     def trials_failed(self, groups: Sequence[FailureGroup]) -> None:
         show_failures(groups)
@@ -159,12 +161,18 @@ def _status_row(status: Status) -> tuple[str, ...]:
     return (
         status.study,
         status.preflight,
-        "not run" if status.trials is None else f"{status.done}/{status.trials}",
+        _sweep_progress(status),
         f"{status.running}, {status.interrupted} interrupted" if status.interrupted else str(status.running),
         "" if status.best is None else f"{number(status.best)} (trial {status.best_trial})",
         duration(status.seconds_left) if status.seconds_left else "",
         status.promotion,
     )
+
+
+def _sweep_progress(status: Status) -> str:
+    if status.trials is None:
+        return "not run"
+    return out_of(status.done, status.trials, "/") + (", ended" if status.ended else "")
 
 
 def _tuned(tunings: Sequence[Tuning]) -> str:

@@ -32,9 +32,11 @@ from hpo.cli.options import (
     TieOption,
     Timeout,
     Trials,
+    Try,
     Workers,
 )
-from hpo.cli.terminal import document_alone
+from hpo.cli.terminal import complain, document_alone
+from hpo.cli.tries import parsed
 from hpo.errors import ExitCode, NoGo
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def run(
     workers: Workers = None,
     trials: Trials = None,
     timeout: Timeout = None,
+    tries: Try = None,
     keep: Keep = None,
     seeds: Seeds = None,
     tie: TieOption = "default",
@@ -70,6 +73,7 @@ def run(
                 workers=workers,
                 trials=trials,
                 timeout=timeout,
+                tries=parsed(tries or ()),
                 keep=keep,
                 seeds=seeds,
                 tie=cast("Tie", tie),
@@ -161,6 +165,7 @@ def sweep(
     workers: Workers = None,
     trials: Trials = None,
     timeout: Timeout = None,
+    tries: Try = None,
     data: Data = None,
     device: Device = "auto",
     runs: Runs = Path("runs"),
@@ -173,12 +178,13 @@ def sweep(
 ) -> None:
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
     with exits(debug):
-        hpo.sweep(
+        standing = hpo.sweep(
             study,
             smoke=smoke,
             workers=workers,
             trials=trials,
             timeout=timeout,
+            tries=parsed(tries or ()),
             data=data,
             device=device,
             runs=runs,
@@ -189,6 +195,9 @@ def sweep(
             accept=accept or (),
             progress=display(),
         )
+        if standing.timed_out:
+            complain("--timeout has ended the sweep before its trials were done; the same command goes on")
+            raise typer.Exit(ExitCode.TRY_AGAIN)
 
 
 def promote(

@@ -234,7 +234,8 @@ def _state(folder: RunFolder, status: Status) -> str:
         return "none"
     if is_held(folder):
         return "running"
-    is_unfinished = status.done < status.trials or status.promotion_state == "unfinished"
+    is_sweep_over = status.done >= status.trials or bool(status.ended)
+    is_unfinished = not is_sweep_over or status.promotion_state == "unfinished"
     return "interrupted" if is_unfinished else "complete"
 
 

@@ -24,6 +24,7 @@ from hpo.page.commands import suggest_command
 from hpo.page.decoding import decode_commands, decode_preflight, decode_verdict
 from hpo.page.findings import (
     Agreement,
+    EarlierPromotion,
     Exhibit,
     FidelityPair,
     Findings,
@@ -42,7 +43,7 @@ from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import read_looks
 from hpo.promotion.race import Race
 from hpo.promotion.results import Verdict
-from hpo.promotion.selection import Selection, is_judged, kept, read_selection
+from hpo.promotion.selection import Selection, earlier_promotions, is_judged, kept, read_selection
 from hpo.promotion.standing import is_given_up, run_key, values_of
 from hpo.promotion.test_split import Baseline
 from hpo.space import When
@@ -53,7 +54,7 @@ from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.adoption import read_adoption
 from hpo.trial.artifact import CARD
-from hpo.trial.changes import lineage
+from hpo.trial.changes import lineage, read_changes
 from hpo.trial.failures import Failure, grouped
 from hpo.trial.lifecycle import direction_of
 
@@ -89,6 +90,7 @@ def collect(study: StudySpec, folder: RunFolder) -> Findings:
         provenance=_provenance(study, folder, identity, commands, promotion),
         missing=tuple(_missing(study, folder, sweep, promotion, commands)),
         gate=gate,
+        earlier=_earlier(folder),
     )
 
 
@@ -112,7 +114,7 @@ def _missing(
         add("No preflight: nothing has proved that the task can be learned.", "preflight")
     if sweep is None:
         add("No sweep.", "sweep")
-    elif sweep.ended < sweep.planned:
+    elif sweep.ended < sweep.planned and not sweep.end:
         add(f"The sweep has {sweep.ended} of {sweep.planned} trials.", "sweep")
     if promotion is None:
         add("No promotion: what a cheap score is worth at full fidelity is not known.", "promote")
@@ -181,6 +183,19 @@ def _baselines(verdict: Verdict) -> dict[str, Interval]:
 def read_verdict(folder: RunFolder, chosen: Selection) -> Verdict | None:
     """The verdict on this selection, if there is one. Raises Damaged where it cannot be read."""
     return decode_verdict(folder) if is_judged(chosen, folder) else None
+
+
+def _earlier(folder: RunFolder) -> tuple[EarlierPromotion, ...]:
+    """The promotions that were kept aside, each with the change of the study that it was kept for."""
+    changes = read_changes(folder)
+    return tuple(
+        EarlierPromotion(
+            place=f"set-aside/{place.path.name}",
+            changes=changes[int(place.path.name) - 1].differences,
+            verdict=decode_verdict(place) if place.verdict.exists() else None,
+        )
+        for place in earlier_promotions(folder)
+    )
 
 
 def best_rival(verdict: Verdict) -> Baseline | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -20,8 +21,9 @@ from hpo.page.observed import study_separation
 from hpo.space import When
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption
+from hpo.trial.attempts import FAILED_BEFORE
 from hpo.trial.foreign import curve_of, plain_params, reason_of, seconds_of, value_of
-from hpo.trial.lifecycle import state_of
+from hpo.trial.lifecycle import standing, state_of
 from hpo.trial.record import SPARED_AT
 
 GOOD = 0.25  # of the completed trials, in the audit of the pruner: the best ones
@@ -37,10 +39,11 @@ def collect_sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | N
     ends = [trial.ended for trial in trials if trial.ended]
     conditional = {name for name, entry in study.space.items() if isinstance(entry, When)}
     best_number = steps[-1].number if steps else None
+    planned = stored.user_attrs.get("trials", study.trials)
     return Sweep(
         trials=trials,
         direction=direction,
-        planned=stored.user_attrs.get("trials", study.trials),
+        planned=planned,
         epochs_each=max(trial.epochs for trial in trials) if adoption and trials else study.cheap.epochs,
         counts=Counter(trial.state for trial in trials),
         best=next((trial for trial in trials if trial.number == best_number), None),
@@ -52,6 +55,7 @@ def collect_sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | N
         importances=importances(stored, list(study.space), conditional),
         origin=adoption.sentence if adoption else "",
         audit=None if adoption else _audit(trials, direction),
+        end="" if adoption else standing(stored, planned, stored.user_attrs.get("stop_after")).end,
     )
 
 
@@ -82,9 +86,17 @@ def trial_from(frozen: FrozenTrial) -> Trial:
         seconds=finite(attributes.get("seconds")),
         began=frozen.datetime_start,
         ended=frozen.datetime_complete,
-        reason=attributes.get("reason", ""),
+        reason="; ".join(_reasons(attributes)),
         spared_at=attributes.get(SPARED_AT),
     )
+
+
+def _reasons(attributes: Mapping[str, Any]) -> Iterator[str]:
+    """Why a trial was pruned or failed, and why earlier attempts at it had."""
+    if attributes.get("reason"):
+        yield attributes["reason"]
+    for reason in attributes.get(FAILED_BEFORE, ()):
+        yield f"failed before: {reason}"
 
 
 def foreign_trial(frozen: FrozenTrial, direction: Direction) -> Trial:

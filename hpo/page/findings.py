@@ -87,6 +87,7 @@ class Sweep:
     origin: str = ""  # of trials that were adopted: where they come from
     audit: Audit | None = None  # of the pruner; None where it ended no trial and would have ended none
     failures: tuple[FailureGroup, ...] = ()  # the failed trials by the kind of their error
+    end: str = ""  # why it has ended before its trials were done; "" where it has not
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
@@ -168,6 +169,15 @@ class Promotion:
     def default(self) -> Result | None:
         """The default configuration's result."""
         return self.verdict.default if self.verdict else None
+
+
+@dataclass(frozen=True)
+class EarlierPromotion:
+    """A promotion that was kept aside when the study was changed."""
+
+    place: str  # in the study's folder: "set-aside/1"
+    changes: tuple[str, ...]  # of the study, a line each
+    verdict: Verdict | None  # None where it was interrupted
 
 
 @dataclass(frozen=True)
@@ -293,6 +303,7 @@ class Findings:
     provenance: Provenance
     missing: tuple[Missing, ...]
     gate: GateFindings | None = None  # None where there is nothing to test, or no trial of ours yet
+    earlier: tuple[EarlierPromotion, ...] = ()  # promotions, oldest first
 
     def __repr__(self) -> str:
         return f"<findings of {self.study.name}: {self.headline.badge}. {self.headline.sentence}>"

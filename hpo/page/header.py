@@ -52,8 +52,15 @@ def _tiles(findings: Findings) -> Iterator[Tile]:
         note = f"trial {sweep.best.number}, {split}; {drawn_best(sweep)}"
         yield Tile(f"Best {kind} score", score(sweep.best.value), note, unit(goal))
     if sweep:
-        yield Tile("Trials", str(sweep.ended), counted_states(sweep), f"of {max(sweep.planned, sweep.ended)}")
+        yield _trials_tile(sweep)
         yield _time_tile(sweep, promotion, findings.gate)
+
+
+def _trials_tile(sweep: Sweep) -> Tile:
+    more = f"{sweep.ended} in all: " if sweep.ended > sweep.planned else ""
+    end = f"; {sweep.end}" if sweep.end else ""
+    note = f"{more}{counted_states(sweep)}{end}"
+    return Tile("Trials", str(min(sweep.ended, sweep.planned)), note, f"of {sweep.planned}")
 
 
 def _time_tile(sweep: Sweep, promotion: Promotion | None, gate: GateFindings | None) -> Tile:

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 import hpo
 from hpo.files import write_whole
-from hpo.page import failures, gate, grounds, pictures, results, search
+from hpo.page import earlier, failures, gate, grounds, pictures, results, search
 from hpo.page.collect import collect
 from hpo.page.findings import Findings
 from hpo.page.header import Top, top
@@ -59,6 +59,7 @@ def _sections(findings: Findings) -> list[Section]:
     every = (
         results.promotion_section(findings),
         pictures.pictures_section(findings),
+        earlier.earlier_section(findings),
         gate.gate_section(findings),
         search.sweep_section(findings),
         search.trials_section(findings),

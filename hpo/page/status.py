@@ -33,6 +33,7 @@ class Status:
     study: str
     done: int = 0
     trials: int | None = None  # None before the first sweep
+    ended: str = ""  # why the sweep has ended before its trials were done; "" where it has not
     running: int = 0
     interrupted: int = 0  # begun, and nobody's at the moment: the next sweep goes on with them
     complete: int = 0
@@ -75,13 +76,14 @@ def _status(folder: RunFolder) -> Status:
             return Status(name, preflight=preflight)
         trials = stored.get_trials(deepcopy=False)
         asked = stored.user_attrs.get("trials", len(trials))
-        now = standing(stored, asked)
+        now = standing(stored, asked, stored.user_attrs.get("stop_after"))
         begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), is_held(folder)
         promotion = _promotion(folder)
         return Status(
             study=name,
             done=now.done,
             trials=asked,
+            ended=now.end,
             running=begun if held else 0,
             interrupted=0 if held else begun,
             complete=now.complete,
@@ -89,7 +91,7 @@ def _status(folder: RunFolder) -> Status:
             failed=now.failed,
             best=now.best,
             best_trial=now.best_number,
-            seconds_left=_seconds_left(trials, asked - now.done, begun),
+            seconds_left=_seconds_left(trials, 0 if now.is_over else asked - now.done, begun),
             preflight=preflight,
             promotion=promotion.text,
             promotion_state=promotion.state,

@@ -57,6 +57,13 @@ def add_look(folder: RunFolder, look: Look, *, instead_of: str) -> None:
         write_json(folder.looks, [asdict(known) for known in looks])
 
 
+def keep_looks(folder: RunFolder) -> None:
+    """Write down the looks that a verdict alone proves, before that is put elsewhere."""
+    looks = read_looks(folder)
+    if looks and not folder.looks.exists():
+        write_json(folder.looks, [asdict(known) for known in looks])
+
+
 def verdict_record(folder: RunFolder) -> dict[str, Any] | None:
     """The verdict as it was written; None where there is none. Raises Damaged where it cannot be read."""
     if not folder.verdict.exists():

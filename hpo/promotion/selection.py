@@ -134,7 +134,7 @@ def next_selection(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELS
     if wish.more is not None:
         return _with_more(before, wish.more, looks, study, folder)
     fresh = max((look.next_seed for look in looks), default=0)
-    first = before.rounds[0].seeds[0] if before else 0
+    first = before.rounds[0].seeds[0] if before else _first_seed(folder)
     if wish.again and first < fresh:
         first = fresh
     study = replace(study, keep=kept(study, folder))
@@ -149,6 +149,18 @@ def next_selection(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELS
     rounds = rounds_of(len(candidates) - 1, study.seeds, folds=study.task.folds, first=first)
     new = Selection(candidates, study.keep or KEEP, study.seeds, ended, rounds, generation=folder.generation)
     return replace(new, look=_look(new, looks))
+
+
+def _first_seed(folder: RunFolder) -> int:
+    """The first seed index that no promotion has used which was kept aside when the study was changed."""
+    selections = [read_selection(kept_aside) for kept_aside in earlier_promotions(folder)]
+    return max((selection.next_seed for selection in selections if selection), default=0)
+
+
+def earlier_promotions(folder: RunFolder) -> list[RunFolder]:
+    """The promotions that were kept aside when the study was changed, oldest first: each has a folder of its own."""
+    places = [RunFolder(folder.path / "set-aside" / str(change)) for change in range(1, folder.generation)]
+    return [place for place in places if place.selection.exists()]
 
 
 def _is_planned(selection: Selection, study: StudySpec, first: int) -> bool:

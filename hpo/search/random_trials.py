@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.errors import SweepFailed
 from hpo.formatting import count
 from hpo.plain import fingerprint
-from hpo.search.proposal import begun
+from hpo.search.proposal import TRY, begun
 from hpo.search.sweep import SweepTrials
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
@@ -66,7 +66,7 @@ class RandomTrials(SweepTrials):
     """Trials of a sweep until the first `configurations` random configurations are completed.
 
     One that the sweep has pruned is trained once more, as a new trial: to leave it out would leave out the worst. One
-    that failed is left out, and so is what `study.warm` gives, which is no random draw.
+    that failed is left out, and so is what `study.warm` and `--try` give, which is no random draw.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RandomTrials(SweepTrials):
         self.configurations = configurations
         self.random_anyway = max(1, study.startup_trials)  # trials that every sweep begins with
         self.warm = frozenset(self.firsts) - {0}
-        self.spec = replace(study, pruning=None, startup_trials=NEVER, trials=NEVER)
+        self.spec = replace(study, pruning=None, startup_trials=NEVER, trials=NEVER, stop_after=None)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         wanted = self._wanted(trials)
@@ -95,7 +95,7 @@ class RandomTrials(SweepTrials):
         if pruned is not None:
             self.firsts[begun(trials)] = dict(pruned.params)
         trial = super().begin(trials)
-        if trial is not None:
+        if trial is not None and TRY not in trial.user_attrs:
             trial.set_user_attr(DRAWN, True)
         return trial
 
@@ -129,7 +129,8 @@ class RandomTrials(SweepTrials):
         """The trials that were drawn at random, by configuration, in the order in which each was first drawn."""
         by_key: dict[str, list[FrozenTrial]] = {}
         for trial in trials:
-            is_random = trial.number < self.random_anyway or DRAWN in trial.user_attrs
-            if is_random and trial.number not in self.warm and trial.state is not TrialState.WAITING:
+            is_drawn = trial.number not in self.warm and TRY not in trial.user_attrs
+            is_random = is_drawn and (trial.number < self.random_anyway or DRAWN in trial.user_attrs)
+            if is_random and trial.state is not TrialState.WAITING:
                 by_key.setdefault(fingerprint(dict(trial.params)), []).append(trial)
         return by_key

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import SweepFailed
-from hpo.search.proposal import begin_trial, begun, draw
+from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
 from hpo.search.retry import finish_retry
+from hpo.search.tries import fitting_tries
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.failures import is_fault, kind_of, largest_kind
-from hpo.trial.lifecycle import Standing, standing
+from hpo.trial.lifecycle import Standing, fruitless, standing
 from hpo.trial.objective import run_trial
 from hpo.trial.record import Outcome
 from hpo.trial.warm import first_configurations, keep_warm
@@ -38,7 +40,8 @@ def sweep(
     device: str = "auto",
     watch: Callable[[Standing], None] = lambda _: None,
 ) -> Standing:
-    """Run the study's trials until `study.trials` of them have ended, or start no new one after `timeout` seconds.
+    """Run the study's trials until `study.trials` of them have ended, or `study.stop_after` in a row were no better, or
+    start no new one after `timeout` seconds.
 
     `on` names the backend (see coordinator.executor). Trial 0 is the default configuration, and the next ones are those
     that `study.warm` gives. A trial that an earlier
@@ -55,6 +58,7 @@ def sweep(
         pool = coordinator.executor(workers, on, device=device, folder=folder)
         coordinator.drive(source, run_trial, pool=pool, watch=look)
         now = retry_storage(source.standing)
+        now = replace(now, timed_out=timeout is not None and not now.is_over)
     watch(now)
     if now.done and not now.complete:
         reasons = [outcome.reason for outcome in source.outcomes if outcome.reason]
@@ -63,7 +67,8 @@ def sweep(
 
 
 class SweepTrials(AskTell):
-    """The trials of a sweep: the default, the best of an earlier study if it names one, and what TPE proposes."""
+    """The trials of a sweep: the default, the best of an earlier study if it names one, what `--try` has given, and
+    what TPE proposes."""
 
     def __init__(
         self,
@@ -78,8 +83,10 @@ class SweepTrials(AskTell):
         finish_retry(study, folder, identity)
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
         self.firsts = first_configurations(study, folder)
+        self.tries = fitting_tries(study, folder)
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.optuna.set_user_attr("trials", study.trials)
+        self.optuna.set_user_attr("stop_after", study.stop_after)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
@@ -87,20 +94,29 @@ class SweepTrials(AskTell):
         require_few_of_one_kind(self.outcomes)
         if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
-        return begin_trial(self.optuna, self.spec, trials, self.firsts)
+        given = next_given(trials, self.firsts, self.tries)
+        if given is None and begun(trials) == len(trials) and self._is_fruitless(trials):
+            return None
+        return begin_trial(self.optuna, self.spec, trials, given)
+
+    def _is_fruitless(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether so many trials in a row were no better that the search ends."""
+        limit = self.spec.stop_after
+        return limit is not None and fruitless(trials, self.spec.direction) >= limit
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
 
     def question(self, trial: optuna.Trial) -> Question:
-        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number))
+        attributes = {TRY: trial.user_attrs[TRY]} if TRY in trial.user_attrs else {}
+        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number), attributes)
 
     def is_wanted(self, trial: optuna.Trial) -> bool:  # noqa: ARG002
         return True
 
     def standing(self) -> Standing:
         """How far the sweep has come."""
-        return standing(self.optuna, self.spec.trials)
+        return standing(self.optuna, self.spec.trials, self.spec.stop_after)
 
 
 def require_different_failures(outcomes: Sequence[Outcome]) -> None:

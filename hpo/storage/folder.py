@@ -68,6 +68,10 @@ class RunFolder:
         return self.path / "warm.json"  # the configurations of an earlier study that the sweep begins with
 
     @property
+    def tries(self) -> Path:
+        return self.path / "tries.json"  # the configurations that --try has given
+
+    @property
     def changes(self) -> Path:
         return self.path / "changes.json"  # of the study, that were accepted
 

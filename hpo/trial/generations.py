@@ -7,7 +7,7 @@ the study after an interruption does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -45,7 +45,6 @@ def change_of(
             aside[number] = reason
         else:
             carried.append(number)
-    places = (*OF_PROMOTION, *(f"sweep/{number:04d}" for number in aside))
     return Change(
         parts=parts,
         differences=tuple(differences(folder, before, now, details)),
@@ -54,8 +53,29 @@ def change_of(
         carried=tuple(carried),
         set_aside=tuple(aside),
         reasons=tuple(aside.values()),
-        moved=tuple(place for place in places if (folder.path / place).exists()),
+        moved=_existing(folder, (*OF_PROMOTION, *(f"sweep/{number:04d}" for number in aside))),
     )
+
+
+def change_of_promotion(
+    folder: RunFolder, identity: Mapping[str, str], parts: Sequence[str], differences: Sequence[str]
+) -> Change:
+    """What it would mean to promote anew where these parts of the full fidelity are others: all trials of the sweep go
+    on, and the promotion that is there is kept aside. Writes nothing."""
+    return Change(
+        parts=tuple(f"full {part}" for part in parts),
+        differences=tuple(f"full {difference}" for difference in differences),
+        before=dict(identity),
+        now=dict(identity),
+        carried=tuple(folder.numbers("sweep")),
+        set_aside=(),
+        reasons=(),
+        moved=_existing(folder, OF_PROMOTION),
+    )
+
+
+def _existing(folder: RunFolder, places: Iterable[str]) -> tuple[str, ...]:
+    return tuple(place for place in places if (folder.path / place).exists())
 
 
 def _unfit(study: StudySpec, trial: Path, parts: tuple[str, ...]) -> str:

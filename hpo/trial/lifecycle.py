@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,26 @@ class Standing:
     failed: int
     best: float | None
     best_number: int | None
+    unfinished: int = 0  # trials that have begun and not ended
+    fruitless: int = 0  # trials in a row that were no better than the best, at the end
+    stop_after: int | None = None  # of them end the sweep
+    timed_out: bool = False  # a time limit has ended the sweep before its trials were done
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether so many trials in a row were no better that the sweep ends before its budget is used up."""
+        is_fruitless = self.stop_after is not None and self.fruitless >= self.stop_after
+        return is_fruitless and self.done < self.trials and not self.unfinished
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no trial is missing."""
+        return self.done >= self.trials or self.is_stopped
+
+    @property
+    def end(self) -> str:
+        """Why the sweep has ended before its budget was used up; "" where it has not."""
+        return f"ended after {self.fruitless} in a row that were no better" if self.is_stopped else ""
 
 
 def state_of(trial: FrozenTrial) -> StateName:
@@ -98,12 +118,12 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
     study.tell(trial, outcome.value if outcome.state == "complete" else None, state=state)
 
 
-def standing(study: optuna.Study, trials: int) -> Standing:
+def standing(study: optuna.Study, trials: int, stop_after: int | None = None) -> Standing:
     """The standing of a sweep of so many trials, from its storage."""
-    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    all_trials = study.get_trials(deepcopy=False)
+    finished = [trial for trial in all_trials if trial.state.is_finished()]
     counts = Counter(state_of(trial) for trial in finished)
-    complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
-    best = direction_of(study).best(complete, key=value_of) if complete else None
+    best = best_of(finished, direction_of(study))
     return Standing(
         done=len(finished),
         trials=trials,
@@ -112,7 +132,24 @@ def standing(study: optuna.Study, trials: int) -> Standing:
         failed=counts["failed"],
         best=best.value if best else None,
         best_number=best.number if best else None,
+        unfinished=len(all_trials) - len(finished),
+        fruitless=fruitless(finished, direction_of(study)),
+        stop_after=stop_after,
     )
+
+
+def best_of(trials: Iterable[FrozenTrial], direction: Direction) -> FrozenTrial | None:
+    """The completed trial with the best value, the first of equal ones; None where none is complete."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return direction.best(complete, key=value_of) if complete else None
+
+
+def fruitless(trials: Sequence[FrozenTrial], direction: Direction) -> int:
+    """How many trials after the best one, by their numbers, were complete or pruned; 0 where none is complete."""
+    best = best_of(trials, direction)
+    if best is None:
+        return 0
+    return sum(trial.number > best.number and state_of(trial) in ("complete", "pruned") for trial in trials)
 
 
 def direction_of(study: optuna.Study) -> Direction:

@@ -30,7 +30,7 @@ from hpo.trial.changes import Change, move_aside, read_changes
 from hpo.trial.lifecycle import state_of
 from hpo.trial.restore import TrialFolder, make_study, read_folders
 
-BUDGET = frozenset({"trials"})  # user attributes of a sweep that say what was asked of it
+BUDGET = frozenset({"trials", "stop_after"})  # user attributes of a sweep that say what was asked of it
 SHOWN = 20  # of the trials that would be lost
 # What Optuna and its database raise for rows that are wrong: an unknown state, a missing value, another version.
 UNREADABLE = (

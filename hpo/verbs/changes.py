@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hpo.errors import Refused
+from hpo.promotion.looks import keep_looks
 from hpo.storage.database import require_equal, stored_identity
-from hpo.storage.identity import differing_parts, keep_details
+from hpo.storage.folder import promotion_name
+from hpo.storage.identity import differences, differing_parts, keep_details
 from hpo.storage.locks import study_lock
 from hpo.trial.changes import Change, accept, code_note, read_changes
-from hpo.trial.generations import change_of, finish_change
+from hpo.trial.generations import change_of, change_of_promotion, finish_change
+from hpo.trial.provenance import identity_details
 from hpo.verbs.opening import Opened
 from hpo.verbs.options import ACCEPTABLE
+
+OF_FULL = ("fidelity", "data", "code")  # parts of a promotion's identity that may be others in a new promotion
 
 
 def require_same_or_accepted(opened: Opened) -> Change | None:
@@ -30,6 +37,31 @@ def require_same_or_accepted(opened: Opened) -> Change | None:
     if missing:
         raise Refused(_question(opened, change))
     return change
+
+
+def require_same_promotion_or_again(opened: Opened, identity: Mapping[str, str]) -> Change | None:
+    """The change that a new promotion on fresh seeds makes, where the one that is there was of another full fidelity;
+    None where it was not. `identity` is that of the promotion. Writes nothing.
+
+    Raises Refused where that was not asked for, and where something else differs.
+    """
+    folder, name = opened.folder, promotion_name(opened.study.name)
+    before, details = stored_identity(folder, name) or identity, identity_details(opened.study, "promotion")
+    parts = differing_parts(before, identity)
+    if not parts:
+        return None
+    if not set(parts) <= set(OF_FULL):
+        require_equal(folder, name, before, identity, details)
+    lines = differences(folder, before, identity, details)
+    if not opened.options.again:
+        listed = "\n".join(f"  {line}" for line in lines)
+        raise Refused(
+            f"the promotion of {opened.study.name!r} was of another full {', '.join(parts)}:\n{listed}\n"
+            f"undo the change, or promote anew, on fresh seeds, which is another look at the test split:\n"
+            f"  {opened.help_command('promote')} --again\n"
+            f"then the promotion that is there is kept in set-aside/, and the report shows both"
+        )
+    return change_of_promotion(folder, opened.identity, parts, lines)
 
 
 def _question(opened: Opened, change: Change) -> str:
@@ -55,10 +87,17 @@ def go_on(opened: Opened, change: Change | None) -> str:
         return ""
     with study_lock(opened.folder):
         if change:
+            keep_looks(opened.folder)
             keep_details(opened.folder, opened.identity, opened.details)
             accept(opened.folder, change)
         finish_change(opened.study, opened.folder, opened.identity)
     note = code_note(opened.folder)
     if change is None:
         return note
-    return f"{', '.join(change.parts)} accepted: {change.outcome}" + (f"\n{note}" if note else "")
+    kept = f"; the promotion that was there is kept in {_aside(opened)}" if "promotion.json" in change.moved else ""
+    return f"{', '.join(change.parts)} accepted: {change.outcome}{kept}" + (f"\n{note}" if note else "")
+
+
+def _aside(opened: Opened) -> str:
+    """Where the newest change has put what it set aside."""
+    return f"set-aside/{opened.folder.generation - 1}"

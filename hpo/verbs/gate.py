@@ -18,6 +18,7 @@ from hpo.promotion.gate_runs import train_at_full_fidelity
 from hpo.promotion.race import rounds_of, runs_of
 from hpo.promotion.selection import KEEP, is_judged, read_selection
 from hpo.search.random_trials import train_random_trials
+from hpo.search.tries import read_tries
 from hpo.storage.database import require_same
 from hpo.storage.folder import promotion_name
 from hpo.storage.locks import study_lock
@@ -79,7 +80,7 @@ def gate(
         accept=tuple(accept),
     )
     opened = open_study("gate", study, options)
-    _require_testable(opened.study)
+    _require_testable(opened)
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
@@ -130,15 +131,23 @@ def _cost(fidelity: Fidelity) -> int:
 
 def _is_worth_it(opened: Opened) -> bool:
     study, share = opened.study, gate_share(opened.study)
-    can_be_tested = bool(stages(study.trials)) and not is_one_fidelity(study) and not _has_open_promotion(opened)
+    can_be_tested = (
+        bool(stages(_random_trials(opened))) and not is_one_fidelity(study) and not _has_open_promotion(opened)
+    )
     return can_be_tested and share is not None and share <= WORTH
 
 
-def _require_testable(study: StudySpec) -> None:
-    if is_one_fidelity(study):
+def _random_trials(opened: Opened) -> int:
+    """How many trials of the sweep may be random draws: what `--try` has given is none."""
+    return opened.study.trials - len(read_tries(opened.folder))
+
+
+def _require_testable(opened: Opened) -> None:
+    if is_one_fidelity(opened.study):
         raise Refused("there is nothing to test: `cheap` and `full` are one and the same fidelity")
-    if not stages(study.trials):
-        raise Refused(f"the gate takes at least {FIRST} trials of the sweep, and this one has {study.trials}")
+    trials = _random_trials(opened)
+    if not stages(trials):
+        raise Refused(f"the gate takes at least {FIRST} trials of the sweep, and this one has {trials}")
 
 
 def _has_open_promotion(opened: Opened) -> bool:
@@ -177,7 +186,7 @@ def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
 
 def _decide(opened: Opened, full_identity: Mapping[str, str], display: Display, hold: Callable[[], None]) -> Gate:
     """Ask for more configurations until the gate passes or refuses."""
-    planned = stages(opened.study.trials)
+    planned = stages(_random_trials(opened))
     for configurations in planned[:-1]:
         result = judge_gate(_pairs(opened, full_identity, configurations, display, hold), opened.study.direction)
         if result.decision != "open":

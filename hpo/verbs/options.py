@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from hpo.errors import Refused
 from hpo.promotion.candidate import Tie
@@ -39,6 +40,7 @@ class Options:
     scheduler: str | None = None
     devices: int = 1
     force: bool = False
+    tries: tuple[Mapping[str, Any], ...] = ()  # configurations that the sweep tries first; --try on the command line
     failed: bool = False  # all trials that have failed
     accept: tuple[str, ...] = ()  # changes of the study to go on with: "space", "code"
 
@@ -56,6 +58,9 @@ class Options:
         unknown = [part for part in self.accept if part not in ACCEPTABLE]
         if unknown:
             raise Refused(f"--accept: must be {' or '.join(ACCEPTABLE)}; got {unknown[0]!r}")
+        for values in self.tries:
+            if not isinstance(values, Mapping) or not values:
+                raise Refused(f"--try: must be NAME=VALUE, once or more often; got {values!r}")
         if self.storage is not None:
             check_url(self.storage)
 
@@ -67,8 +72,18 @@ class Options:
             if str(value) == str(option.default):
                 continue
             for item in value if isinstance(value, tuple) else [value]:
-                words += [f"--{option.name}"] if item is True else [f"--{option.name}", str(item)]
+                words += [f"--{option.name}"] if item is True else [_flag(option.name), _word(item)]
         return words
+
+
+def _flag(name: str) -> str:
+    return "--try" if name == "tries" else f"--{name}"  # Python has a word `try` of its own
+
+
+def _word(item: object) -> str:
+    if isinstance(item, Mapping):
+        return shlex.join(f"{name}={value!r}" for name, value in item.items())
+    return str(item)
 
 
 def help_command(verb: str, study: str, options: Options) -> str:

@@ -8,14 +8,15 @@ a Display that prints.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
-from hpo.errors import NoGo, SweepFailed
-from hpo.formatting import count
+from hpo.errors import NoGo, StoppedEarly, SweepFailed
+from hpo.formatting import count, out_of
 from hpo.ledger.harvest import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
@@ -25,18 +26,19 @@ from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
-from hpo.storage.database import package_changes, require_same
-from hpo.storage.folder import RunFolder, promotion_name
+from hpo.search.tries import tries_left_out
+from hpo.storage.database import package_changes
+from hpo.storage.folder import RunFolder
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.adopting import require_fit
 from hpo.trial.adoption import read_adoption
 from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
-from hpo.trial.provenance import identity_details, promotion_identity
-from hpo.trial.warm import require_warm
+from hpo.trial.provenance import promotion_identity
+from hpo.trial.warm import Params, require_warm
 from hpo.verbs.adopt import report_adopted
-from hpo.verbs.changes import go_on, require_same_or_accepted
+from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_promotion_or_again
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
 from hpo.verbs.display import Display, standing_note
@@ -46,6 +48,7 @@ from hpo.verbs.go import passed_before, require_go_or_force
 from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
+from hpo.verbs.tries import keep_first, require_tries
 
 
 @failures_as_halted()
@@ -78,6 +81,7 @@ def sweep(
     workers: int | None = None,
     trials: int | None = None,
     timeout: float | None = None,
+    tries: Sequence[Mapping[str, Any]] = (),
     data: Folder | None = None,
     device: str = "auto",
     runs: Folder = "runs",
@@ -97,12 +101,16 @@ def sweep(
 
     A study whose space or code has changed goes on with `accept=["space"]` or `["code"]`, with the trials that still
     fit.
+
+    `tries` are configurations that are trained before what the sampler proposes, each once: `[{"recipe.lr": 0.02}]`.
+    What is left out has its default. They count in `trials`, and are refused where the space does not hold them.
     """
     options = Options(
         smoke=smoke,
         workers=workers,
         trials=trials,
         timeout=timeout,
+        tries=tuple(tries),
         data=data,
         device=device,
         runs=runs,
@@ -116,7 +124,9 @@ def sweep(
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     change = require_same_or_accepted(opened)
+    tries = require_tries(opened)
     require_go_or_force(opened)
+    keep_first(opened, tries)
     return _sweep(opened, display_for(progress), change)
 
 
@@ -145,8 +155,9 @@ def promote(
 
     `keep` is how many start beside the default, and `seeds` how often each trains in the last round. Where no lead is
     sure the default stands; `tie="leader"` exports the leader then. `more=N` trains the default and the leader of the
-    last verdict on N further seeds, and `again=True` begins a new promotion on fresh seeds. Both read the test split
-    once more, as does a promotion of another plan or of a sweep that has gone on; the intervals are wider for that.
+    last verdict on N further seeds, and `again=True` begins a new promotion on fresh seeds; it is needed where the
+    study's full fidelity was changed, and the promotion that is there is kept then. Both read the test split once
+    more, as does a promotion of another plan or of a sweep that has gone on; the intervals are wider for that.
 
     The verdict is kept in runs/STUDY/verdict.json, the winner's weights and card in runs/STUDY/winner. Raises Refused
     where the sweep has completed no trial, and with `more` where there is no verdict yet.
@@ -170,6 +181,7 @@ def promote(
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
     _require_same_sweep(opened)
+    go_on(opened, None)  # an interrupted command may have left the sweep on the way to its next generation
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
     return _promote(opened, display_for(progress))
 
@@ -204,6 +216,7 @@ def run(
     workers: int | None = None,
     trials: int | None = None,
     timeout: float | None = None,
+    tries: Sequence[Mapping[str, Any]] = (),
     keep: int | None = None,
     seeds: int | None = None,
     tie: Tie = "default",
@@ -221,14 +234,16 @@ def run(
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
 
     The gate comes before the sweep where it costs at most a fifth of sweep and promotion. Raises NoGo after a preflight
-    that says no-go and after a gate that refuses, unless `force` is set, which is recorded, and SweepFailed as `sweep`
-    does: then nothing is promoted, and the report is written.
+    that says no-go and after a gate that refuses, unless `force` is set, which is recorded; SweepFailed as `sweep` does:
+    then nothing is promoted, and the report is written; and StoppedEarly where `timeout` ends the sweep before its
+    trials are done: what was not searched through is not promoted unasked.
     """
     options = Options(
         smoke=smoke,
         workers=workers,
         trials=trials,
         timeout=timeout,
+        tries=tuple(tries),
         keep=keep,
         seeds=seeds,
         tie=tie,
@@ -247,23 +262,35 @@ def run(
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
     change = require_same_or_accepted(opened)
-    return _run(opened, display_for(progress), change)
+    tries = require_tries(opened)
+    return _run(opened, display_for(progress), change, tries)
 
 
-def _run(opened: Opened, display: Display, change: Change | None) -> Verdict:
+def _run(opened: Opened, display: Display, change: Change | None, tries: Sequence[Params]) -> Verdict:
     if passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
         _require_passed_or_force(_preflight(opened, display), opened)
+    keep_first(opened, tries)
     try:
         change = gate_in_run(opened, display, change)
-        _sweep(opened, display, change)
+        standing = _sweep(opened, display, change)
     except SweepFailed:
         _report(opened, display)  # it shows what the trials failed with
         raise
+    if standing.timed_out:
+        raise StoppedEarly(_unpromoted(opened, standing))
     verdict = _promote(opened, display)
     _report(opened, display)
     return verdict
+
+
+def _unpromoted(opened: Opened, standing: Standing) -> str:
+    progress = f"{out_of(standing.done, standing.trials)} trials"
+    return (
+        f"--timeout has ended the sweep of {opened.study.name} after {progress}, so nothing is promoted yet; the same "
+        f"command goes on, and this one promotes what there is: {opened.help_command('promote')}"
+    )
 
 
 def _require_same_sweep(opened: Opened) -> None:
@@ -306,6 +333,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
     _say(go_on(opened, change), display)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
+    _say(tries_left_out(study, opened.folder), display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with (
         failures_shown(opened, display),
@@ -320,7 +348,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
             on=opened.on,
             timeout=opened.options.timeout,
             device=opened.options.device,
-            watch=lambda now: update(now.done, standing_note(now, study.task.goal)),
+            watch=lambda now: update(min(now.done, study.trials), standing_note(now, study.task.goal)),
         )
     display.sweep_ended(opened, standing)
     require_few_faults(opened, display, standing.done)
@@ -335,9 +363,9 @@ def _say(line: str, display: Display) -> None:
 def _promote(opened: Opened, display: Display) -> Verdict:
     study = opened.study
     full_identity = {**opened.identity, **promotion_identity(study)}
-    require_same(opened.folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
+    change = require_same_promotion_or_again(opened, full_identity)
     log_command(opened.folder, opened.argv)
-    _say(go_on(opened, None), display)
+    _say(go_on(opened, change), display)
     _say(package_changes(opened.folder, study.name, opened.details), display)
     wish = Wish(opened.options.more, opened.options.again)
     selection = next_selection(study, opened.folder, wish)

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 
 from hpo.epoch import Epoch
-from hpo.search.proposal import begin_trial, draw
+from hpo.search.proposal import begin_trial, draw, next_given
 from hpo.search.sweep import require_different_failures
 from hpo.space import Space, uniform
 from hpo.study import Median, StudySpec
@@ -96,7 +96,8 @@ def sweep_planted(spec: StudySpec, world: World) -> Swept:
     for _ in range(spec.trials):
         if all(outcome.state != "complete" for outcome in outcomes):
             require_different_failures(outcomes)
-        trial = begin_trial(study, spec, study.get_trials(deepcopy=False), firsts)
+        trials = study.get_trials(deepcopy=False)
+        trial = begin_trial(study, spec, trials, next_given(trials, firsts, {}))
         outcome = _trained(trial, spec, world)
         conclude(study, trial, outcome, "sweep")
         outcomes.append(outcome)
