@@ -234,9 +234,9 @@ def run(
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
 
     The gate comes before the sweep where it costs at most a fifth of sweep and promotion. Raises NoGo after a preflight
-    that says no-go and after a gate that refuses, unless `force` is set, which is recorded; SweepFailed as `sweep` does:
-    then nothing is promoted, and the report is written; and StoppedEarly where `timeout` ends the sweep before its
-    trials are done: what was not searched through is not promoted unasked.
+    that says no-go and after a gate that refuses, unless `force` is set, which is recorded; SweepFailed as `sweep`
+    does: then nothing is promoted, and the report is written; and StoppedEarly where `timeout` ends the sweep before
+    its trials are done: what was not searched through is not promoted unasked.
     """
     options = Options(
         smoke=smoke,
