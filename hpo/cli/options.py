@@ -29,7 +29,10 @@ Storage = Annotated[
     ),
 ]
 Backend = Annotated[str, typer.Option(metavar="NAME", help="local: processes; inline: this one; dask: a cluster.")]
-Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask scheduler: tcp://HOST:8786.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Of the Dask scheduler, tcp://HOST:8786, or its scheduler file, FILE.json."),
+]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where studies are kept.")]
 Force = Annotated[bool, typer.Option("--force", help="Sweep without a fresh go of preflight. It is recorded.")]
 Accept = Annotated[

@@ -21,6 +21,7 @@ from hpo.trial.provenance import identity, identity_details
 from hpo.verbs.devices import check_device, places
 from hpo.verbs.load import load_study
 from hpo.verbs.options import Folder, Options, help_command
+from hpo.verbs.scheduler import scheduler_address
 
 AnyStudy: TypeAlias = StudySpec | str | Path
 
@@ -157,7 +158,7 @@ def _backend(options: Options, folder: RunFolder) -> str:
     if options.backend not in ("local", "inline", "dask"):
         raise Refused(f"--backend: must be local, inline or dask; got {options.backend!r}")
     if (options.backend == "dask") != (options.scheduler is not None):
-        raise Refused("--backend dask needs --scheduler ADDRESS, and the reverse")
+        raise Refused("--backend dask needs --scheduler, an address or a file, and the reverse")
     if options.scheduler is None:
         return options.backend
     if folder.storage.startswith(SQLITE):
@@ -165,7 +166,7 @@ def _backend(options: Options, folder: RunFolder) -> str:
             "--backend dask: its workers write to the storage from several machines, which SQLite cannot "
             "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE"
         )
-    return options.scheduler
+    return scheduler_address(options.scheduler)
 
 
 def _require_sendable(study: StudySpec) -> None:

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-from hpo.workers.loky_private import is_broken
+from hpo.workers.loky_private import is_broken, start_tracker
 from hpo.workers.streams import steady_streams
 
 P = ParamSpec("P")
@@ -98,6 +98,7 @@ class Processes(Backend):
         """The pool of a slot, made anew where its process has died."""
         pool = self._pools[slot]
         if pool is None or is_broken(pool):
+            start_tracker()
             pool = self._pools[slot] = ProcessPoolExecutor(
                 1,
                 timeout=self._idle_s,

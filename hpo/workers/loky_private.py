@@ -3,8 +3,10 @@ tests/test_private.py fails when it goes."""
 
 from __future__ import annotations
 
+import signal
 import warnings
 
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 NOT_LOADED = "A task has failed to un-serialize"  # how loky's message begins
@@ -12,6 +14,17 @@ NOT_LOADED = "A task has failed to un-serialize"  # how loky's message begins
 # Where psutil is installed, loky replaces a process that has grown by 300 MB, between two jobs, and warns of it. No job
 # is lost, so there is nothing to be warned of.
 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
+
+
+def start_tracker() -> None:
+    """Start the process that removes what loky's processes leave behind, unless it runs. SIGUSR2 does not end it: a
+    batch system sends that to every process of a job, and without this one loky fills pages with tracebacks.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # what is started now has it blocked for good
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def is_broken(pool: ProcessPoolExecutor) -> bool:

@@ -1,5 +1,5 @@
-"""A real SLURM on this machine: munged, slurmctld and slurmd, in a folder of their own and on ports of their own. As root:
-slurmd can start the jobs of nobody else."""
+"""A real SLURM on this machine: munged, slurmctld and slurmd, in a folder of their own and on ports of their own. As
+root: slurmd can start the jobs of nobody else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=1000 Gres=gpu:{gpus} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=1000 Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -61,7 +61,7 @@ def missing() -> str:
 
 @dataclass(frozen=True)
 class Slurm:
-    """A cluster of this machine alone, with four processors and as many GPUs as GPUS names."""
+    """A cluster of this machine alone, with sixteen processors and as many GPUs as GPUS names."""
 
     folder: Path
 
@@ -76,9 +76,9 @@ class Slurm:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def submit(self, script: Path, *words: str, folder: Path, **variables: str) -> str:
-        """The number of the job."""
-        return self.command("sbatch", "--parsable", *words, str(script), folder=folder, **variables).strip()
+    def submit(self, script: Path, *words: str, **variables: str) -> str:
+        """The number of the job that runs the script with these words, in the script's folder."""
+        return self.command("sbatch", "--parsable", str(script), *words, folder=script.parent, **variables).strip()
 
     def job(self, number: str) -> dict[str, str]:
         """What SLURM knows of a job, by its own names: JobState, Restarts, ExitCode ..."""
