@@ -172,7 +172,7 @@ def test_the_packages_are_those_that_train_and_those_that_the_task_imports() -> 
 
 
 def test_a_worker_with_other_code_or_packages_is_told_apart_by_name() -> None:
-    from hpo.workers.dask import Surroundings, differences_of
+    from hpo.workers.dask_worker import Surroundings, differences_of
 
     here = Surroundings("1", CODE, {"numpy": "2.4"})
     there = Surroundings(

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from hpo.cli import reading, stages, upkeep
+from hpo.cli.database import app as database
 from hpo.cli.ledger import app as ledger
 from hpo.cli.tries import joined
 from hpo.workers.streams import steady_streams
@@ -35,6 +36,7 @@ app.command("next")(upkeep.next_study)
 app.command()(upkeep.retry)
 app.command()(upkeep.rebuild)
 app.command()(reading.dashboard)
+app.add_typer(database, name="database")
 app.add_typer(ledger, name="ledger")
 
 

@@ -164,7 +164,8 @@ def _backend(options: Options, folder: RunFolder) -> str:
     if folder.storage.startswith(SQLITE):
         raise Refused(
             "--backend dask: its workers write to the storage from several machines, which SQLite cannot "
-            "bear; name a PostgreSQL one: --storage postgresql://USER@HOST/DATABASE"
+            "bear; name a PostgreSQL one (--storage postgresql://USER@HOST/DATABASE), or start one of your own: "
+            "hpo database start DIR"
         )
     return scheduler_address(options.scheduler)
 

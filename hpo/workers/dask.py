@@ -1,38 +1,34 @@
 """Jobs on the workers of a Dask cluster: `dask scheduler` on one machine, `dask worker --nthreads 1` on each.
 
-Start both in a checkout of this code: a job is sent as values and names, not as code.
+A worker is given jobs when it has shown that it runs the same code and packages; one that does not is set aside.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import logging
-import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from distributed import Client, KilledWorker, Worker, get_worker
-from distributed.client import ClosedClientError
+import cloudpickle
+from distributed import Client, KilledWorker
 from distributed.comm.core import CommClosedError
 
-from hpo import watchdog
-from hpo.code.harness import code_identity
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Halted, HpoError, Refused
 from hpo.files import no_link, write_whole
-from hpo.storage.identity import code_difference
-from hpo.task import Task
 from hpo.trial.job import Job
-from hpo.trial.provenance import code_details, packages
 from hpo.workers import dask_private
-from hpo.workers.local import FOLLOW_S, Backend, WorkerDied, allow_processes, prepare_worker
+from hpo.workers.dask_examination import PATHS, Examination
+from hpo.workers.dask_private import LOST, WorkerInfo
+from hpo.workers.dask_worker import own_folders, run_job
+from hpo.workers.local import Backend, WorkerDied
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,9 +36,21 @@ T = TypeVar("T")
 CONNECT_S = 30.0  # for the scheduler to answer
 CLOSE_S = 5.0
 LOGGERS = ("distributed", "distributed.client")  # they fill pages about a lost scheduler, where one line says it
-# What Dask raises when its scheduler is gone depends on the moment. CancelledError is two types, and one of them is no
-# Exception; CommClosedError and TimeoutError are OSErrors.
-LOST = (OSError, ClosedClientError, CancelledError, asyncio.CancelledError)
+
+
+@dataclass
+class Submitted:
+    """A job on its way."""
+
+    content: bytes  # the pickled call
+    outcome: Future[Any]
+    epoch_before: int  # that the job had reached
+    folder: Path | None  # of its trial; None where it is no trial's
+    allowed: frozenset[str] | None = None  # the workers that it was given to; None: all
+
+    @property
+    def has_progressed(self) -> bool:
+        return self.folder is not None and reached(self.folder) > self.epoch_before
 
 
 class Cluster(Backend):
@@ -51,8 +59,10 @@ class Cluster(Backend):
     `limit` bounds the jobs side by side; 0: as many as there are workers, now and later. `record` is the study's file
     of the addresses at which a scheduler has answered.
 
-    Raises Refused where no scheduler answers at an address that is not in the record, and where a worker has several
-    threads. Every method raises Halted where the scheduler is lost: one that has answered and does so no more.
+    A worker with other code or packages, or with several threads, is named on standard error and set aside. Raises
+    Refused where no scheduler answers at an address that is not in the record, and where all workers had to be set
+    aside before any could be used. Every method raises Halted where the scheduler is lost: one that has answered and
+    does so no more.
     """
 
     def __init__(self, address: str, limit: int = 0, *, gpu: bool = False, record: Path | None = None) -> None:
@@ -60,11 +70,12 @@ class Cluster(Backend):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._address, self._limit, self._gpu = address, limit, gpu
         self._client = self._connect(record)
-        self._running: set[Future[Any]] = set()
+        self._running: dict[Future[Any], Submitted] = {}
+        self._waiting: deque[Submitted] = deque()  # for a worker that may be used
+        self._examination = Examination(self._client)
         self._scheduler = ""  # its id, once it is known
         with self._loss_as_halted():
-            count = self._count_workers()
-            self._pool = dask_private.executor(self._client, {"GPU": 1} if gpu else {})
+            count = self._hand_out()
         if count == 0:
             print(f"hpo: no Dask worker has come to {address} yet; waiting for the first", file=sys.stderr)
 
@@ -72,18 +83,22 @@ class Cluster(Backend):
     def workers(self) -> int:
         """As many as the cluster has now; 1 where it has none, so that a job waits for the first."""
         with self._loss_as_halted():
-            count = self._count_workers()
+            count = self._hand_out()
         return max(1, min(self._limit or count, count))
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         outcome: Future[T] = Future()
-        epoch_before, surroundings = _epoch_reached(args), _surroundings_of(args)
+        job = args[0] if args and isinstance(args[0], Job) else None
+        folder = job.folder if job else None
+        content = cloudpickle.dumps((fn, args, kwargs))
+        submitted = Submitted(content, outcome, reached(folder) if folder else -1, folder)
         with self._loss_as_halted():
-            task = self._pool.submit(_on_worker, surroundings, fn, *args, **kwargs)
-        self._running.add(task)
-        task.add_done_callback(
-            lambda task: self._pass_on(task, outcome, has_progressed=lambda: _epoch_reached(args) > epoch_before)
-        )
+            if job is None:
+                self._give(submitted)  # its result is nobody's record: any worker will do
+            else:
+                self._examination.begin(type(job.study.task))
+                self._waiting.append(submitted)
+                self._hand_out()
         return outcome
 
     def kill(self) -> None:
@@ -107,28 +122,63 @@ class Cluster(Backend):
         _remember(record, self._address)
         return client
 
-    def _pass_on(self, task: Future[T], outcome: Future[T], *, has_progressed: Callable[[], bool]) -> None:
+    def _hand_out(self) -> int:
+        """Give the jobs that wait to the workers that may be used; returns how many there are of these."""
+        usable = self._examination.usable(self._offered())
+        while self._waiting and usable:
+            self._give(self._waiting.popleft(), frozenset(usable))
+        return len(usable)
+
+    def _give(self, submitted: Submitted, allowed: frozenset[str] | None = None) -> None:
+        submitted.allowed = allowed
+        pool = dask_private.executor(self._client, {"GPU": 1} if self._gpu else {}, allowed)
+        task = pool.submit(run_job, own_folders(), submitted.content)
+        self._running[task] = submitted
+        task.add_done_callback(self._pass_on)
+
+    def _offered(self) -> list[WorkerInfo]:
+        """The workers that offer what the jobs need. Raises Refused where there are others alone."""
+        scheduler = dask_private.ask_scheduler(self._client, CONNECT_S)
+        if scheduler is None or self._scheduler not in ("", scheduler.id):
+            raise self._lost()  # another one at the same address does not know our jobs
+        self._scheduler = scheduler.id
+        self._end_stranded(frozenset(worker.address for worker in scheduler.workers))
+        offered = [worker for worker in scheduler.workers if not self._gpu or worker.resources.get("GPU")]
+        if scheduler.workers and not offered:
+            raise Refused("no Dask worker offers a GPU; start them with --resources GPU=1, one for each")
+        return offered
+
+    def _end_stranded(self, alive: frozenset[str]) -> None:
+        """End the jobs all of whose workers are gone: Dask would wait for these very ones to come back."""
+        for task, submitted in list(self._running.items()):
+            stranded = submitted.allowed is not None and not submitted.allowed & alive
+            if stranded and self._running.pop(task, None) is not None:
+                submitted.outcome.set_exception(WorkerDied(1))
+                task.cancel()
+
+    def _pass_on(self, task: Future[Any]) -> None:
         """Set the outcome to what Dask's task came to, with errors in the words of this project.
 
         After a worker's death Dask runs the task again by itself, and reports nothing before it gives up. Where the job
         has progressed since it was submitted, only the last death counts: the job had got further after the others.
         """
-        self._running.discard(task)
+        submitted = self._running.pop(task, None)
+        if submitted is None:  # it was given up
+            return
+        outcome = submitted.outcome
         try:
             outcome.set_result(task.result())
         except KilledWorker as error:
-            outcome.set_exception(WorkerDied(1 if has_progressed() else error.allowed_failures + 1))
+            outcome.set_exception(WorkerDied(1 if submitted.has_progressed else error.allowed_failures + 1))
         except (CancelledError, CommClosedError):
             outcome.set_exception(self._lost())
         except ImportError as error:
-            outcome.set_exception(
-                Refused(
-                    f"a Dask worker cannot import what the study needs ({error}); start it in a "
-                    f"checkout of the same code"
-                )
-            )
+            outcome.set_exception(Refused(f"a Dask worker cannot import what the study needs ({error}); {PATHS}"))
         except BaseException as error:
-            outcome.set_exception(error)
+            is_unread = dask_private.is_unread_by_scheduler(error)
+            outcome.set_exception(
+                Refused(f"the Dask scheduler cannot import hpo ({error.__cause__}); {PATHS}") if is_unread else error
+            )
 
     def _lost(self) -> Halted:
         return Halted(f"the Dask scheduler at {self._address} was lost; start it and its workers again")
@@ -146,23 +196,6 @@ class Cluster(Backend):
             if dask_private.is_connected(self._client):
                 raise
             raise self._lost() from error
-
-    def _count_workers(self) -> int:
-        """How many workers there are now that may be given a job. Raises Refused for workers that cannot be used."""
-        scheduler = dask_private.ask_scheduler(self._client, CONNECT_S)
-        if scheduler is None or self._scheduler not in ("", scheduler.id):
-            raise self._lost()  # another one at the same address does not know our jobs
-        self._scheduler = scheduler.id
-        usable = [worker for worker in scheduler.workers if not self._gpu or worker.resources.get("GPU")]
-        if scheduler.workers and not usable:
-            raise Refused("no Dask worker offers a GPU; start them with --resources GPU=1, one for each")
-        threaded = sorted(worker.address for worker in usable if worker.threads != 1)
-        if threaded:
-            raise Refused(
-                f"Dask workers must have one thread each (trials share the random generator of their "
-                f"process); start them with --nthreads 1: {', '.join(threaded[:5])}"
-            )
-        return len(usable)
 
 
 @functools.cache
@@ -186,67 +219,3 @@ def _remember(record: Path | None, address: str) -> None:
     addresses = _addresses(record)
     if record is not None and address not in addresses:
         write_whole(record, "".join(f"{line}\n" for line in (*addresses, address)).encode())
-
-
-def _epoch_reached(args: tuple[object, ...]) -> int:
-    """The latest epoch that the job among the arguments has a checkpoint of; -1 where there is none."""
-    return reached(args[0].folder) if args and isinstance(args[0], Job) else -1
-
-
-def _on_worker(expected: Surroundings, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs in the worker's one thread. Ends the process if the job is no longer wanted: nobody would take its result,
-    and whoever is given the job next waits for the lease of its folder."""
-    differing = list(differences_of(expected, _surroundings_of(args)))
-    if differing:
-        raise Refused(
-            "a Dask worker runs other code or packages than the process that sent the job:\n  "
-            + "\n  ".join(differing)
-            + "\nbring both to the same state; `there` is the worker"
-        )
-    watchdog.may_be_ended()
-    allow_processes()
-    prepare_worker()
-    worker, done = get_worker(), threading.Event()
-    key = worker.get_current_task()
-    threading.Thread(target=_follow, args=(worker, key, done), daemon=True).start()
-    try:
-        return fn(*args, **kwargs)
-    finally:
-        done.set()
-
-
-def _follow(worker: Worker, key: Any, done: threading.Event) -> None:
-    """End this process when the job is no longer wanted."""
-    while not done.wait(FOLLOW_S):
-        if not dask_private.is_wanted(worker, key):
-            os._exit(1)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What must be the same on all machines for a job to give the same result."""
-
-    code_hash: str = ""
-    code: Mapping[str, Any] = field(default_factory=dict)  # as code_details has it
-    packages: Mapping[str, str] = field(default_factory=dict)
-
-
-def differences_of(expected: Surroundings, there: Surroundings) -> Iterator[str]:
-    """What differs on a worker, a line each."""
-    if expected.code_hash != there.code_hash:
-        yield from code_difference(there.code, expected.code)
-    for name in sorted({*expected.packages, *there.packages}):
-        versions = there.packages.get(name, "missing"), expected.packages.get(name, "missing")
-        if versions[0] != versions[1]:
-            yield f"{name}: {versions[0]} there, {versions[1]} here"
-
-
-def _surroundings_of(args: tuple[object, ...]) -> Surroundings:
-    """The surroundings of the job among the arguments."""
-    return _surroundings(type(args[0].study.task)) if args and isinstance(args[0], Job) else Surroundings()
-
-
-@functools.lru_cache(maxsize=4)
-def _surroundings(task: type[Task[Any]]) -> Surroundings:
-    code = code_identity(task)
-    return Surroundings(code.hash, code_details(code), packages(task))

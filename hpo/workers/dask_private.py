@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, Status, Worker
+from distributed.client import ClosedClientError
+
+T = TypeVar("T")
 
 NOTICE_S = 0.2  # between two looks whether the connection still stands
+# What Dask raises when its scheduler is gone depends on the moment. CancelledError is two types, and one of them is no
+# Exception; CommClosedError and TimeoutError are OSErrors.
+LOST = (OSError, ClosedClientError, CancelledError, asyncio.CancelledError)
 # A worker has one of these when it has lost its scheduler, or was told to end.
 ENDING = (Status.closing, Status.closed, Status.failed, Status.stopping, Status.stopped)
 
@@ -86,10 +92,24 @@ async def _identity(client: Client, scheduler: Any) -> dict[str, Any]:
         answer.cancel()
 
 
-def executor(client: Client, resources: Mapping[str, float]) -> Executor:
-    """The client's workers as an executor. Every job is run, also one that equals an earlier one."""
-    pool: Executor = client.get_executor(pure=False, resources=dict(resources) or None)  # type: ignore[no-untyped-call]
+def executor(client: Client, resources: Mapping[str, float], workers: Collection[str] | None = None) -> Executor:
+    """The client's workers as an executor, or those at the addresses alone. Every job is run, also one that equals an
+    earlier one."""
+    pool: Executor = client.get_executor(  # type: ignore[no-untyped-call]
+        pure=False, resources=dict(resources) or None, workers=None if workers is None else sorted(workers)
+    )
     return pool
+
+
+def run_on(client: Client, worker: str, function: Callable[..., T], *args: Any) -> T:
+    """Run a function on a worker at once, also where it is at work. Raises what the function raises, or its import."""
+    answers: dict[str, T] = client.run(function, *args, workers=[worker])
+    return answers[worker]
+
+
+def is_unread_by_scheduler(error: BaseException) -> bool:
+    """Whether the scheduler could not read a job, because it cannot import what is named in it."""
+    return isinstance(error, RuntimeError) and "Error during deserialization of the task graph" in str(error)
 
 
 def close(client: Client, seconds: float) -> None:

@@ -253,7 +253,7 @@ class Dask:
         settings = {f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}": "120s" for name in ("CONNECT", "TCP")}
         settings["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"  # as in docs/machines.md
         return subprocess.Popen(
-            [sys.executable, "-m", "dask", *words],
+            [str(Path(sys.executable).with_name("dask")), *words],
             env=self.environment | settings,
             cwd=Path.cwd(),
             start_new_session=True,

@@ -46,7 +46,7 @@ from tests.faults.studies import (
 )
 
 if importlib.util.find_spec("distributed"):
-    from hpo.workers.dask import Cluster
+    from hpo.workers.dask import Cluster, Submitted
 LACKING = servers.missing()
 pytestmark = [
     pytest.mark.skipif(bool(LACKING), reason=f"many machines need {LACKING}"),
@@ -123,16 +123,20 @@ def test_a_worker_the_coordinator_and_the_scheduler_are_killed_and_nothing_is_lo
 
 
 @pytest.mark.parametrize(("progressed", "deaths"), [(False, 4), (True, 1)])
-def test_deaths_count_since_the_last_epoch_though_dask_reports_only_the_fourth(progressed: bool, deaths: int) -> None:
+def test_deaths_count_since_the_last_epoch_though_dask_reports_only_the_fourth(
+    tmp_path: Path, progressed: bool, deaths: int
+) -> None:
     from distributed import KilledWorker
 
     pool = object.__new__(Cluster)
     task: Future[None] = Future()
-    outcome: Future[None] = Future()
-    pool._running = {task}
+    submitted = Submitted(b"", Future(), epoch_before=-1, folder=tmp_path)
+    pool._running = {task: submitted}
+    if progressed:
+        (tmp_path / f"epoch-000000-{'0' * 16}.pt").touch()
     task.set_exception(KilledWorker("job", None, 3))
-    pool._pass_on(task, outcome, has_progressed=lambda: progressed)
-    assert outcome.exception().deaths == deaths
+    pool._pass_on(task)
+    assert submitted.outcome.exception().deaths == deaths
     assert not pool._running
 
 

@@ -58,12 +58,17 @@ def log_of(project: Path) -> str:
     return "".join(path.read_text() for path in sorted(project.glob("hpo-*.log")))
 
 
+def is_over(cluster: Slurm, job: str) -> bool:
+    return cluster.job(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED")
+
+
 def stopped_by_the_clock(cluster: Slurm, job: str, folder: Path) -> None:
     """Let the job's time run out when a trial has a checkpoint; it is in the queue again when this returns.
 
     Two minutes are left then, which is when the batch files ask for the signal.
     """
-    until(lambda: list(folder.glob("sweep/*/epoch-*.pt")))
+    until(lambda: is_over(cluster, job) or list(folder.glob("sweep/*/epoch-*.pt")))
+    assert not is_over(cluster, job), log_of(folder.parents[1])
     cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=2")
     until(lambda: cluster.job(job)["Restarts"] == "1")
     cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=60")
@@ -71,7 +76,7 @@ def stopped_by_the_clock(cluster: Slurm, job: str, folder: Path) -> None:
 
 def ended(cluster: Slurm, job: str, project: Path) -> str:
     """Wait until the job has ended well; returns what it has printed."""
-    until(lambda: cluster.job(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"))
+    until(lambda: is_over(cluster, job))
     log = log_of(project)
     assert cluster.job(job)["JobState"] == "COMPLETED", log
     assert log.count("interrupted; nothing that was done is lost") == 1, log
@@ -105,7 +110,8 @@ def test_many_nodes_an_array_of_workers_has_a_gpu_each_and_a_job_whose_time_runs
     folder, words = project / "runs" / "paced", [PACED, "--device", "cpu"]
     variables = {"PYTHONPATH": str(ROOT), "PACE": "2", "HPO_STORAGE": server.url, "PGPASSFILE": str(server.passfile)}
     job = cluster.submit(project / "many-nodes.sbatch", *words, WORKERS=str(len(slurm.GPUS)), **variables)
-    until(lambda: len(at_work(folder)) == len(slurm.GPUS))
+    until(lambda: is_over(cluster, job) or len(at_work(folder)) == len(slurm.GPUS))
+    assert not is_over(cluster, job), log_of(project)
     assert sorted(gpu_of(pid) for pid in at_work(folder)) == ["0", "1"]
     stopped_by_the_clock(cluster, job, folder)
     ended(cluster, job, project)
