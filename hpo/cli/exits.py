@@ -12,11 +12,20 @@ from hpo.cli.terminal import complain
 from hpo.errors import ExitCode, Halted, HpoError, Stopped, forget_stops, origin, says_enough, stop
 from hpo.retry import disk_full
 
+INTERRUPTED = "interrupted; nothing that was done is lost, and the same command goes on"
 STOPPED: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGUSR2: ExitCode.TRY_AGAIN,
 }
+
+
+class Ended(typer.Exit):
+    """The command ends with this exit code; `reason` says why, where it could not do what it was asked."""
+
+    def __init__(self, code: ExitCode, reason: str | None = None) -> None:
+        super().__init__(code)
+        self.reason = reason
 
 
 def _stop(number: int, _frame: object) -> None:
@@ -34,20 +43,25 @@ def exits(debug: bool) -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        complain("interrupted; nothing that was done is lost, and the same command goes on")
-        raise typer.Exit(STOPPED[stopped.number]) from None
+        raise _ended(STOPPED[stopped.number], INTERRUPTED) from None
     except typer.Exit:
         raise
     except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is Stopped here, so the task has raised the latter
         if debug:
             raise
         expected = _expected(error)
-        complain(expected.sentence if expected else _unexpected(error))
-        raise typer.Exit(expected.exit_code if expected else ExitCode.BAD_INPUT) from None
+        if expected:
+            raise _ended(expected.exit_code, expected.sentence) from None
+        raise _ended(ExitCode.BAD_INPUT, _unexpected(error)) from None
     finally:
         forget_stops()
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+def _ended(code: ExitCode, reason: str) -> Ended:
+    complain(reason)
+    return Ended(code, reason)
 
 
 def _expected(error: BaseException) -> HpoError | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from typing import Annotated
 
 import typer
 
+import hpo
 from hpo.cli import reading, stages, upkeep
 from hpo.cli.ledger import app as ledger
 from hpo.workers.streams import steady_streams
@@ -19,8 +21,24 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Hyperparameter search you can trust: preflight, sweep, promote, report.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hpo {hpo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # its callback has printed it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version of hpo.")
+    ] = False,
+) -> None:
+    """Hyperparameter search you can trust: preflight, sweep, promote, report."""
+
+
 app.command()(upkeep.init)
 app.command()(stages.run)
 app.command()(stages.preflight)

@@ -29,7 +29,6 @@ from hpo.trial.objective import once, outcome_of, reported
 from hpo.trial.record import Outcome, read_outcome
 from hpo.trial.weights import write_weights
 
-
 ATTRIBUTES = ("key", "seed", "candidate")  # of a run; the name of its candidate is not in those of older versions
 
 
