@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import importlib.util
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import typer.main
+from optuna.trial import TrialState
 
 import hpo as package
 from hpo.cli.document import SCHEMA
 from hpo.cli.main import app
 from hpo.errors import ExitCode
-from tests.test_cli import ENVIRONMENT, INLINE, Output, home, hpo, write
+from hpo.storage.database import open_storage
+from hpo.trial.lifecycle import state_of
+from hpo.trial.record import read_asked, write_asked
+from tests.finished import STUDY, finished
+from tests.test_cli import ENVIRONMENT, INLINE, Output, home, hpo, refused, write
 
 __all__ = ["home"]  # a fixture
 
@@ -98,6 +108,98 @@ def test_every_verb_of_the_ledger_prints_what_it_has_done(home: Path) -> None:
     assert [finding["id"] for finding in result("lint", code=1)] == ["v1.1_two"]
     Path("kept.md").write_text("# Experiments\n\n### d2 - Masks ✓ SUCCESS\n\n**Approach:** masks\n")
     assert len(result("import", "kept.md")["records"]) == 1
+
+
+# -- export ----------------------------------------------------------------------------------------------------------
+def table(*words: str) -> list[dict[str, str]]:
+    output = hpo("export", "run", "--csv", *words)
+    assert (output.code, output.err) == (0, "")
+    return list(csv.DictReader(io.StringIO(output.out)))
+
+
+def test_the_table_of_trials_is_what_the_storage_says(home: Path) -> None:
+    folder = finished(home / "runs")
+    sweep = optuna.load_study(study_name=STUDY.name, storage=open_storage(folder.storage))
+    trials = [trial for trial in sweep.trials if trial.number < STUDY.trials]  # the last one has no folder
+    rows = table()
+    assert list(rows[0]) == [
+        *("number", "state", "value", "seconds", "epochs"),
+        *(f"score.{name}" for name in trials[0].user_attrs["scores"]),
+        *(f"param.{name}" for name in STUDY.space),
+        "reason",
+    ]
+    assert [int(row["number"]) for row in rows] == [trial.number for trial in trials]
+    assert [row["state"] for row in rows] == [state_of(trial) for trial in trials]
+    for row, trial in zip(rows, trials, strict=True):
+        assert {name: float(row[f"param.{name}"]) for name in trial.params} == trial.params
+        assert float(row["score.mse"]) == trial.user_attrs["scores"]["mse"]
+        assert (float(row["seconds"]), int(row["epochs"])) == (trial.user_attrs["seconds"], trial.user_attrs["epochs"])
+        if trial.state is TrialState.COMPLETE:
+            assert float(row["value"]) == trial.value
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["of today", "of an older version"])
+def test_the_runs_of_a_promotion_are_a_table_of_their_own(is_old: bool, home: Path) -> None:
+    folder = finished(home / "runs")
+    if is_old:
+        for number in folder.numbers("promotion"):
+            path = folder.trial("promotion", number)
+            asked = read_asked(path)
+            attributes = {name: asked.attributes[name] for name in ("key", "seed")}
+            write_asked(path, replace(asked, attributes=attributes))
+    rows, verdict = table("--promotion"), json.loads(folder.verdict.read_text())
+    runs = [run | {"candidate": result["candidate"]["name"]} for result in verdict["results"] for run in result["runs"]]
+    assert len(rows) == len(runs)
+    for run in runs:
+        row = rows[run["number"]]
+        assert (row["candidate"], int(row["seed"])) == (run["candidate"], run["seed_index"])
+        assert (float(row["value"]), float(row["score.mse"])) == (run["value"], run["test"]["mse"])
+
+
+def test_a_trial_that_failed_and_one_that_has_not_ended_are_rows_too(home: Path) -> None:
+    study = write("study = replace(toy, task=Hopeless())")
+    hpo("sweep", study, "--force", *INLINE)
+    Path("runs/toy/sweep/0001/result.json").unlink()
+    rows = document(hpo("export", "toy", "--json"))["result"]["trials"]
+    assert [row["state"] for row in rows] == ["failed", "unfinished", "failed"]
+    assert [row["value"] for row in rows] == [None] * 3
+    assert "nothing can be learned here" in rows[0]["reason"]
+    assert rows[1]["params"].keys() == rows[0]["params"].keys() != set()
+
+
+def test_an_export_needs_a_form_and_trials(home: Path) -> None:
+    Path("runs/empty").mkdir(parents=True)
+    for words, said in (
+        (("empty", "--csv"), "no trial has been run in"),
+        (("empty",), "say in which form: --csv, --json or --parquet FILE"),
+        (("empty", "--csv", "--parquet", "t.parquet"), "without --json and --parquet"),
+        (("nowhere", "--csv"), "no study 'nowhere'"),
+    ):
+        assert said in refused(home, "export", *words)
+
+
+def test_parquet_has_the_same_table_and_without_pyarrow_it_says_what_to_install(home: Path) -> None:
+    finished(home / "runs")
+    if importlib.util.find_spec("pyarrow") is None:
+        assert "pip install pyarrow" in refused(home, "export", "run", "--parquet", "trials.parquet")
+        return
+    from pyarrow import parquet
+
+    assert hpo("export", "run", "--parquet", "trials.parquet").out == "trials.parquet\n"
+    written, rows = parquet.read_table("trials.parquet").to_pylist(), table()
+    assert [list(row) for row in written] == [list(row) for row in rows]
+    assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in written] == rows
+
+
+def test_the_trials_are_exported_without_torch_and_optuna(home: Path) -> None:
+    finished(home / "runs")
+    code = (
+        "import sys; from typer.testing import CliRunner; from hpo.cli.main import app\n"
+        "output = CliRunner().invoke(app, ['export', 'run', '--csv']); assert output.exit_code == 0, output\n"
+        "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_the_version_waits_for_nothing() -> None:

@@ -14,6 +14,7 @@ import typer
 
 import hpo
 from hpo.cli import reading, stages, upkeep
+from hpo.cli.export import export
 from hpo.cli.ledger import app as ledger
 from hpo.workers.streams import steady_streams
 
@@ -50,6 +51,7 @@ app.command()(upkeep.adopt)
 app.command()(reading.status)
 app.command("next")(upkeep.next_study)
 app.command()(upkeep.rebuild)
+app.command()(export)
 app.command()(reading.dashboard)
 app.add_typer(ledger, name="ledger")
 
