@@ -70,14 +70,18 @@ def dashboard(
     runs: Runs = Path("runs"),
     storage: Storage = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1; from elsewhere, tunnel: ssh -L.")] = 8080,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
-    with exits(debug):
-        from hpo.cli.dashboard import serve
+    """Show the study in optuna-dashboard while it runs: read-only, and on loopback alone."""
+    with document("dashboard", as_json) as answer, exits(debug):
+        from hpo.cli.dashboard import address, dashboard_server
         from hpo.verbs.opening import located
         from hpo.verbs.options import Options
 
-        options = Options(smoke=smoke, runs=runs, storage=storage)
-        spec, folder = located(study, options)
-        serve(folder, port, lambda address: say(f"{address} shows {spec.name} as it is now; Ctrl-C ends it"))
+        spec, folder = located(study, Options(smoke=smoke, runs=runs, storage=storage))
+        server, url = dashboard_server(folder, port), address(folder, port)
+        answer({"address": url})
+        say(f"{url} shows {spec.name} as it is at each moment; Ctrl-C ends it")
+    with exits(debug), server:
+        server.serve_forever()

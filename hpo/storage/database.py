@@ -40,6 +40,17 @@ def open_storage(url: str, *, create: bool = False) -> optuna.storages.BaseStora
     return optuna.storages.get_storage(storage)
 
 
+def read_only_storage(url: str) -> optuna.storages.BaseStorage:
+    """The storage behind a URL, by connections that cannot write. There must be one."""
+    if url.startswith(SQLITE):
+        creator = functools.partial(sqlite.connect, Path(url.removeprefix(SQLITE)), "ro")
+        return optuna.storages.get_storage(
+            optuna.storages.RDBStorage(f"{SQLITE}study.db", {"creator": creator}, skip_table_creation=True)
+        )
+    storage = optuna.storages.RDBStorage(url, postgresql.READ_ONLY, skip_table_creation=True)
+    return optuna.storages.get_storage(storage)
+
+
 def worker_storage(url: str) -> optuna.storages.BaseStorage:
     """The storage, opened once in a process that runs many trials."""
     path = Path(url.removeprefix(SQLITE))
