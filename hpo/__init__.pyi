@@ -71,6 +71,8 @@ from .verbs.adopt import adopt as adopt
 from .verbs.adopt import report_on as report_on
 
 # the verbs
+from .verbs.export import TrialRow as TrialRow
+from .verbs.export import export_trials as export_trials
 from .verbs.findings import figures as figures
 from .verbs.findings import findings as findings
 from .verbs.gate import gate as gate

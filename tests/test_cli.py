@@ -337,9 +337,11 @@ def test_a_task_that_quits_where_no_check_looks_is_an_error_of_the_command(home:
 
 # -- the whole way ---------------------------------------------------------------------------------------------------
 def document(output: Output) -> Any:
-    """The one JSON document that standard output holds. Without NaN, which is none."""
+    """What the one JSON document on standard output has as its result. Without NaN, which is no JSON."""
     assert (output.code, output.err) == (0, "")
-    return json.loads(output.out, parse_constant=pytest.fail)
+    printed = json.loads(output.out, parse_constant=pytest.fail)
+    assert (printed["schema"], printed["exit_code"], printed["error"]) == (1, 0, None)
+    return printed["result"]
 
 
 def plain_text(text: str) -> bool:
@@ -611,5 +613,5 @@ def test_what_tasks_print_in_a_worker_is_shown_and_does_not_mix_with_json(home: 
     assert (sweep.returncode, sweep.stderr) == (0, "")
     assert all(text in sweep.stdout for text in printed)
     preflight = given("preflight", study, "--workers", "1", "--json")
-    assert json.loads(preflight.stdout)["status"] == "go"
+    assert json.loads(preflight.stdout)["result"]["status"] == "go"
     assert all(text in preflight.stderr for text in printed)

@@ -845,11 +845,11 @@ def test_a_run_made_by_hand_from_plan_to_failure(home: Path, ledger: Ledger) -> 
     shown = hpo("ledger", "show", "v1.2_by-hand_failed").out
     assert shown.startswith('+++\ntitle = "Twice as wide"\npriority = 2\ncost = "1 h"\n')
     assert "## Problem\n\n- it diverged\n" in shown
-    listed = json.loads(hpo("ledger", "list", "--json", "--find", "DIVERGED", "--status", "failed").out)
+    listed = json.loads(hpo("ledger", "list", "--json", "--find", "DIVERGED", "--status", "failed").out)["result"]
     assert [(one["id"], one["title"], one["history"][-1]["why"]) for one in listed] == [
         ("v1.2_by-hand", "Twice as wide", "no time")
     ]
-    assert json.loads(hpo("ledger", "list", "--json", "--status", "success").out) == []
+    assert json.loads(hpo("ledger", "list", "--json", "--status", "success").out)["result"] == []
 
 
 WRONG = {

@@ -453,7 +453,6 @@ def test_a_question_is_asked_supposed_about_and_answered(home: Path, ledger: Led
         "set q1 title x": "a question has a status and a question; got 'title'",
         "note q1 lesson x": "the heading must be one of Hypotheses, Ideas, Answer; got 'lesson'",
         "show q2": "there is no question q2 in experiments",
-        "list --json --csv": "--json or --csv, not both",
     }
     for command, said in wrong.items():
         assert said in refused(home, "ledger", *command.split())

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hpo.errors import ExitCode
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -51,5 +53,17 @@ def test_links_lead_to_files_and_commands_to_targets():
     assert set(re.findall(r"\bmake ([a-z-]+)", text.split("```")[1])) <= set(targets)
 
 
+def exit_codes(page: Path) -> dict[int, str]:
+    """The rows of a page's table of exit codes."""
+    section = page.read_text().split("## Exit codes\n")[1].split("\n## ")[0]
+    return {int(code): meaning for code, meaning in re.findall(r"(?m)^\| (\d+) \| (.+) \|$", section)}
+
+
+def test_the_table_of_exit_codes_is_that_of_the_program():
+    codes = exit_codes(README)
+    assert list(codes) == [code.value for code in ExitCode]
+    assert codes == exit_codes(README.parent / "docs/commands.md")
+
+
 def test_the_readme_is_two_screens():
-    assert len(README.read_text().splitlines()) <= 130
+    assert len(README.read_text().splitlines()) <= 145

@@ -114,7 +114,7 @@ def test_a_notebook_goes_from_preflight_to_report_with_a_task_of_its_own_and_not
     assert sorted(os.listdir(folder / "sweep")) == ["0000", "0001", "0002"]
     assert (folder / "winner" / "weights.safetensors").exists()
     said = test_cli.hpo("status", "--runs", "my runs", "--json")
-    assert json.loads(said.out) == results["status"]
+    assert json.loads(said.out)["result"] == results["status"]
     assert results["status"][0]["promotion"] == f"winner: {results['promote']['winner']}"
     assert Ledger(Path("experiments")).read("v1.0_mine").status == "analysis"
 
@@ -202,8 +202,8 @@ def test_what_is_returned_is_what_json_prints(home: Path) -> None:
     hpo.sweep(study, backend="inline")
     verdict = hpo.promote(study, backend="inline")
     said = test_cli.hpo("promote", study, "--backend", "inline", "--json")
-    assert json.loads(said.out) == nulled(plain(asdict(verdict)))
-    assert json.loads(said.out) == json.loads(Path("runs/toy/verdict.json").read_text())
+    assert json.loads(said.out)["result"] == nulled(plain(asdict(verdict)))
+    assert json.loads(said.out)["result"] == json.loads(Path("runs/toy/verdict.json").read_text())
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

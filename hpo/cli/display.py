@@ -1,15 +1,10 @@
-"""What a command shows while its verb works, and the document that it prints at the end."""
+"""What a command shows while its verb works."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpo.checking.preflight import Preflight
-    from hpo.promotion.gate import Gate
-    from hpo.promotion.results import Verdict
     from hpo.verbs.display import Display
 
 
@@ -18,10 +13,3 @@ def display(*, as_json: bool = False) -> Display:
     from hpo.cli.results import Terminal, WarningsOnly
 
     return WarningsOnly() if as_json else Terminal()
-
-
-def print_record(record: Preflight | Gate | Verdict) -> None:
-    """Print a record as its file in the study's folder has it."""
-    from hpo.plain import nulled, plain
-
-    print(json.dumps(nulled(plain(asdict(record))), indent=1, sort_keys=True))

@@ -16,11 +16,20 @@ from hpo.retrying import disk_full
 if TYPE_CHECKING:
     from hpo.promotion.results import Verdict
 
+INTERRUPTED = "interrupted; nothing that was done is lost, and the same command goes on"
 STOPPED: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGUSR2: ExitCode.TRY_AGAIN,
 }
+
+
+class Ended(typer.Exit):
+    """The command ends with this exit code; `reason` says why, where it could not do what it was asked."""
+
+    def __init__(self, code: ExitCode, reason: str | None = None) -> None:
+        super().__init__(code)
+        self.reason = reason
 
 
 def _stop(number: int, _frame: object) -> None:
@@ -38,16 +47,16 @@ def exits(debug: bool) -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        complain("interrupted; nothing that was done is lost, and the same command goes on")
-        raise typer.Exit(STOPPED[stopped.number]) from None
+        raise _ended(STOPPED[stopped.number], INTERRUPTED) from None
     except typer.Exit:
         raise
     except (Exception, KeyboardInterrupt) as error:  # Ctrl-C is Stopped here, so the task has raised the latter
         if debug:
             raise
         expected = _expected(error)
-        complain(expected.sentence if expected else _unexpected(error))
-        raise typer.Exit(expected.exit_code if expected else ExitCode.BAD_INPUT) from None
+        if expected:
+            raise _ended(expected.exit_code, expected.sentence) from None
+        raise _ended(ExitCode.BAD_INPUT, _unexpected(error)) from None
     finally:
         forget_stops()
         for which, handler in before.items():
@@ -57,6 +66,11 @@ def exits(debug: bool) -> Iterator[None]:
 def code_of(verdict: Verdict, *, smoke: bool) -> ExitCode:
     """The exit code after a verdict: whether the task's checks say no-go of it. A rehearsal is too short for them."""
     return ExitCode.CHECKS_NOT_PASSED if verdict.no_go and not smoke else ExitCode.DONE
+
+
+def _ended(code: ExitCode, reason: str) -> Ended:
+    complain(reason)
+    return Ended(code, reason)
 
 
 def _expected(error: BaseException) -> HpoError | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpo.cli.document import document
 from hpo.cli.exits import exits
-from hpo.cli.ledger_options import EXPERIMENTS, Debug, Folder
+from hpo.cli.ledger_options import EXPERIMENTS, Debug, Folder, Json
 from hpo.cli.terminal import say
 from hpo.errors import Refused
 from hpo.ledger.folder import Ledger, now
@@ -22,10 +23,15 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be writt
 
 
 def import_file(
-    file: File, leave: Leave = False, dry_run: DryRun = False, ledger: Folder = EXPERIMENTS, debug: Debug = False
+    file: File,
+    leave: Leave = False,
+    dry_run: DryRun = False,
+    ledger: Folder = EXPERIMENTS,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Make records of a file of experiments that was kept by hand. Nothing of it is lost, nothing overwritten."""
-    with exits(debug):
+    with document("ledger import", as_json) as answer, exits(debug):
         from hpo.ledger.importing.text import read_source
         from hpo.ledger.importing.transfer import transfer, write
 
@@ -38,6 +44,7 @@ def import_file(
                 result = transfer(folder, source, now())  # somebody may have written in between
                 _check(result, leave)
                 write(folder, result)
+        answer(_in_json(result))
         _report(result, folder)
 
 
@@ -46,6 +53,17 @@ def _check(result: Transfer, leave: bool) -> None:
     if result.differences and not leave:
         lines = "\n".join(f"  {difference}" for difference in result.differences)
         raise Refused(f"nothing was imported, since the ledger differs (--leave imports the rest):\n{lines}")
+
+
+def _in_json(result: Transfer) -> dict[str, Any]:
+    return {
+        "records": [record.id for record in result.records],
+        "questions": [question.id for question in result.questions],
+        "notes": list(result.notes),
+        "known": result.known,
+        "differences": [str(difference) for difference in result.differences],
+        "remarks": [str(remark) for remark in result.remarks],
+    }
 
 
 def _report(result: Transfer, ledger: Ledger) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from typing import Annotated
 
 import typer
 
+import hpo
 from hpo.cli import reading, stages, upkeep
 from hpo.cli.database import app as database
+from hpo.cli.export import export
 from hpo.cli.ledger import app as ledger
 from hpo.cli.tries import joined
 from hpo.workers.streams import steady_streams
@@ -21,8 +24,24 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Hyperparameter search you can trust: preflight, sweep, promote, report.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hpo {hpo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # its callback has printed it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version of hpo.")
+    ] = False,
+) -> None:
+    """Hyperparameter search you can trust: preflight, sweep, promote, report."""
+
+
 app.command()(upkeep.init)
 app.command()(stages.run)
 app.command()(stages.preflight)
@@ -35,6 +54,7 @@ app.command()(reading.status)
 app.command("next")(upkeep.next_study)
 app.command()(upkeep.retry)
 app.command()(upkeep.rebuild)
+app.command()(export)
 app.command()(reading.dashboard)
 app.add_typer(database, name="database")
 app.add_typer(ledger, name="ledger")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +9,7 @@ import typer
 
 import hpo
 from hpo.cli.display import display
+from hpo.cli.document import document
 from hpo.cli.exits import exits
 from hpo.cli.options import (
     Data,
@@ -24,7 +22,7 @@ from hpo.cli.options import (
     Study,
     Theirs,
 )
-from hpo.cli.terminal import document_alone, say
+from hpo.cli.terminal import say
 from hpo.errors import Refused
 
 
@@ -35,16 +33,19 @@ def report(
     runs: Runs = Path("runs"),
     url: From = None,
     theirs: Theirs = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write runs/STUDY/report.html, which opens with no network; --from URL: of any Optuna study."""
-    with exits(debug):
-        if (study is None) == (url is None):
+    with document("report", as_json) as answer, exits(debug):
+        progress = display(as_json=as_json)
+        if url is None and study is not None:
+            path = hpo.report(study, smoke=smoke, data=data, runs=runs, progress=progress)
+        elif url is not None and study is None:
+            path = hpo.report_on(url, study=theirs, runs=runs, progress=progress)
+        else:
             raise Refused("report: name a STUDY, or an Optuna study with --from URL")
-        if url is not None:
-            hpo.report_on(url, study=theirs, runs=runs, progress=display())
-        elif study is not None:
-            hpo.report(study, smoke=smoke, data=data, runs=runs, progress=display())
+        answer({"report": path})
 
 
 def status(
@@ -54,12 +55,10 @@ def status(
     debug: Debug = False,
 ) -> None:
     """What is running, done, best, and how long it will take."""
-    with exits(debug):
-        with document_alone() if as_json else nullcontext():
-            statuses = hpo.status(study, runs=runs)
-        if as_json:
-            print(json.dumps([asdict(status) for status in statuses], indent=1))
-        else:
+    with document("status", as_json) as answer, exits(debug):
+        statuses = hpo.status(study, runs=runs)
+        answer(statuses)
+        if not as_json:
             from hpo.cli.results import show_statuses
 
             show_statuses(statuses)
@@ -71,14 +70,18 @@ def dashboard(
     runs: Runs = Path("runs"),
     storage: Storage = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1; from elsewhere, tunnel: ssh -L.")] = 8080,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the study as it is now in optuna-dashboard: a copy, on loopback alone."""
-    with exits(debug):
-        from hpo.cli.dashboard import serve
+    """Show the study in optuna-dashboard while it runs: read-only, and on loopback alone."""
+    with document("dashboard", as_json) as answer, exits(debug):
+        from hpo.cli.dashboard import address, dashboard_server
         from hpo.verbs.opening import located
         from hpo.verbs.options import Options
 
-        options = Options(smoke=smoke, runs=runs, storage=storage)
-        spec, folder = located(study, options)
-        serve(folder, port, lambda address: say(f"{address} shows {spec.name} as it is now; Ctrl-C ends it"))
+        spec, folder = located(study, Options(smoke=smoke, runs=runs, storage=storage))
+        server, url = dashboard_server(folder, port), address(folder, port)
+        answer({"address": url})
+        say(f"{url} shows {spec.name} as it is at each moment; Ctrl-C ends it")
+    with exits(debug), server:
+        server.serve_forever()

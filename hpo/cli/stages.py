@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import typer
-
 import hpo
-from hpo.cli.display import display, print_record
-from hpo.cli.exits import code_of, exits
+from hpo.cli.display import display
+from hpo.cli.document import document
+from hpo.cli.exits import Ended, code_of, exits
 from hpo.cli.options import (
     Accept,
     Again,
@@ -35,12 +33,14 @@ from hpo.cli.options import (
     Try,
     Workers,
 )
-from hpo.cli.terminal import complain, document_alone
+from hpo.cli.terminal import complain
 from hpo.cli.tries import parsed
 from hpo.errors import ExitCode, NoGo
 
 if TYPE_CHECKING:
     from hpo.promotion.candidate import Tie
+
+TIMED_OUT = "--timeout has ended the sweep before its trials were done; the same command goes on"
 
 
 def run(
@@ -62,10 +62,11 @@ def run(
     devices: Devices = 1,
     force: Force = False,
     accept: Accept = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Preflight, sweep, promote and report, in order; again: go on where it stopped. Exit 3: task checks not passed."""
-    with exits(debug):
+    with document("run", as_json) as answer, exits(debug):
         try:
             verdict = hpo.run(
                 study,
@@ -86,11 +87,12 @@ def run(
                 devices=devices,
                 force=force,
                 accept=accept or (),
-                progress=display(),
+                progress=display(as_json=as_json),
             )
-        except NoGo:  # what was shown of the preflight or the gate has said why
-            raise typer.Exit(ExitCode.NO) from None
-        raise typer.Exit(code_of(verdict, smoke=smoke))
+        except NoGo as error:  # what was shown of the preflight or the gate has said why
+            raise Ended(ExitCode.NO, str(error)) from None
+        answer(verdict)
+        raise Ended(code_of(verdict, smoke=smoke))
 
 
 def preflight(
@@ -104,20 +106,18 @@ def preflight(
     debug: Debug = False,
 ) -> None:
     """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
-    with exits(debug):
-        with document_alone() if as_json else nullcontext():
-            result = hpo.preflight(
-                study,
-                smoke=smoke,
-                workers=workers,
-                data=data,
-                device=device,
-                runs=runs,
-                progress=display(as_json=as_json),
-            )
-        if as_json:
-            print_record(result)
-        raise typer.Exit(ExitCode.NO if result.status == "no-go" else ExitCode.DONE)
+    with document("preflight", as_json) as answer, exits(debug):
+        result = hpo.preflight(
+            study,
+            smoke=smoke,
+            workers=workers,
+            data=data,
+            device=device,
+            runs=runs,
+            progress=display(as_json=as_json),
+        )
+        answer(result)
+        raise Ended(ExitCode.NO if result.status == "no-go" else ExitCode.DONE)
 
 
 def gate(
@@ -137,26 +137,24 @@ def gate(
     debug: Debug = False,
 ) -> None:
     """Say whether the cheap fidelity ranks like the full one. Exit 0: it does. Exit 1: it does not."""
-    with exits(debug):
-        with document_alone() if as_json else nullcontext():
-            result = hpo.gate(
-                study,
-                workers=workers,
-                trials=trials,
-                data=data,
-                device=device,
-                runs=runs,
-                storage=storage,
-                backend=backend,
-                scheduler=scheduler,
-                devices=devices,
-                force=force,
-                accept=accept or (),
-                progress=display(as_json=as_json),
-            )
-        if as_json:
-            print_record(result)
-        raise typer.Exit(ExitCode.NO if result.decision == "refuse" else ExitCode.DONE)
+    with document("gate", as_json) as answer, exits(debug):
+        result = hpo.gate(
+            study,
+            workers=workers,
+            trials=trials,
+            data=data,
+            device=device,
+            runs=runs,
+            storage=storage,
+            backend=backend,
+            scheduler=scheduler,
+            devices=devices,
+            force=force,
+            accept=accept or (),
+            progress=display(as_json=as_json),
+        )
+        answer(result)
+        raise Ended(ExitCode.NO if result.decision == "refuse" else ExitCode.DONE)
 
 
 def sweep(
@@ -174,10 +172,11 @@ def sweep(
     scheduler: Scheduler = None,
     force: Force = False,
     accept: Accept = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
-    with exits(debug):
+    with document("sweep", as_json) as answer, exits(debug):
         standing = hpo.sweep(
             study,
             smoke=smoke,
@@ -193,11 +192,12 @@ def sweep(
             scheduler=scheduler,
             force=force,
             accept=accept or (),
-            progress=display(),
+            progress=display(as_json=as_json),
         )
+        answer(standing)
         if standing.timed_out:
-            complain("--timeout has ended the sweep before its trials were done; the same command goes on")
-            raise typer.Exit(ExitCode.TRY_AGAIN)
+            complain(TIMED_OUT)
+            raise Ended(ExitCode.TRY_AGAIN, TIMED_OUT)
 
 
 def promote(
@@ -220,26 +220,24 @@ def promote(
     debug: Debug = False,
 ) -> None:
     """Let the best and the default race at full fidelity, and say which is better. Exit 3: task checks not passed."""
-    with exits(debug):
-        with document_alone() if as_json else nullcontext():
-            verdict = hpo.promote(
-                study,
-                smoke=smoke,
-                workers=workers,
-                keep=keep,
-                seeds=seeds,
-                more=more,
-                again=again,
-                tie=cast("Tie", tie),
-                data=data,
-                device=device,
-                runs=runs,
-                storage=storage,
-                backend=backend,
-                scheduler=scheduler,
-                devices=devices,
-                progress=display(as_json=as_json),
-            )
-        if as_json:
-            print_record(verdict)
-        raise typer.Exit(code_of(verdict, smoke=smoke))
+    with document("promote", as_json) as answer, exits(debug):
+        verdict = hpo.promote(
+            study,
+            smoke=smoke,
+            workers=workers,
+            keep=keep,
+            seeds=seeds,
+            more=more,
+            again=again,
+            tie=cast("Tie", tie),
+            data=data,
+            device=device,
+            runs=runs,
+            storage=storage,
+            backend=backend,
+            scheduler=scheduler,
+            devices=devices,
+            progress=display(as_json=as_json),
+        )
+        answer(verdict)
+        raise Ended(code_of(verdict, smoke=smoke))

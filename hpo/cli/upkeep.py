@@ -9,11 +9,13 @@ import typer
 
 import hpo
 from hpo.cli.display import display
+from hpo.cli.document import document
 from hpo.cli.exits import exits
 from hpo.cli.options import (
     Accept,
     Data,
     Debug,
+    Json,
     Runs,
     Smoke,
     Storage,
@@ -26,13 +28,15 @@ from hpo.errors import Refused
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the file, the task and the study: rings.")],
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write NAME.py, a task and a study that work as they are, and test_NAME.py into this folder."""
-    with exits(debug):
+    with document("init", as_json) as answer, exits(debug):
         from hpo.verbs.init import init_study
 
         starter = init_study(name, Path())
+        answer(starter)
         say(f"wrote {starter.study}, a task and a study, and {starter.test}")
         say(f"test them:  python -m pytest {starter.test}")
         say(f"run them:   hpo run {starter.study}")
@@ -50,22 +54,35 @@ def adopt(
         typer.Option("--map", metavar="THEIRS=OURS", help="Another name for a parameter; THEIRS= sets it aside."),
     ] = None,
     runs: Runs = Path("runs"),
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make somebody else's Optuna study one of ours: runs/NAME. Nothing is written to URL."""
-    with exits(debug):
-        hpo.adopt(name, url, study=theirs, task=task, rename=_renamed(rename or []), runs=runs, progress=display())
+    with document("adopt", as_json) as answer, exits(debug):
+        adoption = hpo.adopt(
+            name,
+            url,
+            study=theirs,
+            task=task,
+            rename=_renamed(rename or []),
+            runs=runs,
+            progress=display(as_json=as_json),
+        )
+        answer(adoption)
 
 
 def next_study(
     study: Study,
     runs: Runs = Path("runs"),
     storage: Storage = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write STUDY_next.py, a study whose space follows from what the sweep of STUDY has shown."""
-    with exits(debug):
+    with document("next", as_json) as answer, exits(debug):
         result = hpo.next_study(study, runs=runs, storage=storage)
+        decisions = [{"name": decision.name, "reason": decision.reason} for decision in result.decisions]
+        answer({"path": result.path, "decisions": decisions})
         say(f"wrote {result.path}")
         for decision in result.decisions:
             say(f"  {decision.name}: {decision.reason}")
@@ -114,13 +131,15 @@ def rebuild(
     force: Annotated[
         bool, typer.Option("--force", help="Although the storage knows trials that the folders lack.")
     ] = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make a damaged or lost storage anew from the trials' folders. What it held is kept under another name."""
-    with exits(debug):
+    with document("rebuild", as_json) as answer, exits(debug):
         from hpo.formatting import count, listed
 
         rebuilt = hpo.rebuild(study, smoke=smoke, data=data, runs=runs, storage=storage, force=force)
+        answer(rebuilt)
         say(f"rebuilt {count(rebuilt.trials, 'trial')} into {rebuilt.storage}")
         if rebuilt.kept:
             say(f"what was there is kept as {listed(rebuilt.kept)}")

@@ -29,6 +29,8 @@ from hpo.trial.objective import once, outcome_of, reported
 from hpo.trial.record import Outcome, read_outcome
 from hpo.trial.weights import write_weights
 
+ATTRIBUTES = ("key", "seed", "candidate")  # of a run; the name of its candidate is not in those of older versions
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -59,13 +61,15 @@ class PromotionRuns(AskTell):
         name = promotion_name(study.name)
         super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
         self.race = selection.race(study.direction)
+        self.names = {candidate.key: candidate.name for candidate in selection.candidates}
         self.params = {candidate.key: candidate.params for candidate in selection.candidates}
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         known = {run_key(trial) for trial in trials if not is_given_up(trial)}
         missing = [run for run in self.race.runs(values_of(trials)) if run not in known]
         for run in missing:
-            attributes = {"key": run.candidate, "seed": run.seed_index}
+            name = self.names[run.candidate]
+            attributes = {"key": run.candidate, "seed": run.seed_index, "candidate": name}
             self.optuna.enqueue_trial(dict(self.params[run.candidate]), user_attrs=attributes)
         waiting = missing or any(trial.state is TrialState.WAITING for trial in trials)
         return self.optuna.ask() if waiting else None
@@ -78,7 +82,7 @@ class PromotionRuns(AskTell):
         return Question(
             params=space.suggest(trial, self.spec.space),
             seed=derive(self.spec.seed, "promotion", key.seed_index),
-            attributes={"key": key.candidate, "seed": key.seed_index},
+            attributes={name: trial.user_attrs[name] for name in ATTRIBUTES if name in trial.user_attrs},
             fold=key.seed_index % self.spec.task.folds,
         )
 

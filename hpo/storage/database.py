@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,17 @@ def open_storage(url: str, *, create: bool = False) -> optuna.storages.BaseStora
         raise Refused(f"there is no storage {path}; a sweep makes it")
     engine = {"creator": functools.partial(sqlite.connect, path, "rwc" if create else "rw")}
     storage = optuna.storages.RDBStorage(f"{SQLITE}study.db", engine, skip_table_creation=not create)
+    return optuna.storages.get_storage(storage)
+
+
+def read_only_storage(url: str) -> optuna.storages.BaseStorage:
+    """The storage behind a URL, by connections that cannot write. There must be one."""
+    if url.startswith(SQLITE):
+        creator = functools.partial(sqlite.connect, Path(url.removeprefix(SQLITE)), "ro")
+        return optuna.storages.get_storage(
+            optuna.storages.RDBStorage(f"{SQLITE}study.db", {"creator": creator}, skip_table_creation=True)
+        )
+    storage = optuna.storages.RDBStorage(url, postgresql.READ_ONLY, skip_table_creation=True)
     return optuna.storages.get_storage(storage)
 
 
@@ -90,6 +102,14 @@ def open_study(
         require_equal(folder, name, before or {}, identity, details)
     keep_details(folder, identity, details)
     return study
+
+
+def name_metric(study: optuna.Study, goal: str) -> None:
+    """Give the value of a study's trials its name, which Optuna's own tools show. Writes nothing where it has it."""
+    if study.metric_names != [goal]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([goal])
 
 
 def require_same(

@@ -12,6 +12,10 @@ CONNECTION: dict[str, Any] = {
     "pool_pre_ping": True,
     "connect_args": {"connect_timeout": 10, "keepalives_idle": 30},
 }
+READ_ONLY: dict[str, Any] = {
+    **CONNECTION,
+    "connect_args": {**CONNECTION["connect_args"], "options": "-c default_transaction_read_only=on"},
+}
 
 
 def check_url(url: str) -> str:

@@ -3,7 +3,6 @@ is made."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -19,7 +18,7 @@ from hpo.direction import Direction
 from hpo.errors import Damaged
 from hpo.files import write_json
 from hpo.plain import nulled, plain
-from hpo.storage.database import open_storage
+from hpo.storage.database import name_metric, open_storage
 from hpo.storage.folder import SQLITE, RunFolder
 from hpo.trial.foreign import ADOPTED
 from hpo.trial.lifecycle import OPTUNA_STATE
@@ -112,9 +111,7 @@ def make_storage(
     storage = open_storage(f"{SQLITE}{database}", create=True)
     study = optuna.create_study(study_name=adoption.name, storage=storage, direction=adoption.direction.value)
     study.set_user_attr("identity", adoption.identity)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([adoption.goal])
+    name_metric(study, adoption.goal)
     for number in range(adoption.trials):
         study.add_trial(_restored(folder, number))
         watch(number + 1)

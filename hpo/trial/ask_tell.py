@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from hpo.storage.database import open_study
+from hpo.storage.database import name_metric, open_study
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
@@ -68,6 +68,7 @@ class AskTell(ABC):
             pruner=spec.pruner(),
             details=identity_details(spec, kind),
         )
+        retry_storage(partial(name_metric, self.optuna, spec.task.goal))
         require_agreement(self.optuna, folder, kind, dict if folder.generation == 1 else partial(fit_params, spec))
         self.bounds = bounds_of(spec, fidelity, kind, folder)
         self.running: dict[int, optuna.Trial] = {}

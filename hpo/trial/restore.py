@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from hpo.space import distribution_of
+from hpo.storage.database import name_metric
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.identity import RECORDED
 from hpo.storage.optuna_private import add_running_trial
@@ -63,7 +64,9 @@ def make_study(
         optuna.delete_study(study_name=name, storage=storage)
     if trials or (kind == "sweep" and folder.generation > 1):
         target = optuna.create_study(study_name=name, storage=storage, direction=study.direction.value)
-        target.set_user_attr("identity", _identity(identity, kind, trials))
+        known = _identity(identity, kind, trials)
+        target.set_user_attr("identity", known)
+        name_metric(target, known.get("goal", study.task.goal))
         _restore(target, study, kind, trials, first_configurations(study, folder) if kind == "sweep" else {})
         target.set_user_attr("generation", folder.generation)  # at the end: now the whole of it is there
 

@@ -3,7 +3,6 @@ written, and what is read cannot run code, fill the memory or lead out of the st
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -20,14 +19,17 @@ import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
+from optuna.exceptions import StorageInternalError
 
 import hpo.cli.main
-from hpo.cli.dashboard import LOOPBACK, serve
+from hpo.cli.dashboard import LOOPBACK, dashboard_server
 from hpo.engine.checkpoint import newest
 from hpo.errors import Damaged, Halted, Refused
 from hpo.files import write_whole
+from hpo.storage.database import read_only_storage
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import lease
 from hpo.storage.postgresql import check_url
@@ -426,23 +428,51 @@ def listening(pid: int) -> set[str]:
     return found
 
 
+def answered(path: str, port: int) -> str:
+    """What the dashboard answers to a request."""
+    return urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=60).read().decode()
+
+
 def test_the_dashboard_listens_on_loopback_alone_and_cannot_touch_the_study(folder: Path) -> None:
     pytest.importorskip("optuna_dashboard")
     swept(victims(trials=2), folder)
     before, holder = (folder / "study.db").read_bytes(), held_port()
     port = port_of(holder)
-    pid = start(lambda: serve(RunFolder(folder), port, print))
+    pid = start(lambda: dashboard_server(RunFolder(folder), port).serve_forever())
     until(lambda: listens(port))
     assert listening(pid) == {"0100007F"}
-    shown = json.loads(urllib.request.urlopen(f"http://{LOOPBACK}:{port}/api/studies", timeout=60).read())
-    assert "victims" in json.dumps(shown)
-    removal = urllib.request.Request(f"http://{LOOPBACK}:{port}/api/studies/1", method="DELETE")
-    with contextlib.suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(removal, timeout=60)
+    assert "victims" in answered("/api/studies", port)
+    for method, path in (("DELETE", "/api/studies/1"), ("PUT", "/api/studies/1/note"), ("POST", "/api/studies")):
+        request = urllib.request.Request(f"http://{LOOPBACK}:{port}{path}", b"{}", method=method)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=60)
     end_group(pid)
     code_of(pid)
     assert (folder / "study.db").read_bytes() == before
     assert not list(folder.glob("study.db?*"))
+
+
+def test_the_dashboard_shows_a_study_that_goes_on_as_it_is_at_each_moment(folder: Path) -> None:
+    pytest.importorskip("optuna_dashboard")
+    swept(victims(trials=2), folder)
+    port = port_of(held_port())
+    pid = start(lambda: dashboard_server(RunFolder(folder), port).serve_forever())
+    until(lambda: listens(port))
+    assert len(json.loads(answered("/api/studies/1", port))["trials"]) == 2
+    swept(victims(trials=3), folder)
+    until(lambda: len(json.loads(answered("/api/studies/1", port))["trials"]) == 3)
+    end_group(pid)
+    code_of(pid)
+
+
+def test_connections_of_the_dashboard_cannot_write(folder: Path) -> None:
+    swept(victims(trials=2), folder)
+    storage = read_only_storage(RunFolder(folder).storage)
+    study = optuna.load_study(study_name="victims", storage=storage)
+    assert len(study.trials) == 2
+    with pytest.raises(StorageInternalError) as refused:
+        study.set_user_attr("note", "mine")
+    assert "readonly database" in str(refused.value.__cause__)
 
 
 def test_nothing_listens_while_a_sweep_runs(folder: Path) -> None:
