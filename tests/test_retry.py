@@ -251,7 +251,7 @@ def test_the_command_says_what_is_trained_again(runs: Path, monkeypatch: pytest.
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
         *(f"trial {number} had failed: OSError: the disk is away" for number in numbers),
-        "the next sweep trains 2 trials again, under the same numbers",
+        "the next sweep trains 2 trials again; number, configuration and seed stay",
     ]
     sweep("retried_toy.py", runs, trials=6)
     assert "no trial has failed" in CliRunner().invoke(app, ["retry", "retried_toy.py", "--failed"]).stdout

@@ -119,7 +119,7 @@ def retry(
             return
         for number, reason in zip(retried.trials, retried.reasons, strict=True):
             say(f"trial {number} had failed: {reason}")
-        say(f"the next sweep trains {count(len(retried.trials), 'trial')} again, under the same numbers")
+        say(f"the next sweep trains {count(len(retried.trials), 'trial')} again; number, configuration and seed stay")
 
 
 def rebuild(
