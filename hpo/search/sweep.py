@@ -44,9 +44,8 @@ def sweep(
     start no new one after `timeout` seconds.
 
     `on` names the backend (see coordinator.executor). Trial 0 is the default configuration, and the next ones are those
-    that `study.warm` gives. A trial that an earlier
-    call was interrupted in goes on under its own number, and the budget counts every trial once. Raises Refused and
-    SweepFailed.
+    that `study.warm` and `--try` give. A trial that an earlier call was interrupted in goes on under its own number,
+    and the budget counts every trial once. Raises Refused and SweepFailed.
     """
     with study_lock(folder) as hold:
         source = retry_storage(lambda: SweepTrials(study, folder, identity, timeout=timeout, device=device))

@@ -5,7 +5,8 @@ stages.py       preflight, sweep, promote, report, and run: all four in order
 adopt.py        adopt, report_on
 overview.py     status
 findings.py     findings, figures
-upkeep.py       rebuild
+upkeep.py       retry, rebuild
+tries.py        the configurations of --try
 next_study.py   next_study: the file of the study that comes after a sweep
 load.py         load_study
 init.py         a task, a study and a test to start from; their texts are in starter/

@@ -222,9 +222,9 @@ MUTATIONS = [
     ),
     Mutation(
         "budget counts what runs",
-        "hpo/search/sweep.py",
-        "asked = sum(trial.state is not TrialState.WAITING for trial in trials)",
-        "asked = sum(trial.state.is_finished() for trial in trials)",
+        "hpo/search/proposal.py",
+        "sum(trial.state is not TrialState.WAITING for trial in trials)",
+        "sum(trial.state.is_finished() for trial in trials)",
         f"{WORKERS}::test_more_workers_than_trials_and_a_budget_that_grows",
     ),
     Mutation(
@@ -357,15 +357,15 @@ MUTATIONS = [
     Mutation(
         "the frozen selection",
         "hpo/promotion/selection.py",
-        "    if before and not is_judged(before, folder) and ",
-        "    if False and ",
+        "    if before and same_plan and not is_judged(before, folder):\n        return before\n",
+        "",
         f"{PROMOTE}::test_a_sweep_that_goes_on_does_not_change_what_is_being_promoted",
     ),
     Mutation(
         "runs that are known",
         "hpo/promotion/runs.py",
-        "if key not in known:",
-        "if True:",
+        " if run not in known]",
+        "]",
         f"{PROMOTE}::test_the_same_command_again_changes_nothing",
     ),
     Mutation(
@@ -374,6 +374,35 @@ MUTATIONS = [
         ORPHAN,
         "orphan = None",
         f"{PROMOTE}::test_killed_at_any_moment_it_ends_in_the_same_verdict_bit_for_bit",
+    ),
+    # -- a way on
+    Mutation(
+        "a retry that was killed half way",
+        "hpo/search/sweep.py",
+        "        finish_retry(study, folder, identity)\n",
+        "",
+        "tests/test_retry.py::test_a_retry_that_was_killed_between_its_steps_loses_nothing[finish_retry-sweep]",
+    ),
+    Mutation(
+        "which configuration of --try a trial has",
+        "hpo/search/sweep.py",
+        "attributes = {TRY: trial.user_attrs[TRY]} if TRY in trial.user_attrs else {}",
+        "attributes = {}",
+        "tests/test_tries.py::test_it_is_tried_once_whenever_the_sweep_is_killed_and_its_storage_rebuilt",
+    ),
+    Mutation(
+        "looks that a verdict alone proves",
+        "hpo/verbs/changes.py",
+        "            keep_looks(opened.folder)\n",
+        "",
+        "tests/test_again.py::test_the_look_of_an_older_version_which_its_verdict_alone_proves_is_counted",
+    ),
+    Mutation(
+        "fresh seeds after a change",
+        "hpo/promotion/selection.py",
+        "max((selection.next_seed for selection in selections if selection), default=0)",
+        "0",
+        "tests/test_again.py::test_seeds_of_a_promotion_that_was_interrupted_are_not_used_again",
     ),
 ]
 
