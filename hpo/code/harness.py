@@ -32,6 +32,7 @@ NO_EFFECT: Mapping[str, str] = {
     "cd92dd1bda6c": "06ecb12b0d71",  # hpo/engine/checkpoint.py
     "ed11cead490d": "35aefe1fb289",  # hpo/study.py
     "7e9db8127cb2": "2404b9d1f9c9",  # hpo/trial/objective.py
+    "faf980f037aa": "bf557084ff80",  # hpo/promotion/runs.py
 }
 
 
