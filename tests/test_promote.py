@@ -36,7 +36,7 @@ from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import confidence
 from hpo.promotion.more import Needed
 from hpo.promotion.noise import level_noise
-from hpo.promotion.outlook import Advice, export_of_leader, outlook
+from hpo.promotion.outlook import Advice, export_of_leader, outlook, power
 from hpo.promotion.promote import promote
 from hpo.promotion.race import rounds_of
 from hpo.promotion.repeats import configurations, repeats_sd
@@ -520,6 +520,24 @@ def test_no_number_is_said_that_nobody_would_pay() -> None:
     }
     for needed, text in texts.items():
         assert outlook(replace(verdict, needed=needed)).text.startswith(text)
+
+
+def test_so_few_seeds_can_hardly_decide_anything_and_what_more_would_show_is_said() -> None:
+    """Student's interval of n leads at the next look, here by hand; the verdict's own is of the first look."""
+    leads_S = [0.3, -0.1]
+    verdict, variance = in_runs(leads_S), np.var(leads_S, ddof=1)
+
+    def least(runs: int) -> float:
+        return stats.t.ppf((1 + confidence(2)) / 2, runs - 1) * math.sqrt(variance / runs)
+
+    assert [least_lead.seeds for least_lead in verdict.least_leads] == [5, 10, 20]
+    assert [least_lead.lead for least_lead in verdict.least_leads] == pytest.approx([least(5), least(10), least(20)])
+    now = stats.t.ppf(0.975, 1) * math.sqrt(variance / 2)
+    text = f"2 seeds can hardly decide anything: they could show a lead of {now:.2g} or more"
+    assert power(verdict).startswith(f"{text}; 5 could show {least(5):.2g}, ")
+    assert power(in_runs([0.3, -0.1, 0.2])).startswith("3 seeds could show a lead of ")
+    assert power(in_runs([0.1, 0.1001, 0.0999])) == "", "it is decided"
+    assert power(in_runs([0.1])) == "", "the noise is not known"
 
 
 def test_where_the_noise_is_unknown_two_seeds_are_advised_and_a_decided_lead_needs_nothing() -> None:

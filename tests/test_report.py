@@ -172,6 +172,42 @@ def test_the_trials_can_be_sorted_with_the_keyboard(folder: RunFolder, browse) -
     assert {"complete", "failed", "pruned"} >= set(states) > {"complete"}
 
 
+def test_on_a_phone_what_decides_is_seen_without_scrolling_sideways(folder: RunFolder, browse) -> None:
+    tab = browse(write_report(STUDY, folder), width=390).tab
+
+    def right_edge(section: str, column: int) -> float:
+        cell = f"#{section} tbody tr:nth-child(2) > :nth-child({column})"
+        tab.locator(cell).first.scroll_into_view_if_needed()
+        return tab.evaluate(f"document.querySelector('{cell}').getBoundingClientRect().right")
+
+    heads = tab.locator("#trials th").all_inner_texts()
+    assert [head.split()[0] for head in heads[:6]] == ["Trial", "mse", "State", "Epochs", "Time", "Reason"]
+    assert right_edge("trials", 5) <= 390, "number, score, state, epochs and time"
+    assert tab.locator("#promotion th").nth(2).inner_text() == "Lead over default"
+    assert right_edge("promotion", 3) <= 390, "name, test score and lead"
+
+
+def test_the_links_to_the_sections_stay_in_sight(folder: RunFolder, browse) -> None:
+    tab = browse(write_report(STUDY, folder)).tab
+    where = "document.querySelector('nav').getBoundingClientRect().top"
+    assert tab.evaluate(where) == 0, "on the first screen"
+    tab.evaluate("document.getElementById('provenance').scrollIntoView()")
+    tab.wait_for_function("scrollY > 1000")
+    assert tab.evaluate(where) == 0
+    assert tab.locator("nav a", has_text="Trials").is_visible()
+
+
+def test_no_box_of_the_promotion_is_half_empty(folder: RunFolder, browse) -> None:
+    """A figure's box ends where its drawing ends, however tall its neighbour is."""
+    tab = browse(write_report(STUDY, folder)).tab
+    rests = tab.evaluate(
+        """[...document.querySelectorAll('#promotion figure.chart')].map((box) =>
+            box.getBoundingClientRect().bottom - box.querySelector('.plot').getBoundingClientRect().bottom)"""
+    )
+    assert len(rests) >= 3
+    assert max(rests) < 40
+
+
 def rich_study() -> StudySpec:
     space = {
         "recipe.lr": log(1e-3, 0.3),
@@ -241,7 +277,7 @@ def test_every_stage_has_a_page(tmp_path: Path, browse, stage: str) -> None:
     assert (page.requests, page.complaints) == ([(tmp_path / "run" / "report.html").as_uri()], [])
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= 375
     assert page.tab.evaluate("window.owned") is None
-    assert f"hpo promote {study.name}" in page.tab.locator(".missing").inner_text()
+    assert f"hpo promote {study.name}" in page.tab.locator(".next").inner_text()
     assert page.tab.locator("#promotion").count() == 0
 
 
@@ -261,7 +297,15 @@ def test_the_top_says_the_verdict_first_and_the_leader_is_told_from_what_was_exp
     text = Words.of(write_report(STUDY, folder))
     verdict = json.loads((folder.path / "verdict.json").read_text())
     assert (verdict["winner"], verdict["leader"]) == ("default", verdict["results"][1]["candidate"]["name"])
-    assert text.index(verdict["claim"]) < text.index("What this rests on") < text.index("On test: default (exported)")
+    assert (
+        text.index(verdict["claim"])
+        < text.index("What to do next")
+        < text.index("On test: default (exported)")
+        < text.index("What it cost")
+        < text.index("Does cheap rank like full?")
+        < text.index("What this rests on")
+        < text.index("Intervals are 95 %")
+    )
     assert f"{verdict['leader']} leader" in text, "in the table"
     assert "The first row was exported." in text
 

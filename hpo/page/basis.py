@@ -14,7 +14,7 @@ from hpo.page.gate import gate_price
 from hpo.page.separation_words import flat_sentence, name_of
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.gate import FIRST, MOST
-from hpo.promotion.outlook import Advice, export_of_leader, outlook
+from hpo.promotion.outlook import Advice, export_of_leader, power
 from hpo.promotion.repeats import configurations, repeats_sd
 from hpo.promotion.results import Verdict
 
@@ -37,11 +37,11 @@ def grounds(findings: Findings) -> tuple[Ground, ...]:
     lines: list[Ground | None] = []
     if promotion and verdict:
         lines += [
-            _advised("To decide it", promotion, outlook(verdict)),
             _advised("Exported", promotion, export_of_leader(verdict)),
             _baseline(promotion, verdict),
             _data(verdict),
             _runs(promotion, verdict),
+            _power(verdict),
         ]
     if sweep and sweep.best:
         lines += [_cheap(findings.gate, promotion), _pruning(sweep)]
@@ -100,6 +100,12 @@ def _runs(promotion: Promotion, verdict: Verdict) -> Ground | None:
     rounds, own = count(len(verdict.rounds), "round"), count(len(seeds), "seed")
     both = "the leader and the default" if verdict.leading else "the default"
     return Ground("Runs", f"{verdict.runs} at full fidelity in {rounds}; {own} for {both}{earlier}")
+
+
+def _power(verdict: Verdict) -> Ground | None:
+    """What lead so many seeds can show; None where the verdict is decided."""
+    text = power(verdict)
+    return Ground("Seeds", text) if text else None
 
 
 # -- of the sweep ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from hpo.page.report import render_sections
 from hpo.page.results import state_cell
 from hpo.page.search import TrialsSection, drawn_sweep, parameter_cell
 from hpo.page.separation_words import flat_sentence
+from hpo.page.steps import Step
 from hpo.page.views import Badge, Cell, Code, Section, Table, Tagged, Tile, number_cell, score_cell, table
 from hpo.separation.stepwise import separation
 from hpo.space import Distribution, describe
@@ -168,7 +169,7 @@ def _top(findings: ForeignFindings) -> Top:
         study=findings.name,
         badge=_badge(sweep),
         verdict=verdict,
-        missing=findings.missing,
+        steps=tuple(Step(stage.what, stage.command) for stage in findings.missing),
         notes=findings.notes,
         tiles=tuple(tiles),
     )
@@ -177,7 +178,7 @@ def _top(findings: ForeignFindings) -> Top:
 def _trials(findings: ForeignFindings) -> TrialsSection:
     sweep, space = findings.sweep, findings.space
     more = ["Attributes"] if any(findings.attributes.values()) else []
-    heads = ["Trial", label(findings.goal), "State", *space, "Reports", "Time", "Reason", *more]
+    heads = ["Trial", label(findings.goal), "State", "Reports", "Time", "Reason", *space, *more]
     words = {"State", "Reason", *more, *(name for name in space if isinstance(space[name], CategoricalDistribution))}
     return TrialsSection(
         lead="Sort by any column. A trial that did not end shows the best value that it reported.",
@@ -197,10 +198,10 @@ def _row(trial: Trial, findings: ForeignFindings) -> list[Cell]:
         Cell(Tagged(str(trial.number), tags), "num", trial.number),
         score_cell(trial.value),
         state_cell(trial),
-        *(parameter_cell(trial.params, name) for name in findings.space),
         number_cell(trial.epochs),
         number_cell(trial.seconds, duration(trial.seconds)),
         Cell(trial.reason or ("not kept" if trial.state == "failed" else ""), "reason"),
+        *(parameter_cell(trial.params, name) for name in findings.space),
     ]
     if any(findings.attributes.values()):
         row.append(Cell(_shortened(findings.attributes[trial.number]), "words"))

@@ -1,15 +1,29 @@
-"""The top of the report: the verdict in a sentence, what is missing, and the key figures."""
+"""The top of the report: the verdict in a sentence, what to do next, the key figures, and what it rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hpo.formatting import better, duration, is_bounded, label, mean_of, numerals, score, sentence, unit
+from hpo.formatting import (
+    better,
+    count,
+    duration,
+    interval,
+    is_bounded,
+    label,
+    mean_of,
+    numerals,
+    score,
+    sentence,
+    unit,
+)
 from hpo.page.basis import Ground, grounds
-from hpo.page.findings import Findings, GateFindings, Missing, Promotion, Sweep
-from hpo.page.gate import refusal
+from hpo.page.findings import Findings, GateFindings, Promotion, Sweep
+from hpo.page.gate import gate_price, refusal
+from hpo.page.steps import Step, steps
 from hpo.page.views import Badge, Tile
+from hpo.promotion.gate import FIRST, MOST
 from hpo.promotion.intervals import Interval
 
 
@@ -21,7 +35,7 @@ class Top:
     study: str
     badge: Badge
     verdict: str
-    missing: tuple[Missing, ...]
+    steps: tuple[Step, ...]
     notes: tuple[str, ...]
     tiles: tuple[Tile, ...]
     grounds: tuple[Ground, ...] = ()  # what the verdict rests on
@@ -36,7 +50,7 @@ def top(findings: Findings) -> Top:
         study=findings.study.name,
         badge=Badge(headline.status, headline.badge),
         verdict=sentence((verdict.claim if verdict else "") or headline.sentence),
-        missing=findings.missing,
+        steps=steps(findings),
         notes=(*refusal(findings.gate), *(findings.promotion.notes if findings.promotion else ())),
         tiles=tuple(_tiles(findings)),
         grounds=grounds(findings),
@@ -47,30 +61,39 @@ def _tiles(findings: Findings) -> Iterator[Tile]:
     goal, sweep, promotion = findings.study.task.goal, findings.sweep, findings.promotion
     if promotion and promotion.verdict:
         yield from _test_tiles(promotion, goal)
+    if sweep:
+        yield _cost_tile(sweep, promotion, findings.gate)
+    if findings.gate:
+        yield _fidelity_tile(findings.gate)
     if sweep and sweep.best:
         kind, split = ("adopted", "as adopted") if sweep.origin else ("cheap", "on validation")
         note = f"trial {sweep.best.number}, {split}; {drawn_best(sweep)}"
         yield Tile(f"Best {kind} score", score(sweep.best.value), note, unit(goal))
-    if sweep:
-        yield _trials_tile(sweep)
-        yield _time_tile(sweep, promotion, findings.gate)
 
 
-def _trials_tile(sweep: Sweep) -> Tile:
+def _cost_tile(sweep: Sweep, promotion: Promotion | None, gate: GateFindings | None) -> Tile:
+    """The time that was spent training, and on what."""
     more = f"{sweep.ended} in all: " if sweep.ended > sweep.planned else ""
     end = f"; {sweep.end}" if sweep.end else ""
-    note = f"{more}{counted_states(sweep)}{end}"
-    return Tile("Trials", str(min(sweep.ended, sweep.planned)), note, f"of {sweep.planned}")
+    ended = f"{min(sweep.ended, sweep.planned)} of {sweep.planned} trials"
+    parts = [f"{duration(sweep.seconds)} for {ended} ({more}{counted_states(sweep)}{end})"]
+    if gate and gate.seconds:
+        parts.append(f"{duration(gate.seconds)} for the gate")
+    if promotion:
+        parts.append(f"{duration(promotion.seconds)} for {count(len(promotion.runs), 'full run')}")
+    total = sweep.seconds + (gate.seconds if gate else 0.0) + (promotion.seconds if promotion else 0.0)
+    return Tile("What it cost", duration(total), "; ".join(parts))
 
 
-def _time_tile(sweep: Sweep, promotion: Promotion | None, gate: GateFindings | None) -> Tile:
-    seconds = {
-        "sweep": sweep.seconds,
-        "gate": gate.seconds if gate else 0.0,
-        "promotion": promotion.seconds if promotion else 0.0,
-    }
-    parts = [f"{part} {duration(spent)}" for part, spent in seconds.items() if spent or part == "sweep"]
-    return Tile("Time spent training", duration(sum(seconds.values())), ", ".join(parts))
+def _fidelity_tile(known: GateFindings) -> Tile:
+    """Whether the cheap fidelity ranks like the full one."""
+    name = "Does cheap rank like full?"
+    if known.gate is None:
+        price = f", {gate_price(known)}" if gate_price(known) else ""
+        return Tile(name, "not tested", f"{FIRST} to {MOST} full runs{price}, would tell")
+    rho = known.gate.correlation
+    note = f"rank correlation {interval(Interval(rho.value, rho.low, rho.high))}"
+    return Tile(name, "yes" if known.gate.decision == "pass" else "no", note)
 
 
 def _test_tiles(promotion: Promotion, goal: str) -> Iterator[Tile]:

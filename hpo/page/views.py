@@ -122,7 +122,7 @@ class Cell:
     """One cell of a table."""
 
     content: Content
-    style: str = ""  # CSS classes: num, words, reason, name, differs
+    style: str = ""  # CSS classes: num, ranged, words, reason, name, differs
     sort_value: Any = None  # what the cell is sorted by; None: its text
 
 
@@ -180,7 +180,7 @@ def interval_cell(value: Interval | None, *, signed: bool = False) -> Cell:
     if not is_bounded(value):
         return Cell(NOTHING, "num", "")
     shown = numerals(value, signed=signed)
-    return Cell(Ranged(shown.mean, f"[{shown.low}, {shown.high}]"), "num", value.mean)
+    return Cell(Ranged(shown.mean, f"[{shown.low}, {shown.high}]"), "num ranged", value.mean)
 
 
 def score_cell(value: Any) -> Cell:

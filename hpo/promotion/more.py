@@ -20,6 +20,7 @@ from hpo.promotion.noise import MeanSquare
 
 MOST_SEEDS = 1000  # further ones; nobody trains more to decide one lead
 MOST_UNITS = 10**7
+TOTALS = (5, 10, 20)  # seeds in all, of which it is said what lead they would show
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Needed:
 
     seeds: int | None  # further ones, of the default and the leader each
     units: int | None  # further independent test examples, or clusters of them
+
+
+@dataclass(frozen=True)
+class LeastLead:
+    """The least lead that so many seeds in all would show: from there on its interval excludes 0."""
+
+    seeds: int
+    lead: float
 
 
 def needed(
@@ -64,6 +73,45 @@ def needed(
         return lead > half_width(_with_units(now, units, more, blocks).of_the_mean(seeds), critical)
 
     return Needed(_least(decided_by_seeds, MOST_SEEDS), _least(decided_by_units, MOST_UNITS))
+
+
+def least_leads(
+    leads_SU: np.ndarray,
+    noise: MeanSquare | None,
+    *,
+    comparisons: int,
+    confidence: float = CONFIDENCE,
+    elsewhere: MeanSquare | None = None,
+) -> tuple[LeastLead, ...]:
+    """Return what lead 5, 10 and 20 seeds in all would show, where that is more seeds than there are.
+
+    The arguments are those of `needed`. Empty where the noise is unknown.
+    """
+    run = twice(noise)
+    if run is None:
+        return ()
+    seeds, critical = len(leads_SU), dunnett_for(comparisons, confidence)
+    now = spread(leads_SU, run, elsewhere)
+    return tuple(
+        LeastLead(total, half_width(_with_seeds(now, seeds, total - seeds).of_the_mean(total), critical))
+        for total in TOTALS
+        if total > seeds
+    )
+
+
+def least_leads_in_folds(
+    seeds: int, noise: MeanSquare | None, folds: int, *, comparisons: int, confidence: float = CONFIDENCE
+) -> tuple[LeastLead, ...]:
+    """Return the same where run s is tested in fold s % folds, and there are so many `seeds` now."""
+    run = twice(noise)
+    if run is None:
+        return ()
+    critical = dunnett_for(comparisons, confidence)
+    more = [total for total in TOTALS if total > seeds]
+    variances = [over_folds(MeanSquare(run.value, run.freedom + total - seeds), total, folds) for total in more]
+    return tuple(
+        LeastLead(total, half_width([variance], critical)) for total, variance in zip(more, variances, strict=True)
+    )
 
 
 def seeds_needed_in_folds(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.formatting import count
+from hpo.formatting import count, is_bounded, listed, number, unit
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.more import Needed
 from hpo.promotion.results import Verdict
 
 MOST_SEEDS = 200  # further ones that anybody would pay for
 MOST_TIMES = 20  # as many test examples, or clusters of them, as there are now
+FEW_SEEDS = 2  # so few can hardly decide anything
 TO_LEARN_THE_NOISE = 2  # further seeds, where it is not known how much training varies
 
 
@@ -52,6 +53,24 @@ def outlook(verdict: Verdict) -> Advice | None:
     if verdict.needed == Needed(None, None):
         return Advice(f"Neither further seeds alone nor further {verdict.sample.unit_noun}s alone would decide it")
     return Advice("The lead is so small that no number of seeds or test examples is worth paying")
+
+
+def power(verdict: Verdict) -> str:
+    """What lead the seeds of this promotion can show, and what more of them would.
+
+    "" where it is decided, where the sample is too small for any interval, and where the noise is not known.
+    """
+    lead = verdict.leading.ahead_of_default if verdict.leading else None
+    is_decided = not is_bounded(lead) or lead.excludes_zero
+    if verdict.leading is None or lead is None or is_decided or verdict.sample.is_too_small or not verdict.least_leads:
+        return ""
+    seeds, goal_unit = len(verdict.leading.runs), unit(verdict.goal)
+    shown = f"a lead of {number(lead.half_width, 2)} {goal_unit}".rstrip()
+    here = f"{count(seeds, 'seed')} could show {shown} or more"
+    if seeds <= FEW_SEEDS:
+        here = f"{count(seeds, 'seed')} can hardly decide anything: they could show {shown} or more"
+    more = [f"{least.seeds} could show {number(least.lead, 2)}" for least in verdict.least_leads]
+    return f"{here}; {listed(more)}"
 
 
 def _units(verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ from hpo.direction import Direction
 from hpo.formatting import count
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.intervals import CONFIDENCE, Interval
-from hpo.promotion.more import Needed
+from hpo.promotion.more import LeastLead, Needed
 from hpo.promotion.race import Round
 from hpo.promotion.test_split import Baseline
 from hpo.task import Check
@@ -119,6 +119,7 @@ class Verdict:
     noise: float | None = None  # standard deviation of a run's test score that its training seed makes
     claim: str = ""  # the sentence without what it rests on; "" in verdicts of older versions
     needed: Needed | None = None  # to decide the leader's lead at the next look; None where that is not known
+    least_leads: tuple[LeastLead, ...] = ()  # that more seeds would show at the next look
 
     @property
     def winning(self) -> Result:

@@ -5,8 +5,10 @@ Terminal, report, `hpo status` and the ledger show these sentences as verdict.js
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
+from hpo.direction import Direction
 from hpo.formatting import count, finite, interval_in_words, is_bounded, listed, number, numerals, sentence, unit
 from hpo.promotion.candidate import DEFAULT
 from hpo.promotion.intervals import Interval
@@ -23,20 +25,24 @@ class Measure:
 
     factor: float = 1.0
     unit: str = ""
+    most: float = math.inf  # that anything can be better by: an error falls by no more than 100 %
 
     def difference(self, lead: Interval) -> str:
         """By how much, with the range: "0.6 % (0.2 to 1.0)"."""
-        return interval_in_words(lead.times(self.factor), self.unit)
+        return interval_in_words(self._of(lead), self.unit)
 
     def between(self, lead: Interval) -> str:
         """A range that zero lies in: "between 0.2 % worse and 0.4 % better"."""
-        shown = numerals(lead.times(self.factor), in_words=True)
+        shown = numerals(self._of(lead), in_words=True)
         worse, better = shown.low.removeprefix("-"), shown.high
         return f"between {self._with_unit(worse)} worse and {self._with_unit(better)} better"
 
     def amount(self, value: float) -> str:
         """A difference alone, without its sign."""
         return self._with_unit(number(abs(value) * self.factor, 2))
+
+    def _of(self, lead: Interval) -> Interval:
+        return lead.times(self.factor).within((-math.inf, self.most))
 
     def _with_unit(self, text: str) -> str:
         return f"{text} {self.unit}".rstrip()
@@ -65,7 +71,7 @@ def _measure(verdict: Verdict, bounds: Bounds | None) -> Measure:
         return Measure(100, "percentage points")
     level = finite(verdict.default.test.mean) if verdict.default and verdict.default.test else None
     if bounds is not None and bounds[0] == 0 and level is not None and level > 0:
-        return Measure(100 / level, "%")
+        return Measure(100 / level, "%", most=100 if verdict.direction is Direction.MINIMIZE else math.inf)
     return Measure(unit=unit(verdict.goal))
 
 

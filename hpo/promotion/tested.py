@@ -20,7 +20,14 @@ from hpo.promotion.intervals import (
     level_interval,
     level_interval_in_folds,
 )
-from hpo.promotion.more import Needed, needed, seeds_needed_in_folds
+from hpo.promotion.more import (
+    LeastLead,
+    Needed,
+    least_leads,
+    least_leads_in_folds,
+    needed,
+    seeds_needed_in_folds,
+)
 from hpo.promotion.noise import MeanSquare, unit_spread
 from hpo.promotion.results import ENOUGH
 from hpo.promotion.test_split import Baseline, SplitScores
@@ -113,6 +120,16 @@ class TestedRuns:
             confidence=confidence,
             centre=float(self.totals_S.mean()),
             elsewhere=self.elsewhere,
+        )
+
+    def least_leads(self, noise: MeanSquare | None, comparisons: int, confidence: float) -> tuple[LeastLead, ...]:
+        """What leads more runs than these would show."""
+        if self.folds > 1:
+            return least_leads_in_folds(
+                len(self.totals_S), noise, self.folds, comparisons=comparisons, confidence=confidence
+            )
+        return least_leads(
+            self.blocks_SU, noise, comparisons=comparisons, confidence=confidence, elsewhere=self.elsewhere
         )
 
     @property

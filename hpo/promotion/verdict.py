@@ -12,7 +12,7 @@ from hpo.errors import SweepFailed
 from hpo.promotion.candidate import DEFAULT, Candidate, Tie
 from hpo.promotion.ended import EndedRace
 from hpo.promotion.looks import confidence
-from hpo.promotion.more import Needed
+from hpo.promotion.more import LeastLead, Needed
 from hpo.promotion.results import Result, Sample, Verdict
 from hpo.promotion.runs import Runs
 from hpo.promotion.selection import Selection
@@ -55,6 +55,7 @@ def judge(
         confidence=race.confidence,
         noise=race.lead_noise.value**0.5 if race.lead_noise else None,
         needed=_needed(leading.candidate, race) if leading else None,
+        least_leads=_least_leads(leading.candidate, race) if leading else (),
     )
     return worded(verdict, study.task.bounds.get(study.task.goal))
 
@@ -96,6 +97,14 @@ def _needed(leader: Candidate, race: EndedRace) -> Needed | None:
     if lead is None or race.lead_noise is None:
         return None
     return lead.needed(race.lead_noise, race.race.comparisons, confidence(race.selection.look + 1), race.sample.units)
+
+
+def _least_leads(leader: Candidate, race: EndedRace) -> tuple[LeastLead, ...]:
+    """What leads more seeds would show at the next look. Empty where the default or the noise is not known."""
+    lead = race.lead(leader)
+    if lead is None:
+        return ()
+    return lead.least_leads(race.lead_noise, race.race.comparisons, confidence(race.selection.look + 1))
 
 
 def _with_interval(baseline: Baseline, study: StudySpec) -> Baseline:
