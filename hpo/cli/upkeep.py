@@ -98,10 +98,11 @@ def retry(
     runs: Runs = Path("runs"),
     storage: Storage = None,
     accept: Accept = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Let the next sweep train failed trials again, under their numbers. How they had failed is kept."""
-    with exits(debug):
+    with document("retry", as_json) as answer, exits(debug):
         from hpo.formatting import count
 
         retried = hpo.retry(
@@ -114,6 +115,7 @@ def retry(
             storage=storage,
             accept=accept or (),
         )
+        answer(retried)
         if not retried.trials:
             say("no trial has failed")
             return
