@@ -60,9 +60,9 @@ def test_a_command_that_fails_prints_its_code_and_its_reason_in_the_document_too
     study = write("study = replace(toy, task=Hopeless())")
     failed = hpo("sweep", study, "--force", *INLINE, "--json")
     printed = document(failed)
-    assert (printed["verb"], printed["exit_code"], printed["result"]) == ("sweep", ExitCode.ALL_FAILED, None)
-    assert failed.err == f"hpo: {printed['error']}\n"
-    assert printed["error"].startswith("3 trials in a row failed alike: ValueError: nothing can be learned here")
+    assert (printed["verb"], printed["exit_code"], printed["result"]) == ("sweep", ExitCode.TRIALS_FAILED, None)
+    assert f"hpo: {printed['error']}\n" in failed.err
+    assert "nothing can be learned here" in printed["error"]
     printed = document(hpo("status", "nowhere", "--json"))
     assert (printed["exit_code"], printed["result"]) == (ExitCode.BAD_INPUT, None)
 
@@ -94,7 +94,7 @@ def test_every_verb_of_the_ledger_prints_what_it_has_done(home: Path) -> None:
     assert result("suppose", "q1", "because")["hypotheses"] == [{"state": "open", "text": "because", "evidence": []}]
     assert result("show", "q1")["hypotheses"][0]["text"] == "because"
     shown = result("show", "v1.0_one")
-    assert (shown["priority"], "## Lesson\n\nNone" in shown["text"]) == (2, True)
+    assert (shown["priority"], "*\n\nNone\n" in shown["text"]) == (2, True)
     assert [record["id"] for record in result("list")] == ["v1.0_one"]
     assert result("similar", "v1.0_one") == []
     assert result("page", "--check", code=1) == {

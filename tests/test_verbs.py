@@ -404,6 +404,6 @@ print(sorted({heavy} & set(sys.modules)))
 def test_an_exit_code_is_the_number_of_the_process(home: Path) -> None:
     Path("experiments").mkdir()
     assert subprocess.run([sys.executable, "-m", "hpo", "ledger", "lint"], env=ENVIRONMENT, check=False).returncode == 0
-    test_cli.hpo("ledger", "new", "v1.0_one", "--parent", "v0.9_none")
+    test_cli.hpo("ledger", "new", "v1.0_one")  # without a title
     assert subprocess.run([sys.executable, "-m", "hpo", "ledger", "lint"], env=ENVIRONMENT, check=False).returncode == 1
     assert subprocess.run([sys.executable, "-m", "hpo", "status"], env=ENVIRONMENT, check=False).returncode == 2

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from hpo.cli.document import document
 from hpo.cli.exits import exits
-from hpo.cli.options import Debug
+from hpo.cli.options import Debug, Json
 from hpo.cli.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="A PostgreSQL server of your own: made, started and stopped without root.")
@@ -22,21 +23,22 @@ Host = Annotated[
 
 
 @app.command()
-def start(folder: Folder, host: Host = "127.0.0.1", debug: Debug = False) -> None:
+def start(folder: Folder, host: Host = "127.0.0.1", as_json: Json = False, debug: Debug = False) -> None:
     """Start the server, and print the variables that name it: eval "$(hpo database start DIR)"."""
-    with exits(debug):
+    with document("database start", as_json) as answer, exits(debug):
         from hpo.storage.own_server import OwnServer
 
         server = OwnServer(folder.absolute())
         server.start(host)
+        answer(server.variables)
         for name, value in server.variables.items():
             say(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
-def stop(folder: Folder, debug: Debug = False) -> None:
+def stop(folder: Folder, as_json: Json = False, debug: Debug = False) -> None:
     """Stop the server. Its data stays."""
-    with exits(debug):
+    with document("database stop", as_json), exits(debug):
         from hpo.storage.own_server import OwnServer
 
         OwnServer(folder.absolute()).stop()

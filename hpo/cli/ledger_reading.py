@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,12 +20,20 @@ from hpo.errors import ExitCode, Refused
 from hpo.files import write_whole
 from hpo.ledger.folder import Ledger, is_question
 from hpo.ledger.lint import promises, surroundings
-from hpo.ledger.prose import WRITTEN_BY_HPO
+from hpo.ledger.mending import mended
+from hpo.ledger.prose import WRITTEN_BY_HPO, undated
 from hpo.ledger.question import render_question
 from hpo.ledger.record import CONCLUDED, STATUSES, Record, render
 from hpo.ledger.verdicts import proposed
 
 Csv = Annotated[bool, typer.Option("--csv", help="Print the rows of the dashboard as CSV.")]
+ORDERS: dict[str, Callable[[Record], Any]] = {
+    "id": lambda record: record.order,
+    "date": lambda record: record.date,
+    "status": lambda record: (STATUSES.index(record.status), record.order),
+    "priority": lambda record: (record.priority, record.order),
+    "owner": lambda record: (record.owner.casefold(), record.order),
+}
 MOST_ALIKE = 5
 ALIKE = ("alike", "experiment", "status", "title", "learned")
 
@@ -33,6 +41,10 @@ ALIKE = ("alike", "experiment", "status", "title", "learned")
 def list_records(
     status: Annotated[str, typer.Option(help="Only those of this status.")] = "",
     find: Annotated[str, typer.Option(metavar="TEXT", help="Only those with this text, in upper or lower case.")] = "",
+    tag: Annotated[str, typer.Option(metavar="WORD", help="Only those with this tag.")] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Only those of this person.")] = "",
+    sort: Annotated[str, typer.Option(metavar="BY", help="id, date (newest first), status, priority or owner.")] = "id",
+    runs: Runs = RUNS,
     ledger: Folder = EXPERIMENTS,
     as_csv: Csv = False,
     as_json: Json = False,
@@ -44,7 +56,11 @@ def list_records(
             raise Refused("--json or --csv, not both")
         if status and status not in STATUSES:
             raise Refused(f"--status: must be one of {', '.join(STATUSES)}; got {status!r}")
-        records = [record for record in Ledger(ledger).records() if _matches(record, status, find)]
+        if sort not in ORDERS:
+            raise Refused(f"--sort: must be one of {', '.join(ORDERS)}; got {sort!r}")
+        known = mended(Ledger(ledger), runs)
+        records = [record for record in known if _matches(record, status, find, tag, owner)]
+        records.sort(key=ORDERS[sort], reverse=sort == "date")
         answer([_in_json(record) for record in records])
         if as_csv:
             _print_csv(records)
@@ -54,11 +70,12 @@ def list_records(
 
 def _in_json(record: Record) -> dict[str, Any]:
     """The fields of the person's and what hpo keeps, as the record's file has them."""
-    return {"id": record.id, **record.person, **record.kept}
+    computed = {"id": record.id, "date": record.date, "owner": record.owner, "tags": record.tags}
+    return {**record.kept, **record.person, **computed, "study": record.part("study"), "studies": record.studies}
 
 
-def _matches(record: Record, status: str, text: str) -> bool:
-    if status and record.status != status:
+def _matches(record: Record, status: str, text: str, tag: str, owner: str) -> bool:
+    if (status and record.status != status) or (tag and tag not in record.tags) or (owner and record.owner != owner):
         return False
     return text.lower() in f"{record.id}\n{record.label}\n{record.prose}".lower()
 
@@ -69,8 +86,10 @@ def _show(records: Iterable[Record]) -> None:
     rows = []
     for record in records:
         state = str(record.part("study").get("state", ""))
-        rows.append((record.id, record.status, state, result(record).shown, record.label))
-    table("", ("experiment", "status", "state", "result", "title"), rows)
+        day, tags = record.date[:10], ", ".join(record.tags)
+        title = record.label if not record.is_superseded else f"{record.label} (now {record.named('superseded_by')})"
+        rows.append((record.id, day, record.status, state, result(record).shown, record.owner, tags, title))
+    table("", ("experiment", "date", "status", "state", "result", "owner", "tags", "title"), rows)
 
 
 def _print_csv(records: Iterable[Record]) -> None:
@@ -78,10 +97,26 @@ def _print_csv(records: Iterable[Record]) -> None:
     from hpo.ledger.reading import Column, cells
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*Column, "Title", "Old name", "Parent", "Priority"])
+    writer.writerow([*Column, "Title", "Old name", "Parent", "Priority", "Date", "Owner", "Tags"])
     for record in records:
         named = [record.named(key) for key in ("title", "legacy_name", "parent", "priority")]
-        writer.writerow([*(cells(record) | {Column.STATUS: record.status}).values(), *named])
+        filed = [record.date[:10], record.owner, ", ".join(record.tags)]
+        writer.writerow([*(cells(record) | {Column.STATUS: record.status}).values(), *named, *filed])
+
+
+def questions(ledger: Folder = EXPERIMENTS, as_json: Json = False, debug: Debug = False) -> None:
+    """The open questions of the ledger and those that are answered, with what might answer them."""
+    with document("ledger questions", as_json) as answer, exits(debug):
+        from hpo.ledger.reading import open_first
+
+        asked = open_first(Ledger(ledger).questions())
+        answer([question_in_json(question) for question in asked])
+        rows = [
+            (question.id, question.status, question.text, "\n".join(map(str, question.hypotheses)))
+            for question in asked
+        ]
+        if not as_json:
+            table("", ("question", "status", "", "hypotheses"), rows)
 
 
 def similar(experiment: Id, ledger: Folder = EXPERIMENTS, as_json: Json = False, debug: Debug = False) -> None:
@@ -93,7 +128,7 @@ def similar(experiment: Id, ledger: Folder = EXPERIMENTS, as_json: Json = False,
         rows = []
         for likeness in alike(folder.find(experiment), folder.records())[:MOST_ALIKE]:
             record = likeness.record
-            learned = record.section("Lesson") or record.section("Problem")
+            learned = undated(record.section("Lesson") or record.section("Problem"))
             rows.append((f"{likeness.share:.2f}", record.id, record.status, record.label, " ".join(learned.split())))
         answer([dict(zip(ALIKE, row, strict=True)) for row in rows])
         if as_json:
@@ -104,7 +139,9 @@ def similar(experiment: Id, ledger: Folder = EXPERIMENTS, as_json: Json = False,
         table("", ALIKE, rows)
 
 
-def show(experiment: Id, ledger: Folder = EXPERIMENTS, as_json: Json = False, debug: Debug = False) -> None:
+def show(
+    experiment: Id, runs: Runs = RUNS, ledger: Folder = EXPERIMENTS, as_json: Json = False, debug: Debug = False
+) -> None:
     """One record as its file has it, and what the harness would conclude."""
     with document("ledger show", as_json) as answer, exits(debug):
         if is_question(experiment):
@@ -112,6 +149,7 @@ def show(experiment: Id, ledger: Folder = EXPERIMENTS, as_json: Json = False, de
             answer(question_in_json(question))
             print(render_question(question).decode())
             return
+        mended(Ledger(ledger), runs)
         record = Ledger(ledger).find(experiment)
         answer(_in_json(record) | {"text": record.prose, "proposed": proposed(record)})
         print(render(record).decode())
@@ -132,8 +170,9 @@ def page(
 
         folder = ledger.resolve()
         known = Ledger(ledger)
+        records = known.records() if check else mended(known, runs)
         to_runs = os.path.relpath(runs, folder.parent)
-        texts = pages(known.records(), folder.name, to_runs, known.questions(), known.notes())
+        texts = pages(records, folder.name, to_runs, known.questions(), known.notes())
         _check_ours(folder.parent / "EXPERIMENTS.md")
         contents = {folder.parent / name: text.encode() for name, text in texts.items()}
         stale = [path for path, content in contents.items() if not path.exists() or path.read_bytes() != content]

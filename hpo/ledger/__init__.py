@@ -32,7 +32,9 @@ gave no number) and "n/a" (there can be none).
     question.py  an open question with its hypotheses, experiments/q1.md
     folder.py    the folder of records: lock, read, change, create
     verdicts.py  which status may follow which, and on what conditions
-    harvest.py   what a study's run folder says; sync
+    harvest.py   what a study's run folder says
+    mending.py   the records of studies that were killed
+    keeping.py   the records of studies, up to date with their folders
     reading.py   what both pages and the list say of the records
     markdown.py  EXPERIMENTS.md
     page.py      EXPERIMENTS.html, from templates/

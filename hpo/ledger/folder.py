@@ -17,7 +17,6 @@ from hpo.files import make_folder, write_whole
 from hpo.ledger.question import ID, Question, parse_question, render_question
 from hpo.ledger.record import Name, Record, Value, blank, name_of, parse, render, variant_of
 
-HARNESS = "hpo"  # who, in a history
 NOTES = "notes-"  # how a file with notes that belong to no experiment begins
 
 
@@ -92,6 +91,22 @@ class Ledger:
             ids = " and ".join(record.id for record in records)
             raise Refused(f"{ids} both name the study {study}; leave it to one of them")
         return records[0] if records else None
+
+    def require_relation(self, key: str, record_id: str, of: str = "") -> None:
+        """Raise Refused unless a record may name another one as its parent or successor: one that there is, no circle.
+
+        `of` is the id of the first; empty where that has no children yet.
+        """
+        ids = self.ids() if self.path.is_dir() else []
+        if record_id not in ids:
+            close = difflib.get_close_matches(record_id, ids, 1)
+            hint = f"; did you mean {close[0]}?" if close else f"; hpo ledger new {record_id} plans it"
+            raise Refused(f"{key}: must be an experiment of the ledger; there is no {record_id} in {self.path}{hint}")
+        line = [record_id]
+        while (ancestor := self.read(line[-1]).named(key)) in ids and ancestor not in line:
+            line.append(ancestor)
+        if of in line:
+            raise Refused(f"{key}: must lead to another experiment; {' -> '.join([of, *line])} leads back to {of}")
 
     def create(self, record_id: str, fields: Mapping[str, Value], *, who: str = "", at: str = "") -> Record:
         """A new record, planned. Under the lock."""

@@ -15,7 +15,7 @@ from hpo.errors import Refused
 from hpo.ledger.folder import NOTES, is_question
 from hpo.ledger.prose import headings
 from hpo.ledger.question import STATES, Question
-from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, OWN, Record, name_of
+from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, OWN, SEVERAL, Record, name_of
 from hpo.ledger.verdicts import NEXT, lacking
 from hpo.plain import nearest
 
@@ -63,7 +63,7 @@ def _twice(key: str, uses: Sequence[tuple[str, str]]) -> list[LintWarning]:
 
 def _lacking_of_imported(records: Sequence[Record]) -> Iterator[str]:
     """A line for each kind of thing that records from a file kept by hand do not say."""
-    by_hand = [record for record in records if record.is_by_hand]
+    by_hand = [record for record in records if record.is_imported_by_hand]
     causes = [record.id for record in by_hand if record.section("Root cause") and "confidence" not in record.person]
     if causes:
         command = f"hpo ledger set ID confidence {'|'.join(CONFIDENCE)}"
@@ -93,7 +93,7 @@ def _question_messages(question: Question, known: Mapping[str, Record]) -> Itera
 def _record_messages(record: Record, known: Mapping[str, Record], today: str) -> Iterator[str]:
     yield from _fields(record)
     yield from _course(record)
-    if not record.is_by_hand:
+    if not record.is_imported_by_hand:
         yield from (requirement.what for requirement in lacking(record, record.status))
     yield from _relations(record, known)
     yield from _progress(record, today)
@@ -119,7 +119,7 @@ def _progress(record: Record, today: str) -> Iterator[str]:
         yield f"wip, but nothing of its study {record.study} has been run"
     if re.search(r"(?i)\bnot (yet )?started\b", record.prose) and record.status != "planned":
         yield f"its text says not started, but its status is {record.status}"
-    if record.status == "planned" and _days(record.date, today) > PATIENCE_DAYS:
+    if record.status == "planned" and not record.is_superseded and _days(record.date, today) > PATIENCE_DAYS:
         yield f"planned since {record.date[:10]}: begin it, or say why not"
 
 
@@ -145,7 +145,7 @@ def _fields(record: Record) -> Iterator[str]:
     for key, value in record.person.items():
         if key not in FIELDS:
             yield f"there is no field {key!r}{nearest(key, list(FIELDS))}"
-        elif key == "study" and isinstance(value, list) and all(type(name) is str for name in value):
+        elif key in SEVERAL and isinstance(value, list) and all(type(name) is str for name in value):
             continue  # several
         elif type(value) is not FIELDS[key]:
             yield f"{key} must be a {FIELDS[key].__name__}; got {value!r}"
@@ -168,7 +168,7 @@ def _course(record: Record) -> Iterator[str]:
 
 def _cause(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
     cause, confidence = record.section("Root cause"), record.person.get("confidence")
-    if cause and not confidence and not record.is_by_hand:
+    if cause and not confidence and not record.is_imported_by_hand:
         yield f"a root cause without its confidence: hpo ledger set {record.id} confidence {'|'.join(CONFIDENCE)}"
     named = set(re.findall(r"v\d+\.\d+_[a-z0-9_-]*[a-z0-9]", cause)) & known.keys() - {record.id}
     if confidence == "confirmed" and not named and not re.search(r"\b(trial |#)\d+", cause):
@@ -202,12 +202,16 @@ def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Li
     ]
     broken = {record.id: [link for link in _links(record.prose) if not (folder / link).exists()] for record in records}
     for record in records:
-        if broken[record.id] and not record.is_by_hand:
+        if broken[record.id] and not record.is_imported_by_hand:
             warnings += [LintWarning(record.id, f"links to {link}, which is not there") for link in broken[record.id]]
         for study in record.studies:
             if (runs / study).is_dir():
                 warnings += [LintWarning(record.id, message) for message in _study(record, study, runs)]
-    old = [f"{record.id} ({_some(broken[record.id])})" for record in records if broken[record.id] and record.is_by_hand]
+    old = [
+        f"{record.id} ({_some(broken[record.id])})"
+        for record in records
+        if broken[record.id] and record.is_imported_by_hand
+    ]
     return [*warnings, LintWarning(IMPORTED, f"links to files that are not there: {_some(old)}")] if old else warnings
 
 

@@ -63,6 +63,16 @@ def with_paragraph(prose: str, heading: str, text: str) -> str:
     return f"{before}\n\n{text}\n" + (f"\n{after}" if after else "")
 
 
+def dated(text: str, day: str, who: str) -> str:
+    """A note under the line that says when it was written, and by whom."""
+    return f"*{day}, {' '.join(who.split())}*\n\n{text.strip()}"
+
+
+def undated(text: str) -> str:
+    """The text without the lines that say when its notes were written."""
+    return _DATE.sub("", text).strip()
+
+
 def contained(text: str) -> str:
     """The text so that it can stand under a heading: its own `##` headings a level lower, every fence closed."""
     lines, fence = [], ""
@@ -82,6 +92,7 @@ def led(text: str, folder: str) -> str:
 
 
 _NOT_RELATIVE = r"[A-Za-z][A-Za-z0-9+.-]*:|[/#<)\s]"
+_DATE = re.compile(r"(?m)^\*\d{4}-\d{2}-\d{2}, [^*\n]*\*[ \t]*(?:\n+|\Z)")
 _HEADING = re.compile(r"## +(.*?)[ \t]*#*\s*")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from hpo.direction import Direction
 from hpo.formatting import better, duration, finite, interval, label, score, setting
-from hpo.ledger.prose import headings, led
+from hpo.ledger.prose import headings, led, undated
 from hpo.ledger.question import ANSWERS, QUESTION_HEADINGS, Question
 from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
@@ -140,9 +140,9 @@ class RankedValue:
 def result(record: Record) -> RankedValue:
     """What came of an experiment: the winner's mean on test, or before that the sweep's best.
 
-    Of an experiment that was imported it is the first line of its results.
+    Of an experiment without a study it is the first line of its results.
     """
-    if record.is_by_hand and record.section("Results"):
+    if record.is_by_hand and record.section("Results") and record.status != "planned":
         return RankedValue("", None, _first_line(record.section("Results")))
     if not record.study and record.status != "planned":
         return RankedValue("", None, NOT_APPLICABLE)
@@ -156,7 +156,8 @@ def result(record: Record) -> RankedValue:
 
 def _first_line(text: str) -> str:
     """The first line, without emphasis and not too long for a table."""
-    line = re.sub(r"^[-*+] |[*`]", "", next(line for line in text.split("\n") if line.strip())).strip()
+    first = next((line for line in undated(text).split("\n") if line.strip()), "")
+    line = re.sub(r"^[-*+] |[*`]", "", first).strip()
     return line if len(line) <= MAX_RESULT else f"{line[: MAX_RESULT - 1].rstrip()}…"
 
 
@@ -212,9 +213,7 @@ def further(record: Record) -> Iterator[tuple[str, str]]:
 def facts(record: Record) -> Iterator[tuple[str, str]]:
     """What the harness knows of one experiment, and who judged it: names with texts."""
     study, winner = record.part("study"), record.part("winner")
-    for key in ("legacy_name", "parent", "superseded_by", "alias", "cost", "priority"):
-        if key in record.person:
-            yield key.replace("_", " "), str(record.person[key])
+    yield from _person_facts(record)
     if study:
         yield "study", f"{study.get('name')}: {study.get('state')}, preflight {study.get('preflight', NOT_RUN)}"
         yield "time", f"{study.get('began', NOT_RUN)} to {study.get('ended', NOT_RUN)}"
@@ -233,6 +232,14 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     if imported := record.part("imported"):
         yield "imported", f"{imported.get('file')}, {imported.get('place')}: {imported.get('heading')}"
     yield "history", "; ".join(_step(event) for event in record.history)
+
+
+def _person_facts(record: Record) -> Iterator[tuple[str, str]]:
+    for key in ("legacy_name", "parent", "superseded_by", "alias", "cost", "priority", "owner"):
+        if key in record.person:
+            yield key.replace("_", " "), str(record.person[key])
+    if record.tags:
+        yield "tags", ", ".join(record.tags)
 
 
 def _outcome_facts(record: Record) -> Iterator[tuple[str, str]]:
@@ -296,7 +303,7 @@ def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
     """The items under `## Open questions` of the records that are not ticked."""
     open_questions = []
     for record in records:
-        text = record.section("Open questions")
+        text = undated(record.section("Open questions"))
         for item in re.split(r"(?m)^(?=(?:[-*+]|\d+[.)]) )|\n{2,}", text):
             item = item.strip()
             is_ticked = re.match(r"[-*+] \[[xX]\]", item)
@@ -308,8 +315,8 @@ def questions(records: Sequence[Record]) -> list[tuple[str, Record]]:
 
 def planned(records: Sequence[Record]) -> list[Record]:
     """What to run next, the most urgent first."""
-    waiting = [record for record in records if record.status == "planned"]
-    return sorted(waiting, key=lambda record: (priority_of(record), record.order))
+    waiting = [record for record in records if record.status == "planned" and not record.is_superseded]
+    return sorted(waiting, key=lambda record: (record.priority, record.order))
 
 
 def newest_first(records: Sequence[Record]) -> list[Record]:
@@ -318,17 +325,11 @@ def newest_first(records: Sequence[Record]) -> list[Record]:
     return sorted(by_id, key=lambda record: record.date, reverse=True)
 
 
-def priority_of(record: Record) -> int:
-    """A whole number; without one, last."""
-    given = record.person.get("priority")
-    return given if isinstance(given, int) else 10**9
-
-
 def plan(record: Record) -> str:
     """What a planned experiment is about, in one line."""
     parts = [record.title]
     if "priority" in record.person:
-        parts.append(f"priority {priority_of(record)}")
+        parts.append(f"priority {record.priority}")
     if "cost" in record.person:
         parts.append(f"expected cost {record.person['cost']}")
     return "; ".join(part for part in parts if part) or "no title yet"

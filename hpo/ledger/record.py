@@ -37,7 +37,12 @@ FIELDS: dict[str, type] = {
     "confidence": str,
     "superseded_by": str,
     "alias": str,
+    "owner": str,
+    "tags": list,
 }
+SEVERAL = ("study", "tags")  # fields that may be lists of texts
+LAST = 10**9  # the priority of a record that has none
+HARNESS = "hpo"  # who, in a history
 CONFIDENCE = ("hypothesis", "tested", "confirmed")  # in the root cause
 Value = str | int | list[str] | Mapping[str, Any]  # of a person's field
 NOT_RUN = "not run"
@@ -183,8 +188,36 @@ class Record:
 
     @property
     def is_by_hand(self) -> bool:
+        """Whether no study stands behind it: a run that a person has made, or that came from a file kept by hand."""
+        return not self.studies and not self.part("study")
+
+    @property
+    def is_imported_by_hand(self) -> bool:
         """Whether it came from a file that people had kept by hand, and no study stands behind it."""
-        return bool(self.part("imported")) and not self.studies
+        return self.is_by_hand and bool(self.part("imported"))
+
+    @property
+    def owner(self) -> str:
+        """Who answers for it: as the field says, else the first person in its history; empty where that is nobody."""
+        people = [str(event["who"]) for event in self.history if event["who"] != HARNESS]
+        return self.named("owner") or next(iter(people), "")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that a person has filed it under."""
+        tags = self.person.get("tags", ())
+        return tuple(str(tag) for tag in tags) if isinstance(tags, list) else ()
+
+    @property
+    def priority(self) -> int:
+        """A whole number, 1 for what comes first; without one, last."""
+        given = self.person.get("priority")
+        return given if isinstance(given, int) else LAST
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another experiment has taken its place."""
+        return bool(self.named("superseded_by"))
 
     @property
     def date(self) -> str:
@@ -296,6 +329,8 @@ def field_of(key: str, text: str) -> Value:
         raise Refused(f"confidence: must be {' or '.join(CONFIDENCE)}; got {text!r}")
     if key == "study":
         return _studies_of(text)
+    if key == "tags":
+        return [tag.strip() for tag in text.split(",") if tag.strip()]
     return name_of(text).id if key in ("parent", "superseded_by") else text
 
 

@@ -49,8 +49,14 @@ def lacking(record: Record, status: str) -> list[Requirement]:
     if status == "failed" and not (record.section("Problem") or record.section("Lesson")):
         command = f"hpo ledger note {record.id} problem TEXT"
         return [Requirement("a failure needs a problem or a lesson", command)]
-    if record.is_by_hand and status == "success":
-        return []  # there was nothing to promote
+    if record.is_by_hand and status == "success":  # there was nothing to promote
+        has_results = bool(record.part("imported")) or bool(record.section("Results"))
+        command = f"hpo ledger note {record.id} results TEXT"
+        return (
+            []
+            if has_results
+            else [Requirement("a success needs its results, where no study stands behind it", command)]
+        )
     if status == "success" and "winner" not in record.part("promotion"):
         return [Requirement("a success needs a verdict of hpo promote", "with STUDY promoted, hpo ledger sync")]
     if status == "success" and not record.part("winner").get("sha256"):
@@ -82,6 +88,10 @@ def doubts(record: Record) -> list[str]:
 
 def proposed(record: Record) -> str:
     """What the harness would conclude, for the person who does."""
+    if record.is_superseded:
+        return f"nothing: {record.named('superseded_by')} has taken its place"
+    if record.is_by_hand:
+        return "nothing: no study stands behind it"
     if "winner" not in record.part("promotion"):
         return "nothing: it has not been promoted"
     reasons = doubts(record)

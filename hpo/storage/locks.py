@@ -21,6 +21,7 @@ from hpo.storage.folder import RunFolder
 from hpo.storage.postgresql import CONNECTION
 from hpo.storage.transient import retry_storage
 
+HELD_HERE: set[Path] = set()  # locks that this process holds
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_S = 0.1
 
@@ -76,6 +77,8 @@ def _lock_file(folder: RunFolder, held: ExitStack) -> None:
                 file.seek(0)
                 raise InUse(_in_use(folder.path, file.read().strip() or "?")) from error
             time.sleep(LOCK_PAUSE_S)
+    held.callback(HELD_HERE.discard, folder.lock.resolve())
+    HELD_HERE.add(folder.lock.resolve())
     file.truncate(0)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     file.write(f"process {os.getpid()} on {platform.node()} since {now}")
@@ -83,7 +86,9 @@ def _lock_file(folder: RunFolder, held: ExitStack) -> None:
 
 
 def is_held(folder: RunFolder) -> bool:
-    """Whether a coordinator of this machine holds the study."""
+    """Whether a coordinator of this machine holds the study: this process, or another one."""
+    if folder.lock.resolve() in HELD_HERE:
+        return True  # to open the file and close it would free the lock: the kernel counts processes, not files
     try:
         with open(folder.lock, opener=no_link) as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

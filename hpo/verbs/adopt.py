@@ -18,7 +18,7 @@ import optuna
 from hpo.errors import Refused
 from hpo.files import write_whole
 from hpo.formatting import listed
-from hpo.ledger.harvest import entered
+from hpo.ledger.keeping import entered
 from hpo.page.findings import Missing
 from hpo.page.foreign import collect_foreign, render_foreign
 from hpo.space import distribution_of

@@ -12,7 +12,7 @@ from dataclasses import replace
 from hpo.checking.cost import least_share
 from hpo.errors import NoGo, Refused
 from hpo.formatting import count
-from hpo.ledger.harvest import entered
+from hpo.ledger.keeping import entered
 from hpo.promotion.gate import FIRST, Gate, GatePair, is_one_fidelity, judge_gate, read_gate, stages, write_gate
 from hpo.promotion.gate_runs import train_at_full_fidelity
 from hpo.promotion.race import rounds_of, runs_of
@@ -175,10 +175,15 @@ def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
     display.say(f"gate of {study.name}: {count(FIRST, 'random configuration')} at both fidelities, more if need be")
     with (
         failures_shown(opened, display),
-        entered(folder, say=display.say, warn=display.warn),
+        entered(folder, say=display.say, warn=display.warn) as update_record,
         study_lock(folder) as hold,
     ):
-        result = _decide(opened, full_identity, display, hold)
+
+        def stay() -> None:
+            hold()
+            update_record()
+
+        result = _decide(opened, full_identity, display, stay)
         write_gate(folder, result)
     display.gate_ended(opened, result)
     return result

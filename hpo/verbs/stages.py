@@ -8,7 +8,7 @@ a Display that prints.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
 from hpo.errors import NoGo, StoppedEarly, SweepFailed
 from hpo.formatting import count, out_of
-from hpo.ledger.harvest import entered
+from hpo.ledger.keeping import entered
 from hpo.page.report import write_report
 from hpo.promotion import promote as promotion
 from hpo.promotion.candidate import Tie
@@ -25,6 +25,7 @@ from hpo.promotion.looks import confidence
 from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
+from hpo.promotion.standing import PromotionStanding
 from hpo.search import sweep as search
 from hpo.search.tries import tries_left_out
 from hpo.storage.database import package_changes
@@ -337,9 +338,14 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with (
         failures_shown(opened, display),
-        _in_ledger(opened, display),
+        _in_ledger(opened, display) as update_record,
         display.bar("sweep", study.trials) as update,
     ):
+
+        def look(now: Standing) -> None:
+            update(min(now.done, study.trials), standing_note(now, study.task.goal))
+            update_record()
+
         standing = search.sweep(
             study,
             opened.folder,
@@ -348,7 +354,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
             on=opened.on,
             timeout=opened.options.timeout,
             device=opened.options.device,
-            watch=lambda now: update(min(now.done, study.trials), standing_note(now, study.task.goal)),
+            watch=look,
         )
     display.sweep_ended(opened, standing)
     require_few_faults(opened, display, standing.done)
@@ -372,9 +378,14 @@ def _promote(opened: Opened, display: Display) -> Verdict:
     display.say(f"promotion of {study.name}: {_race_in_words(selection)}")
     _say(_look_in_words(selection), display)
     with (
-        entered(opened.folder, say=display.say, warn=display.warn),
+        _in_ledger(opened, display) as update_record,
         display.bar("promote", runs_of(selection.rounds)) as update,
     ):
+
+        def look(now: PromotionStanding) -> None:
+            update(now.done, now.note)
+            update_record()
+
         verdict = promotion.promote(
             study,
             opened.folder,
@@ -385,7 +396,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
             devices=opened.options.devices,
             wish=wish,
             tie=opened.options.tie,
-            watch=lambda now: update(now.done, now.note),
+            watch=look,
         )
     display.promotion_ended(opened, verdict)
     return verdict
@@ -418,6 +429,6 @@ def _report(opened: Opened, display: Display) -> Path:
     return path
 
 
-def _in_ledger(opened: Opened, display: Display) -> AbstractContextManager[None]:
-    """When this ends, the study's record is up to date, where there is a ledger beside the folder of runs."""
+def _in_ledger(opened: Opened, display: Display) -> AbstractContextManager[Callable[[], None]]:
+    """Keep the study's record up to date, where there is a ledger beside the folder of runs (see `entered`)."""
     return entered(opened.folder, say=display.say, warn=display.warn)
