@@ -37,6 +37,23 @@ def test_loky_a_pool_whose_process_was_killed_is_broken() -> None:
         pool.shutdown(kill_workers=True)
 
 
+TRACKED = """
+import os, signal
+from joblib.externals.loky.backend import resource_tracker
+from hpo.workers import loky_private
+loky_private.start_tracker()
+pid = resource_tracker._resource_tracker._pid
+os.kill(pid, signal.SIGUSR2)
+blocked = next(line for line in open(f"/proc/{pid}/status") if line.startswith("SigBlk:"))
+print(int(blocked.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+def test_loky_its_tracker_outlives_sigusr2_which_a_batch_system_sends_to_every_process() -> None:
+    done = subprocess.run([sys.executable, "-c", TRACKED], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 set()\n"  # blocked there, and not here
+
+
 class Unloadable:
     """Can be sent to a worker, and not be made again there."""
 
