@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,25 @@ def write_whole(path: Path, content: bytes) -> None:
         raise Halted(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def replace_unsynced(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step, without waiting for the disk. A failure leaves it as it was.
+
+    For what is written often and can be lost: after a power cut the file may be empty.
+    """
+    temporary = _temporary(path)
+    with suppress(OSError):
+        try:
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "xb", opener=_for_owner) as file:
+                file.write(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def _write_whole(path: Path, content: bytes) -> None:
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     temporary.unlink(missing_ok=True)  # of a process that was killed and had our number
     try:
         with open(temporary, "xb", opener=_for_owner) as file:  # never through a link that somebody has put there
@@ -46,6 +63,11 @@ def _write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _temporary(path: Path) -> Path:
+    """The name that a file has while it is written. `storage.locks` removes what a killed process has left."""
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import platform
 import pty
 import re
 import select
@@ -29,7 +30,7 @@ from typer.testing import CliRunner
 
 from hpo.checking import preflight
 from hpo.cli import main
-from hpo.cli.results import show_statuses
+from hpo.cli.status import show_statuses
 from hpo.errors import ExitCode
 from hpo.page.collect import collect
 from hpo.page.status import Status
@@ -366,7 +367,8 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
     assert "2 seeds x 20 test examples, 95 % intervals" in outputs[2].out
     assert Path("runs/toy/report.html").stat().st_size > 10_000
     assert "3/3" in outputs[4].out
-    assert outputs[5].out == outputs[4].out  # the study is called toy, whatever its file is called
+    assert outputs[5].out.startswith(outputs[4].out)  # the study is called toy, whatever its file is called
+    assert re.search(r"│ 2 +│ complete │ \d/\d ", outputs[5].out)
     assert "studies there are: toy" in refused(home, "status", "zzz")
 
     before = document(hpo("preflight", study, "--workers", "1", "--json"))
@@ -374,25 +376,36 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
     verdict = document(hpo("promote", study, *INLINE, "--json"))
     assert verdict["sentence"] in outputs[2].out
     best = optuna.load_study(study_name="toy", storage=open_storage(RunFolder(Path("runs/toy")).storage)).best_trial
-    assert document(hpo("status", "--json")) == [
-        {
-            "study": "toy",
-            "done": 3,
-            "trials": 3,
-            "running": 0,
-            "interrupted": 0,
-            "complete": 3,
-            "pruned": 0,
-            "failed": 0,
-            "best": best.value,
-            "best_trial": best.number,
-            "seconds_left": 0.0,
-            "preflight": "go",
-            "promotion": f"winner: {verdict['winner']}",
-            "promotion_state": "judged",
-            "unreadable": False,
-        }
+    (status,) = document(hpo("status", "--json"))
+    rows, coordinator, written = (status.pop(name) for name in ("rows", "coordinator", "written"))
+    assert [(row["kind"], row["number"], row["state"]) for row in rows if row["kind"] == "sweep"] == [
+        ("sweep", number, "complete") for number in range(3)
     ]
+    assert {row["state"] for row in rows} == {"complete"}
+    assert coordinator == f"{platform.node()}:{os.getpid()}"
+    assert written < time.time()
+    assert status == {
+        "study": "toy",
+        "done": 3,
+        "trials": 3,
+        "running": 0,
+        "interrupted": 0,
+        "unknown": 0,
+        "complete": 3,
+        "pruned": 0,
+        "failed": 0,
+        "best": best.value,
+        "best_trial": best.number,
+        "seconds_left": 0.0,
+        "preflight": "go",
+        "promotion": f"winner: {verdict['winner']}",
+        "promotion_state": "judged",
+        "sentence": verdict["sentence"],
+        "unreadable": False,
+        "note": "",
+        "goal": "mse",
+        "direction": "minimize",
+    }
 
 
 def test_what_tasks_print_does_not_mix_with_json(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

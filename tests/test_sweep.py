@@ -30,6 +30,7 @@ from hpo.recipe import Recipe
 from hpo.search.sweep import SweepTrials, sweep
 from hpo.space import choose, integer, uniform
 from hpo.storage.folder import RunFolder
+from hpo.storage.summary import Summary, read_summary
 from hpo.study import Median, StudySpec
 from hpo.task import Columns, Moment
 from hpo.trial.lifecycle import Standing
@@ -172,12 +173,16 @@ def test_a_sweep_that_was_stopped_by_its_time_limit_or_its_budget_goes_on_as_if_
     assert run(replace(STUDY, trials=5), tmp_path).done == 5
     assert rows(tmp_path, "toy") == found[:5]
     assert run(replace(STUDY, trials=3), tmp_path).done == 5, "a smaller budget takes nothing back"
-    seen: list[Standing] = []
-    assert run(STUDY, tmp_path, watch=seen.append) == seen[-1]
+    summaries: list[Summary] = []
+    assert run(STUDY, tmp_path, watch=summaries.append).done == summaries[-1].done
     assert rows(tmp_path, "toy") == found
     best = min((row for row in found if row["state"] == "COMPLETE"), key=lambda row: row["values"])
-    assert (seen[-1].best, seen[-1].best_number) == (best["values"][0], best["number"])
-    assert (seen[-1].complete, seen[-1].pruned) == tuple(states(found).count(s) for s in ("COMPLETE", "PRUNED"))
+    last = summaries[-1]
+    assert last == read_summary(RunFolder(tmp_path))
+    assert last.best is not None
+    assert (last.best.value, last.best.number) == (best["values"][0], best["number"])
+    counts = tuple(states(found).count(state) for state in ("COMPLETE", "PRUNED"))
+    assert (last.count("complete"), last.count("pruned")) == counts
 
 
 def test_a_trial_that_stops_early_carries_its_best_forward_to_the_last_epoch(tmp_path: Path) -> None:
@@ -212,7 +217,7 @@ def test_no_file_handles_pile_up_from_trial_to_trial(tmp_path: Path) -> None:
     run(
         toy_study(trials=20, pruning=None, smoke=SMALL, cheap=SMALL),
         tmp_path,
-        watch=lambda standing: seen.append(len(os.listdir("/proc/self/fd"))),
+        watch=lambda _: seen.append(len(os.listdir("/proc/self/fd"))),
     )
     assert max(seen) - min(seen[2:]) <= 4
 

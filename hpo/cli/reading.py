@@ -50,18 +50,25 @@ def report(
 
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Its name or file; all if left out.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every trial, where there are more than twenty.")] = False,
     runs: Runs = Path("runs"),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """What is running, done, best, and how long it will take."""
+    """What is running, done, best, and how long it will take; of STUDY, a line a trial."""
+    from hpo.cli.status import show_statuses, watch_statuses
+
     with document("status", as_json) as answer, exits(debug):
+        if watch and as_json:
+            raise Refused("--json prints one document, so it cannot be used with --watch")
+        if watch:
+            watch_statuses(lambda: hpo.status(study, runs=runs), trials=study is not None, every=every)
+            return
         statuses = hpo.status(study, runs=runs)
         answer(statuses)
         if not as_json:
-            from hpo.cli.results import show_statuses
-
-            show_statuses(statuses)
+            show_statuses(statuses, trials=study is not None, every=every)
 
 
 def dashboard(

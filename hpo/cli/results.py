@@ -13,7 +13,6 @@ from hpo.verbs.display import Bars, standing_note
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
-    from hpo.page.status import Status
     from hpo.promotion.gate import Gate, GatePair
     from hpo.promotion.outlook import Advice
     from hpo.promotion.results import Result, Verdict
@@ -118,12 +117,6 @@ def show_checks(title: str, checks: Sequence[Check]) -> None:
     table(title, columns, rows)
 
 
-def show_statuses(statuses: Sequence[Status]) -> None:
-    """A table of studies."""
-    columns = ("study", "preflight", "sweep", "running", "best", "left", "promotion")
-    table("", columns, [_status_row(status) for status in statuses])
-
-
 def _check_row(check: Check) -> tuple[Cell, ...]:
     from rich.text import Text
 
@@ -155,24 +148,6 @@ def _candidate_row(result: Result, verdict: Verdict) -> tuple[str, ...]:
 
 def _baseline_row(baseline: Baseline, goal: str) -> tuple[str, ...]:
     return (baseline.name, "", "", number(baseline.scores[goal]), "")
-
-
-def _status_row(status: Status) -> tuple[str, ...]:
-    return (
-        status.study,
-        status.preflight,
-        _sweep_progress(status),
-        f"{status.running}, {status.interrupted} interrupted" if status.interrupted else str(status.running),
-        "" if status.best is None else f"{number(status.best)} (trial {status.best_trial})",
-        duration(status.seconds_left) if status.seconds_left else "",
-        status.promotion,
-    )
-
-
-def _sweep_progress(status: Status) -> str:
-    if status.trials is None:
-        return "not run"
-    return out_of(status.done, status.trials, "/") + (", ended" if status.ended else "")
 
 
 def _tuned(tunings: Sequence[Tuning]) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
 
@@ -35,13 +36,25 @@ def complain(text: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print a table; where the terminal is too narrow for one that can be read, each row as lines."""
+    show(laid_out(title, columns, rows))
+
+
+def show(drawn: RenderableType) -> None:
+    """Print what is laid out, or a line."""
+    _console().print(drawn, overflow="fold", markup=False, emoji=False)
+
+
+def laid_out(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table | Text:
+    """A table; where the terminal is too narrow for one that can be read, each row as lines."""
+    if _least_width(columns, rows) <= _console().width:
+        return _drawn(title, columns, rows)
+    return _listed(title, columns, rows)
+
+
+def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
-    if _least_width(columns, rows) <= console.width:
-        console.print(_drawn(title, columns, rows))
-    else:
-        console.print(_listed(title, columns, rows), overflow="fold")
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> int:

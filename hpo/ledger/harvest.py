@@ -27,7 +27,7 @@ from hpo.promotion.selection import read_selection
 from hpo.space import describe
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
-from hpo.storage.locks import is_held
+from hpo.storage.held import is_held
 from hpo.trial.artifact import CARD
 from hpo.trial.lifecycle import state_of
 from hpo.trial.weights import WEIGHTS

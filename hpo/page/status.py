@@ -1,29 +1,28 @@
-"""What is running, done and best, read from what the studies' folders and storages say. Writes nothing."""
+"""What is running, done and best, from the summary of each study, or from its storage. Writes nothing.
+
+Neither torch nor Optuna is imported where the summaries will do.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
-import shlex
-import statistics
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-
-import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, TrialState
 
 from hpo.direction import Direction
 from hpo.errors import Refused
-from hpo.promotion.selection import is_judged, read_selection
-from hpo.promotion.standing import standing_of
-from hpo.storage.database import stored_study
-from hpo.storage.folder import RunFolder, promotion_name
-from hpo.storage.locks import is_held
-from hpo.trial.lifecycle import direction_of, standing
+from hpo.promotion.glance import PromotionGlance, PromotionState, glance
+from hpo.storage.folder import RunFolder
+from hpo.storage.held import Sight, sight_of_lock
+from hpo.storage.summary import Row, Summary, best_of, read_summary
+from hpo.storage.time_left import seconds_left
+from hpo.trial.ended_rows import with_folders
 
-PromotionState = Literal["not run", "unfinished", "judged"]
+BEGUN: dict[Sight, str] = {"held": "running", "free": "interrupted", "hidden": "unknown"}  # the state of what has begun
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,24 @@ class Status:
     ended: str = ""  # why the sweep has ended before its trials were done; "" where it has not
     running: int = 0
     interrupted: int = 0  # begun, and nobody's at the moment: the next sweep goes on with them
+    unknown: int = 0  # begun, and the lock cannot be seen from here: running, or interrupted
     complete: int = 0
     pruned: int = 0
     failed: int = 0
     best: float | None = None
     best_trial: int | None = None
-    seconds_left: float | None = None  # of the sweep; None before the first trial has ended
+    seconds_left: float | None = None  # of what is at work, or stands still; None before the first trial has ended
     preflight: str = "not run"  # or "go", "caution", "no-go"
     promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7": for people
     promotion_state: PromotionState = "not run"
+    sentence: str = ""  # the verdict's
     unreadable: bool = False  # the storage cannot be read: of the sweep and the promotion nothing is known
+    coordinator: str = ""  # HOST:PID of what works at it, or has worked at it last
+    written: float | None = None  # the Unix time of what is shown, where a coordinator has written it
+    note: str = ""  # what it does after the last run of a promotion
+    goal: str = ""
+    direction: str = "minimize"
+    rows: tuple[Row, ...] = ()  # the trials of the sweep, then the runs of the promotion
 
 
 def statuses(runs: Path, name: str | None) -> list[Status]:
@@ -70,35 +77,71 @@ def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
 
 def _status(folder: RunFolder) -> Status:
     name, preflight = folder.path.name, _preflight(folder)
+    summary = read_summary(folder)
+    if summary is not None:
+        return _summarized(folder, summary, preflight, is_kept=True)
+    if not folder.database.exists() and not folder.elsewhere.exists():
+        return Status(name, preflight=preflight)
+    from hpo.page.stored_summary import UnreadableStorage, stored_summary  # takes seconds: it needs Optuna
+
     try:
-        stored = stored_study(folder, name)
-        if stored is None:
-            return Status(name, preflight=preflight)
-        trials = stored.get_trials(deepcopy=False)
-        asked = stored.user_attrs.get("trials", len(trials))
-        now = standing(stored, asked, stored.user_attrs.get("stop_after"))
-        begun, held = sum(trial.state is TrialState.RUNNING for trial in trials), is_held(folder)
-        promotion = _promotion(folder)
-        return Status(
-            study=name,
-            done=now.done,
-            trials=asked,
-            ended=now.end,
-            running=begun if held else 0,
-            interrupted=0 if held else begun,
-            complete=now.complete,
-            pruned=now.pruned,
-            failed=now.failed,
-            best=now.best,
-            best_trial=now.best_number,
-            seconds_left=_seconds_left(trials, 0 if now.is_over else asked - now.done, begun),
-            preflight=preflight,
-            promotion=promotion.text,
-            promotion_state=promotion.state,
-        )
-    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
-        advice = f"storage unreadable: {shlex.join(['hpo', 'rebuild', name])}"
-        return Status(name, preflight=preflight, promotion=advice, unreadable=True)
+        summary = stored_summary(folder)
+    except UnreadableStorage as error:
+        return Status(name, preflight=preflight, promotion=str(error), unreadable=True)
+    if summary is None:
+        return Status(name, preflight=preflight)
+    return _summarized(folder, summary, preflight, is_kept=False)
+
+
+def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept: bool) -> Status:
+    """The status by a summary, which is the coordinator's own, or was made from the storage just now."""
+    sight = sight_of_lock(folder, summary.host, summary.lock)
+    sweep = [_seen(row, sight) for row in with_folders(summary.of_kind("sweep"), folder, "sweep")]
+    promotion = [_seen(row, sight) for row in with_folders(summary.of_kind("promotion"), folder, "promotion")]
+    states = Counter(row.state for row in sweep)
+    begun = Counter(row.state for row in (*sweep, *promotion))
+    best = best_of(sweep, Direction(summary.direction))
+    race = _promotion(folder, promotion, Direction(summary.direction))
+    return Status(
+        study=folder.path.name,
+        done=sum(row.has_ended for row in sweep),
+        trials=len(sweep) if summary.trials is None else summary.trials,
+        ended=summary.ended,
+        running=begun["running"],
+        interrupted=begun["interrupted"],
+        unknown=begun["unknown"],
+        complete=states["complete"],
+        pruned=states["pruned"],
+        failed=states["failed"],
+        best=best.value if best else None,
+        best_trial=best.number if best else None,
+        seconds_left=_seconds_left(summary, sweep, sight),
+        preflight=preflight,
+        promotion=race.text,
+        promotion_state=race.state,
+        sentence=race.sentence,
+        coordinator=f"{summary.host}:{summary.pid}" if is_kept else "",
+        written=summary.written if is_kept else None,
+        note=summary.note if sight == "held" else "",
+        goal=summary.goal,
+        direction=summary.direction,
+        rows=(*sweep, *promotion),
+    )
+
+
+def _seen(row: Row, sight: Sight) -> Row:
+    """The row as it is seen from here: whoever was training it may be gone."""
+    return replace(row, state=BEGUN[sight]) if row.state == "running" else row
+
+
+def _seconds_left(summary: Summary, sweep: Sequence[Row], sight: Sight) -> float | None:
+    """As the coordinator at work has said, less what has passed since; or as if what stands still went on now."""
+    if sight == "held" and summary.seconds_left is not None:
+        return max(0.0, summary.seconds_left - (time.time() - summary.written))
+    if summary.seconds_left is not None or summary.stage != "sweep" or summary.trials is None:
+        return summary.seconds_left
+    epochs = max((row.epoch for row in sweep), default=0)
+    return seconds_left(sweep, (max(summary.trials, len(sweep)),), workers=summary.workers, epochs=epochs)
 
 
 def _preflight(folder: RunFolder) -> str:
@@ -108,26 +151,10 @@ def _preflight(folder: RunFolder) -> str:
     return str(json.loads(folder.preflight.read_text())["status"])
 
 
-def _seconds_left(trials: list[FrozenTrial], missing: int, workers: int) -> float | None:
-    spent = [trial.user_attrs["seconds"] for trial in trials if "seconds" in trial.user_attrs]
-    return statistics.fmean(spent) * max(0, missing) / max(1, workers) if spent else None
+def _promotion(folder: RunFolder, runs: Sequence[Row], direction: Direction) -> PromotionGlance:
+    try:
+        return glance(folder, runs, direction)
+    except ValueError:  # an older version has written it, or it is damaged, of which the reader below says more
+        from hpo.page.stored_summary import stored_glance
 
-
-@dataclass(frozen=True)
-class _Promotion:
-    """How far a promotion has come."""
-
-    state: PromotionState
-    text: str
-
-
-def _promotion(folder: RunFolder) -> _Promotion:
-    selection = read_selection(folder)
-    if selection is None:
-        return _Promotion("not run", "not run")
-    if is_judged(selection, folder):
-        return _Promotion("judged", f"winner: {json.loads(folder.verdict.read_text())['winner']}")
-    stored = stored_study(folder, promotion_name(folder.path.name))
-    runs = stored.get_trials(deepcopy=False) if stored else []
-    now = standing_of(selection.race(Direction.MINIMIZE if stored is None else direction_of(stored)), runs)
-    return _Promotion("unfinished", f"{now.done}/{now.runs} runs")
+        return stored_glance(folder)

@@ -25,14 +25,15 @@ from hpo.promotion.export import best_run, export_winner, write_pictures
 from hpo.promotion.looks import Look, add_look
 from hpo.promotion.results import Verdict
 from hpo.promotion.retune import check_retuned
-from hpo.promotion.runs import PromotionRuns, run_candidate, run_on_devices
-from hpo.promotion.selection import NOTHING_ELSE, Wish, freeze, sweep_trials
+from hpo.promotion.runs import PromotionRuns, Runs, run_candidate, run_on_devices
+from hpo.promotion.selection import NOTHING_ELSE, Selection, Wish, freeze, sweep_trials
 from hpo.promotion.sentence import with_failed_checks
-from hpo.promotion.standing import PromotionStanding
+from hpo.promotion.standing import plan_of
 from hpo.promotion.test_split import SplitBatches, score_baselines
 from hpo.promotion.verdict import judge
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
+from hpo.storage.summary import Summary
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.task import Check, Evidence, SweptTrial
@@ -40,6 +41,7 @@ from hpo.trial.artifact import load_winner
 from hpo.trial.changes import code_note
 from hpo.trial.guard import run_check
 from hpo.trial.lifecycle import state_of
+from hpo.trial.summarize import keep_summary
 from hpo.workers import coordinator, local
 
 
@@ -54,7 +56,7 @@ def promote(
     devices: int = 1,
     wish: Wish = NOTHING_ELSE,
     tie: Tie = "default",
-    watch: Callable[[PromotionStanding], None] = lambda _: None,
+    watch: Callable[[Summary], None] = lambda _: None,
 ) -> Verdict:
     """Let `study.keep` configurations and the default race at full fidelity, with `study.seeds` in the last round, and
     judge.
@@ -62,7 +64,8 @@ def promote(
     Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
     promotion continues with the selection that it began with. `wish` asks for more seeds or for a new promotion, and
     `tie` for what is exported where the leader's lead is not sure. With `devices` above 1 there is one run at a time,
-    on that many devices. `watch` is called with the standing of the promotion about twice a second.
+    on that many devices. `watch` is called with the summary, which is kept in the folder too, about twice a
+    second.
 
     Raises Refused where no trial of the sweep is complete or `wish` cannot be met, and SweepFailed where every
     candidate has a failed run.
@@ -70,31 +73,46 @@ def promote(
     with study_lock(folder) as hold:
         selection = freeze(study, folder, wish)
         source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, device=device))
-
-        def show_standing(note: str = "") -> None:
-            hold()
-            watch(replace(retry_storage(source.standing), note=note))
-
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
         pool = coordinator.executor(workers, on if devices == 1 else "inline", device=device, folder=folder)
-        coordinator.drive(source, run, pool=pool, watch=show_standing)
-        show_standing()
-        local.prepare_worker()
-        runs = source.finished()
-        verdict = judge(study, selection, runs, score_baselines(study, folder, show_standing), tie=tie)
-        winner = export_winner(study, folder, verdict, device=device)
-        race = EndedRace(study, selection, runs)
-        checks = (
-            *run_check("the task's checks", partial(_task_checks, study, folder, race, verdict)),
-            *_one_code(folder),
-            *run_check("pictures", partial(_draw, winner, study, folder)),
-        )
-        verdict = replace(verdict, checks=checks)
-        if not study.is_rehearsal:  # which is too short for the task's demands
-            verdict = with_failed_checks(verdict)
-        look = Look(selection.key, verdict.sentence, selection.next_seed)
-        add_look(folder, look, instead_of=selection.key_before_races)  # first: a verdict that is there has been read
-        write_json(folder.verdict, nulled(plain(asdict(verdict))))
+        with keep_summary(study, folder, "promotion") as summary_file:
+
+            def look(note: str = "") -> None:
+                hold()
+                trials = source.trials()
+                watch(summary_file.update(trials, plan_of(source.race, trials), workers=pool.workers, note=note))
+
+            coordinator.drive(source, run, pool=pool, watch=look)
+            look()
+            local.prepare_worker()
+            return _judged(study, folder, selection, source.finished(), tie=tie, device=device, watch=look)
+
+
+def _judged(
+    study: StudySpec,
+    folder: RunFolder,
+    selection: Selection,
+    runs: Runs,
+    *,
+    tie: Tie,
+    device: str,
+    watch: Callable[[str], None],
+) -> Verdict:
+    """The verdict on a race that is over, which is written with all that belongs to it."""
+    verdict = judge(study, selection, runs, score_baselines(study, folder, watch), tie=tie)
+    winner = export_winner(study, folder, verdict, device=device)
+    race = EndedRace(study, selection, runs)
+    checks = (
+        *run_check("the task's checks", partial(_task_checks, study, folder, race, verdict)),
+        *_one_code(folder),
+        *run_check("pictures", partial(_draw, winner, study, folder)),
+    )
+    verdict = replace(verdict, checks=checks)
+    if not study.is_rehearsal:  # which is too short for the task's demands
+        verdict = with_failed_checks(verdict)
+    look = Look(selection.key, verdict.sentence, selection.next_seed)
+    add_look(folder, look, instead_of=selection.key_before_races)  # first: a verdict that is there has been read
+    write_json(folder.verdict, nulled(plain(asdict(verdict))))
     return verdict
 
 

@@ -9,6 +9,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from hpo.promotion.candidate import RunKey
 from hpo.promotion.race import Race, Values
+from hpo.storage.time_left import Plan
 from hpo.trial.lifecycle import SUPERSEDED
 
 
@@ -40,6 +41,20 @@ def standing_of(race: Race, trials: Sequence[FrozenTrial]) -> PromotionStanding:
     values = values_of(trials)
     done = sum(map(len, race.ended(values).values()))
     return PromotionStanding(done, race.planned(values))
+
+
+def plan_of(race: Race, trials: Sequence[FrozenTrial]) -> Plan:
+    """What a race has done and has still to do, by the storage."""
+    values = values_of(trials)
+    stages = race.stages(values)
+    later = race.rounds[len(stages) :]
+    runs = set(race.runs(values))
+    return Plan(
+        done=sum(map(len, race.ended(values).values())),
+        trials=race.planned(values),
+        rounds=(*(len(stage.runs) for stage in stages), *(race_round.runs for race_round in later)),
+        numbers=frozenset(trial.number for trial in trials if run_key(trial) in runs and not is_given_up(trial)),
+    )
 
 
 def is_given_up(trial: FrozenTrial) -> bool:

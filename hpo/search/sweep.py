@@ -15,6 +15,8 @@ from hpo.search.retry import finish_retry
 from hpo.search.tries import fitting_tries
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
+from hpo.storage.summary import Summary
+from hpo.storage.time_left import Plan
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
@@ -22,6 +24,7 @@ from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.lifecycle import Standing, fruitless, standing
 from hpo.trial.objective import run_trial
 from hpo.trial.record import Outcome
+from hpo.trial.summarize import keep_summary
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
 
@@ -38,31 +41,40 @@ def sweep(
     on: str = "auto",
     timeout: float | None = None,
     device: str = "auto",
-    watch: Callable[[Standing], None] = lambda _: None,
+    watch: Callable[[Summary], None] = lambda _: None,
 ) -> Standing:
     """Run the study's trials until `study.trials` of them have ended, or `study.stop_after` in a row were no better, or
     start no new one after `timeout` seconds.
 
     `on` names the backend (see coordinator.executor). Trial 0 is the default configuration, and the next ones are those
     that `study.warm` and `--try` give. A trial that an earlier call was interrupted in goes on under its own number,
-    and the budget counts every trial once. Raises Refused and SweepFailed.
+    and the budget counts every trial once. `watch` is called with the summary, which is kept in the folder too, about
+    twice a second. Raises Refused and SweepFailed.
     """
     with study_lock(folder) as hold:
         source = retry_storage(lambda: SweepTrials(study, folder, identity, timeout=timeout, device=device))
-
-        def look() -> None:
-            hold()
-            watch(retry_storage(source.standing))
-
         pool = coordinator.executor(workers, on, device=device, folder=folder)
-        coordinator.drive(source, run_trial, pool=pool, watch=look)
+        with keep_summary(study, folder, "sweep") as summary_file:
+
+            def look() -> None:
+                hold()
+                trials, now = source.trials(), retry_storage(source.standing)
+                watch(summary_file.update(trials, plan_of(now, trials), workers=pool.workers, ended=now.end))
+
+            coordinator.drive(source, run_trial, pool=pool, watch=look)
+            look()
         now = retry_storage(source.standing)
         now = replace(now, timed_out=timeout is not None and not now.is_over)
-    watch(now)
     if now.done and not now.complete:
         reasons = [outcome.reason for outcome in source.outcomes if outcome.reason]
         raise SweepFailed(f"none of {now.done} trials was completed: {reasons[-1] if reasons else ''}")
     return now
+
+
+def plan_of(now: Standing, trials: Sequence[FrozenTrial]) -> Plan:
+    """What a sweep has done and has still to do."""
+    asked = now.done if now.is_over else max(now.trials, begun(trials))
+    return Plan(now.done, asked, (asked,), frozenset(trial.number for trial in trials))
 
 
 class SweepTrials(AskTell):

@@ -52,6 +52,10 @@ class RunFolder:
         return self.path / "events.log"
 
     @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"  # what the coordinator says of the study while it works
+
+    @property
     def schedulers(self) -> Path:
         return self.path / "schedulers"  # the addresses at which a Dask scheduler has answered, one a line
 

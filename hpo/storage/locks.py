@@ -18,10 +18,10 @@ from hpo.errors import Halted, InUse, Refused
 from hpo.files import make_folder, no_link, write_whole
 from hpo.retrying import cause
 from hpo.storage.folder import RunFolder
+from hpo.storage.held import HELD_HERE
 from hpo.storage.postgresql import CONNECTION
 from hpo.storage.transient import retry_storage
 
-HELD_HERE: set[Path] = set()  # locks that this process holds
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_S = 0.1
 
@@ -44,6 +44,7 @@ def study_lock(folder: RunFolder) -> Iterator[Callable[[], None]]:
             write_whole(folder.elsewhere, f"{folder.url}\n".encode())
         for unfinished in [*folder.path.glob(".*.tmp"), *folder.identity.glob(".*.tmp")]:
             unfinished.unlink()
+        folder.summary.unlink(missing_ok=True)  # whoever writes now may change what it says
         events.keep(folder.events.absolute())
         yield hold
 
@@ -83,20 +84,6 @@ def _lock_file(folder: RunFolder, held: ExitStack) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     file.write(f"process {os.getpid()} on {platform.node()} since {now}")
     file.flush()
-
-
-def is_held(folder: RunFolder) -> bool:
-    """Whether a coordinator of this machine holds the study: this process, or another one."""
-    if folder.lock.resolve() in HELD_HERE:
-        return True  # to open the file and close it would free the lock: the kernel counts processes, not files
-    try:
-        with open(folder.lock, opener=no_link) as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 @contextmanager

@@ -6,22 +6,29 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from hpo.formatting import number
+from hpo.formatting import duration, number
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
+    from hpo.storage.summary import Summary
     from hpo.trial.adoption import Adoption
     from hpo.trial.failures import FailureGroup
     from hpo.trial.lifecycle import Standing
     from hpo.verbs.opening import Opened
+
+
+class Update(Protocol):
+    """Is called with how many are done, with a note, and with the seconds that are left, where that is known."""
+
+    def __call__(self, done: int, note: str, seconds_left: float | None = None) -> None: ...
 
 
 class Display:
@@ -35,8 +42,8 @@ class Display:
         warnings.warn(text, stacklevel=2)
 
     @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:  # noqa: ARG002
-        """Yields a function that is called with how many of `total` are done, and with a note."""
+    def bar(self, title: str, total: int) -> Iterator[Update]:  # noqa: ARG002
+        """Yields a function that is called with how many of `total` are done."""
         yield _show_nothing
 
     @contextmanager
@@ -70,7 +77,7 @@ class Bars(Display):
     """Progress bars on standard error, where that is a terminal."""
 
     @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    def bar(self, title: str, total: int) -> Iterator[Update]:
         console = Console(stderr=True)
         columns = (
             TextColumn(title, markup=False),
@@ -78,12 +85,15 @@ class Bars(Display):
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task(title, total=total, note="")
-            yield lambda done, note: progress.update(task, completed=done, note=note)
+            task = progress.add_task(title, total=total, note="", left="")
+
+            def update(done: int, note: str, seconds_left: float | None = None) -> None:
+                progress.update(task, completed=done, note=note, left=left(seconds_left))
+
+            yield update
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -91,13 +101,30 @@ class Bars(Display):
             yield lambda name: line.update(Text(f"{title}: {name} done"))
 
 
-def _show_nothing(*_: object) -> None:
+def _show_nothing(*_: object, **__: object) -> None:
     pass
 
 
+def left(seconds: float | None) -> str:
+    """The time left, in words; empty where it is not known, or nothing is left."""
+    return f"{duration(seconds)} left" if seconds else ""
+
+
 def standing_note(standing: Standing, goal: str) -> str:
-    """What is said of a sweep beside how many trials have ended."""
-    counts = f"{standing.pruned} pruned, {standing.failed} failed"
-    if standing.best is None:
-        return counts
-    return f"{counts}, best {goal} {number(standing.best)} (trial {standing.best_number})"
+    """What is said of a sweep that has ended beside how many trials have."""
+    return _note(standing.pruned, standing.failed, goal, standing.best, standing.best_number)
+
+
+def progress_note(summary: Summary) -> str:
+    """What is said of a sweep, or a promotion, at work beside how many have ended."""
+    if summary.stage == "promotion":
+        return summary.note
+    best = summary.best
+    number_of_best = None if best is None else best.number
+    value = None if best is None else best.value
+    return _note(summary.count("pruned"), summary.count("failed"), summary.goal, value, number_of_best)
+
+
+def _note(pruned: int, failed: int, goal: str, best: float | None, best_number: int | None) -> str:
+    counts = f"{pruned} pruned, {failed} failed"
+    return counts if best is None else f"{counts}, best {goal} {number(best)} (trial {best_number})"

@@ -12,18 +12,18 @@ from typing import Any
 from IPython.display import DisplayHandle
 
 from hpo.formatting import duration
-from hpo.verbs.display import Display
+from hpo.verbs.display import Display, Update, left
 
 
 class NotebookBars(Display):
     """Progress below the cell that runs."""
 
     @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    def bar(self, title: str, total: int) -> Iterator[Update]:
         line, began = OutputLine(), time.monotonic()
 
-        def show(done: int, note: str) -> None:
-            parts = [f"{title}: {done} of {total}", note, duration(time.monotonic() - began)]
+        def show(done: int, note: str, seconds_left: float | None = None) -> None:
+            parts = [f"{title}: {done} of {total}", note, duration(time.monotonic() - began), left(seconds_left)]
             line.show(", ".join(filter(None, parts)), done / max(1, total))
 
         show(0, "")

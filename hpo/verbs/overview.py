@@ -6,12 +6,9 @@ from pathlib import Path
 
 from hpo.errors import Refused
 from hpo.page.status import Status, statuses
-from hpo.storage.transient import failures_as_halted
-from hpo.verbs.options import Folder
 
 
-@failures_as_halted()
-def status(study: str | None = None, *, runs: Folder = "runs") -> list[Status]:
+def status(study: str | None = None, *, runs: str | Path = "runs") -> list[Status]:
     """What is running, done and best of the studies in `runs`, or of one of them, and how long it will take.
 
     `study` is its name or its file. Writes nothing. Raises Refused where nothing has been run.

@@ -25,11 +25,11 @@ from hpo.promotion.looks import confidence
 from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
-from hpo.promotion.standing import PromotionStanding
 from hpo.search import sweep as search
 from hpo.search.tries import tries_left_out
 from hpo.storage.database import package_changes
 from hpo.storage.folder import RunFolder
+from hpo.storage.summary import Summary
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.adopting import require_fit
 from hpo.trial.adoption import read_adoption
@@ -42,7 +42,7 @@ from hpo.verbs.adopt import report_adopted
 from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_promotion_or_again
 from hpo.verbs.command_log import log_command
 from hpo.verbs.devices import check_shared, places
-from hpo.verbs.display import Display, standing_note
+from hpo.verbs.display import Display, progress_note
 from hpo.verbs.failures import failures_shown, require_few_faults
 from hpo.verbs.gate import gate_in_run
 from hpo.verbs.go import passed_before, require_go_or_force
@@ -342,8 +342,8 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
         display.bar("sweep", study.trials) as update,
     ):
 
-        def look(now: Standing) -> None:
-            update(min(now.done, study.trials), standing_note(now, study.task.goal))
+        def look(now: Summary) -> None:
+            update(min(now.done, study.trials), progress_note(now), now.seconds_left)
             update_record()
 
         standing = search.sweep(
@@ -382,8 +382,8 @@ def _promote(opened: Opened, display: Display) -> Verdict:
         display.bar("promote", runs_of(selection.rounds)) as update,
     ):
 
-        def look(now: PromotionStanding) -> None:
-            update(now.done, now.note)
+        def look(now: Summary) -> None:
+            update(now.done, progress_note(now), now.seconds_left)
             update_record()
 
         verdict = promotion.promote(

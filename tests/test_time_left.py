@@ -1,0 +1,99 @@
+"""The estimator of the time left: closed forms, and real sweeps played again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from hpo.storage.summary import Row
+from hpo.storage.time_left import Pace, Pruning, pace_of, seconds_left
+from tests.replay import Recording, recordings
+
+RECORDED = {recording.name: recording for recording in recordings()}
+# What is within a quarter of the truth for four fifths of the time. The others have costs that drift, or few trials.
+NEAR = ("cloak-sweep", "long_pruned2-sweep", "long_whole1-sweep", "long_pruned2-promotion", "long_whole2-promotion")
+
+
+def ended(number: int, began: float, *, epochs: int = 10, epoch: float = 1.0, beside: float = 0.0) -> Row:
+    seconds = epochs * epoch
+    return Row(
+        "sweep",
+        number,
+        "complete",
+        epoch=epochs,
+        seconds=seconds,
+        began=began,
+        ended=began + seconds + beside,
+        worker="a",
+    )
+
+
+def left(rows: Sequence[Row], *rounds: int, workers: int = 1, epochs: int = 10, **more: object) -> float:
+    seconds = seconds_left(rows, rounds, workers=workers, epochs=epochs, **more)  # type: ignore[arg-type]
+    assert seconds is not None
+    return seconds
+
+
+def test_nothing_is_said_before_an_epoch_has_ended_and_nothing_is_left_at_the_end() -> None:
+    assert seconds_left([Row("sweep", 0, "running", seconds=100.0)], (4,), workers=1, epochs=10) is None
+    assert left([ended(0, 0.0)], 1) == 0
+
+
+@pytest.mark.parametrize(("workers", "seconds"), [(1, 80), (2, 40), (3, 30), (8, 10)])
+def test_trials_that_all_take_the_same_go_to_the_workers_one_after_the_other(workers: int, seconds: float) -> None:
+    assert left([ended(0, 0.0), ended(1, 10.0)], 10, workers=workers) == pytest.approx(seconds)
+
+
+def test_each_round_of_a_promotion_waits_for_the_one_before() -> None:
+    """Two workers: three runs take twice ten seconds, and the last two wait for that."""
+    runs = [ended(0, 0.0), ended(1, 0.0)]
+    assert left(runs, 5, 2, workers=2) == pytest.approx(20 + 10)
+    assert left(runs, 7, workers=2) == pytest.approx(30)
+    assert left(runs, 2, 2, workers=2) == pytest.approx(10)
+
+
+def test_a_running_trial_has_had_a_part_of_its_time_at_its_own_pace() -> None:
+    slow = Row("sweep", 1, "running", epoch=4, seconds=12.0, pace=3.0)
+    assert left([ended(0, 0.0), slow], 2) == pytest.approx(5.5 * 3)  # it is in the midst of its fifth epoch
+
+
+def test_what_trials_take_beside_their_epochs_counts_but_not_the_loading_of_a_worker() -> None:
+    first = ended(0, 0.0, beside=60.0)
+    others = [ended(number, 72.0 + 15 * (number - 1), beside=3.0) for number in (1, 2, 3)]  # 2 s until the next begins
+    assert left([first, *others], 8) == pytest.approx(4 * (10 + 3 + 2))
+
+
+def test_the_pause_of_a_sweep_that_is_resumed_is_not_counted() -> None:
+    rows = [ended(number, 10.0 * number) for number in range(4)]
+    resumed = [ended(4 + number, 1e6 + 10.0 * number) for number in range(3)]
+    assert left(rows + resumed, 10) == pytest.approx(30)
+
+
+def test_pruned_trials_are_shorter_from_the_first_one_that_may_be_pruned() -> None:
+    """Half of what is unknown is expected to end after the warm-up of four epochs: 7.5 epochs in the mean."""
+    startup = [ended(number, 10.0 * number) for number in range(2)]
+    pruning = Pruning(first=2, warmup=4)
+    assert left(startup, 2 + 400, pruning=pruning) == pytest.approx(400 * 7.5, rel=0.03)
+    pruned = [
+        Row("sweep", 2 + n, "pruned", epoch=5, seconds=5.0, began=20.0 + 5 * n, ended=25.0 + 5 * n) for n in range(96)
+    ]
+    assert left(startup + pruned, 98 + 400, pruning=pruning) == pytest.approx(400 * (0.02 * 10 + 0.98 * 5), rel=0.03)
+
+
+def test_fast_trials_end_first_and_that_does_not_make_the_others_fast() -> None:
+    """Four workers: the trial of a second has ended, and those of three seconds an epoch have not."""
+    rows = [ended(0, 0.0)] + [Row("sweep", n, "running", epoch=4, seconds=12.0, pace=3.0) for n in (1, 2, 3)]
+    pace = pace_of(rows)
+    assert pace is not None
+    assert pace.epoch == pytest.approx(2.5)
+
+
+def test_the_first_run_of_a_promotion_is_as_dear_as_the_sweep_times_its_epochs() -> None:
+    assert left([], 4, epochs=20, before=Pace((2.0,), 0.0).times(3)) == pytest.approx(4 * 20 * 6)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_real_sweeps_and_promotions_played_again(name: str) -> None:
+    recording: Recording = RECORDED[name]
+    assert recording.share_near >= (0.8 if name in NEAR else 0.5)
