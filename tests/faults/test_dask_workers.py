@@ -127,6 +127,7 @@ def test_a_task_that_the_workers_cannot_see_is_refused_with_where_they_look(
     assert "PYTHONPATH" in refused
 
 
+@pytest.mark.soak
 def test_a_scheduler_of_another_environment_is_refused_with_what_it_lacks(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
