@@ -25,7 +25,7 @@ from hpo.errors import Halted, HpoError, Refused
 from hpo.files import no_link, write_whole
 from hpo.trial.job import Job
 from hpo.workers import dask_private
-from hpo.workers.dask_examination import PATHS, Examination
+from hpo.workers.dask_examination import MEND, Examination
 from hpo.workers.dask_private import LOST, WorkerInfo
 from hpo.workers.dask_worker import own_folders, run_job
 from hpo.workers.local import Backend, WorkerDied
@@ -173,11 +173,11 @@ class Cluster(Backend):
         except (CancelledError, CommClosedError):
             outcome.set_exception(self._lost())
         except ImportError as error:
-            outcome.set_exception(Refused(f"a Dask worker cannot import what the study needs ({error}); {PATHS}"))
+            outcome.set_exception(Refused(f"a Dask worker cannot import what the study needs ({error}); {MEND}"))
         except BaseException as error:
             is_unread = dask_private.is_unread_by_scheduler(error)
             outcome.set_exception(
-                Refused(f"the Dask scheduler cannot import hpo ({error.__cause__}); {PATHS}") if is_unread else error
+                Refused(f"the Dask scheduler cannot import hpo ({error.__cause__}); {MEND}") if is_unread else error
             )
 
     def _lost(self) -> Halted:

@@ -18,9 +18,9 @@ from hpo.workers.dask_private import LOST, WorkerInfo
 from hpo.workers.dask_worker import examine, own_folders, surroundings
 
 SHOWN = 6  # lines about one worker
-PATHS = (
-    "a worker looks in its own PYTHONPATH, and then in the folders that hpo imports from here, under the same path; "
-    "start the scheduler and the workers in hpo's environment, with the task's folder in the PYTHONPATH of both"
+MEND = (
+    "bring scheduler and workers to the state of this process, in its environment, and start them again; a worker "
+    "imports from its own PYTHONPATH, and then from the folders that hpo imports from here, under the same path"
 )
 Faults = tuple[str, ...]  # why a worker cannot be used, a line each
 
@@ -53,7 +53,7 @@ class Examination:
         set_aside = {address: faults for address, faults in answers.items() if faults}
         self._has_passed = self._has_passed or (self._task is not None and bool(passed))
         if workers and len(set_aside) == len(workers) and not self._has_passed:
-            raise Refused(f"no Dask worker can be used:\n{_listed(set_aside)}\n{PATHS}")
+            raise Refused(f"no Dask worker can be used:\n{_listed(set_aside)}\n{MEND}")
         self._name({address: set_aside[address] for address in set_aside.keys() - self._named})
         return passed
 

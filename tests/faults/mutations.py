@@ -33,6 +33,7 @@ class Mutation(NamedTuple):
 ENGINE, SWEEP, PROMOTE = "tests/test_engine.py", "tests/test_sweep.py", "tests/test_promote.py"
 FILES, STORAGE, WORKERS = "tests/test_checkpoint.py", "tests/faults/test_storage.py", "tests/faults/test_workers.py"
 SCHEDULER = "tests/faults/test_scheduler.py"
+DASK = "tests/faults/test_dask_workers.py"
 MODELS, OPTIMIZERS, DATA = "tests/test_models.py", "tests/test_optimizers.py", "tests/test_data.py"
 RUN, PASSES = "hpo/engine/run.py", "hpo/data/passes.py"
 ORPHAN = "orphan = next((trial for trial in self.trials() if is_orphan(trial, self.running)), None)"
@@ -352,6 +353,13 @@ MUTATIONS = [
         'if scheduler is None or self._scheduler not in ("", scheduler.id):',
         "if scheduler is None:",
         f"{SCHEDULER}::test_a_scheduler_that_was_started_again_does_not_know_our_jobs_and_counts_as_lost",
+    ),
+    Mutation(
+        "a worker that runs something else",
+        "hpo/workers/dask_examination.py",
+        "        passed = [address for address, faults in answers.items() if not faults]\n",
+        "        passed = list(answers)\n",
+        f"{DASK}::test_a_worker_of_another_checkout_is_named_and_set_aside_and_the_others_do_the_work",
     ),
     # -- a promotion
     Mutation(

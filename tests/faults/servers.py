@@ -254,7 +254,7 @@ class Dask:
         settings["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"  # as in docs/machines.md
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("dask")), *words],
-            env=self.environment | settings,
+            env=settings | self.environment,
             cwd=Path.cwd(),
             start_new_session=True,
             stdout=log,

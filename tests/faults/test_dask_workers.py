@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.errors import Refused
+from hpo.errors import HpoError
 from hpo.search.sweep import sweep
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
@@ -20,7 +20,7 @@ from hpo.verbs.load import load_study
 from tests.faults import servers
 from tests.faults.processes import code_of, start
 from tests.faults.servers import Dask
-from tests.faults.studies import checked, events, victims
+from tests.faults.studies import Victim, checked, events, victims
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed"),
@@ -73,14 +73,14 @@ def with_worker(cluster: Dask) -> Dask:
 
 
 def swept_on(cluster: Dask, study: StudySpec, folder: Path) -> int:
-    """The exit code of a process that sweeps on the cluster: 2 where it is refused."""
+    """The exit code of a process that sweeps on the cluster."""
 
     def act() -> None:
         try:
             sweep(study, RunFolder(folder), identity(study), workers=0, on=cluster.address, device="cpu")
-        except Refused as refused:
-            print(refused, file=sys.stderr)
-            os._exit(2)
+        except HpoError as error:
+            print(error, file=sys.stderr)
+            os._exit(error.exit_code)
 
     return code_of(start(act))
 
@@ -127,6 +127,7 @@ def test_a_task_that_the_workers_cannot_see_is_refused_with_where_they_look(
     assert "PYTHONPATH" in refused
 
 
+@pytest.mark.soak
 def test_a_scheduler_of_another_environment_is_refused_with_what_it_lacks(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,3 +138,14 @@ def test_a_scheduler_of_another_environment_is_refused_with_what_it_lacks(
         running.start_workers(1)
         assert swept_on(running, victims(trials=1), folder) == 2
     assert "the Dask scheduler cannot import hpo (No module named 'hpo.workers')" in capfd.readouterr().err
+
+
+@pytest.mark.soak
+def test_deaths_are_noticed_at_once_where_the_scheduler_would_wait_for_the_same_worker(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Dask's own setting allows three deaths, and waits for a worker at the address of the one that has died."""
+    allowing = {**environment(ROOT), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "3"}
+    with servers.dask(tmp_path / "dask", allowing, 1) as running:
+        assert swept_on(running, victims(task=Victim(deed="die"), trials=1, pruning=None), folder) == 70
+    assert [event["deaths"] for event in events(folder, "death")] == [1, 2, 3]
