@@ -236,15 +236,15 @@ def test_a_result_that_is_lost_is_no_retry(runs: Path) -> None:
 def test_after_its_code_was_mended_a_trial_is_retried_with_the_new_one(disc: Path, tmp_path: Path) -> None:  # noqa: F811
     edit(disc, {"SLOPE * term": "SLOPE / (self.shift < 0.2) * term"})
     runs, folder = tmp_path / "runs", RunFolder(tmp_path / "runs" / "disc")
-    sweep_with_faults(disc, runs)
+    sweep_with_faults(disc, runs, trials=5)
     edit(disc, {"SLOPE / (self.shift < 0.2) * term": "SLOPE * term"})
     with pytest.raises(Refused, match="exists with other code"):
         hpo.retry(disc, failed=True, runs=runs)
     retried = hpo.retry(disc, failed=True, runs=runs, accept=["code"])
-    assert len(retried.trials) > 2
+    assert len(retried.trials) > 1
     edit(disc.with_name("net.py"), {"1.0": "1.5"})  # and mended once more, before anything was trained
-    after = sweep(disc, runs, accept=["code"])
-    assert (after.done, after.failed) == (10, 0)
+    after = sweep(disc, runs, accept=["code"], trials=5)
+    assert (after.done, after.failed) == (5, 0)
     assert not (folder.path / "set-aside").exists(), "none was given up"
 
 
