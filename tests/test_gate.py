@@ -414,7 +414,8 @@ def test_the_page_says_that_it_passed_and_shows_the_pairs(promoted: Promoted) ->
     alone = [run for run in range(8) if run not in reused]
     folder = RunFolder(promoted.runs / "toy")
     assert gate.seconds == pytest.approx(sum(read_outcome(folder.trial("promotion", run)).seconds for run in alone))
-    assert ", gate " in words
+    assert " for the gate; " in words
+    assert "Does cheap rank like full? yes rank correlation " in words
     assert gate.spread.low < gate.spread.mean < gate.spread.high
 
 

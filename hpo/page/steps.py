@@ -43,7 +43,8 @@ def steps(findings: Findings) -> tuple[Step, ...]:
     lines = [*missing]
     if promotion and verdict:
         lines += _about_verdict(promotion, verdict, findings)
-    if sweep and sweep.ended >= sweep.planned and sweep.best and not sweep.origin:
+    is_over = sweep is not None and (sweep.ended >= sweep.planned or bool(sweep.end))
+    if sweep and is_over and sweep.best and not sweep.origin:
         lines += _about_search(sweep, findings)
     return tuple(lines)
 

@@ -24,6 +24,7 @@ from hpo.storage.folder import RunFolder
 from hpo.storage.transient import failures_as_halted, retry_storage
 from hpo.study import StudySpec
 from hpo.trial.guard import quits_as_errors
+from hpo.trial.lifecycle import standing
 from hpo.trial.warm import MOST
 from hpo.verbs.init import write_new
 from hpo.verbs.load import find_study, load_study, module_name
@@ -85,7 +86,7 @@ def _finished_sweep(study: StudySpec, folder: RunFolder, command: str) -> optuna
     trials = sweep.get_trials(deepcopy=False)
     ended = sum(trial.state.is_finished() for trial in trials)
     asked = int(sweep.user_attrs.get("trials", 0))
-    if ended < asked:
+    if ended < asked and not standing(sweep, asked, sweep.user_attrs.get("stop_after")).end:
         raise Refused(f"the sweep of {study.name!r} is not finished: {ended} of {asked} trials; go on: {command}")
     completed = sum(trial.state is TrialState.COMPLETE for trial in trials)
     if completed < ENOUGH:
