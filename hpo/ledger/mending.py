@@ -9,6 +9,7 @@ from hpo.errors import Refused
 from hpo.ledger.folder import Ledger
 from hpo.ledger.record import Record
 from hpo.storage.folder import RunFolder
+from hpo.storage.held import is_held, last_host
 
 
 def mended(ledger: Ledger, runs: Path) -> list[Record]:
@@ -37,9 +38,4 @@ def _running(record: Record) -> list[str]:
 
 
 def _has_ended(folder: RunFolder) -> bool:
-    if not folder.lock.is_file():
-        return False
-    from hpo.storage.locks import is_held  # needs SQLAlchemy
-
-    is_of_this_machine = f" on {platform.node()} " in folder.lock.read_text(errors="replace")
-    return is_of_this_machine and not is_held(folder)
+    return last_host(folder) == platform.node() and not is_held(folder)
