@@ -19,6 +19,9 @@ from hpo.trial.objective import trained
 from hpo.trial.record import Outcome, read_outcome, write_outcome
 from hpo.workers.local import WorkerDied, allow_processes, prepare_worker
 
+# The death of another rank is an error of the connection in this one. torchrun notices it meanwhile, and ends this rank
+# too, before the error is taken for the trial's own.
+NOTICE_S = 5.0
 GRACE_S = 60.0  # for rank 0 to write how the job ended, when another rank has failed
 
 
@@ -58,7 +61,10 @@ def _rank(job: Job, train: Callable[[Job], Outcome]) -> None:
     torch_distributed.init_process_group("nccl" if cuda else "gloo")
     job = replace(job, device=f"cuda:{local_rank}" if cuda else "cpu")
     if distributed.rank() == 0:
-        write_outcome(job.folder, train(job), job.inputs)
+        outcome = train(job)
+        if outcome.state == "failed":
+            time.sleep(NOTICE_S)
+        write_outcome(job.folder, outcome, job.inputs)
     else:
         _train_along(job)
     torch_distributed.destroy_process_group()

@@ -29,6 +29,8 @@ from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
+from hpo.trial.record import read_outcome
+from hpo.watchdog.limit import Limit
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, start, until
 from tests.faults.servers import ABSENT, LOST, PASSWORD, Dask, Postgres, closes, listening
@@ -386,3 +388,20 @@ def test_a_rebuilding_that_is_killed_leaves_the_old_study_or_the_new_one(folder:
     assert at > 20
     assert check.rows(server.query, "victims") == before
     assert server.query("SELECT COUNT(*) FROM studies WHERE study_name LIKE '%being rebuilt%'") == [(0,)]
+
+
+def test_a_trial_that_hangs_on_a_worker_of_a_cluster_is_ended_once_and_the_sweep_goes_on(
+    folder: Path, server: Postgres, cluster: Dask
+) -> None:
+    space = {"task.deed": choose("", "lock")}
+    study = victims(space=space, trials=3, pruning=None, startup_trials=3, limit=Limit(hang_minutes=4 / 60))
+    assert code_of(coordinator(study, folder, server, cluster)) == 0
+    hung = [number for number in range(3) if asked(folder, number)["task.deed"] == "lock"]
+    assert hung
+    for number in range(3):
+        outcome = read_outcome(folder / "sweep" / f"{number:04d}")
+        assert outcome.reason == (
+            "no epoch ended within 4 s (limit.hang_minutes of the study)" if number in hung else ""
+        )
+        assert len(attempts(folder, number)) == 1
+    checked(folder, 3, server)
