@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,10 +71,16 @@ def test_a_trial_that_is_running_is_told_from_one_that_was_interrupted(runs: Pat
     pid = start(lambda: sweep(study(), folder, SAME), die_at=40, with_signal=signal.SIGSTOP)
     until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     running = only(runs)
+    shutil.copytree(folder.path, runs / "copies" / "toy")
+    copied = only(runs / "copies")
+    RunFolder(runs / "copies" / "toy").summary.unlink(missing_ok=True)
+    copied_without_summary = only(runs / "copies")
     os.kill(pid, signal.SIGKILL)
     assert code_of(pid) == -signal.SIGKILL
     interrupted = only(runs)
     assert (running.running, running.interrupted) == (1, 0)
+    assert (copied.running, copied.interrupted, copied.unknown) == (0, 0, 1)
+    assert (copied_without_summary.interrupted, copied_without_summary.unknown) == (0, 1)
     assert (interrupted.running, interrupted.interrupted) == (0, 1)
     assert interrupted.done == running.done
 
@@ -141,6 +149,26 @@ def test_without_a_summary_the_storage_is_read_and_no_torch_is_needed(
     modules = imported_by("status")
     assert "optuna" in modules
     assert modules.isdisjoint({"torch", "plotly"})
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_watch_shows_it_anew_until_ctrl_c(swept: Path, is_terminal: bool) -> None:
+    here, there = pty.openpty() if is_terminal else os.pipe()
+    command = [sys.executable, "-m", "hpo", "status", "toy", "--watch", "--runs", str(swept.parent)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    process = subprocess.Popen(command, stdout=there, stderr=there, env=environment)
+    os.close(there)
+    shown = b""
+    while len(re.findall(rb"\d\d:\d\d:\d\d", shown)) < 2:
+        shown += os.read(here, 65536)
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the terminal's other side is closed
+        while chunk := os.read(here, 65536):
+            shown += chunk
+    os.close(here)
+    assert process.wait() == 0
+    assert shown.count(b"complete") >= 6
+    assert (b"\x1b" in shown) == is_terminal
 
 
 # -- what may be wrong with a summary --------------------------------------------------------------------------------

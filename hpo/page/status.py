@@ -19,7 +19,6 @@ from hpo.promotion.glance import PromotionGlance, PromotionState, glance
 from hpo.storage.folder import RunFolder
 from hpo.storage.held import Sight, sight_of_lock
 from hpo.storage.summary import Row, Summary, best_of, read_summary
-from hpo.storage.time_left import seconds_left
 from hpo.trial.ended_rows import with_folders
 
 BEGUN: dict[Sight, str] = {"held": "running", "free": "interrupted", "hidden": "unknown"}  # the state of what has begun
@@ -120,7 +119,7 @@ def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept:
         promotion=race.text,
         promotion_state=race.state,
         sentence=race.sentence,
-        coordinator=f"{summary.host}:{summary.pid}" if is_kept else "",
+        coordinator=f"{summary.host}:{summary.pid}" if summary.host else "",
         written=summary.written if is_kept else None,
         note=summary.note if sight == "held" else "",
         goal=summary.goal,
@@ -140,6 +139,8 @@ def _seconds_left(summary: Summary, sweep: Sequence[Row], sight: Sight) -> float
         return max(0.0, summary.seconds_left - (time.time() - summary.written))
     if summary.seconds_left is not None or summary.stage != "sweep" or summary.trials is None:
         return summary.seconds_left
+    from hpo.storage.time_left import seconds_left  # the summary says it otherwise
+
     epochs = max((row.epoch for row in sweep), default=0)
     return seconds_left(sweep, (max(summary.trials, len(sweep)),), workers=summary.workers, epochs=epochs)
 
