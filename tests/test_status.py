@@ -22,6 +22,7 @@ import pytest
 from hpo.checking.preflight import preflight
 from hpo.cli.status import show_statuses
 from hpo.errors import Refused
+from hpo.page.collect import collect
 from hpo.page.status import Status, statuses
 from hpo.promotion.promote import promote
 from hpo.search.sweep import sweep
@@ -169,6 +170,15 @@ def test_watch_shows_it_anew_until_ctrl_c(swept: Path, is_terminal: bool) -> Non
     assert process.wait() == 0
     assert shown.count(b"complete") >= 6
     assert (b"\x1b" in shown) == is_terminal
+
+
+def test_the_report_of_an_unfinished_sweep_says_how_long_the_rest_takes(swept: Path, runs: Path) -> None:
+    shutil.copytree(swept, runs / "toy")
+    folder = RunFolder(runs / "toy")
+    folder.summary.unlink()
+    open_study(folder, "sweep", "toy", "minimize", SAME).set_user_attr("trials", 30)
+    said = [missing.what for missing in collect(study(trials=30), folder).missing]
+    assert any(re.match(r"The sweep has 3 of 30 trials; the rest takes about \d", line) for line in said)
 
 
 # -- what may be wrong with a summary --------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def statuses(runs: Path, name: str | None) -> list[Status]:
         wanted = [study for study in (name, Path(name).stem) if study in folders][:1]
     if not wanted:
         raise Refused(_nothing(runs, name, sorted(folders)))
-    return [_status(folders[study]) for study in wanted]
+    return [status_of(folders[study]) for study in wanted]
 
 
 def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
@@ -74,7 +74,8 @@ def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
     return f"no study {name!r} has been run in {runs.resolve()}; {hint}"
 
 
-def _status(folder: RunFolder) -> Status:
+def status_of(folder: RunFolder) -> Status:
+    """The status of one study."""
     name, preflight = folder.path.name, _preflight(folder)
     summary = read_summary(folder)
     if summary is not None:
