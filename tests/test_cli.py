@@ -388,6 +388,7 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
         "study": "toy",
         "done": 3,
         "trials": 3,
+        "ended": "",
         "running": 0,
         "interrupted": 0,
         "unknown": 0,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import pytest
 from hpo.checking.preflight import preflight
 from hpo.cli.status import show_statuses
 from hpo.errors import Refused
+from hpo.page.collect import collect
 from hpo.page.status import Status, statuses
 from hpo.promotion.promote import promote
 from hpo.search.sweep import sweep
@@ -69,10 +72,16 @@ def test_a_trial_that_is_running_is_told_from_one_that_was_interrupted(runs: Pat
     pid = start(lambda: sweep(study(), folder, SAME), die_at=40, with_signal=signal.SIGSTOP)
     until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     running = only(runs)
+    shutil.copytree(folder.path, runs / "copies" / "toy")
+    copied = only(runs / "copies")
+    RunFolder(runs / "copies" / "toy").summary.unlink(missing_ok=True)
+    copied_without_summary = only(runs / "copies")
     os.kill(pid, signal.SIGKILL)
     assert code_of(pid) == -signal.SIGKILL
     interrupted = only(runs)
     assert (running.running, running.interrupted) == (1, 0)
+    assert (copied.running, copied.interrupted, copied.unknown) == (0, 0, 1)
+    assert (copied_without_summary.interrupted, copied_without_summary.unknown) == (0, 1)
     assert (interrupted.running, interrupted.interrupted) == (0, 1)
     assert interrupted.done == running.done
 
@@ -141,6 +150,35 @@ def test_without_a_summary_the_storage_is_read_and_no_torch_is_needed(
     modules = imported_by("status")
     assert "optuna" in modules
     assert modules.isdisjoint({"torch", "plotly"})
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_watch_shows_it_anew_until_ctrl_c(swept: Path, is_terminal: bool) -> None:
+    here, there = pty.openpty() if is_terminal else os.pipe()
+    command = [sys.executable, "-m", "hpo", "status", "toy", "--watch", "--runs", str(swept.parent)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    process = subprocess.Popen(command, stdout=there, stderr=there, env=environment)
+    os.close(there)
+    shown = b""
+    while len(re.findall(rb"\d\d:\d\d:\d\d", shown)) < 2:
+        shown += os.read(here, 65536)
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the terminal's other side is closed
+        while chunk := os.read(here, 65536):
+            shown += chunk
+    os.close(here)
+    assert process.wait() == 0
+    assert shown.count(b"complete") >= 6
+    assert (b"\x1b" in shown) == is_terminal
+
+
+def test_the_report_of_an_unfinished_sweep_says_how_long_the_rest_takes(swept: Path, runs: Path) -> None:
+    shutil.copytree(swept, runs / "toy")
+    folder = RunFolder(runs / "toy")
+    folder.summary.unlink()
+    open_study(folder, "sweep", "toy", "minimize", SAME).set_user_attr("trials", 30)
+    said = [missing.what for missing in collect(study(trials=30), folder).missing]
+    assert any(re.match(r"The sweep has 3 of 30 trials; the rest takes about \d", line) for line in said)
 
 
 # -- what may be wrong with a summary --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Read: TypeAlias = "Callable[[], Sequence[Status]]"
 
+STDOUT = 1
 REFRESH_S = 2.0
 WHOLE = 20  # trials that are shown whole; of more, those that have begun, and SOME of the best, of the last, of failed
 SOME = 5
@@ -36,14 +38,17 @@ def show_statuses(statuses: Sequence[Status], *, trials: bool = False, every: bo
 
 def watch_statuses(read: Read, *, trials: bool, every: bool) -> None:
     """Show the same, read anew every two seconds, until Ctrl-C. Where there is no terminal, block after block."""
+    is_terminal = sys.stdout.isatty()
     try:
-        if sys.stdout.isatty():
+        if is_terminal:
             _refresh(read, trials=trials, every=every)
         else:
             _repeat(read, trials=trials, every=every)
     except Stopped as stopped:
         if stopped.number != signal.SIGINT:
             raise
+    if is_terminal:  # the screen of before is back
+        show_statuses(read(), trials=trials, every=every)
 
 
 def _refresh(read: Read, *, trials: bool, every: bool) -> None:
@@ -60,11 +65,18 @@ def _refresh(read: Read, *, trials: bool, every: bool) -> None:
 
 
 def _repeat(read: Read, *, trials: bool, every: bool) -> None:
-    while True:
+    while _is_read():
         show_statuses(read(), trials=trials, every=every)
         say(_clock())
         sys.stdout.flush()
         time.sleep(REFRESH_S)
+
+
+def _is_read() -> bool:
+    """Whether there is still somebody who reads standard output."""
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _clock() -> str:
@@ -74,19 +86,19 @@ def _clock() -> str:
 def _parts(statuses: Sequence[Status], *, trials: bool, every: bool) -> Iterator[RenderableType]:
     yield laid_out("", STUDY_COLUMNS, [_study_cells(status) for status in statuses])
     for status in statuses:
-        yield from (f"{status.study}: {note}" for note in _notes(status))
+        yield from (f"{status.study}: {note}" for note in _notes(status, with_sentence=trials))
         if trials:
             yield from _tables(status, every=every)
 
 
-def _notes(status: Status) -> Iterator[str]:
+def _notes(status: Status, *, with_sentence: bool) -> Iterator[str]:
     """What a table has no place for."""
     if status.unknown:
         written = f"; what is shown was written {_ago(status.written)}" if status.written else ""
         yield f"cannot see the lock from here, so {status.coordinator or 'another process'} may be at work{written}"
     if status.note:
         yield status.note
-    if status.sentence:
+    if status.sentence and with_sentence:
         yield status.sentence
 
 
@@ -122,7 +134,7 @@ def _tables(status: Status, *, every: bool) -> Iterator[RenderableType]:
         if not shown:
             continue
         columns = (noun, "state", "epoch", status.goal or "best", "time", "worker", "reason")
-        yield laid_out("", columns, [_row_cells(row) for row in shown])
+        yield laid_out("", columns, [_row_cells(row) for row in _at_work_first(shown)])
         if len(shown) < len(rows):
             yield f"{len(shown)} of {count(len(rows), noun)}: at work, best, last, failed last; --all shows every one"
 
@@ -135,6 +147,11 @@ def _that_matter(rows: Sequence[Row], direction: str) -> list[Row]:
     failed = [row for row in ended if row.state == "failed"]
     chosen = {row.number for row in (*best[:SOME], *ended[-SOME:], *failed[-SOME:])}
     return [row for row in rows if row.number in chosen or not row.has_ended]
+
+
+def _at_work_first(rows: Sequence[Row]) -> list[Row]:
+    """A screen may be too low for all of them."""
+    return sorted(rows, key=lambda row: (row.has_ended, row.number))
 
 
 def _row_cells(row: Row) -> tuple[Cell, ...]:

@@ -9,7 +9,7 @@ from hpo.errors import Refused
 from hpo.ledger.folder import Ledger
 from hpo.ledger.record import Record
 from hpo.storage.folder import RunFolder
-from hpo.storage.held import is_held, last_host
+from hpo.storage.held import is_held, last_holder
 
 
 def mended(ledger: Ledger, runs: Path) -> list[Record]:
@@ -38,4 +38,4 @@ def _running(record: Record) -> list[str]:
 
 
 def _has_ended(folder: RunFolder) -> bool:
-    return last_host(folder) == platform.node() and not is_held(folder)
+    return last_holder(folder).host == platform.node() and not is_held(folder)

@@ -17,7 +17,7 @@ from scipy import stats
 
 from hpo.direction import Direction
 from hpo.errors import Refused
-from hpo.formatting import count, finite
+from hpo.formatting import count, duration, finite
 from hpo.page.collect_gate import gate_findings
 from hpo.page.collect_sweep import collect_sweep, trial_from
 from hpo.page.commands import suggest_command
@@ -38,6 +38,7 @@ from hpo.page.findings import (
     Sweep,
 )
 from hpo.page.headline import headline
+from hpo.page.status import status_of
 from hpo.plain import plain
 from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import read_looks
@@ -115,12 +116,19 @@ def _missing(
     if sweep is None:
         add("No sweep.", "sweep")
     elif sweep.ended < sweep.planned and not sweep.end:
-        add(f"The sweep has {sweep.ended} of {sweep.planned} trials.", "sweep")
+        add(f"The sweep has {sweep.ended} of {sweep.planned} trials{_left(folder)}.", "sweep")
     if promotion is None:
         add("No promotion: what a cheap score is worth at full fidelity is not known.", "promote")
     elif promotion.verdict is None:
-        add(f"The promotion has {len(promotion.runs)} of {promotion.planned} runs, and no verdict.", "promote")
+        runs = f"{len(promotion.runs)} of {promotion.planned} runs"
+        add(f"The promotion has {runs}, and no verdict{_left(folder)}.", "promote")
     return missing
+
+
+def _left(folder: RunFolder) -> str:
+    """The time left, as a clause; "" where it is not known."""
+    seconds = status_of(folder).seconds_left
+    return f"; the rest takes about {duration(seconds)}" if seconds else ""
 
 
 # -- promotion -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from hpo.promotion.glance import PromotionGlance, PromotionState, glance
 from hpo.storage.folder import RunFolder
 from hpo.storage.held import Sight, sight_of_lock
 from hpo.storage.summary import Row, Summary, best_of, read_summary
-from hpo.storage.time_left import seconds_left
 from hpo.trial.ended_rows import with_folders
 
 BEGUN: dict[Sight, str] = {"held": "running", "free": "interrupted", "hidden": "unknown"}  # the state of what has begun
@@ -64,7 +63,7 @@ def statuses(runs: Path, name: str | None) -> list[Status]:
         wanted = [study for study in (name, Path(name).stem) if study in folders][:1]
     if not wanted:
         raise Refused(_nothing(runs, name, sorted(folders)))
-    return [_status(folders[study]) for study in wanted]
+    return [status_of(folders[study]) for study in wanted]
 
 
 def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
@@ -75,7 +74,8 @@ def _nothing(runs: Path, name: str | None, known: list[str]) -> str:
     return f"no study {name!r} has been run in {runs.resolve()}; {hint}"
 
 
-def _status(folder: RunFolder) -> Status:
+def status_of(folder: RunFolder) -> Status:
+    """The status of one study."""
     name, preflight = folder.path.name, _preflight(folder)
     summary = read_summary(folder)
     if summary is not None:
@@ -120,7 +120,7 @@ def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept:
         promotion=race.text,
         promotion_state=race.state,
         sentence=race.sentence,
-        coordinator=f"{summary.host}:{summary.pid}" if is_kept else "",
+        coordinator=f"{summary.host}:{summary.pid}" if summary.host else "",
         written=summary.written if is_kept else None,
         note=summary.note if sight == "held" else "",
         goal=summary.goal,
@@ -140,6 +140,8 @@ def _seconds_left(summary: Summary, sweep: Sequence[Row], sight: Sight) -> float
         return max(0.0, summary.seconds_left - (time.time() - summary.written))
     if summary.seconds_left is not None or summary.stage != "sweep" or summary.trials is None:
         return summary.seconds_left
+    from hpo.storage.time_left import seconds_left  # the summary says it otherwise
+
     epochs = max((row.epoch for row in sweep), default=0)
     return seconds_left(sweep, (max(summary.trials, len(sweep)),), workers=summary.workers, epochs=epochs)
 

@@ -16,7 +16,7 @@ from hpo.promotion.selection import is_judged, read_selection
 from hpo.promotion.standing import standing_of
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
-from hpo.storage.held import inode_of_lock, last_host
+from hpo.storage.held import inode_of_lock, last_holder
 from hpo.storage.summary import Summary
 from hpo.trial.lifecycle import direction_of, standing
 from hpo.trial.rows import row_source, stored_rows
@@ -38,6 +38,7 @@ def stored_summary(folder: RunFolder) -> Summary | None:
         now = standing(stored, asked, stored.user_attrs.get("stop_after"))
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise UnreadableStorage(f"storage unreadable: {shlex.join(['hpo', 'rebuild', name])}") from error
+    holder = last_holder(folder)
     running = sum(row.state == "running" for row in (*sweep, *promotion))
     return Summary(
         study=name,
@@ -48,9 +49,9 @@ def stored_summary(folder: RunFolder) -> Summary | None:
         runs=None,
         done=sum(row.has_ended for row in (promotion or sweep)),
         workers=max(1, running),
-        host=last_host(folder),
-        pid=0,
-        lock=inode_of_lock(folder),
+        host=holder.host,
+        pid=holder.pid,
+        lock=0 if holder.is_alive else inode_of_lock(folder),  # who lives and does not hold this lock holds another
         ended=now.end,
         seconds_left=0.0 if now.is_over and not promotion else None,
         generation=folder.generation,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import platform
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -13,7 +15,7 @@ from hpo.storage.folder import RunFolder
 
 Sight: TypeAlias = Literal["held", "free", "hidden"]  # hidden: another machine's lock, or that of another folder
 HELD_HERE: set[Path] = set()  # locks that this process holds
-HOLDER = re.compile(r"process \d+ on (.+) since ")  # what the holder writes into the lock file
+HOLDER = re.compile(r"process (\d{1,9}) on (.+) since ")  # what the holder writes into the lock file
 
 
 def is_held(folder: RunFolder) -> bool:
@@ -49,10 +51,31 @@ def inode_of_lock(folder: RunFolder) -> int:
         return 0
 
 
-def last_host(folder: RunFolder) -> str:
-    """The machine whose coordinator has held the study last; "" where that is not known."""
+@dataclass(frozen=True)
+class Holder:
+    """The coordinator that has held a study last."""
+
+    host: str = ""  # "" where that is not known
+    pid: int = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether another process of this machine has its number now."""
+        if self.host != platform.node() or self.pid in (0, os.getpid()):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def last_holder(folder: RunFolder) -> Holder:
+    """Who has held the study last, by the lock file. In a copied folder that is the holder of what it is a copy of."""
     try:
         holder = HOLDER.match(folder.lock.read_text(errors="replace"))
     except OSError:
-        return ""
-    return holder.group(1) if holder else ""
+        return Holder()
+    return Holder(holder.group(2), int(holder.group(1))) if holder else Holder()
