@@ -274,7 +274,8 @@ def test_task_checks_that_are_not_passed_are_exit_code_3_but_not_of_a_rehearsal(
     assert " Task checks are not passed: weights.\n" in ended.out
     assert Path("runs/toy/report.html").exists()
     assert hpo("promote", study, *INLINE).code == 3
-    rehearsal = hpo("run", study, *INLINE, "--smoke", "--force")
+    assert hpo("sweep", study, *INLINE, "--smoke", "--force").code == 0
+    rehearsal = hpo("promote", study, *INLINE, "--smoke")
     assert rehearsal.code == 0
     assert "Task checks are not passed:" not in rehearsal.out
 

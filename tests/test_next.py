@@ -21,7 +21,7 @@ from hpo.page.next_range import Range
 from hpo.page.next_space import NextSpace, next_space
 from hpo.recipe import Recipe
 from hpo.space import choose, integer, log, suggest, uniform, when
-from hpo.storage.database import stored_study
+from hpo.storage.database import open_storage, stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.trial.provenance import identity
@@ -259,6 +259,12 @@ def test_it_refuses_what_it_cannot_learn_from_and_writes_nothing(home: Path) -> 
     assert "rename it to letters, digits and _" in refused(home, "next", dashed)
     Path(f"{path.stem}_next.py").write_text("mine")
     assert "exists, and is not overwritten" in refused(home, "next", str(path))
+    Path(f"{path.stem}_next.py").unlink()
+    stored = optuna.load_study(study_name=path.stem, storage=open_storage(RunFolder(home / "runs" / path.stem).storage))
+    stored.set_user_attr("trials", 100)
+    assert "is not finished: 12 of 100 trials" in refused(home, "next", str(path))
+    stored.set_user_attr("stop_after", 1)  # the last trial was no better, so the sweep has ended by itself
+    assert test_cli.hpo("next", str(path)).code == 0
 
 
 # -- a warm start ----------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Terminal(Bars):
         show_failures(groups)
 
     def promotion_ended(self, opened: Opened, verdict: Verdict) -> None:
-        from hpo.promotion.outlook import export_of_leader, outlook
+        from hpo.promotion.outlook import export_of_leader, outlook, power
 
         table(
             f"{label(verdict.goal)}: {better(verdict.direction)}",
@@ -80,6 +80,8 @@ class Terminal(Bars):
         if not_passed:
             show_checks("task checks not passed", not_passed)
         say(verdict.sentence)
+        if power(verdict):
+            say(f"{power(verdict)}.")
         for advice in (outlook(verdict), export_of_leader(verdict)):
             if advice:
                 say(_advised(advice, opened))
