@@ -432,8 +432,8 @@ BEGAN_WITH = {
 
 
 def test_a_study_that_began_with_an_earlier_hpo_goes_on() -> None:
-    """A change of these files without effect on any value: its digest belongs into hpo.code.harness.NO_EFFECT. Where
-    it has one, put it here and say in the changelog that studies need `--accept code`."""
+    """Where a change of these files has no effect on any value, its digest belongs into hpo.code.harness.NO_EFFECT.
+    Where it has one, it belongs here, and the changelog says that studies need `--accept code`."""
     now = harness_digests(HARNESS + PROMOTION)
     lines = [
         f'"{now[file]}": "{BEGAN_WITH[file]}",  # {file}' for file in BEGAN_WITH if now.get(file) != BEGAN_WITH[file]

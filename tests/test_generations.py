@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -347,6 +349,10 @@ def test_unfinished_trials_do_not_go_on_with_other_code(disc: Path, tmp_path: Pa
     runs, folder = tmp_path / "runs", RunFolder(tmp_path / "runs" / "disc")
     sweep(disc, runs, trials=3)
     (folder.trial("sweep", 1) / "result.json").unlink()
+    with closing(sqlite3.connect(folder.database)) as connection:
+        connection.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
+        connection.execute("DELETE FROM trial_values WHERE trial_id = 2")
+        connection.commit()
     edit(disc.with_name("net.py"), {"1.0": "1.5"})
     with pytest.raises(Refused, match=r"set aside: trial 1 \(it was interrupted, and would go on with other code\)"):
         sweep(disc, runs, trials=3)

@@ -17,6 +17,7 @@ from hpo.errors import Damaged, Refused
 from hpo.storage import postgresql, sqlite
 from hpo.storage.folder import SQLITE, Kind, RunFolder
 from hpo.storage.identity import Details, differences, differing_parts, keep_details, package_note
+from hpo.storage.owner import owner_of, require_not_taken
 from hpo.storage.transient import retry_storage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the command line says what matters
@@ -73,13 +74,15 @@ def open_study(
 ) -> optuna.Study:
     """Create a study, or open one that asked the same question. `details` say what the hashes in `identity` are of.
 
-    Raises Refused where anything in `identity` differs, and Damaged where the storage of trials that have run is
-    missing or broken.
+    Raises Refused where another folder owns it or anything in `identity` differs, and Damaged where the storage of
+    trials that have run is missing or broken.
     """
     _require_sound(folder, kind)
     storage = retry_storage(lambda: open_storage(folder.storage, create=True))
-    known = {study.study_name for study in retry_storage(storage.get_all_studies)}
+    known = {study.study_name: owner_of(study.user_attrs) for study in retry_storage(storage.get_all_studies)}
     stored_name = folder.name_of(name)
+    require_not_taken(folder, name, known.get(stored_name))
+    folder.keep_elsewhere()
     if stored_name not in known and folder.numbers(kind):
         raise Damaged(
             f"the storage {folder.storage} knows nothing of the {len(folder.numbers(kind))} trials in "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hpo.errors import Damaged, Refused
-from hpo.files import check_encoding, make_folder
+from hpo.files import check_encoding, make_folder, write_whole
 
 SQLITE = "sqlite:///"
 Kind = Literal["sweep", "promotion"]  # what a trial belongs to: each kind is an Optuna study of its own
@@ -47,6 +47,15 @@ class RunFolder:
         """The URL that the study has been kept in, where that is not the folder's own database."""
         return self.elsewhere.read_text().strip() if self.elsewhere.exists() else None
 
+    def keep_elsewhere(self) -> None:
+        """Keep the URL of a storage elsewhere: the study is kept there from now on, without being told so again."""
+        if self.url and self.url != self.kept_elsewhere:
+            write_whole(self.elsewhere, f"{self.url}\n".encode())
+
+    @property
+    def owner(self) -> Path:
+        return self.path / "owner"  # holds the id that the study has in the storage too
+
     @property
     def events(self) -> Path:
         return self.path / "events.log"
@@ -74,6 +83,10 @@ class RunFolder:
     @property
     def changes(self) -> Path:
         return self.path / "changes.json"  # of the study, that were accepted
+
+    @property
+    def moved(self) -> Path:
+        return self.path / "moved.json"  # how many of the changes have moved to set-aside/ what they set aside
 
     @property
     def generation(self) -> int:

@@ -15,7 +15,7 @@ import sqlalchemy
 
 from hpo import events
 from hpo.errors import Halted, InUse, Refused
-from hpo.files import make_folder, no_link, write_whole
+from hpo.files import make_folder, no_link
 from hpo.retrying import cause
 from hpo.storage.folder import RunFolder
 from hpo.storage.postgresql import CONNECTION
@@ -40,8 +40,6 @@ def study_lock(folder: RunFolder) -> Iterator[Callable[[], None]]:
         hold = _nothing
         if folder.storage.startswith("postgresql"):
             hold = held.enter_context(_database_lock(folder.storage, folder.path.name))
-        if folder.url:
-            write_whole(folder.elsewhere, f"{folder.url}\n".encode())
         for unfinished in [*folder.path.glob(".*.tmp"), *folder.identity.glob(".*.tmp")]:
             unfinished.unlink()
         events.keep(folder.events.absolute())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -55,13 +56,26 @@ def accept(folder: RunFolder, change: Change) -> None:
 
 
 def move_aside(folder: RunFolder) -> None:
-    """Move what a change sets aside to where it is kept. To do it twice does nothing more."""
-    for number, change in enumerate(read_changes(folder), start=1):
+    """Move what the changes set aside to where it is kept. To do it twice does nothing more.
+
+    What was moved is never moved again, even where set-aside/ was emptied: by now its name may be that of a new trial.
+    """
+    changes = read_changes(folder)
+    for number, change in enumerate(changes, start=1):
+        if number <= _moved(folder):
+            continue
         aside = folder.path / "set-aside" / str(number)
         for place in change.moved:
             if (folder.path / place).exists() and not (aside / place).exists():
                 (aside / place).parent.mkdir(parents=True, exist_ok=True)
                 (folder.path / place).rename(aside / place)
+    if len(changes) != _moved(folder):
+        write_json(folder.moved, len(changes))
+
+
+def _moved(folder: RunFolder) -> int:
+    """How many changes have been done with: none where nothing was written about it, as until 0.1."""
+    return int(json.loads(folder.moved.read_bytes())) if folder.moved.exists() else 0
 
 
 def lineage(folder: RunFolder) -> tuple[str, ...]:

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias, get_args
 
 import optuna
-import sqlalchemy
-from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import Refused
-from hpo.formatting import count
-from hpo.retrying import retry
-from hpo.storage.database import open_storage, stored_study
-from hpo.storage.folder import SQLITE, Kind, RunFolder, promotion_name
+from hpo.storage.database import open_storage
+from hpo.storage.folder import SQLITE, Kind, RunFolder
 from hpo.storage.identity import differing_parts
 from hpo.storage.locks import study_lock
 from hpo.storage.optuna_private import rename_studies
-from hpo.storage.transient import is_transient, retry_storage
+from hpo.storage.owner import ids_of, keep_id, new_id, write_ids
+from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption, is_adopted, make_storage
-from hpo.trial.attempts import is_to_be_retried
 from hpo.trial.changes import Change, move_aside, read_changes
-from hpo.trial.lifecycle import state_of
+from hpo.trial.ownership import if_readable, lacking, lacking_in_words, names_of, require_ours
 from hpo.trial.restore import TrialFolder, make_study, read_folders
 
 BUDGET = frozenset({"trials", "stop_after"})  # user attributes of a sweep that say what was asked of it
-SHOWN = 20  # of the trials that would be lost
-# What Optuna and its database raise for rows that are wrong: an unknown state, a missing value, another version.
-UNREADABLE = (
-    StorageInternalError,
-    sqlalchemy.exc.SQLAlchemyError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    RuntimeError,
-)
 
 
 @dataclass(frozen=True)
@@ -66,12 +52,15 @@ def rebuild(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *,
     """
     with study_lock(folder):
         require_rebuildable(study, folder, identity, force=force)
+        folder.keep_elsewhere()
         move_aside(folder)
         trials: Trials = {kind: read_folders(folder, kind) for kind in get_args(Kind)}
         if folder.storage.startswith(SQLITE):
             kept = _rebuild_file(study, folder, identity, trials)
+        elif force and _lacking(study, folder):
+            kept = _rebuild_as_another(study, folder, identity, trials)
         else:
-            kept = _rebuild_elsewhere(study, folder, identity, trials)
+            kept = _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
     return Rebuilt(sum(len(folders) for folders in trials.values()), folder.storage, kept)
 
 
@@ -95,7 +84,7 @@ def make_generation(study: StudySpec, folder: RunFolder, identity: Mapping[str, 
     """
     trials: Trials = {kind: read_folders(folder, kind) for kind in get_args(Kind)}
     _require_same_question(trials["sweep"], identity, read_changes(folder))
-    _rebuild_elsewhere(study, folder, identity, trials)
+    _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
 
 
 def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> None:
@@ -105,82 +94,82 @@ def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str
     """
     trials: Trials = {"sweep": read_folders(folder, "sweep")}
     _require_same_question(trials["sweep"], identity, read_changes(folder))
-    _rebuild_elsewhere(study, folder, identity, trials)
+    _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
 
 
 def require_rebuildable(
     study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, force: bool = False
 ) -> None:
-    """Raise Refused where there are no trials, or where another study asked for them. Writes nothing.
+    """Raise Refused where there are no trials, where another study asked for them, or where another folder owns the
+    study in the storage. Writes nothing.
 
     Unless `force` is set, raise Refused also where the storage knows finished trials that the folders lack: they may be
     an older copy.
     """
     if not folder.numbers("sweep"):
         raise Refused(f"there are no trials in {folder.path / 'sweep'} to rebuild a storage from")
+    if not folder.storage.startswith(SQLITE):  # a file in the folder is kept beside the new one, whosever it is
+        if_readable(lambda: require_ours(folder, study.name), None)
     _require_same_question(read_folders(folder, "sweep"), identity, read_changes(folder))
-    lacking = [line for kind in get_args(Kind) for line in _lacking(study, folder, kind)]
-    if lacking and not force:
-        listed = "\n  ".join(lacking[:SHOWN])
-        more = f"\n  and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-        raise Refused(
-            f"the storage {folder.storage} knows {count(len(lacking), 'finished trial')} that the folders in "
-            f"{folder.path} lack:\n  {listed}{more}\n"
-            "The folders may be an older copy: then bring the newest ones here. Or rebuild without these trials, with "
-            "--force: what the storage holds is kept under another name"
-        )
+    lines = _lacking(study, folder)
+    if lines and not force:
+        raise Refused(lacking_in_words(folder, study.name, lines))
 
 
-def _lacking(study: StudySpec, folder: RunFolder, kind: Kind) -> list[str]:
-    """The trials that have ended, says the storage, and whose folders do not say how. None where it cannot be read."""
-    outcomes = {trial.number for trial in read_folders(folder, kind) if trial.outcome}
-    return [
-        f"{kind}: trial {trial.number}, {state_of(trial)}, {trial.value}"
-        for trial in _stored_trials(folder, _names(study, folder)[kind])
-        if trial.state.is_finished()
-        and trial.number not in outcomes
-        and not is_to_be_retried(folder.trial(kind, trial.number))
-    ]
+def _lacking(study: StudySpec, folder: RunFolder) -> list[str]:
+    """A line for each trial that has ended, says the storage, and whose folder does not say how."""
+    outcomes = {(kind, trial.number): trial.outcome for kind in get_args(Kind) for trial in read_folders(folder, kind)}
 
+    def has_result(kind: Kind, trial: FrozenTrial) -> bool:
+        outcome = outcomes.get((kind, trial.number))
+        was_retried = trial.state is TrialState.COMPLETE and outcome is not None and outcome.state == "failed"
+        return outcome is not None and not was_retried
 
-def _stored_trials(folder: RunFolder, name: str) -> list[FrozenTrial]:
-    """The trials of the storage; none where it cannot be read: that is what a rebuilding is for."""
-    try:
-        stored = retry(lambda: stored_study(folder, name), is_transient)
-        return stored.get_trials(deepcopy=False) if stored else []
-    except UNREADABLE:
-        return []
+    return if_readable(lambda: list(lacking(folder, study.name, has_result)), [])
 
 
 def _rebuild_file(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], trials: Trials) -> tuple[str, ...]:
     """Make the SQLite file anew. Returns the name that the old one has now."""
     beside = folder.database.with_name("study.db.rebuilt")
-    url = f"{SQLITE}{beside}"
+    url, owner = f"{SQLITE}{beside}", keep_id(folder)
 
     def make() -> None:
         beside.unlink(missing_ok=True)  # of an attempt that failed
         storage = open_storage(url, create=True)
-        for kind, name in _names(study, folder).items():
-            make_study(storage, name, study, folder, identity, kind, trials[kind])
+        for kind, name in names_of(folder, study.name).items():
+            make_study(storage, name, study, folder, identity, kind, trials[kind], owner)
 
     retry_storage(make)
     return _exchange(folder.database, beside)
 
 
-def _rebuild_elsewhere(
+def _rebuild_as_another(
     study: StudySpec, folder: RunFolder, identity: Mapping[str, str], trials: Trials
 ) -> tuple[str, ...]:
+    """Rebuild with a new id. A newer copy of the folder, where there is one, is then told that the study was taken, and
+    does not take it back."""
+    before, owner = ids_of(folder), new_id()
+    write_ids(folder, *before, owner)  # both, until it is made: an interruption leaves the old study or the new one
+    kept = _rebuild_elsewhere(study, folder, identity, trials, owner)
+    write_ids(folder, owner)
+    return kept
+
+
+def _rebuild_elsewhere(
+    study: StudySpec, folder: RunFolder, identity: Mapping[str, str], trials: Trials, owner: str
+) -> tuple[str, ...]:
     """Make the Optuna studies under other names, and then exchange the names. Returns those of the old ones."""
-    names, now = {kind: name for kind, name in _names(study, folder).items() if kind in trials}, _now()
+    names = {kind: name for kind, name in names_of(folder, study.name).items() if kind in trials}
+    now = _now()
     unfinished = {name: f"{name} (being rebuilt)" for name in names.values()}  # no study of hpo can have such a name
 
     def make() -> tuple[str, ...]:
         storage = open_storage(folder.storage, create=True)
         for kind, name in names.items():
-            make_study(storage, unfinished[name], study, folder, identity, kind, trials[kind])
+            make_study(storage, unfinished[name], study, folder, identity, kind, trials[kind], owner)
             _keep_budget(storage, name, unfinished[name])
         there = {stored.study_name for stored in storage.get_all_studies()}
-        kept = {name: f"{name} (kept {now})" for name in names.values() if name in there}
+        kept = {name: _free(f"{name} (kept {now})", there.__contains__) for name in names.values() if name in there}
         made = {temporary: name for name, temporary in unfinished.items() if temporary in there}
         rename_studies(storage, {**kept, **made})
         return tuple(kept.values())
@@ -196,11 +185,6 @@ def _keep_budget(storage: BaseStorage, before: str, after: str) -> None:
         made = optuna.load_study(study_name=after, storage=storage)
         for key in BUDGET & asked.keys():
             made.set_user_attr(key, asked[key])
-
-
-def _names(study: StudySpec, folder: RunFolder) -> dict[Kind, str]:
-    """The names of the Optuna studies of the newest generation."""
-    return {"sweep": folder.name_of(study.name), "promotion": folder.name_of(promotion_name(study.name))}
 
 
 def _require_same_question(
@@ -230,9 +214,15 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
+def _free(name: str, is_there: Callable[[str], bool]) -> str:
+    """The name, with a number where it is there already: a clock may go back."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for free in names if not is_there(free))
+
+
 def _exchange(database: Path, new: Path) -> tuple[str, ...]:
     """Put the new file in its place; return the name of the old one. A left journal belongs to that, and goes along."""
-    aside = f"study.db.damaged-{_now()}"
+    aside = _free(f"study.db.damaged-{_now()}", lambda name: database.with_name(name).exists())
     is_replaced = database.exists()
     for ending in ("-journal", ""):
         old = database.with_name(database.name + ending)

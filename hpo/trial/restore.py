@@ -16,6 +16,7 @@ from hpo.storage.database import name_metric
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.identity import RECORDED
 from hpo.storage.optuna_private import add_running_trial
+from hpo.storage.owner import set_owner
 from hpo.study import StudySpec
 from hpo.trial.adoption import is_adopted, restored_trial
 from hpo.trial.attempts import FAILED_BEFORE, failed_before
@@ -55,15 +56,17 @@ def make_study(
     identity: Mapping[str, str],
     kind: Kind,
     trials: Sequence[TrialFolder],
+    owner: str,
 ) -> None:
     """Make an Optuna study of a kind of trials, or make it again after an attempt that failed.
 
-    Of no trials none is made, unless it is a sweep that goes on after a change.
+    `owner` is the id of the folder. Of no trials none is made, unless it is a sweep that goes on after a change.
     """
     if name in {stored.study_name for stored in storage.get_all_studies()}:
         optuna.delete_study(study_name=name, storage=storage)
     if trials or (kind == "sweep" and folder.generation > 1):
         target = optuna.create_study(study_name=name, storage=storage, direction=study.direction.value)
+        set_owner(target, folder, owner)
         known = _identity(identity, kind, trials)
         target.set_user_attr("identity", known)
         name_metric(target, known.get("goal", study.task.goal))

@@ -12,6 +12,7 @@ from hpo.storage.identity import differences, differing_parts, keep_details
 from hpo.storage.locks import study_lock
 from hpo.trial.changes import Change, accept, code_note, read_changes
 from hpo.trial.generations import change_of, change_of_promotion, finish_change
+from hpo.trial.ownership import require_claimable, require_first_change
 from hpo.trial.provenance import identity_details
 from hpo.verbs.opening import Opened
 from hpo.verbs.options import ACCEPTABLE
@@ -22,9 +23,11 @@ OF_FULL = ("fidelity", "data", "code")  # parts of a promotion's identity that m
 def require_same_or_accepted(opened: Opened) -> Change | None:
     """The change that the user accepts now; None where there is none. Writes nothing.
 
-    Raises Refused for a change that was not accepted, or that cannot be.
+    Raises Refused for a change that was not accepted, or that cannot be, and for a study that another folder owns or
+    has gone on with.
     """
     name, folder = opened.study.name, opened.folder
+    require_claimable(folder, name)
     changes = read_changes(folder)
     before = stored_identity(folder, name) or (changes[-1].now if changes else None)
     parts = differing_parts(before, opened.identity) if before else []
@@ -33,6 +36,7 @@ def require_same_or_accepted(opened: Opened) -> Change | None:
     if not set(parts) <= set(ACCEPTABLE):
         require_equal(folder, name, before, opened.identity, opened.details)
     change = change_of(opened.study, folder, before, opened.identity, opened.details)
+    require_first_change(folder, name)
     missing = [part for part in parts if part not in opened.options.accept]
     if missing:
         raise Refused(_question(opened, change))

@@ -1,0 +1,202 @@
+"""Whether a folder may write into a study: no other folder owns it, and the storage knows nothing that this one lacks.
+
+So an older copy of a folder can be read, and takes nothing from those who have gone on with the study since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count as count_from
+from typing import TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial
+
+from hpo.errors import Damaged, Refused
+from hpo.formatting import count
+from hpo.retrying import retry
+from hpo.storage.database import open_storage
+from hpo.storage.folder import SQLITE, Kind, RunFolder, promotion_name
+from hpo.storage.owner import (
+    Owner,
+    has_trials,
+    ids_of,
+    keep_id,
+    owner_of,
+    place_of,
+    require_not_taken,
+    set_owner,
+    taken,
+)
+from hpo.storage.transient import is_transient
+from hpo.trial.attempts import RESULT, is_to_be_retried
+from hpo.trial.lifecycle import state_of
+from hpo.trial.record import read_asked
+
+SHOWN = 20  # of the trials that would be lost
+# What Optuna and its database raise for rows that are wrong: an unknown state, a missing value, another version.
+UNREADABLE = (
+    StorageInternalError,
+    sqlalchemy.exc.SQLAlchemyError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+)
+T = TypeVar("T")
+HasResult = Callable[[Kind, FrozenTrial], bool]
+
+
+def names_of(folder: RunFolder, name: str, generation: int | None = None) -> dict[Kind, str]:
+    """The names of a study's two Optuna studies in the storage: of its newest generation, or of the one given."""
+    promotion = promotion_name(name)
+    return {"sweep": folder.name_of(name, generation), "promotion": folder.name_of(promotion, generation)}
+
+
+def claim(folder: RunFolder, name: str) -> None:
+    """Let the study belong to this folder, or go on to do so. Hold the study's lock.
+
+    Raises Refused where another folder owns it, and Damaged where the storage knows finished trials that the folder
+    lacks.
+    """
+    require_ours(folder, name)
+    require_newest(folder, name)
+    owners = _owners(folder)
+    names = [stored_name for stored_name in names_of(folder, name).values() if stored_name in owners]
+    stored = next((owners[stored_name] for stored_name in names if owners[stored_name]), None)
+    identifier = keep_id(folder, stored)
+    for stored_name in names:
+        set_owner(_load(folder, stored_name), folder, identifier)
+
+
+def if_readable(call: Callable[[], T], otherwise: T) -> T:
+    """What `call` says of a storage, or `otherwise` where that cannot be read: to be rebuilt is what it is for."""
+    try:
+        return retry(call, is_transient)
+    except Refused:
+        raise
+    except UNREADABLE:
+        return otherwise
+
+
+def require_claimable(folder: RunFolder, name: str) -> None:
+    """Raise what `claim` would raise. Writes nothing. A storage that cannot be read passes: `claim` says what is wrong
+    with it."""
+    try:
+        require_ours(folder, name)
+        require_newest(folder, name)
+    except Refused:
+        raise
+    except UNREADABLE:
+        return
+
+
+def require_ours(folder: RunFolder, name: str) -> None:
+    """Raise Refused where another folder owns the study in the storage. Writes nothing."""
+    owners = _owners(folder)
+    for kind, stored_name in names_of(folder, name).items():
+        if stored_name in owners:
+            require_not_taken(folder, name, owners[stored_name])
+            _require_same_trials(folder, name, kind, stored_name, owners[stored_name])
+
+
+def require_first_change(folder: RunFolder, name: str) -> None:
+    """Raise Refused where the storage has the study after a change that the folder does not know. Writes nothing."""
+    nothing: Mapping[str, Owner | None] = {}
+    owners = if_readable(lambda: _owners(folder), nothing)
+    for stored_name in names_of(folder, name, folder.generation + 1).values():
+        if stored_name in owners:
+            owner = owners[stored_name]
+            place = owner.place if owner else "another folder"
+            raise Damaged(
+                f"another change of study {name!r} was accepted before, in {place}: the storage has {stored_name!r}, "
+                f"and {folder.path} is an older copy; go on there, or give the study another name"
+            )
+
+
+def _require_same_trials(folder: RunFolder, name: str, kind: Kind, stored_name: str, owner: Owner | None) -> None:
+    """Raise Refused where one side has no id, as older versions left it, and the trials do not say that both are one
+    study."""
+    if folder.storage.startswith(SQLITE) or (owner and ids_of(folder)):
+        return
+    trials = _trials(folder, stored_name)
+    if owner is None and trials and not has_trials(folder):
+        raise taken(folder, name, owner)
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    if owner and not (ended and all(_is_asked(folder, kind, trial) for trial in ended)):
+        raise taken(folder, name, owner)
+
+
+def require_newest(folder: RunFolder, name: str) -> None:
+    """Raise Damaged where the storage knows a finished trial of which the folder has no result: it is an older copy, or
+    its trials were removed. Writes nothing."""
+    lines = list(lacking(folder, name, lambda kind, trial: (folder.trial(kind, trial.number) / RESULT).exists()))
+    if lines:
+        raise Damaged(lacking_in_words(folder, name, lines))
+
+
+def lacking(folder: RunFolder, name: str, has_result: HasResult) -> Iterator[str]:
+    """A line for each trial that has ended, says the storage, and whose result the folder does not have.
+
+    Later generations count too, which follow from changes that an older copy does not know. Where nothing says whose
+    study it is, a trial with other parameters is another one.
+    """
+    ids = ids_of(folder)
+    owners = {key: owner for key, owner in _owners(folder).items() if not ids or owner is None or owner.id in ids}
+    for generation in count_from(folder.generation):
+        names = names_of(folder, name, generation)
+        if not owners.keys() & names.values():
+            return
+        for kind, stored_name in names.items():
+            is_strict = owners.get(stored_name) is None and not folder.storage.startswith(SQLITE)
+            for trial in _trials(folder, stored_name) if stored_name in owners else ():
+                is_here = has_result(kind, trial) and (not is_strict or _is_asked(folder, kind, trial))
+                is_again = is_to_be_retried(folder.trial(kind, trial.number))
+                if trial.state.is_finished() and not is_here and not is_again:
+                    yield f"{kind}: trial {trial.number}, {state_of(trial)}, {trial.value}"
+
+
+def lacking_in_words(folder: RunFolder, name: str, lines: Sequence[str]) -> str:
+    """What to tell the user of finished trials that the folder lacks."""
+    listed = "\n  ".join(lines[:SHOWN])
+    more = f"\n  and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    owner = _owners(folder).get(folder.name_of(name))
+    newest = f" of {owner.place}, which wrote last" if owner and owner.place != place_of(folder) else ""
+    return (
+        f"the storage {folder.storage} knows {count(len(lines), 'finished trial')} that the folders in {folder.path} "
+        f"lack:\n  {listed}{more}\n"
+        f"The folders may be an older copy{newest}: then go on there, or bring the newest ones here. Or go on without "
+        f"these trials: hpo rebuild STUDY --force; what the storage holds is kept under another name"
+    )
+
+
+def _is_asked(folder: RunFolder, kind: Kind, trial: FrozenTrial) -> bool:
+    """Whether a trial of the storage is the one that the folder asked under this number."""
+    asked = read_asked(folder.trial(kind, trial.number))
+    return asked is not None and {name: asked.params.get(name) for name in trial.params} == trial.params
+
+
+def _owners(folder: RunFolder) -> Mapping[str, Owner | None]:
+    """The owner of each study in the storage, by its name there; empty where there is no storage."""
+    try:
+        storage = open_storage(folder.storage)
+    except Refused:
+        return {}
+    return {study.study_name: owner_of(study.user_attrs) for study in storage.get_all_studies()}
+
+
+def _load(folder: RunFolder, stored_name: str) -> optuna.Study:
+    return optuna.load_study(study_name=stored_name, storage=open_storage(folder.storage))
+
+
+def _trials(folder: RunFolder, stored_name: str) -> list[FrozenTrial]:
+    """The trials of a study in the storage; none where they are damaged, which is said elsewhere."""
+    try:
+        return _load(folder, stored_name).get_trials(deepcopy=False)
+    except UNREADABLE as error:
+        if is_transient(error):
+            raise
+        return []
