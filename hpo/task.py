@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -255,6 +256,15 @@ class Task(ABC, Generic[B]):
         data. The same task and fidelity give the same fields. None of them may be searched.
         """
         return self
+
+    def files(self) -> Iterable[Path]:
+        """Return the files that the examples of all splits come from, or folders of such; none where that is not known.
+
+        Their content is what a study's data is known by then, and no batch is read for that. A file is read once, and
+        again where its size or its times have changed; hidden files of a folder do not count. Name all that `batches`
+        reads, labels and lists too: a change of what is left out is not noticed.
+        """
+        return ()
 
     def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by learning-rate group; every trainable parameter is in exactly one of them."""

@@ -42,10 +42,11 @@ from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Fidelity, Split
 from hpo.trial.artifact import load_winner
+from hpo.trial.data_identity import data_hash
 from hpo.trial.lifecycle import state_of
 from hpo.trial.objective import trained
 from hpo.trial.over_limit import outcome_over_limit
-from hpo.trial.provenance import data_hash, identity, promotion_identity
+from hpo.trial.provenance import identity, promotion_identity
 from hpo.workers.local import Processes
 from tests.faults.processes import code_of, start
 from tests.loaders import Bags, Loaded, Points, Streamed, plain_process, values

@@ -16,7 +16,8 @@ from hpo.recipe import Recipe
 from hpo.space import choose, log, uniform, when
 from hpo.study import Median, StudySpec
 from hpo.task import Fidelity
-from hpo.trial.provenance import data_hash, identity
+from hpo.trial.data_identity import data_hash
+from hpo.trial.provenance import identity
 from tests.toy import CHEAP, FULL, INPUTS, SMOKE, Toy, study, toy_study
 
 LONG = "x" * 100_000

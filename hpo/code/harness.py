@@ -33,6 +33,7 @@ NO_EFFECT: Mapping[str, str] = {
     "ed11cead490d": "35aefe1fb289",  # hpo/study.py
     "7e9db8127cb2": "2404b9d1f9c9",  # hpo/trial/objective.py
     "faf980f037aa": "bf557084ff80",  # hpo/promotion/runs.py
+    "4800ebea037f": "472f1439a2c0",  # hpo/task.py: Task.files, which no training calls
 }
 
 

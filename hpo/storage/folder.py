@@ -85,6 +85,10 @@ class RunFolder:
         return self.path / "changes.json"  # of the study, that were accepted
 
     @property
+    def data(self) -> Path:
+        return self.path / "data.json"  # what is known of the data, so that a resume does not read it again
+
+    @property
     def moved(self) -> Path:
         return self.path / "moved.json"  # how many of the changes have moved to set-aside/ what they set aside
 

@@ -24,7 +24,7 @@ from hpo.trial.compare import require_agreement
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import SUPERSEDED, conclude, is_orphan
 from hpo.trial.objective import settle
-from hpo.trial.ownership import claim
+from hpo.trial.ownership import claim, require_claimable
 from hpo.trial.provenance import identity_details
 from hpo.trial.record import Asked, Outcome, write_asked
 
@@ -69,9 +69,10 @@ class AskTell(ABC):
             pruner=spec.pruner(),
             details=identity_details(spec, kind),
         )
-        retry_storage(partial(name_metric, self.optuna, spec.task.goal))
-        claim(folder, spec.name)
+        require_claimable(folder, spec.name)
         require_agreement(self.optuna, folder, kind, dict if folder.generation == 1 else partial(fit_params, spec))
+        claim(folder, spec.name)
+        retry_storage(partial(name_metric, self.optuna, spec.task.goal))
         self.bounds = bounds_of(spec, fidelity, kind, folder)
         self.running: dict[int, optuna.Trial] = {}
         self.outcomes: deque[Outcome] = deque(maxlen=REMEMBERED)  # the last ones that were told

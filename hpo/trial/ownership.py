@@ -57,13 +57,8 @@ def names_of(folder: RunFolder, name: str, generation: int | None = None) -> dic
 
 
 def claim(folder: RunFolder, name: str) -> None:
-    """Let the study belong to this folder, or go on to do so. Hold the study's lock.
-
-    Raises Refused where another folder owns it, and Damaged where the storage knows finished trials that the folder
-    lacks.
-    """
-    require_ours(folder, name)
-    require_newest(folder, name)
+    """Let the study belong to this folder, or go on to do so. Hold the study's lock, and call `require_claimable`
+    before."""
     owners = _owners(folder)
     names = [stored_name for stored_name in names_of(folder, name).values() if stored_name in owners]
     stored = next((owners[stored_name] for stored_name in names if owners[stored_name]), None)
@@ -83,11 +78,16 @@ def if_readable(call: Callable[[], T], otherwise: T) -> T:
 
 
 def require_claimable(folder: RunFolder, name: str) -> None:
-    """Raise what `claim` would raise. Writes nothing. A storage that cannot be read passes: `claim` says what is wrong
-    with it."""
+    """Raise Refused where another folder owns the study, and Damaged where the storage knows finished trials that this
+    one lacks. Writes nothing."""
+    require_ours(folder, name)
+    require_newest(folder, name)
+
+
+def require_claimable_if_readable(folder: RunFolder, name: str) -> None:
+    """The same, before a study is opened. A storage that cannot be read passes: whoever opens it says what is wrong."""
     try:
-        require_ours(folder, name)
-        require_newest(folder, name)
+        require_claimable(folder, name)
     except Refused:
         raise
     except UNREADABLE:
@@ -154,7 +154,7 @@ def lacking(folder: RunFolder, name: str, has_result: HasResult) -> Iterator[str
             is_strict = owners.get(stored_name) is None and not folder.storage.startswith(SQLITE)
             for trial in _trials(folder, stored_name) if stored_name in owners else ():
                 is_here = has_result(kind, trial) and (not is_strict or _is_asked(folder, kind, trial))
-                is_again = is_to_be_retried(folder.trial(kind, trial.number))
+                is_again = state_of(trial) == "failed" and is_to_be_retried(folder.trial(kind, trial.number))
                 if trial.state.is_finished() and not is_here and not is_again:
                     yield f"{kind}: trial {trial.number}, {state_of(trial)}, {trial.value}"
 

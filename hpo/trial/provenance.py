@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import itertools
 import platform
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
@@ -13,21 +10,24 @@ from typing import Any
 import torch
 from optuna.distributions import distribution_to_json
 
+from hpo.code import harness
 from hpo.code.closure import code_of
-from hpo.code.harness import HARNESS, PROMOTION, CodeIdentity, code_hash, code_identity
-from hpo.data.batch import example_hash
-from hpo.data.passes import TooManyBatches, one_pass
+from hpo.code.harness import HARNESS, CodeIdentity, code_hash, code_identity
 from hpo.plain import fingerprint, plain, without_place
-from hpo.seeds import generator
 from hpo.space import Distribution, When, describe, distribution_of
 from hpo.storage.folder import Kind
 from hpo.study import StudySpec
-from hpo.task import Fidelity, Split, Task, in_fold
+from hpo.task import Task
+from hpo.trial.contents import Watch
+from hpo.trial.data_identity import PROMOTION, data_identity, watch_nothing
+from hpo.trial.kept_data import KeptData
 
 
-def identity(study: StudySpec) -> dict[str, str]:
+def identity(
+    study: StudySpec, *, kept: KeptData | None = None, watch: Watch = watch_nothing, earlier: str | None = None
+) -> dict[str, str]:
     """What must not change while a study runs: each part by its hash or its name. The packages may: their versions are
-    recorded."""
+    recorded. `kept`, `watch` and `earlier` are those of `data_identity`."""
     parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     warm = {"warm": study.warm} if study.warm else {}
     return {
@@ -43,17 +43,18 @@ def identity(study: StudySpec) -> dict[str, str]:
         "seed": str(study.seed),
         "code": code_hash(type(study.task)),
         "packages": fingerprint(packages(type(study.task))),
-        "data": data_hash(study.configure({}, study.cheap).task, study.cheap),
+        "data": data_identity(study, study.cheap, kept=kept, watch=watch, earlier=earlier),
     }
 
 
-def promotion_identity(study: StudySpec) -> dict[str, str]:
+def promotion_identity(
+    study: StudySpec, *, kept: KeptData | None = None, watch: Watch = watch_nothing, earlier: str | None = None
+) -> dict[str, str]:
     """The parts of the identity that are others at full fidelity. Reads the test split."""
-    task = study.configure({}, study.full).task
     return {
         "fidelity": fingerprint(study.full),
-        "code": code_hash(type(study.task), HARNESS + PROMOTION),
-        "data": data_hash(task, study.full, ("train", "val", "test")),
+        "code": code_hash(type(study.task), HARNESS + harness.PROMOTION),
+        "data": data_identity(study, study.full, PROMOTION, kept=kept, watch=watch, earlier=earlier),
     }
 
 
@@ -67,7 +68,7 @@ def identity_details(study: StudySpec, kind: Kind = "sweep") -> dict[str, Any]:
         "recipe": plain(study.recipe),
         "fidelity": plain(study.cheap if is_sweep else study.full),
         **pruning,
-        "code": code_details(code_identity(type(study.task), HARNESS if is_sweep else HARNESS + PROMOTION)),
+        "code": code_details(code_identity(type(study.task), HARNESS if is_sweep else HARNESS + harness.PROMOTION)),
         "packages": packages(type(study.task)),
     }
 
@@ -106,18 +107,6 @@ def _version(name: str) -> str | None:
 @functools.lru_cache(maxsize=1)
 def _distributions() -> dict[str, list[str]]:
     return dict(packages_distributions())
-
-
-def data_hash(task: Task[Any], fidelity: Fidelity, splits: tuple[Split, ...] = ("train", "val")) -> str:
-    """12 hex digits over the validation split and one epoch of training batches, as the engine is served them. The
-    test split belongs to promotion, which alone asks for it. Of a split that goes on, what was asked for counts."""
-    digest = hashlib.sha256()
-    folds = range(task.folds if "test" in splits else 1)
-    for fold, split in itertools.product(folds, splits):
-        with contextlib.suppress(TooManyBatches):  # preflight says it, with where to look
-            for batch in one_pass(in_fold(task, fold), split, fidelity, 64, generator("data hash")):
-                digest.update(example_hash([batch]).encode())
-    return digest.hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:

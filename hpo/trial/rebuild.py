@@ -24,7 +24,7 @@ from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption, is_adopted, make_storage
 from hpo.trial.changes import Change, move_aside, read_changes
-from hpo.trial.ownership import if_readable, lacking, lacking_in_words, names_of, require_ours
+from hpo.trial.ownership import if_readable, lacking, lacking_in_words, names_of, require_claimable, require_ours
 from hpo.trial.restore import TrialFolder, make_study, read_folders
 
 BUDGET = frozenset({"trials", "stop_after"})  # user attributes of a sweep that say what was asked of it
@@ -82,6 +82,7 @@ def make_generation(study: StudySpec, folder: RunFolder, identity: Mapping[str, 
 
     Raises Refused where a trial was asked another question that was not accepted.
     """
+    require_claimable(folder, study.name)
     trials: Trials = {kind: read_folders(folder, kind) for kind in get_args(Kind)}
     _require_same_question(trials["sweep"], identity, read_changes(folder))
     _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
@@ -92,6 +93,7 @@ def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str
 
     Raises Refused where a trial was asked another question that was not accepted.
     """
+    require_claimable(folder, study.name)
     trials: Trials = {"sweep": read_folders(folder, "sweep")}
     _require_same_question(trials["sweep"], identity, read_changes(folder))
     _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))

@@ -12,7 +12,7 @@ from hpo.storage.identity import differences, differing_parts, keep_details
 from hpo.storage.locks import study_lock
 from hpo.trial.changes import Change, accept, code_note, read_changes
 from hpo.trial.generations import change_of, change_of_promotion, finish_change
-from hpo.trial.ownership import require_claimable, require_first_change
+from hpo.trial.ownership import require_claimable_if_readable, require_first_change
 from hpo.trial.provenance import identity_details
 from hpo.verbs.opening import Opened
 from hpo.verbs.options import ACCEPTABLE
@@ -27,7 +27,7 @@ def require_same_or_accepted(opened: Opened) -> Change | None:
     has gone on with.
     """
     name, folder = opened.study.name, opened.folder
-    require_claimable(folder, name)
+    require_claimable_if_readable(folder, name)
     changes = read_changes(folder)
     before = stored_identity(folder, name) or (changes[-1].now if changes else None)
     parts = differing_parts(before, opened.identity) if before else []

@@ -27,7 +27,7 @@ from hpo.study import StudySpec
 from hpo.task import Fidelity
 from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
-from hpo.trial.provenance import identity_details, promotion_identity
+from hpo.trial.provenance import identity_details
 from hpo.trial.warm import require_warm
 from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import log_command
@@ -35,7 +35,7 @@ from hpo.verbs.devices import check_shared
 from hpo.verbs.display import Display
 from hpo.verbs.failures import failures_shown
 from hpo.verbs.go import require_go_or_force
-from hpo.verbs.opening import AnyStudy, Opened, open_study, require_own_trials
+from hpo.verbs.opening import AnyStudy, Opened, identity_of_promotion, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
 from hpo.workers import coordinator
@@ -79,7 +79,7 @@ def gate(
         force=force,
         accept=tuple(accept),
     )
-    opened = open_study("gate", study, options)
+    opened = open_study("gate", study, options, display_for(progress))
     _require_testable(opened)
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
@@ -165,10 +165,11 @@ def _require_no_open_promotion(opened: Opened) -> None:
 
 def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
     study, folder = opened.study, opened.folder
-    full_identity = {**opened.identity, **promotion_identity(study)}
+    full_identity = identity_of_promotion(opened, display)
     if change is None:
         require_same(folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
     log_command(folder, opened.argv)
+    opened.data.write()
     note = go_on(opened, change)
     if note:
         display.say(note)

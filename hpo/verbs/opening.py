@@ -5,7 +5,7 @@ Everything that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -17,8 +17,12 @@ from hpo.storage.folder import SQLITE, RunFolder
 from hpo.storage.identity import Details
 from hpo.study import NAME, StudySpec
 from hpo.trial.adoption import Adoption, read_adoption
-from hpo.trial.provenance import identity, identity_details
+from hpo.trial.data_identity import data_before
+from hpo.trial.kept_data import KeptData
+from hpo.trial.provenance import identity, identity_details, promotion_identity
+from hpo.verbs.data_progress import data_progress
 from hpo.verbs.devices import check_device, places
+from hpo.verbs.display import Display
 from hpo.verbs.load import load_study
 from hpo.verbs.options import Folder, Options, help_command
 from hpo.verbs.scheduler import scheduler_address
@@ -38,6 +42,7 @@ class Opened:
     workers: int  # 0: all workers of a cluster
     on: str  # the backend, as coordinator.executor takes it
     options: Options
+    data: KeptData = field(default_factory=KeptData)  # what is known of the data
 
     @property
     def details(self) -> Details:
@@ -54,7 +59,7 @@ class Opened:
         return help_command(verb, self.name, self.options)
 
 
-def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
+def open_study(verb: str, study: AnyStudy, options: Options, display: Display | None = None) -> Opened:
     """The study of a verb. Raises Refused for whatever in it or in its options cannot be used. Writes nothing."""
     configured, folder = located(study, options)
     spec = _with_budget(configured, options)
@@ -64,7 +69,17 @@ def open_study(verb: str, study: AnyStudy, options: Options) -> Opened:
         _require_sendable(spec)
     if options.backend != "dask":
         check_device(options.device)
-    return Opened(verb, given_name(study), spec, folder, identity(spec), _workers(options), on, options)
+    data = KeptData(folder)
+    with data_progress(spec.name, display or Display()) as watch:
+        known = identity(spec, kept=data, watch=watch, earlier=data_before(folder))
+    return Opened(verb, given_name(study), spec, folder, known, _workers(options), on, options, data)
+
+
+def identity_of_promotion(opened: Opened, display: Display) -> dict[str, str]:
+    """The identity of the study's promotion."""
+    with data_progress(opened.study.name, display) as watch:
+        full = promotion_identity(opened.study, kept=opened.data, watch=watch, earlier=opened.identity["data"])
+    return {**opened.identity, **full}
 
 
 def open_results(verb: str, study: AnyStudy, options: Options) -> Opened:

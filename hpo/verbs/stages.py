@@ -36,7 +36,6 @@ from hpo.trial.adoption import read_adoption
 from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
-from hpo.trial.provenance import promotion_identity
 from hpo.trial.warm import Params, require_warm
 from hpo.verbs.adopt import report_adopted
 from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_promotion_or_again
@@ -46,7 +45,15 @@ from hpo.verbs.display import Display, standing_note
 from hpo.verbs.failures import failures_shown, require_few_faults
 from hpo.verbs.gate import gate_in_run
 from hpo.verbs.go import passed_before, require_go_or_force
-from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
+from hpo.verbs.opening import (
+    AnyStudy,
+    Opened,
+    adoption_of,
+    identity_of_promotion,
+    open_results,
+    open_study,
+    require_own_trials,
+)
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
 from hpo.verbs.tries import keep_first, require_tries
@@ -69,7 +76,7 @@ def preflight(
     A no-go is a result, not an error: see `status`. The result is kept in runs/STUDY/preflight.json.
     """
     options = Options(smoke=smoke, workers=workers, data=data, device=device, runs=runs)
-    opened = open_study("preflight", study, options)
+    opened = open_study("preflight", study, options, display_for(progress))
     return _preflight(opened, display_for(progress))
 
 
@@ -121,7 +128,7 @@ def sweep(
         force=force,
         accept=tuple(accept),
     )
-    opened = open_study("sweep", study, options)
+    opened = open_study("sweep", study, options, display_for(progress))
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     change = require_same_or_accepted(opened)
@@ -179,7 +186,7 @@ def promote(
         scheduler=scheduler,
         devices=devices,
     )
-    opened = open_study("promote", study, options)
+    opened = open_study("promote", study, options, display_for(progress))
     check_shared(devices, opened.study, device=device, backend=backend)
     _require_same_sweep(opened)
     go_on(opened, None)  # an interrupted command may have left the sweep on the way to its next generation
@@ -258,7 +265,7 @@ def run(
         force=force,
         accept=tuple(accept),
     )
-    opened = open_study("run", study, options)
+    opened = open_study("run", study, options, display_for(progress))
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
@@ -314,6 +321,7 @@ def _require_passed_or_force(result: Preflight, opened: Opened) -> None:
 
 def _preflight(opened: Opened, display: Display) -> Preflight:
     log_command(opened.folder, opened.argv)
+    opened.data.write()
     with display.steps("preflight") as done:
         result = checking.preflight(
             opened.study,
@@ -331,6 +339,7 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
 def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
     study = opened.study
     log_command(opened.folder, opened.argv)
+    opened.data.write()
     _say(go_on(opened, change), display)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
@@ -368,7 +377,7 @@ def _say(line: str, display: Display) -> None:
 
 def _promote(opened: Opened, display: Display) -> Verdict:
     study = opened.study
-    full_identity = {**opened.identity, **promotion_identity(study)}
+    full_identity = identity_of_promotion(opened, display)
     change = require_same_promotion_or_again(opened, full_identity)
     log_command(opened.folder, opened.argv)
     _say(go_on(opened, change), display)

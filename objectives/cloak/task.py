@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -154,6 +155,9 @@ class Cloaking(Task[Batch]):
         if self.test_photos:
             parts.append(self.photographs("test", self.test_photos))
         return data.joined(*parts)
+
+    def files(self) -> list[Path]:
+        return [] if self.data is None else [Path(self.data)]
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         """Photograph and encoder together.

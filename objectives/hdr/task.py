@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -153,6 +154,9 @@ class HDR(Task[Batch]):
             if split == "train" and self.flip:
                 batch = mirrored(mirrored(batch, 0, rng), 1, rng)
             yield batch
+
+    def files(self) -> list[Path]:
+        return [] if self.data is None else [Path(self.data)]
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         return splits.origins(split, fold=self.fold, folder=self.data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -119,6 +120,9 @@ class LowLight(Task[Batch]):
         for rows in order.split(batch_size):
             batch = crops.batch(rows.tolist())
             yield data.mirrored(batch, rng) if split == "train" and self.flip else batch
+
+    def files(self) -> list[Path]:
+        return [] if self.data is None else [Path(self.data)]
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         return data.origins(split, fold=self.fold, folder=self.data, pairing=self.pairing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -107,6 +108,9 @@ class XTrans(Task[Batch]):
             return
         tiles = data.tiles(split, fidelity.examples(split), self.source, self.gain)
         yield from parts_of(tiles, batch_size)
+
+    def files(self) -> list[Path]:
+        return [] if self.data is None else [Path(self.data)]
 
     def origins(self, split: Split, fidelity: Fidelity) -> set[str]:
         return origins(split, self.source)

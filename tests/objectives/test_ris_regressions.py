@@ -40,7 +40,7 @@ from hpo import (
 from hpo.schedule import warmup_cosine
 from hpo.search.sweep import sweep
 from hpo.storage.folder import RunFolder
-from hpo.trial.provenance import data_hash
+from hpo.trial.data_identity import data_hash
 from objectives.ris import RIS, SMOKE, probes, promotion_checks
 from objectives.ris import data as scenes_module
 from objectives.ris import loss as losses

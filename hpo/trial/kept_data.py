@@ -1,0 +1,42 @@
+"""What was found out about a study's data, in runs/STUDY/data.json: so that a resume does not read the data again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.files import write_whole
+from hpo.storage.folder import RunFolder
+
+
+class KeptData:
+    """Records by key. They are in the study's folder, as soon as there is one; without a folder, in this process alone.
+
+    A file that is lost or damaged costs time, and nothing else.
+    """
+
+    def __init__(self, folder: RunFolder | None = None) -> None:
+        self.folder = folder
+        self.records = dict(_read(folder))
+
+    def __getitem__(self, key: str) -> Any:
+        return self.records.get(key)
+
+    def __setitem__(self, key: str, record: Any) -> None:
+        self.records[key] = record
+        self.write()
+
+    def write(self) -> None:
+        """Write the records down, where the study's folder is there: a command that is refused makes none."""
+        if self.folder is not None and self.folder.path.is_dir() and self.records:
+            text = json.dumps({**_read(self.folder), **self.records}, sort_keys=True)
+            write_whole(self.folder.data, f"{text}\n".encode())
+
+
+def _read(folder: RunFolder | None) -> Mapping[str, Any]:
+    try:
+        records = json.loads(folder.data.read_bytes()) if folder else {}
+    except (OSError, ValueError):
+        return {}
+    return records if isinstance(records, dict) else {}

@@ -1,0 +1,37 @@
+"""What is shown while a study's data is read: nothing, where there is none to read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from hpo.formatting import count
+from hpo.trial.contents import Watch
+from hpo.verbs.display import Display
+
+SAY_AFTER_S = 5.0  # a terminal shows it at once; a line is for whoever wonders
+
+
+@contextmanager
+def data_progress(study: str, display: Display) -> Iterator[Watch]:
+    """Yields what is to be called with how much of the data has been read."""
+    with ExitStack() as steps:
+        yield _Progress(study, display, steps)
+
+
+class _Progress:
+    def __init__(self, study: str, display: Display, steps: ExitStack) -> None:
+        self.title = f"checking the data of {study}"
+        self.display, self.steps = display, steps
+        self.show: Callable[[str], None] | None = None
+        self.started = time.monotonic()
+        self.is_said = False
+
+    def __call__(self, number: int, thing: str) -> None:
+        if self.show is None:
+            self.show = self.steps.enter_context(self.display.steps(self.title))
+        self.show(count(number, thing))
+        if not self.is_said and time.monotonic() - self.started > SAY_AFTER_S:
+            self.display.say(f"{self.title}: {count(number, thing)} so far; it is read once, and not at a resume")
+            self.is_said = True
