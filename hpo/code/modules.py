@@ -19,10 +19,10 @@ def own_file(module: str) -> Path | None:
     Imports nothing.
     """
     top = module.partition(".")[0]
-    if top == HARNESS or (top != module and is_foreign(_file(top))):
+    if top == HARNESS or (top != module and _is_foreign(_file(top))):
         return None
     file = _file(module)
-    if file is None or file.suffix != ".py" or is_foreign(file):
+    if file is None or file.suffix != ".py" or _is_foreign(file):
         return None
     return file
 
@@ -31,12 +31,12 @@ def beside(file: Path, name: str) -> Path | None:
     """The source file that is called `name` from the folder of another one; None where there is none."""
     try:
         path = (file.parent / name).resolve()
-        return path if path.is_file() and path != file and not is_foreign(path) else None
+        return path if path.is_file() and path != file and not _is_foreign(path) else None
     except (OSError, ValueError):
         return None
 
 
-def is_foreign(file: Path | None) -> bool:
+def _is_foreign(file: Path | None) -> bool:
     """Whether a file came with an installed package or with Python."""
     if file is None:
         return False
