@@ -357,3 +357,14 @@ def test_unfinished_trials_do_not_go_on_with_other_code(disc: Path, tmp_path: Pa
     with pytest.raises(Refused, match=r"set aside: trial 1 \(it was interrupted, and would go on with other code\)"):
         sweep(disc, runs, trials=3)
     assert sweep(disc, runs, "code", trials=3).done == 3
+
+
+def test_what_was_set_aside_is_moved_once_even_where_it_was_removed_since(runs: Path) -> None:
+    """Its name is that of a new trial by then, which a rebuilding must leave where it is."""
+    folder, narrower = RunFolder(runs / "toy"), study_of(space={**SPACE, "task.shift": uniform(0, 0.3)})
+    sweep(narrower, runs, "space")
+    shutil.rmtree(folder.path / "set-aside")
+    before = [told(trial) for trial in trials(folder)]
+    hpo.rebuild(narrower, runs=runs)
+    assert [told(trial) for trial in trials(folder)] == before
+    assert len(folder.numbers("sweep")) == 6

@@ -70,6 +70,16 @@ def data_identity(
     return digest
 
 
+def known_as(study: StudySpec, known: str, example: str) -> str:
+    """What the data is known by at the cheap fidelity, in the way in which `example` is: by content or by batches.
+
+    `known` is what it is known by here.
+    """
+    if known.startswith(CONTENT) == example.startswith(CONTENT):
+        return known
+    return data_identity(study, study.cheap, earlier=example)
+
+
 def data_before(folder: RunFolder) -> str | None:
     """What the data was known by when the study in a folder began; None where nothing has been run."""
     trials = [folder.trial(kind, number) for kind in get_args(Kind) for number in folder.numbers(kind)]

@@ -6,17 +6,19 @@ It is a safeguard for tasks that do not declare their files: what a library open
 from __future__ import annotations
 
 import os
+import stat
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from hpo.cache import cache_folder
-from hpo.code.modules import is_foreign
+from hpo.code.modules import INSTALLED
 
 NO_DATA = (".py", ".pyc", ".so", ".pth", ".lock")
-NO_FILES = ("/proc/", "/dev/", "/sys/")
+PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in INSTALLED)
+SYSTEM = ("/proc/", "/sys/", sysconfig.get_path("stdlib"))
 LISTINGS = ("os.listdir", "os.scandir")
 
 State: TypeAlias = list[Any]  # path, size and times; of a folder only the time at which its entries changed
@@ -50,7 +52,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 def states_of(paths: Iterable[str]) -> list[State]:
     """The state of each file or folder that may hold data, in order. Those that are gone were temporary."""
-    states = (_state(path) for path in sorted(paths) if _may_hold_data(Path(path)))
+    states = (_state(path) for path in sorted(paths) if _may_hold_data(path))
     return [state for state in states if state is not None]
 
 
@@ -59,10 +61,9 @@ def are_unchanged(states: Sequence[State]) -> bool:
     return all(_state(state[0]) == state for state in states)
 
 
-def _may_hold_data(path: Path) -> bool:
-    is_code = path.suffix in NO_DATA or is_foreign(path)
-    is_of_cache = path.is_dir() and path.is_relative_to(cache_folder())  # its entries come and go
-    return not is_code and not is_of_cache and not str(path).startswith(NO_FILES)
+def _may_hold_data(path: str) -> bool:
+    is_code = path.endswith(NO_DATA) or path.startswith(SYSTEM) or any(folder in path for folder in PACKAGES)
+    return not is_code and not (path.startswith(str(cache_folder())) and os.path.isdir(path))  # its entries come and go
 
 
 def _state(path: str) -> State | None:
@@ -70,6 +71,7 @@ def _state(path: str) -> State | None:
         status = os.stat(path)
     except OSError:
         return None
-    if os.path.isdir(path):
+    if stat.S_ISDIR(status.st_mode):
         return [path, status.st_mtime_ns]
-    return [path, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    is_file = stat.S_ISREG(status.st_mode)
+    return [path, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if is_file else None

@@ -15,6 +15,7 @@ from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.carry import fit_params, misfit
+from hpo.trial.data_identity import known_as
 
 MOST = 3  # configurations of the earlier study
 SAME = ("code", "data", "fidelity", "goal", "direction")  # parts of the identity that both studies must share
@@ -74,7 +75,8 @@ def _completed(study: StudySpec, folder: RunFolder, identity: Mapping[str, str])
             f"warm: there is no sweep of {study.warm!r} in {earlier.path}; sweep it first, or write warm=None"
         )
     before = stored.user_attrs.get("identity", {})
-    differing = [part for part in SAME if before.get(part) != identity.get(part)]
+    known = {**identity, "data": known_as(study, identity.get("data", ""), before.get("data", ""))}
+    differing = [part for part in SAME if before.get(part) != known.get(part)]
     if differing:
         raise Refused(
             f"warm: {study.warm!r} was swept with other {', '.join(differing)} than {study.name!r}, so its best need "

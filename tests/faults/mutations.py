@@ -44,7 +44,59 @@ UNREPORTED = f"{PLACES}[between each checkpoint and its report]"
 UNDECIDED = f"{PLACES}[between each last report and its result]"
 SYNCED = f"{FILES}::test_content_is_synced_before_it_is_renamed_and_the_folder_after"
 
+OWNER, IDENTITY = "tests/faults/test_owner.py", "tests/test_data_identity.py"
+
 MUTATIONS = [
+    # -- whose study it is, and which data
+    Mutation(
+        "owner",
+        "hpo/storage/owner.py",
+        "if owner is None or owner.id in ids or",
+        "if owner is None or owner.id or",
+        f"{OWNER}::test_a_name_that_another_folder_owns_is_taken_and_nothing_is_written",
+    ),
+    Mutation(
+        "older copy",
+        "hpo/trial/ownership.py",
+        "    if lines:\n",
+        "    if not lines:\n        return\n    if False:\n",
+        f"{OWNER}::test_a_copy_writes_only_while_the_storage_knows_nothing_that_it_lacks",
+    ),
+    Mutation(
+        "another owner after a forced rebuilding",
+        "hpo/trial/rebuild.py",
+        "elif force and _lacking(study, folder):",
+        "elif False:",
+        f"{OWNER}::test_an_older_copy_that_is_forced_becomes_another_owner_and_the_newer_one_is_told",
+    ),
+    Mutation(
+        "what a change sets aside is moved once",
+        "hpo/trial/changes.py",
+        "if number <= _moved(folder):",
+        "if number <= 0:",
+        "tests/test_generations.py::test_what_was_set_aside_is_moved_once_even_where_it_was_removed_since",
+    ),
+    Mutation(
+        "files that Python opened",
+        "hpo/trial/data_identity.py",
+        'if not are_unchanged(record["opened"]):',
+        "if False:",
+        f"{IDENTITY}::test_a_file_that_python_has_opened_is_looked_at_although_nobody_declared_it",
+    ),
+    Mutation(
+        "first examples",
+        "hpo/trial/data_identity.py",
+        'return record["first"] is None or',
+        "return True or",
+        f"{IDENTITY}::test_a_change_of_the_first_examples_is_noticed_wherever_they_come_from",
+    ),
+    Mutation(
+        "the time of a file's entry",
+        "hpo/trial/contents.py",
+        "status.st_mtime_ns, status.st_ctime_ns]",
+        "status.st_mtime_ns, status.st_mtime_ns]",
+        f"{IDENTITY}::test_a_time_that_was_set_back_hides_no_change",
+    ),
     # -- the state of a run
     Mutation("model", RUN, '        self.model.load_state_dict(saved["model"])\n', "", RESUMED),
     Mutation("optimizer", RUN, '        self.optimizer.load_state_dict(saved["optimizer"])\n', "", RESUMED),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import hpo.cli.main
@@ -272,6 +273,44 @@ def log_cut(scene: Scene) -> bool:
     return True
 
 
+def namesake_tries(scene: Scene) -> bool:
+    """A colleague's study of the same name, in a folder of his own: he is told that the name is taken."""
+    return _refused(scene, lambda folder: None, {REFUSED})
+
+
+def older_copy_tries(scene: Scene) -> bool:
+    """A copy of the folder that lacks a finished trial, as a backup does."""
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(scene.folder, folder)
+        shutil.rmtree(scene.rng.choice(_finished(folder)))
+
+    return _refused(scene, copy, {DAMAGED, REFUSED})
+
+
+def _refused(scene: Scene, prepare: Callable[[Path], None], codes: set[int]) -> bool:
+    """Let another folder sweep and rebuild in the database of this one: both are refused, and nothing changes there."""
+    if not scene.server or not scene.folder.joinpath("owner").exists() or not _finished(scene.folder):
+        return False
+    other = replace(scene, runs=scene.runs.with_name(f"{scene.runs.name}-other"), pids=[])
+    other.runs.mkdir()
+    prepare(other.folder)
+    before = scene.server.query("SELECT trial_id, state FROM trials ORDER BY trial_id")
+    for verb in ("sweep", "promote"):
+        code = processes.code_of(other.command(verb))
+        if code not in codes:
+            raise AssertionError(f"hpo {verb} in another folder ended with {code}; allowed were {codes}")
+    if scene.server.query("SELECT trial_id, state FROM trials ORDER BY trial_id") != before:
+        raise AssertionError("another folder changed the trials")
+    shutil.rmtree(other.runs)
+    other.log.unlink(missing_ok=True)
+    return True
+
+
+def _finished(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("sweep/*/result.json"))
+
+
 def _spoil(scene: Scene, paths: list[Path]) -> bool:
     if not paths:
         return False
@@ -300,4 +339,12 @@ WHILE_IT_RUNS: dict[str, list[Fault]] = {
     "parallel": [*ANYWHERE, worker_killed, worker_killed, everything_killed, worker_stopped_for_a_while],
     "many": [*ANYWHERE, worker_killed, worker_killed, worker_stopped_for_a_while, server_crashed, scheduler_killed],
 }
-WHILE_IT_IS_STOPPED: list[Fault] = [checkpoint_damaged, checkpoint_damaged, record_damaged, database_damaged, log_cut]
+WHILE_IT_IS_STOPPED: list[Fault] = [
+    checkpoint_damaged,
+    checkpoint_damaged,
+    record_damaged,
+    database_damaged,
+    log_cut,
+    namesake_tries,
+    older_copy_tries,
+]

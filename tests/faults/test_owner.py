@@ -3,6 +3,7 @@ second change. On PostgreSQL, which folders share."""
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import signal
@@ -24,6 +25,7 @@ from hpo.study import StudySpec
 from hpo.trial.ownership import require_claimable
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
+from hpo.trial.record import Outcome, write_outcome
 from tests.faults import check, servers
 from tests.faults.processes import code_of, start
 from tests.faults.servers import Postgres
@@ -134,6 +136,20 @@ def test_a_copy_writes_only_while_the_storage_knows_nothing_that_it_lacks(mine: 
     swept(mine, None, replace(STUDY, trials=5))
     assert {number: rows(server)[number] for number in before} == before
     assert list(check.violations(mine, 5, server.query)) == []
+
+
+def test_a_copy_in_which_a_trial_still_is_failed_does_not_take_back_what_its_retry_came_to(
+    mine: Path, server: Postgres
+) -> None:
+    copy, before = copied(mine), rows(server)
+    trial = copy / "sweep" / "0002"
+    failed = Outcome("failed", reason="it was out of memory")
+    write_outcome(trial, failed, json.loads((trial / "result.json").read_text())["inputs"])
+    with pytest.raises(Damaged, match="trial 2: complete"):
+        swept(copy, None)
+    with pytest.raises(Refused, match=r"knows 1 finished trial that .* lack:\n  sweep: trial 2, complete, "):
+        rebuild(STUDY, RunFolder(copy), identity(STUDY))
+    assert rows(server) == before
 
 
 def test_an_older_copy_that_is_forced_becomes_another_owner_and_the_newer_one_is_told(
