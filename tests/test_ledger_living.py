@@ -20,7 +20,8 @@ from hpo.ledger.lint import promises
 from hpo.ledger.reading import planned, questions, result
 from hpo.ledger.verdicts import proposed
 from hpo.storage.folder import RunFolder
-from hpo.storage.locks import is_held, study_lock
+from hpo.storage.held import is_held
+from hpo.storage.locks import study_lock
 from tests.faults.processes import code_of, end_group, start, until
 from tests.test_cli import home, hpo, refused
 from tests.test_ledger import ledger, record

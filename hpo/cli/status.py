@@ -74,19 +74,19 @@ def _clock() -> str:
 def _parts(statuses: Sequence[Status], *, trials: bool, every: bool) -> Iterator[RenderableType]:
     yield laid_out("", STUDY_COLUMNS, [_study_cells(status) for status in statuses])
     for status in statuses:
-        yield from (f"{status.study}: {note}" for note in _notes(status))
+        yield from (f"{status.study}: {note}" for note in _notes(status, with_sentence=trials))
         if trials:
             yield from _tables(status, every=every)
 
 
-def _notes(status: Status) -> Iterator[str]:
+def _notes(status: Status, *, with_sentence: bool) -> Iterator[str]:
     """What a table has no place for."""
     if status.unknown:
         written = f"; what is shown was written {_ago(status.written)}" if status.written else ""
         yield f"cannot see the lock from here, so {status.coordinator or 'another process'} may be at work{written}"
     if status.note:
         yield status.note
-    if status.sentence:
+    if status.sentence and with_sentence:
         yield status.sentence
 
 

@@ -39,7 +39,7 @@ def _running(record: Record) -> list[str]:
 def _has_ended(folder: RunFolder) -> bool:
     if not folder.lock.is_file():
         return False
-    from hpo.storage.locks import is_held  # needs SQLAlchemy
+    from hpo.storage.held import is_held
 
     is_of_this_machine = f" on {platform.node()} " in folder.lock.read_text(errors="replace")
     return is_of_this_machine and not is_held(folder)
