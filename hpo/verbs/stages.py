@@ -3,7 +3,8 @@
 Each takes a study (the value, the path of its file, or a name in ./studies) and the options of the command line as
 keywords. Each raises the errors of hpo.errors, keeps the study's log of commands, and brings the experiment ledger up
 to date where there is a folder experiments/ beside the folder of runs. Nothing is printed unless `progress` is True, or
-a Display that prints.
+a Display that prints. `log` is a file that gets a line for each trial that ends, and `notify` a command that is started
+for each event, with its JSON document on standard input (docs/notify.md).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from hpo.verbs.display import Display, progress_note
 from hpo.verbs.failures import failures_shown, require_few_faults
 from hpo.verbs.gate import gate_in_run
 from hpo.verbs.go import passed_before, require_go_or_force
+from hpo.verbs.news.announcer import Announcer, announced
 from hpo.verbs.opening import AnyStudy, Opened, adoption_of, open_results, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
@@ -91,6 +93,8 @@ def sweep(
     scheduler: str | None = None,
     force: bool = False,
     accept: Collection[str] = (),
+    log: Folder | None = None,
+    notify: str | None = None,
     progress: bool | Display = False,
 ) -> Standing:
     """Search at the cheap fidelity until `trials` trials have ended, those of earlier calls included.
@@ -120,6 +124,8 @@ def sweep(
         scheduler=scheduler,
         force=force,
         accept=tuple(accept),
+        log=log,
+        notify=notify,
     )
     opened = open_study("sweep", study, options)
     require_own_trials(opened.folder)
@@ -127,8 +133,10 @@ def sweep(
     change = require_same_or_accepted(opened)
     tries = require_tries(opened)
     require_go_or_force(opened)
-    keep_first(opened, tries)
-    return _sweep(opened, display_for(progress), change)
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        keep_first(opened, tries)
+        return _sweep(opened, display, news, change)
 
 
 @failures_as_halted()
@@ -150,6 +158,8 @@ def promote(
     backend: str = "local",
     scheduler: str | None = None,
     devices: int = 1,
+    log: Folder | None = None,
+    notify: str | None = None,
     progress: bool | Display = False,
 ) -> Verdict:
     """Let the best configurations and the default race at full fidelity, and say whether one beats the default.
@@ -178,13 +188,17 @@ def promote(
         backend=backend,
         scheduler=scheduler,
         devices=devices,
+        log=log,
+        notify=notify,
     )
     opened = open_study("promote", study, options)
     check_shared(devices, opened.study, device=device, backend=backend)
     _require_same_sweep(opened)
     go_on(opened, None)  # an interrupted command may have left the sweep on the way to its next generation
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
-    return _promote(opened, display_for(progress))
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        return _promote(opened, display, news)
 
 
 @failures_as_halted()
@@ -230,6 +244,8 @@ def run(
     devices: int = 1,
     force: bool = False,
     accept: Collection[str] = (),
+    log: Folder | None = None,
+    notify: str | None = None,
     progress: bool | Display = False,
 ) -> Verdict:
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
@@ -257,6 +273,8 @@ def run(
         devices=devices,
         force=force,
         accept=tuple(accept),
+        log=log,
+        notify=notify,
     )
     opened = open_study("run", study, options)
     require_own_trials(opened.folder)
@@ -264,10 +282,12 @@ def run(
     check_shared(devices, opened.study, device=device, backend=backend)
     change = require_same_or_accepted(opened)
     tries = require_tries(opened)
-    return _run(opened, display_for(progress), change, tries)
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        return _run(opened, display, news, change, tries)
 
 
-def _run(opened: Opened, display: Display, change: Change | None, tries: Sequence[Params]) -> Verdict:
+def _run(opened: Opened, display: Display, news: Announcer, change: Change | None, tries: Sequence[Params]) -> Verdict:
     if passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
@@ -275,13 +295,13 @@ def _run(opened: Opened, display: Display, change: Change | None, tries: Sequenc
     keep_first(opened, tries)
     try:
         change = gate_in_run(opened, display, change)
-        standing = _sweep(opened, display, change)
+        standing = _sweep(opened, display, news, change)
     except SweepFailed:
         _report(opened, display)  # it shows what the trials failed with
         raise
     if standing.timed_out:
         raise StoppedEarly(_unpromoted(opened, standing))
-    verdict = _promote(opened, display)
+    verdict = _promote(opened, display, news)
     _report(opened, display)
     return verdict
 
@@ -328,7 +348,7 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
     return result
 
 
-def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
+def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | None) -> Standing:
     study = opened.study
     log_command(opened.folder, opened.argv)
     _say(go_on(opened, change), display)
@@ -345,6 +365,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
         def look(now: Summary) -> None:
             update(min(now.done, study.trials), progress_note(now), now.seconds_left)
             update_record()
+            news.update(now)
 
         standing = search.sweep(
             study,
@@ -357,6 +378,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
             watch=look,
         )
     display.sweep_ended(opened, standing)
+    news.sweep_ended(standing)
     require_few_faults(opened, display, standing.done)
     return standing
 
@@ -366,7 +388,7 @@ def _say(line: str, display: Display) -> None:
         display.say(line)
 
 
-def _promote(opened: Opened, display: Display) -> Verdict:
+def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
     study = opened.study
     full_identity = {**opened.identity, **promotion_identity(study)}
     change = require_same_promotion_or_again(opened, full_identity)
@@ -385,6 +407,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
         def look(now: Summary) -> None:
             update(now.done, progress_note(now), now.seconds_left)
             update_record()
+            news.update(now)
 
         verdict = promotion.promote(
             study,
@@ -399,6 +422,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
             watch=look,
         )
     display.promotion_ended(opened, verdict)
+    news.promotion_ended(verdict)
     return verdict
 
 
