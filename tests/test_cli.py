@@ -36,6 +36,7 @@ from hpo.page.collect import collect
 from hpo.page.status import Status
 from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder
+from hpo.task import Check
 from hpo.verbs.display import Bars
 from hpo.verbs.load import load_study
 from hpo.workers.local import Inline, Processes
@@ -445,10 +446,22 @@ def test_progress_bars_show_names_as_they_are(
     monkeypatch.setenv("COLUMNS", "120")
     with Bars().bar("sweep", 3) as update:
         update(1, "best [/of train]")
-    with Bars().steps("preflight") as done:
-        done("range [/0, 1]")
+    with Bars().steps("preflight") as show:
+        show(preflight.Step("range [/0, 1]"))
         time.sleep(0.2)  # for the next frame
-    assert "best [/of train]" in capsys.readouterr().err
+        show(preflight.Step("range [/0, 1]", Check("range [/0, 1]", "go", "", ""), 1.25))
+        time.sleep(0.2)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "best [/of train]" in shown
+    assert re.search(r"preflight: range \[/0, 1\] 0:00:0\d", shown)
+    assert "(range [/0, 1]: go, 1.2 s)" in shown
+
+
+def test_where_there_is_no_terminal_a_preflight_prints_a_line_a_check(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars().steps("preflight") as show:
+        show(preflight.Step("data"))
+        show(preflight.Step("data", Check("data", "caution", "", ""), 75))
+    assert capsys.readouterr().err == "preflight: data: caution, 1 min 15 s\n"
 
 
 def test_task_checks_that_did_not_pass_are_shown_with_the_verdict(home: Path) -> None:
@@ -597,7 +610,7 @@ def test_standard_streams_that_are_closed_or_that_nobody_reads_change_no_exit_co
 
 def test_a_file_is_never_opened_in_the_place_of_a_closed_stream(home: Path) -> None:
     code = (
-        "from hpo.workers.streams import steady_streams; steady_streams(); import os\n"
+        "from hpo.output.streams import steady_streams; steady_streams(); import os\n"
         "file = open('kept', 'w'); print('lost'); os.write(1, b'lost'); print(os.fsdecode(b'r\\xff'))\n"
     )
     subprocess.run(f"{sys.executable} -c {shlex.quote(code)} >&- <&-", shell=True, env=ENVIRONMENT, check=True)
@@ -621,12 +634,14 @@ def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: 
     assert "a worker process could not load the task: RuntimeError: not in a worker" in command.stderr
 
 
-def test_what_tasks_print_in_a_worker_is_shown_and_does_not_mix_with_json(home: Path) -> None:
+def test_what_tasks_print_in_a_worker_is_in_the_log_of_the_trial_and_does_not_mix_with_json(home: Path) -> None:
     printed = ("a model is made\n", "a model is made in C\n")
-    study = write("study = replace(toy, task=Talkative(), trials=1)", f"talks_{next(FRESH)}")
+    study = write("study = replace(toy, name='talks', task=Talkative(), trials=1)", f"talks_{next(FRESH)}")
     sweep = given("sweep", study, "--force", "--workers", "1")
-    assert (sweep.returncode, sweep.stderr) == (0, "")
-    assert all(text in sweep.stdout for text in printed)
+    assert sweep.returncode == 0
+    kept = Path("runs/talks/sweep/0000/output.log").read_text()
+    assert all(text in kept and text not in sweep.stdout for text in printed)
     preflight = given("preflight", study, "--workers", "1", "--json")
     assert json.loads(preflight.stdout)["result"]["status"] == "go"
-    assert all(text in preflight.stderr for text in printed)
+    kept = hpo("logs", "talks", "--preflight").out
+    assert all(text in kept and text not in preflight.stderr for text in printed)

@@ -18,7 +18,7 @@ from hpo.cli.database import app as database
 from hpo.cli.export import export
 from hpo.cli.ledger import app as ledger
 from hpo.cli.tries import joined
-from hpo.workers.streams import steady_streams
+from hpo.output.streams import steady_streams
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +51,7 @@ app.command()(stages.promote)
 app.command()(reading.report)
 app.command()(upkeep.adopt)
 app.command()(reading.status)
+app.command()(reading.logs)
 app.command("next")(upkeep.next_study)
 app.command()(upkeep.retry)
 app.command()(upkeep.rebuild)

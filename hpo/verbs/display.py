@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hpo.formatting import duration, number
+from hpo.formatting import duration, number, out_of
+from hpo.output.kept import STDERR
+from hpo.output.streams import leads_to, steady
 
 if TYPE_CHECKING:
-    from hpo.checking.preflight import Preflight
+    from hpo.checking.preflight import Preflight, Step
     from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.storage.summary import Summary
@@ -47,9 +50,12 @@ class Display:
         yield _show_nothing
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Callable[[str], None]]:  # noqa: ARG002
-        """Yields a function that is called with the name of each step that is done."""
+    def steps(self, title: str) -> Iterator[Callable[[Step], None]]:  # noqa: ARG002
+        """Yields a function that is called with each step of a preflight, and with each check that it has made."""
         yield _show_nothing
+
+    def trial_ended(self, line: str) -> None:
+        """What is said of a trial of a sweep, or of a run of a promotion, that has ended."""
 
     def preflight_ended(self, opened: Opened, result: Preflight) -> None:
         pass
@@ -74,11 +80,15 @@ class Display:
 
 
 class Bars(Display):
-    """Progress bars on standard error, where that is a terminal."""
+    """Progress bars on standard error; where that is no terminal, a line for each trial and each check that ends."""
+
+    def trial_ended(self, line: str) -> None:
+        with _terminal() as console:
+            if not console.is_terminal:
+                print(line, file=sys.stderr)
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Update]:
-        console = Console(stderr=True)
         columns = (
             TextColumn(title, markup=False),
             BarColumn(),
@@ -87,7 +97,10 @@ class Bars(Display):
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}", markup=False),
         )
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with (
+            _terminal() as console,
+            Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ):
             task = progress.add_task(title, total=total, note="", left="")
 
             def update(done: int, note: str, seconds_left: float | None = None) -> None:
@@ -96,9 +109,52 @@ class Bars(Display):
             yield update
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Callable[[str], None]]:
-        with Console(stderr=True).status(title) as line:
-            yield lambda name: line.update(Text(f"{title}: {name} done"))
+    def steps(self, title: str) -> Iterator[Callable[[Step], None]]:
+        with _terminal() as console:
+            if not console.is_terminal:
+                yield lambda step: _print_check(title, step)
+                return
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[made]}", markup=False),
+            )
+            with Progress(*columns, console=console, transient=True) as progress:
+                task = progress.add_task(title, made="")
+
+                def show(step: Step) -> None:
+                    if step.check is None:
+                        progress.reset(task, description=f"{title}: {step.name}")
+                    else:
+                        progress.update(task, made=f"({check_line(step)})")
+
+                yield show
+
+
+def check_line(step: Step) -> str:
+    """What is said of a check that was made: "data: go, 1.2 s"."""
+    status = step.check.status if step.check else "at work"
+    name = step.check.name if step.check else step.name
+    return f"{name}: {status}, {duration(step.seconds)}"
+
+
+def _print_check(title: str, step: Step) -> None:
+    if step.check is not None:
+        print(f"{title}: {check_line(step)}", file=sys.stderr)
+
+
+@contextmanager
+def _terminal() -> Iterator[Console]:
+    """A console on standard error, or on a copy of it: the descriptor of an inline trial leads into its log."""
+    if not leads_to(STDERR, sys.stderr):
+        yield Console(stderr=True)
+        return
+    copy = os.dup(STDERR)
+    try:
+        yield Console(file=steady(copy, sys.stderr))
+    finally:
+        os.close(copy)
 
 
 def _show_nothing(*_: object, **__: object) -> None:
@@ -113,6 +169,13 @@ def left(seconds: float | None) -> str:
 def standing_note(standing: Standing, goal: str) -> str:
     """What is said of a sweep that has ended beside how many trials have."""
     return _note(standing.pruned, standing.failed, goal, standing.best, standing.best_number)
+
+
+def standing_sentence(standing: Standing, goal: str) -> str:
+    """What is said of a sweep that has ended."""
+    more = f" ({standing.done} in all)" if standing.done > standing.trials else ""
+    progress = f"{out_of(standing.done, standing.trials)} trials{more}"
+    return f"{progress}: {standing.complete} complete, {standing_note(standing, goal)}"
 
 
 def progress_note(summary: Summary) -> str:
