@@ -194,6 +194,7 @@ def test_a_study_moves_to_another_database_only_with_all_that_the_one_before_kno
     assert len(rows(server)) == 3
 
 
+@pytest.mark.soak
 def test_a_forced_rebuilding_that_is_killed_leaves_a_study_that_is_still_ours(mine: Path, server: Postgres) -> None:
     copy, at = copied(mine), 1
     swept(mine, None, replace(STUDY, trials=4))
