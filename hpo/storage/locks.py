@@ -27,16 +27,18 @@ LOCK_PAUSE_S = 0.1
 
 
 @contextmanager
-def study_lock(folder: RunFolder) -> Iterator[Callable[[], None]]:
+def study_lock(folder: RunFolder, *, moves: bool = False) -> Iterator[Callable[[], None]]:
     """Hold a study: one process at a time asks and tells. Raises InUse where another one does.
 
     A database that was started again has forgotten who held it. Call what this yields now and then: it takes hold
-    again, and raises InUse where another process was faster.
+    again, and raises InUse where another process was faster. Raises Refused where the study is kept in another storage
+    than the one that is asked for, unless it `moves` there.
     """
     folder.make()
     with ExitStack() as held:
         _lock_file(folder, held)
-        _check_place(folder)
+        if not moves:
+            _check_place(folder)
         hold = _nothing
         if folder.storage.startswith("postgresql"):
             hold = held.enter_context(_database_lock(folder.storage, folder.path.name))
@@ -57,11 +59,12 @@ def _check_place(folder: RunFolder) -> None:
     if folder.url and before and folder.url != before:
         raise Refused(
             f"{folder.path} is kept in {before}, not in {folder.url}; leave --storage out, or name another folder "
-            f"(--runs DIR)"
+            f"(--runs DIR), or move it there: hpo rebuild STUDY --storage URL"
         )
     if folder.url and not before and folder.database.exists():
         raise Refused(
-            f"{folder.path} is kept in {folder.database}, not in {folder.url}; name another folder (--runs DIR)"
+            f"{folder.path} is kept in {folder.database}, not in {folder.url}; name another folder (--runs DIR), or "
+            f"move it there: hpo rebuild STUDY --storage URL"
         )
 
 

@@ -96,9 +96,14 @@ def taken(folder: RunFolder, name: str, owner: Owner | None) -> Refused:
         )
     return Refused(
         f"study {name!r} in {folder.storage} is taken by {_holder(folder, owner)}: the trials there are not those of "
-        f"{folder.path}. Give the study another name (name= in the study file), or use another database (--storage "
-        f"URL); to go on with those trials, use that folder, or a whole copy of it"
+        f"{folder.path}. Give the study another name (name= in the study file), or use another database "
+        f"({_elsewhere(folder)}); to go on with those trials, use that folder, or a whole copy of it"
     )
+
+
+def _elsewhere(folder: RunFolder) -> str:
+    """How to use another database: trials that are there have to be brought into it."""
+    return "hpo rebuild STUDY --storage URL" if has_trials(folder) else "--storage URL"
 
 
 def _holder(folder: RunFolder, owner: Owner | None) -> str:

@@ -43,14 +43,14 @@ Trials: TypeAlias = Mapping[Kind, Sequence[TrialFolder]]
 
 
 def rebuild(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], *, force: bool = False) -> Rebuilt:
-    """Rebuild the storage from the trials' folders.
+    """Rebuild the storage from the trials' folders, or make it in another one, where the study is kept from then on.
 
     Finished trials get what their result.json says; the others go on in the next sweep or promotion. What the storage
     held is kept: an SQLite file beside the new one, Optuna studies in another storage under another name.
 
     Raises Refused where `require_rebuildable` does.
     """
-    with study_lock(folder):
+    with study_lock(folder, moves=True):
         require_rebuildable(study, folder, identity, force=force)
         folder.keep_elsewhere()
         move_aside(folder)
@@ -113,9 +113,11 @@ def require_rebuildable(
     if not folder.storage.startswith(SQLITE):  # a file in the folder is kept beside the new one, whosever it is
         if_readable(lambda: require_ours(folder, study.name), None)
     _require_same_question(read_folders(folder, "sweep"), identity, read_changes(folder))
-    lines = _lacking(study, folder)
-    if lines and not force:
-        raise Refused(lacking_in_words(folder, study.name, lines))
+    before = RunFolder(folder.path)  # where the study has been kept so far
+    for place in [before, folder] if before.storage != folder.storage else [folder]:
+        lines = _lacking(study, place)
+        if lines and not force:
+            raise Refused(lacking_in_words(place, study.name, lines))
 
 
 def _lacking(study: StudySpec, folder: RunFolder) -> list[str]:

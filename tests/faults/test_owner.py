@@ -169,7 +169,32 @@ def test_an_older_copy_that_is_forced_becomes_another_owner_and_the_newer_one_is
         swept(mine, None, replace(STUDY, trials=5))
     assert rows(server) == before
 
+    server.fresh()
+    elsewhere = server.url
+    with pytest.raises(Refused, match="or move it there: hpo rebuild STUDY --storage URL"):
+        hpo.sweep(STUDY, runs=mine.parent, storage=elsewhere, backend="inline", device="cpu", force=True)
+    assert rebuild(STUDY, RunFolder(mine, elsewhere), identity(STUDY)).trials == 4
+    swept(mine, None, replace(STUDY, trials=5))
+    assert RunFolder(mine).storage == elsewhere
+    assert len(rows(server)) == 5
 
+
+def test_a_study_moves_to_another_database_only_with_all_that_the_one_before_knows(
+    folder: Path, server: Postgres
+) -> None:
+    swept(folder, None)
+    kept = folder.parent / "kept"
+    (folder / "sweep" / "0002").rename(kept)
+    with pytest.raises(Refused, match=r"study\.db knows 1 finished trial that"):
+        rebuild(STUDY, RunFolder(folder, server.url), identity(STUDY))
+    assert not (folder / "storage").exists()
+    kept.rename(folder / "sweep" / "0002")
+    rebuild(STUDY, RunFolder(folder, server.url), identity(STUDY))
+    swept(folder, None)
+    assert len(rows(server)) == 3
+
+
+@pytest.mark.soak
 def test_a_forced_rebuilding_that_is_killed_leaves_a_study_that_is_still_ours(mine: Path, server: Postgres) -> None:
     copy, at = copied(mine), 1
     swept(mine, None, replace(STUDY, trials=4))
