@@ -134,6 +134,7 @@ def _lacking(study: StudySpec, folder: RunFolder) -> list[str]:
 
 def _rebuild_file(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], trials: Trials) -> tuple[str, ...]:
     """Make the SQLite file anew. Returns the name that the old one has now."""
+    folder.summary.unlink(missing_ok=True)  # it may say otherwise than the folders
     beside = folder.database.with_name("study.db.rebuilt")
     url, owner = f"{SQLITE}{beside}", keep_id(folder)
 
@@ -163,6 +164,7 @@ def _rebuild_elsewhere(
     study: StudySpec, folder: RunFolder, identity: Mapping[str, str], trials: Trials, owner: str
 ) -> tuple[str, ...]:
     """Make the Optuna studies under other names, and then exchange the names. Returns those of the old ones."""
+    folder.summary.unlink(missing_ok=True)  # it may say otherwise than the folders
     names = {kind: name for kind, name in names_of(folder, study.name).items() if kind in trials}
     now = _now()
     unfinished = {name: f"{name} (being rebuilt)" for name in names.values()}  # no study of hpo can have such a name
