@@ -11,10 +11,11 @@ from typing import ClassVar
 import pytest
 import torch
 
-from hpo.checking.cost import Cost, measure_cost
+from hpo.checking.cost import Cost, cost_check, measure_cost
 from hpo.space import choose
 from hpo.study import Median, StudySpec
 from hpo.task import Fidelity, Split
+from hpo.watchdog.limit import Limit
 from hpo.workers.coordinator import executor
 from tests.test_preflight import run_preflight
 from tests.toy import CHEAP, Batch, Toy, toy_study
@@ -31,6 +32,14 @@ def test_the_estimate_counts_whole_rounds_of_workers() -> None:
     cost = measured(toy_study(), 5)
     assert cost.sweep_seconds == pytest.approx(3 * cost.slowest_seconds)
     assert cost.peak_mb > 50
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(None, "go"), (30, "go"), (29, "caution")])
+def test_a_limit_that_would_end_the_slowest_trial_is_a_caution(minutes: float | None, status: str) -> None:
+    cost = Cost(trial_seconds=600, slowest_seconds=1800, sweep_least_seconds=1, sweep_seconds=1, workers=1, peak_mb=900)
+    check = cost_check(toy_study(limit=Limit(minutes=minutes)), cost)
+    assert check.status == status
+    assert check.allowed == (f"{minutes} min 00 s a trial (limit.minutes)" if minutes else "no limit")
 
 
 @dataclass(frozen=True)

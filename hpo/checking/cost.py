@@ -76,7 +76,13 @@ def cost_check(study: StudySpec, cost: Cost) -> Check:
     least, most = duration(cost.sweep_least_seconds), duration(cost.sweep_seconds)
     seconds = f"about {most}" if least == most else f"{least} to {most}"
     sweep = f"{count(study.trials, 'trial')} on {count(cost.workers, 'worker')}"
-    return Check("cost", "go", f"{trial}; the sweep {seconds}, {sweep}", "no limit")
+    seen, minutes = f"{trial}; the sweep {seconds}, {sweep}", study.limit.minutes
+    if minutes is None:
+        return Check("cost", "go", seen, "no limit")
+    allowed = f"{duration(60 * minutes)} a trial (limit.minutes)"
+    if cost.slowest_seconds <= 60 * minutes:
+        return Check("cost", "go", seen, allowed)
+    return Check("cost", "caution", seen, allowed, "the limit, which would end such a trial, or the cheap fidelity")
 
 
 def _drawn(study: StudySpec, number: int) -> dict[str, Any]:

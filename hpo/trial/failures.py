@@ -136,13 +136,17 @@ def largest_kind(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
 
 def users_line(traceback: str) -> str:
     """The innermost line of the user's own code in a traceback; "" where there is none."""
-    is_newest_first = NEWEST_FIRST in traceback
-    text = traceback.rpartition("\n\n")[2] if is_newest_first else traceback  # the main thread is shown last
-    frames = [match.groupdict() for match in FRAME.finditer(text)]
-    users = [frame for frame in frames if is_users_file(frame["file"])]
-    if not users:
-        return ""
-    return _shown(users[0] if is_newest_first else users[-1])
+    if NEWEST_FIRST not in traceback:
+        return next(map(_shown, reversed(_users_frames(traceback))), "")
+    threads = traceback.split("\n\n")
+    innermost = [frames[0] for frames in map(_users_frames, threads) if frames]
+    return _shown(innermost[-1]) if innermost else ""  # the main thread is shown last
+
+
+def _users_frames(traceback: str) -> list[Mapping[str, str | None]]:
+    """The frames of the user's own code, in the order of the text."""
+    frames = [match.groupdict() for match in FRAME.finditer(traceback)]
+    return [frame for frame in frames if is_users_file(str(frame["file"]))]
 
 
 def _shown(frame: Mapping[str, str | None]) -> str:

@@ -27,6 +27,7 @@ from hpo.space import choose
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
+from hpo.trial.failures import users_line
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
 from hpo.trial.record import read_outcome
@@ -394,14 +395,15 @@ def test_a_trial_that_hangs_on_a_worker_of_a_cluster_is_ended_once_and_the_sweep
     folder: Path, server: Postgres, cluster: Dask
 ) -> None:
     space = {"task.deed": choose("", "lock")}
-    study = victims(space=space, trials=3, pruning=None, startup_trials=3, limit=Limit(hang_minutes=4 / 60))
+    study = victims(space=space, trials=3, pruning=None, startup_trials=3, limit=Limit(hang_minutes=20 / 60))
     assert code_of(coordinator(study, folder, server, cluster)) == 0
     hung = [number for number in range(3) if asked(folder, number)["task.deed"] == "lock"]
     assert hung
     for number in range(3):
         outcome = read_outcome(folder / "sweep" / f"{number:04d}")
         assert outcome.reason == (
-            "no epoch ended within 4 s (limit.hang_minutes of the study)" if number in hung else ""
+            "no epoch ended within 20 s (limit.hang_minutes of the study)" if number in hung else ""
         )
         assert len(attempts(folder, number)) == 1
+        assert number not in hung or "in _do: sum(" in users_line(outcome.traceback)
     checked(folder, 3, server)
