@@ -69,7 +69,7 @@ def test_it_says_what_there_is_at_every_stage(runs: Path) -> None:
 def test_a_trial_that_is_running_is_told_from_one_that_was_interrupted(runs: Path) -> None:
     """A coordinator that is stopped holds the study, one that is killed does not."""
     folder = RunFolder(runs / "toy")
-    pid = start(lambda: sweep(study(), folder, SAME), die_at=40, with_signal=signal.SIGSTOP)
+    pid = start(lambda: sweep(study(), folder, SAME), die_at=55, with_signal=signal.SIGSTOP)
     until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     running = only(runs)
     shutil.copytree(folder.path, runs / "copies" / "toy")
