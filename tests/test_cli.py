@@ -596,7 +596,7 @@ def test_standard_streams_that_are_closed_or_that_nobody_reads_change_no_exit_co
 
 def test_a_file_is_never_opened_in_the_place_of_a_closed_stream(home: Path) -> None:
     code = (
-        "from hpo.workers.streams import steady_streams; steady_streams(); import os\n"
+        "from hpo.output.streams import steady_streams; steady_streams(); import os\n"
         "file = open('kept', 'w'); print('lost'); os.write(1, b'lost'); print(os.fsdecode(b'r\\xff'))\n"
     )
     subprocess.run(f"{sys.executable} -c {shlex.quote(code)} >&- <&-", shell=True, env=ENVIRONMENT, check=True)
@@ -620,12 +620,13 @@ def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: 
     assert "a worker process could not load the task: RuntimeError: not in a worker" in command.stderr
 
 
-def test_what_tasks_print_in_a_worker_is_shown_and_does_not_mix_with_json(home: Path) -> None:
+def test_what_tasks_print_in_a_worker_is_in_the_log_of_the_trial_and_does_not_mix_with_json(home: Path) -> None:
     printed = ("a model is made\n", "a model is made in C\n")
-    study = write("study = replace(toy, task=Talkative(), trials=1)", f"talks_{next(FRESH)}")
+    study = write("study = replace(toy, name='talks', task=Talkative(), trials=1)", f"talks_{next(FRESH)}")
     sweep = given("sweep", study, "--force", "--workers", "1")
     assert (sweep.returncode, sweep.stderr) == (0, "")
-    assert all(text in sweep.stdout for text in printed)
+    kept = Path("runs/talks/sweep/0000/output.log").read_text()
+    assert all(text in kept and text not in sweep.stdout for text in printed)
     preflight = given("preflight", study, "--workers", "1", "--json")
     assert json.loads(preflight.stdout)["result"]["status"] == "go"
     assert all(text in preflight.stderr for text in printed)

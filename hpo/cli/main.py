@@ -18,7 +18,7 @@ from hpo.cli.database import app as database
 from hpo.cli.export import export
 from hpo.cli.ledger import app as ledger
 from hpo.cli.tries import joined
-from hpo.workers.streams import steady_streams
+from hpo.output.streams import steady_streams
 
 app = typer.Typer(
     no_args_is_help=True,

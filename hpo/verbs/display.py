@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from hpo.formatting import duration, number
+from hpo.output.kept import STDERR
+from hpo.output.streams import leads_to, steady
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
@@ -78,7 +82,6 @@ class Bars(Display):
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Update]:
-        console = Console(stderr=True)
         columns = (
             TextColumn(title, markup=False),
             BarColumn(),
@@ -87,7 +90,10 @@ class Bars(Display):
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}", markup=False),
         )
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with (
+            _terminal() as console,
+            Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ):
             task = progress.add_task(title, total=total, note="", left="")
 
             def update(done: int, note: str, seconds_left: float | None = None) -> None:
@@ -97,8 +103,21 @@ class Bars(Display):
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
-        with Console(stderr=True).status(title) as line:
+        with _terminal() as console, console.status(title) as line:
             yield lambda name: line.update(Text(f"{title}: {name} done"))
+
+
+@contextmanager
+def _terminal() -> Iterator[Console]:
+    """A console on standard error, or on a copy of it: the descriptor of an inline trial leads into its log."""
+    if not leads_to(STDERR, sys.stderr):
+        yield Console(stderr=True)
+        return
+    copy = os.dup(STDERR)
+    try:
+        yield Console(file=steady(copy, sys.stderr))
+    finally:
+        os.close(copy)
 
 
 def _show_nothing(*_: object, **__: object) -> None:

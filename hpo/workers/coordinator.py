@@ -16,9 +16,11 @@ from hpo import events
 from hpo.data.passes import LoaderDied
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import raise_if_stopped
+from hpo.output.kept import OUTPUT
 from hpo.storage.folder import RunFolder
 from hpo.storage.transient import retry_storage
 from hpo.trial.job import Job
+from hpo.trial.log import note_death, note_end
 from hpo.trial.objective import settle
 from hpo.trial.over_limit import outcome_over_limit
 from hpo.trial.record import Outcome, count_deaths
@@ -91,6 +93,8 @@ def _conclude(source: Source, job: Job, outcome: Outcome) -> None:
     the reverse order a crash would lose the result: the storage would hold a value, and no folder the record of it.
     """
     settled = settle(job, outcome)
+    if not (job.folder / OUTPUT).exists():  # it ran where this folder is not, or nowhere
+        note_end(job, settled)
     retry_storage(partial(source.tell, job, settled))
 
 
@@ -107,17 +111,24 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
         cause = loading_error(error)
         if cause:  # another attempt would end the same way
             reason = f"a worker process could not load the task: {cause}"
-            return Outcome("failed", reason=reason, traceback=str(error.__cause__))
+            return _given_up(job, Outcome("failed", reason=reason, traceback=str(error.__cause__)))
         over_limit = outcome_over_limit(job)
         if over_limit is not None:  # an answer: another attempt would come to the same
             events.record("limit", study=job.study_name, trial=job.number, reason=over_limit.reason)
-            return over_limit
+            return _given_up(job, over_limit)
         deaths = count_deaths(job.folder, getattr(error, "deaths", 1))
+        note_death(job, deaths)
         events.record("death", study=job.study_name, trial=job.number, deaths=deaths, epoch=reached(job.folder))
         if deaths < ATTEMPTS:
             return None
         cause = str(error) if isinstance(error, LoaderDied) else "killed, out of memory, or a crash in native code"
-        return Outcome("failed", reason=f"its worker died {deaths} times ({cause})")
+        return _given_up(job, Outcome("failed", reason=f"its worker died {deaths} times ({cause})"))
+
+
+def _given_up(job: Job, outcome: Outcome) -> Outcome:
+    """The outcome, of which the job's log is told: its worker could not."""
+    note_end(job, outcome)
+    return outcome
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from hpo.code.harness import HARNESS, PROMOTION, code_identity
 from hpo.errors import PACKAGES, one_line
 from hpo.storage.identity import code_difference
 from hpo.task import Task
+from hpo.trial.log import logged
 from hpo.trial.provenance import code_details, packages
 from hpo.workers import dask_private
 from hpo.workers.local import FOLLOW_S, allow_processes, prepare_worker
@@ -85,7 +86,7 @@ def run_job(folders: tuple[str, ...], content: bytes) -> Any:
     key = worker.get_current_task()
     threading.Thread(target=_follow, args=(worker, key, done), daemon=True).start()
     try:
-        return function(*args, **kwargs)
+        return logged(function, *args, **kwargs)
     finally:
         done.set()
 

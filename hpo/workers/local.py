@@ -19,8 +19,10 @@ import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 from hpo import watchdog
+from hpo.output.kept import also_shown
+from hpo.output.streams import steady_streams
+from hpo.trial.log import logged
 from hpo.workers.loky_private import is_broken, start_tracker
-from hpo.workers.streams import steady_streams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,7 +62,8 @@ class Inline(Backend):
         """Run the job, then return its finished future. What the job raises is raised here, as a debugger wants it."""
         future: Future[T] = Future()
         try:
-            future.set_result(_prepared(fn, *args, **kwargs))
+            with also_shown():
+                future.set_result(_prepared(fn, *args, **kwargs))
         except BrokenExecutor as error:  # a process that the job had started has died
             future.set_exception(error)
         return future
@@ -141,7 +144,7 @@ def _start_worker(coordinator: int) -> None:
 def _prepared(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a job. The file of the study, which is imported with it, may have changed the number of threads."""
     prepare_worker()
-    return fn(*args, **kwargs)
+    return logged(fn, *args, **kwargs)
 
 
 def _follow(coordinator: int) -> None:

@@ -151,7 +151,7 @@ class Forks(local.Backend):
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            _work(writing, coordinator, lambda: fn(*args, **kwargs))
+            _work(writing, coordinator, lambda: local._prepared(fn, *args, **kwargs))
         os.close(writing)
         self._pids.add(pid)
         threading.Thread(target=self._wait, args=(pid, reading, future), daemon=True).start()

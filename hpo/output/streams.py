@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-READERLESS = (errno.EPIPE, errno.EIO)  # the reader of a pipe has ended; the terminal is gone
+LOST = (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EDQUOT)  # no reader, no terminal, no room on the disk
 
 
 class _Unheard(io.FileIO):
-    """Writes to a descriptor; drops what nobody can read any more, as in `hpo preflight disc.py | head -1`."""
+    """Writes to a descriptor; drops what cannot be written, as in `hpo preflight disc.py | head -1`."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in READERLESS:
+            if error.errno not in LOST:
                 raise
             return memoryview(data).nbytes
 
@@ -33,13 +33,14 @@ def steady_streams() -> None:
     the next file to be opened would have their number, and be written into.
     """
     for number in (0, 1, 2):
-        _open_if_closed(number)
+        open_if_closed(number)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  # it stays open
-    sys.stdout = _steady(1, sys.stdout)
-    sys.stderr = _steady(2, sys.stderr)
+    sys.stdout = steady(1, sys.stdout)
+    sys.stderr = steady(2, sys.stderr)
 
 
-def _open_if_closed(number: int) -> None:
+def open_if_closed(number: int) -> None:
+    """Make a descriptor that is closed lead nowhere."""
     try:
         os.fstat(number)
     except OSError:
@@ -50,9 +51,15 @@ def _open_if_closed(number: int) -> None:
         os.set_inheritable(number, True)
 
 
-def _steady(number: int, before: TextIO | None) -> io.TextIOWrapper:
+def steady(number: int, before: TextIO | None) -> io.TextIOWrapper:
+    """A stream on the descriptor, in the encoding of the stream before, which is flushed."""
     if before is not None:
         before.flush()
     buffer = io.BufferedWriter(_Unheard(number, "w", closefd=False))
     encoding = before.encoding if before is not None else None
     return io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=True, write_through=number == 2)
+
+
+def leads_to(number: int, stream: TextIO | None) -> bool:
+    """Whether the stream writes to that descriptor, and does nothing else."""
+    return type(stream) is io.TextIOWrapper and stream.fileno() == number
