@@ -77,6 +77,7 @@ from .verbs.findings import figures as figures
 from .verbs.findings import findings as findings
 from .verbs.gate import gate as gate
 from .verbs.load import load_study as load_study
+from .verbs.logs import logs as logs
 from .verbs.next_study import next_study as next_study
 from .verbs.overview import status as status
 from .verbs.stages import preflight as preflight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import json
 import os
 import re
 import subprocess
@@ -13,10 +14,14 @@ from pathlib import Path
 
 import pytest
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from hpo.cli.main import app
 from hpo.output.kept import kept, note
+from hpo.output.reading import follow
 from hpo.output.shorten import HEAD, LONGEST, TAIL
 from hpo.task import Moment
+from hpo.trial.sealed import write_sealed
 from tests.faults.processes import code_of, forked_workers, start
 from tests.faults.studies import Victim, interrupted, swept, victims
 from tests.toy import Batch
@@ -161,3 +166,68 @@ def test_a_log_that_cannot_be_written_costs_nothing(tmp_path: Path, capfd: pytes
             print("shown")
     assert capfd.readouterr().out == "shown\nshown\n"
     assert (tmp_path / "file").read_text() == ""
+
+
+# -- hpo logs --------------------------------------------------------------------------------------------------------
+def hpo_logs(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["logs", *words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result.exit_code, result.stdout, result.stderr
+
+
+def trial_folder(study: Path, number: int, *, log: str = "", state: str = "", **record: str) -> Path:
+    """The folder of a trial with these files."""
+    folder = study / "sweep" / f"{number:04d}"
+    folder.mkdir(parents=True)
+    if log:
+        (folder / "output.log").write_text(log)
+    if state:
+        write_sealed(folder / "result.json", {"state": state, **record})
+    return folder
+
+
+def test_logs_prints_a_trial_or_the_last_that_failed(tmp_path: Path) -> None:
+    study, runs = tmp_path / "disc", ("--runs", str(tmp_path))
+    for number, state in enumerate(["complete", "failed", "failed", "complete"]):
+        trial_folder(study, number, log=f"log of {number}\n", state=state)
+    trial_folder(study, 4, state="failed", reason="superseded by a newer selection")  # was never trained
+    assert hpo_logs("disc", "0", *runs) == (0, "log of 0\n", "")
+    code, shown, said = hpo_logs("disc.py", *runs)
+    assert (code, shown, said) == (0, "log of 2\n", f"hpo: {study}/sweep/0002/output.log: failed\n")
+    assert "the numbers are 0, 1, 2, 3 and 4" in hpo_logs("disc", "9", *runs)[2]
+    assert "no promotion of 'disc'" in hpo_logs("disc", "--promotion", *runs)[2]
+    assert "did you mean 'disc'?" in hpo_logs("dics", *runs)[2]
+    document = json.loads(hpo_logs("disc", "1", "--json", *runs)[1])["result"]
+    assert (document["number"], document["state"], document["text"]) == (1, "failed", "log of 1\n")
+
+
+def test_logs_of_a_folder_from_before_says_why_the_trial_failed(tmp_path: Path) -> None:
+    trial_folder(
+        tmp_path / "disc", 0, state="failed", reason="ValueError: no", traceback="Traceback:\nValueError: no\n"
+    )
+    shown = hpo_logs("disc", "--runs", str(tmp_path))[1]
+    assert shown == "Trace:\nValueError: no\nValueError: no\n"
+
+
+def test_logs_follows_a_trial_until_it_ends_also_where_its_log_is_cut(tmp_path: Path) -> None:
+    folder = trial_folder(tmp_path / "disc", 0)
+    log = folder / "output.log"
+    pieces = follow(log, (folder / "result.json").exists)
+    log.write_text("first\n")
+    assert next(pieces) == "first\n"
+    note(log, "second")
+    assert next(pieces).endswith("UTC: second\n")
+    log.write_text("cut\n")
+    write_sealed(folder / "result.json", {"state": "complete"})
+    assert list(pieces) == []
+    assert "".join(follow(log, (folder / "result.json").exists)) == "cut\n"
+
+
+def test_logs_waits_for_neither_torch_nor_optuna(tmp_path: Path) -> None:
+    trial_folder(tmp_path / "disc", 0, log="printed\n")
+    code = (
+        "import sys; from typer.testing import CliRunner; from hpo.cli.main import app\n"
+        "output = CliRunner().invoke(app, ['logs', 'disc', '0', '--runs', sys.argv[1]]); print(output.stdout, end='')\n"
+        "print(sorted({'torch', 'optuna', 'scipy', 'numpy', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    assert run_python(code, str(tmp_path)).stdout == "printed\n[]\n"

@@ -1,7 +1,10 @@
-"""hpo report, status and dashboard: what a study has come to. None of them trains."""
+"""hpo report, status, logs and dashboard: what a study has come to. None of them trains."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +25,7 @@ from hpo.cli.options import (
     Study,
     Theirs,
 )
-from hpo.cli.terminal import say
+from hpo.cli.terminal import complain, say
 from hpo.errors import Refused
 
 
@@ -69,6 +72,38 @@ def status(
         answer(statuses)
         if not as_json:
             show_statuses(statuses, trials=study is not None, every=every)
+
+
+def logs(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its name or file.")],
+    number: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=0, help="Left out: the last trial that failed, or the newest.")
+    ] = None,
+    promotion: Annotated[bool, typer.Option("--promotion", help="Of a run of the promotion.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the trial ends; Ctrl-C ends it, too.")] = False,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What a trial has printed: prints, warnings, logging, tracebacks, crashes."""
+    with document("logs", as_json) as answer, exits(debug):
+        from hpo.output.reading import follow as pieces_of
+
+        if follow and as_json:
+            raise Refused("--follow and --json exclude each other")
+        log = hpo.logs(study, number, promotion=promotion, runs=runs)
+        if as_json:
+            answer({**asdict(log), "path": str(log.path), "text": log.text})
+            return
+        if number is None:
+            complain(f"{log.path}: {log.state or 'not ended'}")
+        if not follow:
+            sys.stdout.write(log.text)
+            return
+        with suppress(KeyboardInterrupt):
+            for piece in pieces_of(log.path, log.path.with_name("result.json").exists):
+                sys.stdout.write(piece)
+                sys.stdout.flush()
 
 
 def dashboard(
