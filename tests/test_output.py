@@ -202,9 +202,7 @@ def test_logs_prints_a_trial_or_the_last_that_failed(tmp_path: Path) -> None:
 
 
 def test_logs_of_a_folder_from_before_says_why_the_trial_failed(tmp_path: Path) -> None:
-    trial_folder(
-        tmp_path / "disc", 0, state="failed", reason="ValueError: no", traceback="Traceback:\nValueError: no\n"
-    )
+    trial_folder(tmp_path / "disc", 0, state="failed", reason="ValueError: no", traceback="Trace:\nValueError: no\n")
     shown = hpo_logs("disc", "--runs", str(tmp_path))[1]
     assert shown == "Trace:\nValueError: no\nValueError: no\n"
 
