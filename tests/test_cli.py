@@ -36,6 +36,7 @@ from hpo.page.collect import collect
 from hpo.page.status import Status
 from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder
+from hpo.task import Check
 from hpo.verbs.display import Bars
 from hpo.verbs.load import load_study
 from hpo.workers.local import Inline, Processes
@@ -444,10 +445,22 @@ def test_progress_bars_show_names_as_they_are(
     monkeypatch.setenv("COLUMNS", "120")
     with Bars().bar("sweep", 3) as update:
         update(1, "best [/of train]")
-    with Bars().steps("preflight") as done:
-        done("range [/0, 1]")
+    with Bars().steps("preflight") as show:
+        show(preflight.Step("range [/0, 1]"))
         time.sleep(0.2)  # for the next frame
-    assert "best [/of train]" in capsys.readouterr().err
+        show(preflight.Step("range [/0, 1]", Check("range [/0, 1]", "go", "", ""), 1.25))
+        time.sleep(0.2)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "best [/of train]" in shown
+    assert re.search(r"preflight: range \[/0, 1\] 0:00:0\d", shown)
+    assert "(range [/0, 1]: go, 1.2 s)" in shown
+
+
+def test_where_there_is_no_terminal_a_preflight_prints_a_line_a_check(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars().steps("preflight") as show:
+        show(preflight.Step("data"))
+        show(preflight.Step("data", Check("data", "caution", "", ""), 75))
+    assert capsys.readouterr().err == "preflight: data: caution, 1 min 15 s\n"
 
 
 def test_task_checks_that_did_not_pass_are_shown_with_the_verdict(home: Path) -> None:

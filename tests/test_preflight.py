@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo.checking import overfit
-from hpo.checking.preflight import Preflight, preflight, require_go
+from hpo.checking.preflight import Preflight, Step, preflight, require_go
 from hpo.errors import Refused
 from hpo.recipe import Recipe
 from hpo.seeds import generator
@@ -530,12 +530,17 @@ def test_a_task_without_labels_has_none_to_shuffle(tmp_path: Path) -> None:
 
 # -- the verdict that is kept ----------------------------------------------------------------------------------------
 def test_the_verdict_is_kept_with_its_curves_and_cost(tmp_path: Path) -> None:
-    seen: list[str] = []
-    result = preflight(toy_study(), RunFolder(tmp_path), {"code": "a"}, watch=lambda one: seen.append(one.name))
+    steps: list[Step] = []
+    result = preflight(toy_study(), RunFolder(tmp_path), {"code": "a"}, watch=steps.append)
+    seen = [step.check.name for step in steps if step.check]
     record = json.loads((tmp_path / "preflight.json").read_text())
     assert record["status"] == result.status == "go"
     assert record["identity"] == {"code": "a"}
     assert [one["name"] for one in record["checks"]] == seen
+    begun = [step.name for step in steps if not step.check]
+    assert begun[:3] == ["data", "same seed, same batches", "folds"]
+    assert begun[-1] == "cost"
+    assert all(0 <= step.seconds <= result.seconds for step in steps)
     assert record["overfit"]["honest"][-1] <= record["overfit"]["go"]
     assert len(record["overfit"]["honest"]) == 7  # of 21: it ends where it has reached go, with the controls or later
     assert len(record["overfit"]["shuffled"]) == len(record["overfit"]["zeroed"]) == 7

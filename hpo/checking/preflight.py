@@ -65,17 +65,34 @@ class _Measured:
     cost: Cost | None = None
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of a preflight: at work, or with one of the checks that it has made."""
+
+    name: str
+    check: Check | None = None  # None: the step has begun
+    seconds: float = 0.0  # since it began
+
+
 @dataclass
 class _Checks:
-    """The checks made so far. `watch` is called with each as soon as it is made."""
+    """The checks made so far. `watch` is called when a step begins, and with each check as soon as it is made."""
 
-    watch: Callable[[Check], None]
+    watch: Callable[[Step], None]
     made: list[Check] = field(default_factory=list)
+    step: str = ""
+    began: float = field(default_factory=time.perf_counter)
+
+    def begin(self, step: str) -> None:
+        """Say what is at work from now on."""
+        self.step, self.began = step, time.perf_counter()
+        self.watch(Step(step))
 
     def add(self, *new: Check) -> None:
+        """Keep checks that the step has made."""
         for check in new:
             self.made.append(check)
-            self.watch(check)
+            self.watch(Step(self.step, check, time.perf_counter() - self.began))
 
     def have_failed(self) -> bool:
         return worst_status(self.made) == "no-go"
@@ -89,13 +106,14 @@ def preflight(
     workers: int = 1,
     on: str = "auto",
     device: str = "auto",
-    watch: Callable[[Check], None] = lambda _: None,
+    watch: Callable[[Step], None] = lambda _: None,
 ) -> Preflight:
     """Check the default configuration and every searched hyperparameter, and keep the verdict in the study's folder.
 
     The checks run where the trials of a sweep would run: in the worker processes of the backend `on`, as
     coordinator.executor takes it. The verdict is kept with the `identity` that it holds for. An exception in the task's
-    own code fails the check that met it; the preflight goes on.
+    own code fails the check that met it; the preflight goes on. `watch` is called when a step begins, and with each
+    check that is made.
     """
     started = time.perf_counter()
     folder.make()
@@ -131,11 +149,17 @@ def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, de
     foreign = _elsewhere(pool).submit(attempt, "every process, same batches", partial(data.field_hashes, study))
     readable = pool.submit(run_check, "data", partial(data.check_splits, study))
     repeatable = pool.submit(run_check, "same seed, same batches", partial(data.check_repeatable, study))
-    done.add(*readable.result(), *repeatable.result())
+    done.begin("data")
+    done.add(*readable.result())
+    done.begin("same seed, same batches")
+    done.add(*repeatable.result())
+    done.begin("folds")
     done.add(*pool.submit(run_check, "folds", partial(folds.check_folds, study)).result())
+    done.begin("cross-validation")
     done.add(*pool.submit(run_check, "cross-validation", partial(folds.check_parts, study)).result())
     if done.have_failed():
         return _Measured()
+    done.begin("every process, same batches")
     done.add(*_processes_agree(study, foreign.result()))
     if done.have_failed():
         return _Measured()
@@ -148,16 +172,19 @@ def _run_training_checks(
     study: StudySpec, overfitting: Overfitting | None, done: _Checks, pool: Executor, workers: int, device: str
 ) -> _Measured:
     """Run the checks on the smoke run, on what is searched, and on the cost."""
+    done.begin("smoke run")
     smoke = pool.submit(attempt, "smoke run", partial(_smoke_checks, study, device)).result()
     if isinstance(smoke, Check):
         done.add(smoke)
         return _Measured(overfitting)
     done.add(*smoke.checks)
     knobs = [pool.submit(_check_affects_training, study, device, smoke.numbers, name) for name in study.space]
-    for future in knobs:
+    for name, future in zip(study.space, knobs, strict=True):
+        done.begin(checks.affects_training(name))
         done.add(*future.result())
     if done.have_failed():
         return _Measured(overfitting)
+    done.begin("cost")
     cost = measure_cost(study, workers, device, pool)
     if isinstance(cost, Check):
         done.add(cost)
@@ -206,6 +233,7 @@ def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: 
 
     Returns the curves; None where an exception ended the honest run.
     """
+    done.begin("overfit")
     names: tuple[RunName, ...] = ("honest", "shuffled", "zeroed")
     honest, shuffled, zeroed = pool.map(partial(_overfit_run, study, device), names)
     assert honest is not None  # every task has an honest run
@@ -223,6 +251,7 @@ def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: 
     for control, run in controls.items():
         done.add(run if isinstance(run, Check) else overfit_checks.check_control(control, honest, run, bands))
     if honest.scores is not None:
+        done.begin("the task's checks")
         evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
         done.add(*pool.submit(run_check, "the task's checks", partial(_task_checks, study, evidence)).result())
     return Overfitting(

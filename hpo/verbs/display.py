@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hpo.formatting import duration, number
 from hpo.output.kept import STDERR
 from hpo.output.streams import leads_to, steady
 
 if TYPE_CHECKING:
-    from hpo.checking.preflight import Preflight
+    from hpo.checking.preflight import Preflight, Step
     from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.storage.summary import Summary
@@ -51,8 +50,8 @@ class Display:
         yield _show_nothing
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Callable[[str], None]]:  # noqa: ARG002
-        """Yields a function that is called with the name of each step that is done."""
+    def steps(self, title: str) -> Iterator[Callable[[Step], None]]:  # noqa: ARG002
+        """Yields a function that is called with each step of a preflight, and with each check that it has made."""
         yield _show_nothing
 
     def preflight_ended(self, opened: Opened, result: Preflight) -> None:
@@ -102,9 +101,39 @@ class Bars(Display):
             yield update
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Callable[[str], None]]:
-        with _terminal() as console, console.status(title) as line:
-            yield lambda name: line.update(Text(f"{title}: {name} done"))
+    def steps(self, title: str) -> Iterator[Callable[[Step], None]]:
+        with _terminal() as console:
+            if not console.is_terminal:
+                yield lambda step: _print_check(title, step)
+                return
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[made]}", markup=False),
+            )
+            with Progress(*columns, console=console, transient=True) as progress:
+                task = progress.add_task(title, made="")
+
+                def show(step: Step) -> None:
+                    if step.check is None:
+                        progress.reset(task, description=f"{title}: {step.name}")
+                    else:
+                        progress.update(task, made=f"({check_line(step)})")
+
+                yield show
+
+
+def check_line(step: Step) -> str:
+    """What is said of a check that was made: "data: go, 1.2 s"."""
+    status = step.check.status if step.check else "at work"
+    name = step.check.name if step.check else step.name
+    return f"{name}: {status}, {duration(step.seconds)}"
+
+
+def _print_check(title: str, step: Step) -> None:
+    if step.check is not None:
+        print(f"{title}: {check_line(step)}", file=sys.stderr)
 
 
 @contextmanager

@@ -7,12 +7,15 @@ import html
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import DisplayHandle
 
 from hpo.formatting import duration
-from hpo.verbs.display import Display, Update, left
+from hpo.verbs.display import Display, Update, check_line, left
+
+if TYPE_CHECKING:
+    from hpo.checking.preflight import Step
 
 
 class NotebookBars(Display):
@@ -30,10 +33,10 @@ class NotebookBars(Display):
         yield show
 
     @contextmanager
-    def steps(self, title: str) -> Iterator[Callable[[str], None]]:
+    def steps(self, title: str) -> Iterator[Callable[[Step], None]]:
         line, began = OutputLine(), time.monotonic()
         line.show(f"{title} begins")
-        yield lambda name: line.show(f"{title}: {name} done")
+        yield lambda step: line.show(f"{title}: {check_line(step)}")
         line.show(f"{title}: done, {duration(time.monotonic() - began)}")
 
 

@@ -322,7 +322,7 @@ def _require_passed_or_force(result: Preflight, opened: Opened) -> None:
 def _preflight(opened: Opened, display: Display) -> Preflight:
     log_command(opened.folder, opened.argv)
     opened.data.write()
-    with display.steps("preflight") as done:
+    with display.steps("preflight") as show:
         result = checking.preflight(
             opened.study,
             opened.folder,
@@ -330,7 +330,7 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
             workers=opened.workers or places(opened.options.device),
             on=opened.on if opened.options.backend != "dask" else "local",
             device=opened.options.device,
-            watch=lambda check: done(check.name),
+            watch=show,
         )
     display.preflight_ended(opened, result)
     return result
