@@ -43,6 +43,11 @@ Accept = Annotated[
     list[str] | None,
     typer.Option(metavar="PART", help="space or code: go on with a study in which that has changed."),
 ]
+Log = Annotated[Path | None, typer.Option(metavar="FILE", help="Append a line with the time for each trial that ends.")]
+Notify = Annotated[
+    str | None,
+    typer.Option(metavar="COMMAND", help="Start it for each event, with a JSON document on its standard input."),
+]
 From = Annotated[
     str | None,
     typer.Option(

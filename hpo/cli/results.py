@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from hpo.cli.failures import show_failures
 from hpo.cli.terminal import Cell, complain, say, table
-from hpo.formatting import better, count, duration, interval, label, number, out_of
-from hpo.verbs.display import Bars, standing_note
+from hpo.formatting import better, count, duration, interval, label, number
+from hpo.verbs.display import Bars, standing_sentence
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
@@ -53,9 +53,7 @@ class Terminal(Bars):
         say(f"kept in {opened.folder.gate}")
 
     def sweep_ended(self, opened: Opened, standing: Standing) -> None:
-        more = f" ({standing.done} in all)" if standing.done > standing.trials else ""
-        progress = f"{out_of(standing.done, standing.trials)} trials{more}"
-        say(f"{progress}: {standing.complete} complete, {standing_note(standing, opened.study.task.goal)}")
+        say(standing_sentence(standing, opened.study.task.goal))
         if standing.is_stopped:
             say(f"the sweep has {standing.end} (stop_after={standing.stop_after})")
 

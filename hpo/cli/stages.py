@@ -20,7 +20,9 @@ from hpo.cli.options import (
     Force,
     Json,
     Keep,
+    Log,
     More,
+    Notify,
     Runs,
     Scheduler,
     Seeds,
@@ -62,6 +64,8 @@ def run(
     devices: Devices = 1,
     force: Force = False,
     accept: Accept = None,
+    log: Log = None,
+    notify: Notify = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -87,6 +91,8 @@ def run(
                 devices=devices,
                 force=force,
                 accept=accept or (),
+                log=log,
+                notify=notify,
                 progress=display(as_json=as_json),
             )
         except NoGo as error:  # what was shown of the preflight or the gate has said why
@@ -172,6 +178,8 @@ def sweep(
     scheduler: Scheduler = None,
     force: Force = False,
     accept: Accept = None,
+    log: Log = None,
+    notify: Notify = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -192,6 +200,8 @@ def sweep(
             scheduler=scheduler,
             force=force,
             accept=accept or (),
+            log=log,
+            notify=notify,
             progress=display(as_json=as_json),
         )
         answer(standing)
@@ -216,6 +226,8 @@ def promote(
     backend: Backend = "local",
     scheduler: Scheduler = None,
     devices: Devices = 1,
+    log: Log = None,
+    notify: Notify = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -237,6 +249,8 @@ def promote(
             backend=backend,
             scheduler=scheduler,
             devices=devices,
+            log=log,
+            notify=notify,
             progress=display(as_json=as_json),
         )
         answer(verdict)

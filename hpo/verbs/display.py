@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hpo.formatting import duration, number
+from hpo.formatting import duration, number, out_of
 from hpo.output.kept import STDERR
 from hpo.output.streams import leads_to, steady
 
@@ -54,6 +54,9 @@ class Display:
         """Yields a function that is called with each step of a preflight, and with each check that it has made."""
         yield _show_nothing
 
+    def trial_ended(self, line: str) -> None:
+        """What is said of a trial of a sweep, or of a run of a promotion, that has ended."""
+
     def preflight_ended(self, opened: Opened, result: Preflight) -> None:
         pass
 
@@ -77,7 +80,12 @@ class Display:
 
 
 class Bars(Display):
-    """Progress bars on standard error, where that is a terminal."""
+    """Progress bars on standard error; where that is no terminal, a line for each trial and each check that ends."""
+
+    def trial_ended(self, line: str) -> None:
+        with _terminal() as console:
+            if not console.is_terminal:
+                print(line, file=sys.stderr)
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Update]:
@@ -161,6 +169,13 @@ def left(seconds: float | None) -> str:
 def standing_note(standing: Standing, goal: str) -> str:
     """What is said of a sweep that has ended beside how many trials have."""
     return _note(standing.pruned, standing.failed, goal, standing.best, standing.best_number)
+
+
+def standing_sentence(standing: Standing, goal: str) -> str:
+    """What is said of a sweep that has ended."""
+    more = f" ({standing.done} in all)" if standing.done > standing.trials else ""
+    progress = f"{out_of(standing.done, standing.trials)} trials{more}"
+    return f"{progress}: {standing.complete} complete, {standing_note(standing, goal)}"
 
 
 def progress_note(summary: Summary) -> str:

@@ -43,6 +43,8 @@ class Options:
     tries: tuple[Mapping[str, Any], ...] = ()  # configurations that the sweep tries first; --try on the command line
     failed: bool = False  # all trials that have failed
     accept: tuple[str, ...] = ()  # changes of the study to go on with: "space", "code"
+    log: Folder | None = None  # a file that a line is appended to for each trial that ends
+    notify: str | None = None  # a command that is started for each event
 
     def __post_init__(self) -> None:
         for name in ("workers", "trials", "keep", "seeds", "more", "devices"):
@@ -65,11 +67,12 @@ class Options:
             check_url(self.storage)
 
     def words(self) -> list[str]:
-        """The options as the command line takes them; those that have their default are left out."""
+        """The options as the command line takes them. Those that have their default are left out, and so is `notify`,
+        in which there may be a secret."""
         words = []
         for option in fields(self):
             value = getattr(self, option.name)
-            if str(value) == str(option.default):
+            if str(value) == str(option.default) or option.name == "notify":
                 continue
             for item in value if isinstance(value, tuple) else [value]:
                 words += [f"--{option.name}"] if item is True else [_flag(option.name), _word(item)]

@@ -3,7 +3,8 @@
 Each takes a study (the value, the path of its file, or a name in ./studies) and the options of the command line as
 keywords. Each raises the errors of hpo.errors, keeps the study's log of commands, and brings the experiment ledger up
 to date where there is a folder experiments/ beside the folder of runs. Nothing is printed unless `progress` is True, or
-a Display that prints.
+a Display that prints. `log` is a file that gets a line for each trial that ends, and `notify` a command that is started
+for each event, with its JSON document on standard input (docs/notify.md).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from hpo.verbs.display import Display, progress_note
 from hpo.verbs.failures import failures_shown, require_few_faults
 from hpo.verbs.gate import gate_in_run
 from hpo.verbs.go import passed_before, require_go_or_force
+from hpo.verbs.news.announcer import Announcer, announced
 from hpo.verbs.opening import (
     AnyStudy,
     Opened,
@@ -98,6 +100,8 @@ def sweep(
     scheduler: str | None = None,
     force: bool = False,
     accept: Collection[str] = (),
+    log: Folder | None = None,
+    notify: str | None = None,
     progress: bool | Display = False,
 ) -> Standing:
     """Search at the cheap fidelity until `trials` trials have ended, those of earlier calls included.
@@ -127,6 +131,8 @@ def sweep(
         scheduler=scheduler,
         force=force,
         accept=tuple(accept),
+        log=log,
+        notify=notify,
     )
     opened = open_study("sweep", study, options, display_for(progress))
     require_own_trials(opened.folder)
@@ -134,8 +140,10 @@ def sweep(
     change = require_same_or_accepted(opened)
     tries = require_tries(opened)
     require_go_or_force(opened)
-    keep_first(opened, tries)
-    return _sweep(opened, display_for(progress), change)
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        keep_first(opened, tries)
+        return _sweep(opened, display, news, change)
 
 
 @failures_as_halted()
@@ -157,6 +165,8 @@ def promote(
     backend: str = "local",
     scheduler: str | None = None,
     devices: int = 1,
+    log: Folder | None = None,
+    notify: str | None = None,
     progress: bool | Display = False,
 ) -> Verdict:
     """Let the best configurations and the default race at full fidelity, and say whether one beats the default.
@@ -185,13 +195,17 @@ def promote(
         backend=backend,
         scheduler=scheduler,
         devices=devices,
+        log=log,
+        notify=notify,
     )
     opened = open_study("promote", study, options, display_for(progress))
     check_shared(devices, opened.study, device=device, backend=backend)
     _require_same_sweep(opened)
     go_on(opened, None)  # an interrupted command may have left the sweep on the way to its next generation
     require_trials(opened.study, opened.folder, opened.help_command("sweep"))
-    return _promote(opened, display_for(progress))
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        return _promote(opened, display, news)
 
 
 @failures_as_halted()
@@ -237,6 +251,8 @@ def run(
     devices: int = 1,
     force: bool = False,
     accept: Collection[str] = (),
+    log: Folder | None = None,
+    notify: str | None = None,
     progress: bool | Display = False,
 ) -> Verdict:
     """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
@@ -264,6 +280,8 @@ def run(
         devices=devices,
         force=force,
         accept=tuple(accept),
+        log=log,
+        notify=notify,
     )
     opened = open_study("run", study, options, display_for(progress))
     require_own_trials(opened.folder)
@@ -271,10 +289,12 @@ def run(
     check_shared(devices, opened.study, device=device, backend=backend)
     change = require_same_or_accepted(opened)
     tries = require_tries(opened)
-    return _run(opened, display_for(progress), change, tries)
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        return _run(opened, display, news, change, tries)
 
 
-def _run(opened: Opened, display: Display, change: Change | None, tries: Sequence[Params]) -> Verdict:
+def _run(opened: Opened, display: Display, news: Announcer, change: Change | None, tries: Sequence[Params]) -> Verdict:
     if passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
@@ -282,13 +302,13 @@ def _run(opened: Opened, display: Display, change: Change | None, tries: Sequenc
     keep_first(opened, tries)
     try:
         change = gate_in_run(opened, display, change)
-        standing = _sweep(opened, display, change)
+        standing = _sweep(opened, display, news, change)
     except SweepFailed:
         _report(opened, display)  # it shows what the trials failed with
         raise
     if standing.timed_out:
         raise StoppedEarly(_unpromoted(opened, standing))
-    verdict = _promote(opened, display)
+    verdict = _promote(opened, display, news)
     _report(opened, display)
     return verdict
 
@@ -336,7 +356,7 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
     return result
 
 
-def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
+def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | None) -> Standing:
     study = opened.study
     log_command(opened.folder, opened.argv)
     opened.data.write()
@@ -354,6 +374,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
         def look(now: Summary) -> None:
             update(min(now.done, study.trials), progress_note(now), now.seconds_left)
             update_record()
+            news.update(now)
 
         standing = search.sweep(
             study,
@@ -366,6 +387,7 @@ def _sweep(opened: Opened, display: Display, change: Change | None) -> Standing:
             watch=look,
         )
     display.sweep_ended(opened, standing)
+    news.sweep_ended(standing)
     require_few_faults(opened, display, standing.done)
     return standing
 
@@ -375,7 +397,7 @@ def _say(line: str, display: Display) -> None:
         display.say(line)
 
 
-def _promote(opened: Opened, display: Display) -> Verdict:
+def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
     study = opened.study
     full_identity = identity_of_promotion(opened, display)
     change = require_same_promotion_or_again(opened, full_identity)
@@ -394,6 +416,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
         def look(now: Summary) -> None:
             update(now.done, progress_note(now), now.seconds_left)
             update_record()
+            news.update(now)
 
         verdict = promotion.promote(
             study,
@@ -408,6 +431,7 @@ def _promote(opened: Opened, display: Display) -> Verdict:
             watch=look,
         )
     display.promotion_ended(opened, verdict)
+    news.promotion_ended(verdict)
     return verdict
 
 

@@ -46,7 +46,8 @@ class Source(Protocol):
 
 
 def drive(source: Source, run: Callable[[Job], Outcome], *, pool: Backend, watch: Callable[[], None]) -> None:
-    """Keep the pool at work until the source has no more jobs. `watch` is called about twice a second.
+    """Keep the pool at work until the source has no more jobs. `watch` is called about twice a second
+    and after each end.
 
     A job whose worker dies runs again, from its checkpoint; one whose workers have died ATTEMPTS times without a new
     epoch has failed.
@@ -71,6 +72,8 @@ def drive(source: Source, run: Callable[[Job], Outcome], *, pool: Backend, watch
                     interrupted.append(job)
                 else:
                     _conclude(source, job, outcome)
+            if finished:
+                watch()  # before anything else can go wrong: who watches is told of every end
     except BaseException:
         # Whatever ends this loop, a signal as much as an error: what still runs would train trials that nobody tells
         # the storage of, and would keep their folders from the next coordinator.
