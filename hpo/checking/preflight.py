@@ -29,6 +29,7 @@ from hpo.trial.guard import attempt, failed_check, run_check
 from hpo.trial.provenance import identity_details
 from hpo.workers import coordinator
 from hpo.workers.local import Backend, Processes
+from hpo.workers.logged import Logged
 from hpo.workers.loky_private import loading_error
 
 
@@ -120,8 +121,11 @@ def preflight(
     done = _Checks(watch)
     measured = _Measured()
     pool = coordinator.executor(workers, on, device=device)
+    log = folder.preflight_log.absolute()
+    log.unlink(missing_ok=True)  # of the preflight before
+    logged, elsewhere = Logged(pool, log), Logged(_elsewhere(pool), log)
     try:
-        measured = _run_checks(study, done, pool, workers, device)
+        measured = _run_checks(study, done, logged, elsewhere, workers, device)
     except BrokenExecutor as error:
         done.add(_workers_check(error))
     except BaseException:
@@ -140,13 +144,15 @@ def preflight(
     return result
 
 
-def _run_checks(study: StudySpec, done: _Checks, pool: Backend, workers: int, device: str) -> _Measured:
+def _run_checks(
+    study: StudySpec, done: _Checks, pool: Executor, elsewhere: Executor, workers: int, device: str
+) -> _Measured:
     """Run all checks in order. A fault in the data, or in the smoke run, makes the later ones pointless."""
     if isinstance(study.task, OwnTraining):
         done.add(own.unseen(study.task))
         if not own.reads_batches(study.task):
             return _run_training_checks(study, None, done, pool, workers, device)
-    foreign = _elsewhere(pool).submit(attempt, "every process, same batches", partial(data.field_hashes, study))
+    foreign = elsewhere.submit(attempt, "every process, same batches", partial(data.field_hashes, study))
     readable = pool.submit(run_check, "data", partial(data.check_splits, study))
     repeatable = pool.submit(run_check, "same seed, same batches", partial(data.check_repeatable, study))
     done.begin("data")

@@ -80,6 +80,7 @@ def logs(
         int | None, typer.Argument(metavar="[N]", min=0, help="Left out: the last trial that failed, or the newest.")
     ] = None,
     promotion: Annotated[bool, typer.Option("--promotion", help="Of a run of the promotion.")] = False,
+    preflight: Annotated[bool, typer.Option("--preflight", help="Of the last preflight.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the trial ends; Ctrl-C ends it, too.")] = False,
     runs: Runs = Path("runs"),
     as_json: Json = False,
@@ -89,9 +90,9 @@ def logs(
     with document("logs", as_json) as answer, exits(debug):
         from hpo.output.reading import follow as pieces_of
 
-        if follow and as_json:
-            raise Refused("--follow and --json exclude each other")
-        log = hpo.logs(study, number, promotion=promotion, runs=runs)
+        if follow and (as_json or preflight):
+            raise Refused("--follow is for the log of a trial, as it is printed: without --json and --preflight")
+        log = hpo.logs(study, number, promotion=promotion, preflight=preflight, runs=runs)
         if as_json:
             answer({**asdict(log), "path": str(log.path), "text": log.text})
             return

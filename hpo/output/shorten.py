@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ def shorten(log: Path, longest: int = LONGEST) -> None:
         return
     descriptor = os.open(log, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another process may be at it
         _cut_middle(descriptor)
     finally:
         os.close(descriptor)

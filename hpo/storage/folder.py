@@ -73,6 +73,10 @@ class RunFolder:
         return self.path / "preflight.json"
 
     @property
+    def preflight_log(self) -> Path:
+        return self.path / "preflight.log"  # what the last preflight has printed
+
+    @property
     def gate(self) -> Path:
         return self.path / "gate.json"  # whether the cheap fidelity ranks like the full one
 

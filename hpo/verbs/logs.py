@@ -20,13 +20,13 @@ NAMED = 8  # numbers that an error names
 
 @dataclass(frozen=True)
 class TrialLog:
-    """The log of a trial, or of a run of a promotion."""
+    """The log of a trial, of a run of a promotion, or of a preflight."""
 
     study: str
-    kind: Kind
-    number: int
-    path: Path  # of output.log, which a trial of an older version has not
-    state: str  # "complete", "pruned", "failed"; "" where it has not ended
+    kind: str  # "sweep", "promotion" or "preflight"
+    number: int | None  # None: of a preflight
+    path: Path  # of the file, which a trial of an older version has not
+    state: str  # "complete", "pruned", "failed"; of a preflight "go", "caution", "no-go"; "" where it has not ended
 
     @property
     def text(self) -> str:
@@ -38,13 +38,24 @@ class TrialLog:
         return "".join(f"{line.rstrip()}\n" for line in lines if line)
 
 
-def logs(study: str, number: int | None = None, *, promotion: bool = False, runs: str | Path = "runs") -> TrialLog:
-    """The log of a trial of the sweep or, with `promotion`, of a run of the promotion.
+def logs(
+    study: str,
+    number: int | None = None,
+    *,
+    promotion: bool = False,
+    preflight: bool = False,
+    runs: str | Path = "runs",
+) -> TrialLog:
+    """The log of a trial of the sweep or, with `promotion`, of a run of the promotion; or that of the last preflight.
 
     Without a number: of the last one that failed or, where none has, of the one that was written to last. `study` is
     its name or its file. Raises Refused where there is no such study or trial.
     """
     folder = _folder(study, Path(runs).absolute())
+    if preflight:
+        if promotion or number is not None:
+            raise Refused("a preflight has one log; give neither a number nor --promotion")
+        return TrialLog(folder.path.name, "preflight", None, folder.preflight_log, _word(folder.preflight, "status"))
     kind: Kind = "promotion" if promotion else "sweep"
     numbers = folder.numbers(kind)
     if not numbers:
@@ -65,7 +76,8 @@ def _shown(numbers: list[int]) -> str:
 
 def _log(folder: RunFolder, kind: Kind, number: int) -> TrialLog:
     trial = folder.trial(kind, number)
-    return TrialLog(folder.path.name, kind, number, trial / OUTPUT, _state(trial))
+    state = _word(trial / "result.json", "state")
+    return TrialLog(folder.path.name, kind, number, trial / OUTPUT, state)
 
 
 def _most_telling(folder: RunFolder, kind: Kind, numbers: list[int]) -> int:
@@ -82,10 +94,10 @@ def _written(trial: Path) -> float:
     return log.stat().st_mtime if log.exists() else 0.0
 
 
-def _state(trial: Path) -> str:
-    """How the trial ended, as its record says, which is not checked here."""
+def _word(record: Path, field: str) -> str:
+    """What a record says, which is not checked here; "" where it says nothing."""
     try:
-        return str(json.loads((trial / "result.json").read_bytes())["state"])
+        return str(json.loads(record.read_bytes())[field])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
