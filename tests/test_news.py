@@ -91,7 +91,8 @@ def test_the_line_of_a_run_names_its_candidate() -> None:
     trials.update(told.summary())
     told.rows = (Row("promotion", 0, "complete", name="trial 17", seed=1, value=30.0, best=30.0, seconds=2.0),)
     (ended,) = trials.update(told.summary())
-    assert ended_line(ended).startswith("run 0 (trial 17, seed 1) complete, psnr_db 30.00 dB, 2 s; 1 of 4 done, best ")
+    line = "run 0 (trial 17, seed 1) complete, psnr_db 30.00 dB, 2 s; 1 of 4 done, best psnr_db 30.00 dB (trial 17)"
+    assert ended_line(ended) == line
     assert not ended.improves  # there was none before
 
 

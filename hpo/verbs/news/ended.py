@@ -68,7 +68,7 @@ def _progress(ended: Ended) -> str:
     goal, left = ended.now.goal, ended.now.seconds_left
     parts = [f"{ended.done} done" if ended.of is None else f"{ended.done} of {ended.of} done"]
     if ended.best is not None:
-        parts.append(f"best {goal} {amount(ended.best.value, goal)} ({title(ended.best)})")
+        parts.append(f"best {goal} {amount(ended.best.value, goal)} ({ended.best.name or title(ended.best)})")
     if left is not None and ended.done != ended.of:
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)
