@@ -135,7 +135,13 @@ class _Redirection:
     def _debug(self, *args: object, **options: object) -> object:
         """The hook of `breakpoint()`: whoever is asked must see the question."""
         self.end()
-        return sys.breakpointhook(*args, **options)
+        if sys.breakpointhook is not sys.__breakpointhook__ or os.environ.get("PYTHONBREAKPOINT"):
+            return sys.breakpointhook(*args, **options)
+        import inspect  # these two are rarely needed
+        import pdb
+
+        pdb.Pdb().set_trace(inspect.stack()[1].frame)  # where breakpoint() stands, and not here
+        return None
 
     def _look(self, log: Path, screen: Screen | None) -> None:
         """Keep the log short, and show what is new in it, from time to time and when it has ended."""
