@@ -52,6 +52,7 @@ class Told:
             stage=self.stage,
             trials=5,
             runs=4,
+            done=sum(row.has_ended for row in self.rows),
             workers=2,
             host="here",
             pid=1,

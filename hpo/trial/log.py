@@ -25,14 +25,14 @@ def logged(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     if job is None or (job.folder / "result.json").exists():
         return fn(*args, **kwargs)
     note_begin(job)
-    with kept(job.folder / OUTPUT):
-        try:
+    try:
+        with kept(job.folder / OUTPUT):
             result = fn(*args, **kwargs)
-        except BaseException as error:
-            _note(job, f"stopped: {one_line(error)}")
-            raise
-        if isinstance(result, Outcome):
-            note_end(job, result)
+    except BaseException as error:
+        _note(job, f"stopped: {one_line(error)}")
+        raise
+    if isinstance(result, Outcome):
+        note_end(job, result)
     return result
 
 
