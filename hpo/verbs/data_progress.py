@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from hpo.checking.preflight import Step
 from hpo.formatting import count
 from hpo.trial.contents import Watch
 from hpo.verbs.display import Display
@@ -24,14 +25,14 @@ class _Progress:
     def __init__(self, study: str, display: Display, steps: ExitStack) -> None:
         self.title = f"checking the data of {study}"
         self.display, self.steps = display, steps
-        self.show: Callable[[str], None] | None = None
+        self.show: Callable[[Step], None] | None = None
         self.started = time.monotonic()
         self.is_said = False
 
     def __call__(self, number: int, thing: str) -> None:
         if self.show is None:
             self.show = self.steps.enter_context(self.display.steps(self.title))
-        self.show(count(number, thing))
+        self.show(Step(count(number, thing), seconds=time.monotonic() - self.started))
         if not self.is_said and time.monotonic() - self.started > SAY_AFTER_S:
             self.display.say(f"{self.title}: {count(number, thing)} so far; it is read once, and not at a resume")
             self.is_said = True
