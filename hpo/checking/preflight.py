@@ -71,8 +71,8 @@ class Step:
     """A step of a preflight: at work, or with one of the checks that it has made."""
 
     name: str
-    check: Check | None = None  # None: the step has begun
-    seconds: float = 0.0  # since it began
+    check: Check | None = None  # None: the step begins, or goes on
+    seconds: float = 0.0  # since it began; 0 where it begins
 
 
 @dataclass

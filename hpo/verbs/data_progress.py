@@ -32,7 +32,7 @@ class _Progress:
     def __call__(self, number: int, thing: str) -> None:
         if self.show is None:
             self.show = self.steps.enter_context(self.display.steps(self.title))
-        self.show(Step(count(number, thing)))
+        self.show(Step(count(number, thing), seconds=time.monotonic() - self.started))
         if not self.is_said and time.monotonic() - self.started > SAY_AFTER_S:
             self.display.say(f"{self.title}: {count(number, thing)} so far; it is read once, and not at a resume")
             self.is_said = True

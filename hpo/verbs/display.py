@@ -124,10 +124,12 @@ class Bars(Display):
                 task = progress.add_task(title, made="")
 
                 def show(step: Step) -> None:
-                    if step.check is None:
-                        progress.reset(task, description=f"{title}: {step.name}")
-                    else:
+                    if step.check is not None:
                         progress.update(task, made=f"({check_line(step)})")
+                    elif step.seconds == 0:
+                        progress.reset(task, description=f"{title}: {step.name}")
+                    else:  # it goes on
+                        progress.update(task, description=f"{title}: {step.name}")
 
                 yield show
 
