@@ -16,14 +16,17 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
+import optuna
 import pytest
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 
 import hpo.cli.main
 from hpo.engine.checkpoint_files import reached
 from hpo.errors import Damaged, Halted, InUse, Refused
 from hpo.search.sweep import sweep
 from hpo.space import choose
+from hpo.storage.database import open_storage, read_only_storage
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
@@ -407,3 +410,13 @@ def test_a_trial_that_hangs_on_a_worker_of_a_cluster_is_ended_once_and_the_sweep
         assert len(attempts(folder, number)) == 1
         assert number not in hung or "in _do: sum(" in users_line(outcome.traceback)
     checked(folder, 3, server)
+
+
+def test_connections_of_the_dashboard_see_what_goes_on_and_cannot_write(server: Postgres) -> None:
+    study = optuna.create_study(study_name="looked-at", storage=open_storage(server.url, create=True))
+    looked_at = optuna.load_study(study_name="looked-at", storage=read_only_storage(server.url))
+    study.add_trial(optuna.create_trial(value=0.5))
+    assert [trial.value for trial in looked_at.trials] == [0.5]
+    with pytest.raises(StorageInternalError) as refused:
+        looked_at.set_user_attr("note", "mine")
+    assert "read-only transaction" in str(refused.value.__cause__)
