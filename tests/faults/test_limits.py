@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,8 @@ from hpo.trial.bounds import bounds_of
 from hpo.trial.failures import users_line
 from hpo.trial.provenance import identity
 from hpo.trial.record import read_outcome
-from hpo.watchdog import guard
-from hpo.watchdog.limit import GB, Reached
+from hpo.watchdog import guard, watched
+from hpo.watchdog.limit import GB, Bounds, OverLimit, Reached
 from tests.faults.processes import alive, children, code_of, until
 from tests.faults.studies import (
     CHEAP,
@@ -109,6 +109,25 @@ def test_the_epochs_before_an_interruption_count_for_the_time_limit_of_that_mome
     assert (outcome.state, outcome.limit.name, outcome.limit.limit) == ("failed", "minutes", pytest.approx(1.5))
     assert outcome.epochs in (2, 3), "four take 2.4 s, of which two are left: 1.2 s"
     assert read_outcome(folder / "sweep" / "0000").state == "complete", "what had ended before stays"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An epoch, as the watchdog sees it."""
+
+    seconds: float
+    replayed: bool
+
+
+def test_the_time_of_a_trial_is_that_of_its_earlier_epochs_and_of_the_clock_since(folder: Path) -> None:
+    """An epoch of this attempt is on the clock already."""
+    bounds = Bounds(seconds=150)
+    earlier = [Ended(100, replayed=True), Ended(100, replayed=True), Ended(100, replayed=False)]
+    with pytest.raises(OverLimit) as over:
+        list(watched(iter(earlier), bounds, folder))
+    assert over.value.reached.used == pytest.approx(200, abs=20)
+    now = [Ended(100, replayed=False)] * 3
+    assert list(watched(iter(now), bounds, folder)) == now
 
 
 def test_a_record_of_a_limit_that_no_coordinator_has_read_is_the_trials_outcome(folder: Path) -> None:
