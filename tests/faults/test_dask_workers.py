@@ -113,6 +113,10 @@ def test_a_task_whose_folder_the_workers_were_not_told_of_reaches_them(
     (tmp_path / "outside.py").write_text(OUTSIDE)
     assert swept_on(with_worker, load_study(tmp_path / "outside.py"), folder.parent / "outside") == 0
     checked(folder.parent / "outside", 2)
+    for number in range(2):  # a worker keeps what a trial prints, as the folder is shared
+        log = (folder.parent / "outside" / "sweep" / f"{number:04d}" / "output.log").read_text()
+        assert f"trial {number} of outside begins: " in log
+        assert f"trial {number} of outside complete after " in log
 
 
 def test_a_task_that_the_workers_cannot_see_is_refused_with_where_they_look(
