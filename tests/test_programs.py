@@ -181,7 +181,7 @@ def test_an_export_needs_a_form_and_trials(home: Path) -> None:
 def test_parquet_has_the_same_table_and_without_pyarrow_it_says_what_to_install(home: Path) -> None:
     finished(home / "runs")
     if importlib.util.find_spec("pyarrow") is None:
-        assert "pip install pyarrow" in refused(home, "export", "run", "--parquet", "trials.parquet")
+        assert "pip install 'hpo[parquet]'" in refused(home, "export", "run", "--parquet", "trials.parquet")
         return
     from pyarrow import parquet
 

@@ -84,7 +84,7 @@ def _write_parquet(path: Path, table: Sequence[dict[str, Any]]) -> None:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise Refused("--parquet needs pyarrow, which is not installed; pip install pyarrow") from error
+        raise Refused("--parquet needs pyarrow, which is not installed; pip install 'hpo[parquet]'") from error
     from hpo.files import write_whole
 
     columns = {name: _of_one_type([row[name] for row in table]) for name in table[0]}
