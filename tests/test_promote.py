@@ -54,7 +54,7 @@ from hpo.study import StudySpec
 from hpo.task import Check, Columns, Evidence, Fidelity, Moment, Picture, Split
 from hpo.trial.artifact import load_winner
 from hpo.trial.provenance import identity
-from hpo.trial.record import Outcome, read_outcome
+from hpo.trial.record import Outcome, read_outcome, write_outcome
 from hpo.trial.sealed import write_sealed
 from tests.faults.processes import code_of, start
 from tests.toy import INPUTS, Batch, Linear, Toy, toy_study
@@ -158,6 +158,14 @@ def ended(
 
 def configuration(shift: float) -> dict[str, Any]:
     return {"recipe.lr": 0.1, "task.shift": shift}
+
+
+def add_ended(folder: RunFolder, number: int, value: float, params: dict[str, Any]) -> None:
+    """A trial of the sweep that has ended, in its folder and in the storage."""
+    path = folder.trial("sweep", number)
+    path.mkdir()
+    write_outcome(path, Outcome("complete", value=value), "")
+    stored_study(folder, "toy").add_trial(ended(number, value, params))
 
 
 def test_the_best_distinct_completed_configurations_are_chosen_and_the_default() -> None:
@@ -749,10 +757,10 @@ def test_again_is_a_new_promotion_on_seeds_that_no_verdict_has_used(tmp_path: Pa
 def test_another_plan_or_other_candidates_are_a_look_and_a_longer_sweep_alone_is_none(tmp_path: Path) -> None:
     folder = swept(study(trials=8), tmp_path)
     assert promote(study(), folder, SAME).look == 1
-    stored_study(folder, "toy").add_trial(ended(8, 9.0, configuration(0.9)))  # worse than all
+    add_ended(folder, 8, 9.0, configuration(0.9))  # worse than all
     assert promote(study(), folder, SAME).look == 1
     assert promote(study(seeds=3), folder, SAME).look == 2
-    stored_study(folder, "toy").add_trial(ended(9, 0.0, configuration(0.01)))  # the best
+    add_ended(folder, 9, 0.0, configuration(0.01))  # the best
     assert promote(study(seeds=3), folder, SAME).look == 3
     assert promote(study(), swept(study(), tmp_path / "elsewhere"), SAME).look == 1
 
@@ -956,10 +964,11 @@ def test_killed_at_any_moment_it_ends_in_the_same_verdict_bit_for_bit(
     """Every life is killed a few commits or renames later than the one before it, the last ones in the export and at
     the verdict; and meanwhile the sweep goes on, and finds a better configuration."""
     folder, lives = swept(study(), tmp_path), 0
-    while code_of(start(lambda: promote(study(), folder, SAME), die_at=stride * (lives + 1))):
+    while (code := code_of(start(lambda: promote(study(), folder, SAME), die_at=stride * (lives + 1)))) != 0:
+        assert code == -signal.SIGKILL
         lives += 1
         if lives == 3:
-            stored_study(folder, "toy").add_trial(ended(4, 0.0, configuration(0.01)))
+            add_ended(folder, 4, 0.0, configuration(0.01))
     assert lives >= 4
     assert contents(tmp_path) == contents(reference)
     assert [one.name for one in select(sweep_trials(study(), folder), study())] == ["default", "trial 4"]
