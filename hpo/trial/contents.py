@@ -49,13 +49,15 @@ def content_hash(files: Sequence[str], kept: KeptData, watch: Watch) -> str:
     states = [_state(file) for file in files]
     known = {state[0]: before[state[0]][-1] for state in states if before.get(state[0], [])[:-1] == state}
     changed = [file for file in files if file not in known]
+    started = time.monotonic()
     with ThreadPoolExecutor(READERS) as readers:
         for number, (file, digest) in enumerate(zip(changed, readers.map(_digest, changed), strict=True), start=1):
             known[file] = digest
             watch(number, "file")
     if changed or len(before) != len(files):
         settled = time.time_ns() - SETTLED_NS
-        kept["files"] = [[*state, known[state[0]]] for state in states if max(state[2:]) < settled]
+        records = [[*state, known[state[0]]] for state in states if max(state[2:]) < settled]
+        kept.keep("files", records, time.monotonic() - started)
     root = os.path.commonpath([os.path.dirname(file) for file in files])
     lines = (f"{file.removeprefix(root)}\0{known[file]}\n" for file in files)
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]

@@ -66,7 +66,8 @@ def data_identity(
         firsts = _first_hash(task, fidelity, splits)
         is_quick = time.monotonic() - started < FIRST_S
         digest = data_hash(task, fidelity, splits, watch)
-    kept[key] = {"hash": digest, "first": firsts if is_quick else None, "opened": states_of(paths)}
+    record = {"hash": digest, "first": firsts if is_quick else None, "opened": states_of(paths)}
+    kept.keep(key, record, time.monotonic() - started)
     return digest
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from hpo.files import write_whole
 from hpo.storage.folder import RunFolder
 
+LONG_S = 5.0  # of a reading that nobody wants to wait for again
+
 
 class KeptData:
-    """Records by key. They are in the study's folder, as soon as there is one; without a folder, in this process alone.
+    """Records by key, kept in the study's folder where `write` is called; without a folder, in this process alone.
 
     A file that is lost or damaged costs time, and nothing else.
     """
@@ -23,9 +25,12 @@ class KeptData:
     def __getitem__(self, key: str) -> Any:
         return self.records.get(key)
 
-    def __setitem__(self, key: str, record: Any) -> None:
+    def keep(self, key: str, record: Any, seconds: float) -> None:
+        """Keep what it has taken so long to find out: on disk at once where that was long, whatever the command comes
+        to. Else a command that is refused writes nothing."""
         self.records[key] = record
-        self.write()
+        if seconds > LONG_S:
+            self.write()
 
     def write(self) -> None:
         """Write the records down, where the study's folder is there: a command that is refused makes none."""

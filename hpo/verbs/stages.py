@@ -402,6 +402,7 @@ def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
     full_identity = identity_of_promotion(opened, display)
     change = require_same_promotion_or_again(opened, full_identity)
     log_command(opened.folder, opened.argv)
+    opened.data.write()
     _say(go_on(opened, change), display)
     _say(package_changes(opened.folder, study.name, opened.details), display)
     wish = Wish(opened.options.more, opened.options.again)
