@@ -77,7 +77,10 @@ def study_of(task: Callable[..., Toy], data: Path) -> StudySpec:
 
 def known(study: StudySpec, folder: RunFolder, **options: Any) -> str:
     """What a command finds out: with what the commands before it have kept."""
-    return data_identity(study, LARGE, kept=KeptData(folder), **options)
+    kept = KeptData(folder)
+    identity = data_identity(study, LARGE, kept=kept, **options)
+    kept.write()
+    return identity
 
 
 @pytest.fixture
