@@ -212,7 +212,10 @@ class Shown(Display):
         yield lambda step: None
 
 
-def test_a_command_says_that_it_reads_the_data_and_a_resume_does_not_read_it(data: Path, tmp_path: Path) -> None:
+def test_a_command_says_that_it_reads_the_data_and_a_resume_does_not_read_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpo.verbs.data_progress.SHOW_AFTER_S", 0.0)
     study, shown = replace(study_of(Undeclared, data), trials=1, keep=1, seeds=1), Shown()
     common = {"runs": tmp_path / "runs", "backend": "inline", "device": "cpu", "progress": shown}
     with pytest.raises(Refused, match="preflight"):

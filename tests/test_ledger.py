@@ -399,7 +399,7 @@ def test_a_study_that_is_swept_and_promoted_is_in_the_ledger_with_its_true_figur
     assert hpo("sweep", study, "--force", *INLINE).code == 0
     assert not Path("experiments").exists()  # nobody has asked for a ledger
     Path("experiments").mkdir()
-    assert "ledger: v1.0_toy: planned -> analysis" in hpo("sweep", study, "--force", *INLINE).out
+    assert "ledger: v1.0_toy: wip -> analysis" in hpo("sweep", study, "--force", *INLINE).out
     shown = reading.cells(Ledger(Path("experiments")).read("v1.0_toy"))
     columns = (Column.LEAD_OVER_DEFAULT, Column.LEAD_OVER_BASELINE, Column.SEEDS)
     assert [shown[column] for column in columns] == ["not run"] * 3
@@ -545,7 +545,8 @@ def test_a_record_may_be_about_several_studies(home: Path, ledger: Ledger) -> No
 
 
 def test_two_records_of_one_study_a_rehearsal_and_a_preflight(home: Path, ledger: Ledger) -> None:
-    shutil.copytree(toy_run(home).path, "runs/tried", ignore=lambda *_: {"study.db", "sweep", "promotion"})
+    left_out = {"study.db", "summary.json", "sweep", "promotion"}
+    shutil.copytree(toy_run(home).path, "runs/tried", ignore=lambda *_: left_out)
     assert [one.id for one in keeping.sync(ledger, Path("runs"))] == ["v1.0_toy"]
     ledger.file("v1.0_toy").unlink()
     shutil.rmtree("runs")

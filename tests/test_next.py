@@ -384,7 +384,7 @@ def test_a_sweep_killed_again_and_again_gives_the_unbroken_rows(killable: Sweepe
     rng, codes = random.Random(5), []
     while 0 not in codes:
         killable.start(
-            Request(str(home / "later"), die_at=rng.choice([rng.randint(1, 25), rng.randint(20, 60)]), **asked)
+            Request(str(home / "later"), die_at=rng.choice([rng.randint(1, 60), rng.randint(50, 120)]), **asked)
         )
         codes.append(killable.code())
         assert codes[-1] in (0, -signal.SIGKILL)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.ledger.record import NOT_APPLICABLE, NOT_MEASURED
@@ -41,13 +43,16 @@ def harvest(folder: RunFolder) -> dict[str, Any] | None:
     """The block of a study; None where its storage is missing beside its trials, or unreadable."""
     name = folder.path.name
     status = statuses(folder.path.parent, name)[0]
-    storage_is_missing = status.trials is None and bool(folder.numbers("sweep"))
-    if status.unreadable or storage_is_missing:
+    try:
+        stored_sweep = stored_study(folder, name)
+        stored_promotion = stored_study(folder, promotion_name(name))
+        trials = stored_sweep.get_trials(deepcopy=False) if stored_sweep else []
+        runs = stored_promotion.get_trials(deepcopy=False) if stored_promotion else []
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
         return None
-    stored_sweep = stored_study(folder, name)
-    stored_promotion = stored_study(folder, promotion_name(name))
-    trials = stored_sweep.get_trials(deepcopy=False) if stored_sweep else []
-    runs = stored_promotion.get_trials(deepcopy=False) if stored_promotion else []
+    has_run = status.trials is not None or bool(folder.numbers("sweep"))  # says the summary, or the folders
+    if has_run and stored_sweep is None:
+        return None
     selection = read_selection(folder)
     verdict = read_verdict(folder, selection) if selection else None
     identity = _identity(stored_sweep)

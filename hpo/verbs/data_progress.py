@@ -11,7 +11,8 @@ from hpo.formatting import count
 from hpo.trial.contents import Watch
 from hpo.verbs.display import Display
 
-SAY_AFTER_S = 5.0  # a terminal shows it at once; a line is for whoever wonders
+SHOW_AFTER_S = 0.5  # what is shorter than that is not shown
+SAY_AFTER_S = 5.0  # a line, for whoever wonders
 
 
 @contextmanager
@@ -30,9 +31,12 @@ class _Progress:
         self.is_said = False
 
     def __call__(self, number: int, thing: str) -> None:
+        seconds = time.monotonic() - self.started
+        if seconds < SHOW_AFTER_S:
+            return
         if self.show is None:
             self.show = self.steps.enter_context(self.display.steps(self.title))
-        self.show(Step(count(number, thing), seconds=time.monotonic() - self.started))
-        if not self.is_said and time.monotonic() - self.started > SAY_AFTER_S:
+        self.show(Step(count(number, thing), seconds=seconds))
+        if not self.is_said and seconds > SAY_AFTER_S:
             self.display.say(f"{self.title}: {count(number, thing)} so far; it is read once, and not at a resume")
             self.is_said = True
