@@ -260,7 +260,7 @@ def test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows(sweeper,
     rng, starts, code = random.Random(3), 0, None
     while code != 0:
         starts += 1
-        sweeper.start(Request(str(tmp_path), die_at=rng.choice([rng.randint(1, 25), rng.randint(20, 60)])))
+        sweeper.start(Request(str(tmp_path), die_at=rng.choice([rng.randint(1, 60), rng.randint(50, 120)])))
         code = sweeper.code()
         assert code in (0, -signal.SIGKILL)
         assert starts < 60
