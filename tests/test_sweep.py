@@ -496,7 +496,7 @@ def test_another_question_in_the_same_place_is_refused_and_nothing_is_written(ch
 def test_two_workers_finish_what_a_killed_coordinator_left(sweeper, tmp_path: Path) -> None:
     """Budget exact, the interrupted trial under its own number, none left running, and each row's values are those of
     its parameters, whoever computed them."""
-    sweeper.start(Request(str(tmp_path), die_at=40))
+    sweeper.start(Request(str(tmp_path), die_at=100))
     assert sweeper.code() == -signal.SIGKILL
     before = rows(tmp_path)
     assert states(before)[-1] == "RUNNING"

@@ -44,7 +44,6 @@ def study_lock(folder: RunFolder, *, moves: bool = False) -> Iterator[Callable[[
             hold = held.enter_context(_database_lock(folder.storage, folder.path.name))
         for unfinished in [*folder.path.glob(".*.tmp"), *folder.identity.glob(".*.tmp")]:
             unfinished.unlink()
-        folder.summary.unlink(missing_ok=True)  # whoever writes now may change what it says
         events.keep(folder.events.absolute())
         yield hold
 

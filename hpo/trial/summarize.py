@@ -31,6 +31,7 @@ def keep_summary(study: StudySpec, folder: RunFolder, kind: Kind) -> Iterator[Su
 
     When this ends, however it ends, the folder has the last one.
     """
+    folder.summary.unlink(missing_ok=True)  # the one before says less than the storage, until there is another
     file = SummaryFile(study, folder, kind)
     try:
         yield file
