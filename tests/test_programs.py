@@ -74,9 +74,9 @@ def test_a_run_that_ends_at_a_no_go_says_why_in_the_document(home: Path) -> None
 
 
 def test_what_is_not_asked_of_a_study_prints_its_document_too(home: Path) -> None:
-    started = document(hpo("init", "rings", "--json"))
-    assert started["result"] == {"study": "rings.py", "test": "test_rings.py"}
-    assert Path("rings.py").exists()
+    started = document(hpo("init", "ovals", "--json"))
+    assert started["result"] == {"study": "ovals.py", "test": "test_ovals.py"}
+    assert Path("ovals.py").exists()
 
 
 def test_every_verb_of_the_ledger_prints_what_it_has_done(home: Path) -> None:
