@@ -102,7 +102,7 @@ def logs(
             sys.stdout.write(log.text)
             return
         with suppress(KeyboardInterrupt):
-            for piece in pieces_of(log.path, log.path.with_name("result.json").exists):
+            for piece in pieces_of(log.path, log.has_ended):
                 sys.stdout.write(piece)
                 sys.stdout.flush()
 

@@ -18,7 +18,7 @@ from hpo.storage.locks import study_lock
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.attempts import failed_before, is_to_be_retried, set_failure_aside
-from hpo.trial.lifecycle import state_of
+from hpo.trial.failures import failures_among
 from hpo.trial.rebuild import remake_sweep
 from hpo.trial.record import read_outcome
 
@@ -91,4 +91,4 @@ def _has_ended_trials(study: StudySpec, folder: RunFolder, waiting: Collection[i
     """Whether the storage still says of one of these trials that it has failed."""
     stored = retry_storage(lambda: stored_study(folder, study.name))
     trials = retry_storage(lambda: stored.get_trials(deepcopy=False)) if stored else []
-    return any(trial.number in waiting and state_of(trial) == "failed" for trial in trials)
+    return any(failure.number in waiting for failure in failures_among(trials))

@@ -12,9 +12,8 @@ from pathlib import Path
 from hpo.engine.checkpoint_files import reached
 from hpo.engine.own_training import OWN
 from hpo.storage.locks import lease
-from hpo.trial.sealed import read_sealed
+from hpo.trial.sealed import RESULT, read_sealed
 
-RESULT = "result.json"
 FAILED_ATTEMPT = re.compile(r"result\.failed-([1-9]\d*)\.json")
 FAILED_BEFORE = "failed_before"  # why earlier attempts failed, as a user attribute of Optuna's trial
 

@@ -13,7 +13,7 @@ from typing import Any
 from hpo.engine.checkpoint_files import reached
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.summary import ENDED, Row
-from hpo.trial.sealed import read_sealed
+from hpo.trial.sealed import RESULT, read_sealed
 
 
 def with_folders(rows: Iterable[Row], folder: RunFolder, kind: Kind) -> list[Row]:
@@ -29,9 +29,9 @@ def _from_folder(row: Row, folder: RunFolder, kind: Kind) -> Row:
     if row.has_ended:
         return row
     path = folder.trial(kind, row.number)
-    record = read_sealed(path / "result.json")
+    record = read_sealed(path / RESULT)
     if record is not None and record.get("state") in ENDED:
-        return _ended(row, record, _written(path / "result.json"))
+        return _ended(row, record, _written(path / RESULT))
     return replace(row, epoch=max(row.epoch, reached(path) + 1), began=row.began or _written(path / "trial.json"))
 
 

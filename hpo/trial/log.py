@@ -11,6 +11,7 @@ from hpo.formatting import amount, count, settings
 from hpo.output.kept import OUTPUT, kept, note, this_process
 from hpo.trial.job import Job
 from hpo.trial.record import Outcome
+from hpo.trial.sealed import RESULT
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,7 +23,7 @@ def logged(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     Raises what the function raises.
     """
     job = job_among(args)
-    if job is None or (job.folder / "result.json").exists():
+    if job is None or (job.folder / RESULT).exists():
         return fn(*args, **kwargs)
     note_begin(job)
     try:

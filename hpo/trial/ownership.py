@@ -31,9 +31,10 @@ from hpo.storage.owner import (
     taken,
 )
 from hpo.storage.transient import is_transient
-from hpo.trial.attempts import RESULT, is_to_be_retried
+from hpo.trial.attempts import is_to_be_retried
 from hpo.trial.lifecycle import state_of
 from hpo.trial.record import read_asked
+from hpo.trial.sealed import RESULT
 
 SHOWN = 20  # of the trials that would be lost
 # What Optuna and its database raise for rows that are wrong: an unknown state, a missing value, another version.

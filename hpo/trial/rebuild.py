@@ -82,10 +82,7 @@ def make_generation(study: StudySpec, folder: RunFolder, identity: Mapping[str, 
 
     Raises Refused where a trial was asked another question that was not accepted.
     """
-    require_claimable(folder, study.name)
-    trials: Trials = {kind: read_folders(folder, kind) for kind in get_args(Kind)}
-    _require_same_question(trials["sweep"], identity, read_changes(folder))
-    _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
+    _remake(study, folder, identity, get_args(Kind))
 
 
 def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> None:
@@ -93,8 +90,12 @@ def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str
 
     Raises Refused where a trial was asked another question that was not accepted.
     """
+    _remake(study, folder, identity, ("sweep",))
+
+
+def _remake(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], kinds: Sequence[Kind]) -> None:
     require_claimable(folder, study.name)
-    trials: Trials = {"sweep": read_folders(folder, "sweep")}
+    trials: Trials = {kind: read_folders(folder, kind) for kind in kinds}
     _require_same_question(trials["sweep"], identity, read_changes(folder))
     _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
 

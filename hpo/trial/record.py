@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.engine.checkpoint_files import reached
 from hpo.epoch import Epoch
-from hpo.trial.sealed import read_sealed, write_sealed
+from hpo.trial.sealed import RESULT, read_sealed, write_sealed
 from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
@@ -95,12 +95,12 @@ def read_asked(folder: Path) -> Asked | None:
 
 def write_outcome(folder: Path, outcome: Outcome, inputs: str) -> None:
     """`inputs` are what the outcome depends on, as a fingerprint."""
-    write_sealed(folder / "result.json", {"inputs": inputs, **asdict(outcome)})
+    write_sealed(folder / RESULT, {"inputs": inputs, **asdict(outcome)})
 
 
 def read_outcome(folder: Path, inputs: str | None = None) -> Outcome | None:
     """The outcome in a trial's folder; None where there is none, it is damaged, or is not of these `inputs`."""
-    record = read_sealed(folder / "result.json")
+    record = read_sealed(folder / RESULT)
     if record is None or inputs not in (None, record.get("inputs")):
         return None
     did_not_fit = record.pop("memory", False)  # written until 0.1: a trial without enough memory was called pruned

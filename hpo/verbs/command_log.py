@@ -9,6 +9,14 @@ from datetime import UTC, datetime
 from hpo.files import no_link
 from hpo.storage.folder import RunFolder
 from hpo.trial.provenance import versions
+from hpo.verbs.opening import Opened
+
+
+def begin(opened: Opened, *words: str) -> None:
+    """Log the command, with the words that are no option, and keep what it has found out about the data: from here on
+    nothing refuses it."""
+    log_command(opened.folder, [*opened.argv, *words])
+    opened.data.write()
 
 
 def log_command(folder: RunFolder, argv: Sequence[str]) -> None:

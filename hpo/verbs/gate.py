@@ -30,7 +30,7 @@ from hpo.trial.guard import quits_as_errors
 from hpo.trial.provenance import identity_details
 from hpo.trial.warm import require_warm
 from hpo.verbs.changes import go_on, require_same_or_accepted
-from hpo.verbs.command_log import log_command
+from hpo.verbs.command_log import begin
 from hpo.verbs.devices import check_shared
 from hpo.verbs.display import Display
 from hpo.verbs.failures import failures_shown
@@ -168,8 +168,7 @@ def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
     full_identity = identity_of_promotion(opened, display)
     if change is None:
         require_same(folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
-    log_command(folder, opened.argv)
-    opened.data.write()
+    begin(opened)
     note = go_on(opened, change)
     if note:
         display.say(note)

@@ -13,7 +13,7 @@ from hpo.formatting import listed
 from hpo.output.kept import OUTPUT
 from hpo.output.reading import text_of
 from hpo.storage.folder import Kind, RunFolder
-from hpo.trial.sealed import read_sealed
+from hpo.trial.sealed import RESULT, read_sealed
 
 NAMED = 8  # numbers that an error names
 
@@ -33,9 +33,13 @@ class TrialLog:
         """All that was printed; where nothing was kept, why the trial ended."""
         if self.path.exists():
             return text_of(self.path)
-        record = read_sealed(self.path.with_name("result.json")) or {}
+        record = read_sealed(self.path.with_name(RESULT)) or {}
         lines = [record.get("traceback", ""), record.get("reason", "")]
         return "".join(f"{line.rstrip()}\n" for line in lines if line)
+
+    def has_ended(self) -> bool:
+        """Whether the trial has ended by now."""
+        return self.path.with_name(RESULT).exists()
 
 
 def logs(
@@ -76,7 +80,7 @@ def _shown(numbers: list[int]) -> str:
 
 def _log(folder: RunFolder, kind: Kind, number: int) -> TrialLog:
     trial = folder.trial(kind, number)
-    state = _word(trial / "result.json", "state")
+    state = _word(trial / RESULT, "state")
     return TrialLog(folder.path.name, kind, number, trial / OUTPUT, state)
 
 

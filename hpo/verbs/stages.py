@@ -40,9 +40,9 @@ from hpo.trial.lifecycle import Standing
 from hpo.trial.warm import Params, require_warm
 from hpo.verbs.adopt import report_adopted
 from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_promotion_or_again
-from hpo.verbs.command_log import log_command
+from hpo.verbs.command_log import begin
 from hpo.verbs.devices import check_shared, places
-from hpo.verbs.display import Display, progress_note
+from hpo.verbs.display import Display, Update, progress_note
 from hpo.verbs.failures import failures_shown, require_few_faults
 from hpo.verbs.gate import gate_in_run
 from hpo.verbs.go import passed_before, require_go_or_force
@@ -340,8 +340,7 @@ def _require_passed_or_force(result: Preflight, opened: Opened) -> None:
 
 
 def _preflight(opened: Opened, display: Display) -> Preflight:
-    log_command(opened.folder, opened.argv)
-    opened.data.write()
+    begin(opened)
     with display.steps("preflight") as show:
         result = checking.preflight(
             opened.study,
@@ -358,8 +357,7 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
 
 def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | None) -> Standing:
     study = opened.study
-    log_command(opened.folder, opened.argv)
-    opened.data.write()
+    begin(opened)
     _say(go_on(opened, change), display)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
@@ -370,12 +368,6 @@ def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | N
         _in_ledger(opened, display) as update_record,
         display.bar("sweep", study.trials) as update,
     ):
-
-        def look(now: Summary) -> None:
-            update(min(now.done, study.trials), progress_note(now), now.seconds_left)
-            update_record()
-            news.update(now)
-
         standing = search.sweep(
             study,
             opened.folder,
@@ -384,12 +376,23 @@ def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | N
             on=opened.on,
             timeout=opened.options.timeout,
             device=opened.options.device,
-            watch=look,
+            watch=_told(study.trials, update, update_record, news),
         )
     display.sweep_ended(opened, standing)
     news.sweep_ended(standing)
     require_few_faults(opened, display, standing.done)
     return standing
+
+
+def _told(total: int, update: Update, update_record: Callable[[], None], news: Announcer) -> Callable[[Summary], None]:
+    """What is called with each summary: bar, record of the ledger and announcements follow it."""
+
+    def look(now: Summary) -> None:
+        update(min(now.done, total), progress_note(now), now.seconds_left)
+        update_record()
+        news.update(now)
+
+    return look
 
 
 def _say(line: str, display: Display) -> None:
@@ -401,8 +404,7 @@ def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
     study = opened.study
     full_identity = identity_of_promotion(opened, display)
     change = require_same_promotion_or_again(opened, full_identity)
-    log_command(opened.folder, opened.argv)
-    opened.data.write()
+    begin(opened)
     _say(go_on(opened, change), display)
     _say(package_changes(opened.folder, study.name, opened.details), display)
     wish = Wish(opened.options.more, opened.options.again)
@@ -413,12 +415,6 @@ def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
         _in_ledger(opened, display) as update_record,
         display.bar("promote", runs_of(selection.rounds)) as update,
     ):
-
-        def look(now: Summary) -> None:
-            update(now.done, progress_note(now), now.seconds_left)
-            update_record()
-            news.update(now)
-
         verdict = promotion.promote(
             study,
             opened.folder,
@@ -429,7 +425,7 @@ def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
             devices=opened.options.devices,
             wish=wish,
             tie=opened.options.tie,
-            watch=look,
+            watch=_told(runs_of(selection.rounds), update, update_record, news),
         )
     display.promotion_ended(opened, verdict)
     news.promotion_ended(verdict)
@@ -456,7 +452,7 @@ def _look_in_words(selection: Selection) -> str:
 
 
 def _report(opened: Opened, display: Display) -> Path:
-    log_command(opened.folder, opened.argv)
+    begin(opened)
     with _in_ledger(opened, display):
         path = write_report(opened.study, opened.folder).resolve()
     display.report_written(path)

@@ -14,7 +14,7 @@ from hpo.trial import rebuild as from_folders
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.rebuild import Rebuilt
 from hpo.verbs.changes import go_on, require_same_or_accepted
-from hpo.verbs.command_log import log_command
+from hpo.verbs.command_log import begin
 from hpo.verbs.opening import AnyStudy, adoption_of, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 
@@ -46,7 +46,7 @@ def retry(
     change = require_same_or_accepted(opened)
     if not retryable(opened.folder, trials):
         return Retried((), ())
-    log_command(opened.folder, [*opened.argv, *map(str, trials)])
+    begin(opened, *map(str, trials))
     go_on(opened, change)
     return search.retry(opened.study, opened.folder, opened.identity, trials)
 
@@ -74,5 +74,5 @@ def rebuild(
     opened = open_study("rebuild", study, options)
     # before the log and the lock are written; and again under the lock
     from_folders.require_rebuildable(opened.study, opened.folder, opened.identity, force=force)
-    log_command(opened.folder, opened.argv)
+    begin(opened)
     return from_folders.rebuild(opened.study, opened.folder, opened.identity, force=force)
