@@ -196,6 +196,17 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def first_words(words: Sequence[str], most: int) -> str:
+    """ "a, b, c and 4 more", where there are more than `most` words."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
+def first_lines(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines; where there are more, another one says how many."""
+    return [*lines[:most], f"and {len(lines) - most} more"] if len(lines) > most else list(lines)
+
+
 def settings(params: Mapping[str, Any]) -> str:
     """A configuration in one line: "recipe.lr = 0.1, task.width = 24"."""
     return ", ".join(f"{name} = {setting(value)}" for name, value in params.items()) or "nothing searched"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hpo.cli.terminal import say
-from hpo.formatting import count
+from hpo.formatting import count, first_words
 
 if TYPE_CHECKING:
     from hpo.trial.failures import FailureGroup
@@ -26,6 +26,4 @@ def show_failures(groups: Sequence[FailureGroup]) -> None:
 
 
 def _numbers(group: FailureGroup) -> str:
-    shown = ", ".join(map(str, group.numbers[:SHOWN_NUMBERS]))
-    more = len(group.numbers) - SHOWN_NUMBERS
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_words([str(number) for number in group.numbers], SHOWN_NUMBERS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpo.errors import Refused
+from hpo.formatting import first_words
 from hpo.ledger.folder import NOTES, is_question
 from hpo.ledger.prose import headings
 from hpo.ledger.question import STATES, Question
@@ -67,16 +68,11 @@ def _lacking_of_imported(records: Sequence[Record]) -> Iterator[str]:
     causes = [record.id for record in by_hand if record.section("Root cause") and "confidence" not in record.person]
     if causes:
         command = f"hpo ledger set ID confidence {'|'.join(CONFIDENCE)}"
-        yield f"a root cause without its confidence in {_some(causes)}: {command}"
+        yield f"a root cause without its confidence in {first_words(causes, SHOWN)}: {command}"
     failures = [record.id for record in by_hand if lacking(record, record.status)]
     if failures:
-        yield f"failed, with neither a problem nor a lesson: {_some(failures)}: hpo ledger note ID problem TEXT"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(names[:SHOWN])
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+        failed = first_words(failures, SHOWN)
+        yield f"failed, with neither a problem nor a lesson: {failed}: hpo ledger note ID problem TEXT"
 
 
 def _question_messages(question: Question, known: Mapping[str, Record]) -> Iterator[str]:
@@ -208,11 +204,15 @@ def surroundings(folder: Path, records: Sequence[Record], runs: Path) -> list[Li
             if (runs / study).is_dir():
                 warnings += [LintWarning(record.id, message) for message in _study(record, study, runs)]
     old = [
-        f"{record.id} ({_some(broken[record.id])})"
+        f"{record.id} ({first_words(broken[record.id], SHOWN)})"
         for record in records
         if broken[record.id] and record.is_imported_by_hand
     ]
-    return [*warnings, LintWarning(IMPORTED, f"links to files that are not there: {_some(old)}")] if old else warnings
+    return (
+        [*warnings, LintWarning(IMPORTED, f"links to files that are not there: {first_words(old, SHOWN)}")]
+        if old
+        else warnings
+    )
 
 
 def _study(record: Record, study: str, runs: Path) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hpo.errors import Refused
-from hpo.formatting import count
+from hpo.formatting import count, first_words
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
@@ -73,8 +73,7 @@ def _has_failed(folder: RunFolder, number: int) -> bool:
 def _listed(failed: list[int]) -> str:
     if not failed:
         return "none has failed"
-    more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-    return f"{count(len(failed), 'trial')} failed: {', '.join(map(str, failed[:SHOWN]))}{more}"
+    return f"{count(len(failed), 'trial')} failed: {first_words([str(number) for number in failed], SHOWN)}"
 
 
 def finish_retry(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> None:

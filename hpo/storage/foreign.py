@@ -25,6 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from hpo.errors import Refused
+from hpo.formatting import first_words
 from hpo.plain import nearest
 from hpo.retrying import cause
 from hpo.storage import sqlite
@@ -96,8 +97,7 @@ def _chosen(studies: dict[str, Any], name: str | None, place: str) -> str:
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more
+    return first_words([repr(name) for name in names], most)
 
 
 def _require_one_goal(name: str, directions: Sequence[StudyDirection]) -> None:

@@ -13,6 +13,7 @@ from optuna.distributions import json_to_distribution
 
 from hpo.code.closure import ORDER
 from hpo.files import write_json
+from hpo.formatting import first_lines, first_words
 from hpo.space import Distribution, contains, extremes
 from hpo.storage.folder import RunFolder
 
@@ -57,9 +58,7 @@ def part_differences(
     """What differs in one part, by name; the two hashes where no more is known."""
     old, new = kept_details(folder, part, before.get(part)), details.get(part)
     lines = [] if old is None or new is None else list(_difference(part, old, new))
-    if len(lines) > SHOWN:
-        lines = [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]
-    return lines or [f"{before.get(part)} there, {now.get(part)} now"]
+    return first_lines(lines, SHOWN) or [f"{before.get(part)} there, {now.get(part)} now"]
 
 
 def package_note(folder: RunFolder, before: Mapping[str, str], details: Details) -> str:
@@ -100,8 +99,7 @@ def _changed_names(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     ]
     if not changed:
         return f"{ORDER} changed"
-    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    return ", ".join(changed[:SHOWN]) + more
+    return first_words(changed, SHOWN)
 
 
 def _space_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

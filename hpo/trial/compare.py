@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hpo.errors import Damaged
+from hpo.formatting import first_lines
 from hpo.storage.database import REBUILD
 from hpo.storage.folder import Kind, RunFolder
 from hpo.trial.lifecycle import state_of
@@ -36,11 +37,10 @@ def require_agreement(
         if difference:
             wrong.append(f"trial {trial.number}: {difference}")
     if wrong:
-        more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        listed = "\n  ".join(first_lines(wrong, SHOWN))
         raise Damaged(
-            f"the storage {folder.storage} and the folders in {folder.path / kind} say different things:\n  "
-            + "\n  ".join(wrong[:SHOWN])
-            + f"{more}\nthe folders are the truth; {REBUILD}"
+            f"the storage {folder.storage} and the folders in {folder.path / kind} say different things:\n  {listed}\n"
+            f"the folders are the truth; {REBUILD}"
         )
 
 

@@ -17,7 +17,7 @@ import optuna
 
 from hpo.errors import Refused
 from hpo.files import write_whole
-from hpo.formatting import listed
+from hpo.formatting import first_lines, listed
 from hpo.ledger.keeping import entered
 from hpo.page.findings import Missing
 from hpo.page.foreign import collect_foreign, render_foreign
@@ -173,8 +173,7 @@ def _require_something(adoption: Adoption, trials: Sequence[AdoptedTrial]) -> No
         raise Refused(f"study {adoption.study!r} in {adoption.url} has no trials")
     if adoption.task is not None and all(trial.outcome.state != "complete" for trial in trials):
         lines = [f"trial {number}: {why}" for number, why in adoption.set_aside.items()]
-        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-        listed_lines = "\n  ".join([*lines[:SHOWN], *more])
+        listed_lines = "\n  ".join(first_lines(lines, SHOWN))
         raise Refused(f"no completed trial fits the space of {adoption.task}:\n  {listed_lines}")
 
 

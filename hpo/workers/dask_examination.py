@@ -12,6 +12,7 @@ import cloudpickle
 from distributed import Client
 
 from hpo.errors import Refused, one_line
+from hpo.formatting import first_lines
 from hpo.task import Task
 from hpo.workers import dask_private
 from hpo.workers.dask_private import LOST, WorkerInfo
@@ -88,9 +89,5 @@ class Examination:
 def _listed(faults: Mapping[str, Faults]) -> str:
     """Workers and what is wrong with each, as lines."""
     return "\n".join(
-        f"  Dask worker {address}: {line}" for address in sorted(faults) for line in _short(faults[address])
+        f"  Dask worker {address}: {line}" for address in sorted(faults) for line in first_lines(faults[address], SHOWN)
     )
-
-
-def _short(lines: Faults) -> Faults:
-    return lines if len(lines) <= SHOWN else (*lines[:SHOWN], f"and {len(lines) - SHOWN} more")
