@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from hpo.direction import Direction
 from hpo.plain import fingerprint
 from hpo.promotion.candidate import RunKey
-from hpo.promotion.race import Race, Round
+from hpo.promotion.race import Race, Round, key_of
 from hpo.storage.folder import RunFolder
 from hpo.storage.summary import Row
 
@@ -38,7 +38,8 @@ def glance(folder: RunFolder, rows: Iterable[Row], direction: Direction) -> Prom
         selection = _record(folder.selection)
         verdict = _record(folder.verdict) if folder.verdict.exists() else {}
         race = _race(selection, direction)
-        if verdict and verdict["selection"] == _key(selection, race):
+        key = key_of([race.default, *race.others], race.rounds, selection["generation"])
+        if verdict and verdict["selection"] == key:
             return PromotionGlance("judged", f"winner: {verdict['winner']}", str(verdict.get("sentence", "")))
         keys = {candidate["name"]: fingerprint(candidate["params"]) for candidate in selection["candidates"]}
     except (KeyError, TypeError, AttributeError) as error:
@@ -61,9 +62,3 @@ def _race(selection: dict[str, Any], direction: Direction) -> Race:
     default, *others = [fingerprint(candidate["params"]) for candidate in selection["candidates"]]
     rounds = tuple(Round(each["others"], tuple(each["seeds"])) for each in selection["rounds"])
     return Race(default, tuple(others), rounds, direction)
-
-
-def _key(selection: dict[str, Any], race: Race) -> str:
-    """The selection's key, as `hpo.promotion.selection.Selection` makes it."""
-    keys = [race.default, *race.others]
-    return fingerprint({"candidates": keys, "rounds": race.rounds, "generation": selection["generation"]})

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.direction import Direction
+from hpo.plain import fingerprint
 from hpo.promotion.candidate import RunKey
 
 MIDDLE = 1  # runs of each configuration in the middle round
@@ -52,6 +53,11 @@ def rounds_of(others: int, seeds: int, *, folds: int = 1, first: int = 0) -> tup
 def runs_of(rounds: Iterable[Round]) -> int:
     """How many runs these rounds have where none fails."""
     return sum(race_round.runs for race_round in rounds)
+
+
+def key_of(candidates: Sequence[str], rounds: Sequence[Round], generation: int) -> str:
+    """A fingerprint of what is judged, which the verdict keeps. `candidates` are their keys, the default's first."""
+    return fingerprint({"candidates": list(candidates), "rounds": tuple(rounds), "generation": generation})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hpo.plain import fingerprint, plain
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.gate import read_gate
 from hpo.promotion.looks import Look, read_looks, verdict_record
-from hpo.promotion.race import Race, Round, rounds_of
+from hpo.promotion.race import Race, Round, key_of, rounds_of
 from hpo.promotion.repeats import TriedConfiguration, configurations
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
@@ -50,8 +50,7 @@ class Selection:
     @property
     def key(self) -> str:
         """A fingerprint of what is judged, which the verdict keeps."""
-        keys = [candidate.key for candidate in self.candidates]
-        return fingerprint({"candidates": keys, "rounds": self.rounds, "generation": self.generation})
+        return key_of([candidate.key for candidate in self.candidates], self.rounds, self.generation)
 
     @property
     def key_before_races(self) -> str:

@@ -325,7 +325,8 @@ def test_a_database_that_somebody_locks_is_waited_for(folder: Path, monkeypatch,
     until(lambda: (folder / "study.db").exists() and events(folder, "start"))
     with closing(sqlite3.connect(folder / "study.db", timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        until(lambda: events(folder, "waiting"))
+        # what a worker says of its waiting is in the log of its trial
+        until(lambda: any(event["pid"] == pid for event in events(folder, "waiting")))
         connection.execute("ROLLBACK")
     assert code_of(pid) == 0
     assert "database is locked; waiting" in capfd.readouterr().err
