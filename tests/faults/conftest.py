@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import processes
 from tests.faults.studies import swept, victims
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    """What a test that failed has left running would fail the ones after it."""
+    yield
+    processes.end_all()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,15 @@ def end_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def end_all() -> None:
+    """SIGKILL what is left of all that was started here, and wait for its end."""
+    for pid in tuple(_started):
+        end_group(pid)
+        with suppress(ChildProcessError):  # the test has waited for it
+            os.waitpid(pid, 0)
+        _started.discard(pid)
 
 
 def children(pid: int) -> list[int]:
