@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 SOAK_SECONDS ?= 3600
 
-.PHONY: setup run check lint test docs docs-test soak benchmark postgresql chromium clean
+.PHONY: setup run check lint test slow-test docs docs-test soak benchmark postgresql chromium clean
 
 run: setup
 	$(BIN)/hpo run lowlight
@@ -21,6 +21,10 @@ lint: setup
 
 test: setup postgresql chromium
 	$(BIN)/python -m pytest -n 2
+
+# Processes that are killed, disks that are full, databases and clusters that go away, and whole paths.
+slow-test: setup postgresql chromium
+	$(BIN)/python -m pytest -m "slow and not soak and not slurm" -n 2
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

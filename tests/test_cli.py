@@ -577,6 +577,7 @@ def in_a_terminal(*words: str) -> tuple[int, str]:
     return process.wait(), shown.decode()
 
 
+@pytest.mark.slow
 def test_the_rehearsal_in_a_real_terminal_shows_its_progress_and_in_a_pipe_it_is_quiet(home: Path) -> None:
     """`hpo run --smoke`, with two worker processes; then `hpo status` in a pipe."""
     study = write("study = replace(toy, name='rehearsed')", f"rehearsed_{next(FRESH)}")
@@ -624,6 +625,7 @@ def test_a_file_is_never_opened_in_the_place_of_a_closed_stream(home: Path) -> N
     assert Path("kept").read_text() == ""
 
 
+@pytest.mark.slow
 def test_what_a_study_file_parses_of_the_command_line_is_not_for_it(home: Path) -> None:
     """Neither here nor in a worker, which imports it too."""
     study = write("import argparse\nargparse.ArgumentParser().parse_args()\nstudy = toy", f"parses_{next(FRESH)}")
@@ -631,6 +633,7 @@ def test_what_a_study_file_parses_of_the_command_line_is_not_for_it(home: Path) 
     assert (command.returncode, trouble(command.stderr)) == (0, [])
 
 
+@pytest.mark.slow
 def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: Path) -> None:
     text = "import multiprocessing\nif multiprocessing.parent_process():\n    raise RuntimeError('not in a worker')\n"
     study = write(
@@ -641,6 +644,7 @@ def test_a_study_file_that_a_worker_cannot_import_is_named_with_the_cause(home: 
     assert "a worker process could not load the task: RuntimeError: not in a worker" in command.stderr
 
 
+@pytest.mark.slow
 def test_what_tasks_print_in_a_worker_is_in_the_log_of_the_trial_and_does_not_mix_with_json(home: Path) -> None:
     printed = ("a model is made\n", "a model is made in C\n")
     study = write("study = replace(toy, name='talks', task=Talkative(), trials=1)", f"talks_{next(FRESH)}")

@@ -22,6 +22,7 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_what_it_writes_passes_its_tests_and_the_whole_path(home: Path) -> None:
     written = test_cli.hpo("init", "rings")
     assert written.code == 0

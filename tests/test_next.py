@@ -372,6 +372,7 @@ def killable() -> Iterator[Sweeper]:
         yield process
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_again_and_again_gives_the_unbroken_rows(killable: Sweeper, home: Path) -> None:
     """SIGKILL just before the n-th commit or rename, n drawn anew at each start."""
     asked = {"name": "later", "warm": "interrupted", "trials": 5}

@@ -22,6 +22,7 @@ def outputs(cell: Any) -> list[Any]:
     return shown
 
 
+@pytest.mark.slow
 def test_the_notebook_goes_from_a_task_in_a_cell_to_its_figures_and_shows_no_more_than_that(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)  # they are made anew by whoever runs it

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hpo.errors import ExitCode
 
 README = Path(__file__).parents[1] / "README.md"
@@ -14,6 +16,7 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_task_of_the_readme_runs_from_preflight_to_report(tmp_path):
     (tmp_path / "disc.py").write_text(next(block for block in blocks() if "class Disc" in block))
     command = [

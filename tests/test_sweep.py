@@ -245,6 +245,7 @@ def unbroken(memory_disk: Path) -> list[dict]:
     return rows(path)
 
 
+@pytest.mark.slow
 def test_two_processes_with_different_hash_seeds_give_the_same_rows(sweeper, unbroken, tmp_path: Path) -> None:
     sweeper.start(Request(str(tmp_path)))
     assert sweeper.code() == 0
@@ -268,6 +269,7 @@ def test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows(sweeper,
     assert rows(tmp_path) == unbroken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [

@@ -98,6 +98,7 @@ for number, cell in enumerate({cells!r}):
     )
 
 
+@pytest.mark.slow
 def test_a_notebook_goes_from_preflight_to_report_with_a_task_of_its_own_and_nothing_is_printed(home: Path) -> None:
     Path("experiments").mkdir()
     done = notebook(CELLS, ONE_AFTER_THE_OTHER)
@@ -133,6 +134,7 @@ def test_the_log_holds_each_command_that_does_the_same_word_by_word(home: Path) 
     assert last["argv"] == ["hpo", "sweep", study, "--workers", "1", "--runs", "my runs", "--force"]
 
 
+@pytest.mark.slow
 def test_a_task_of_a_notebook_is_swept_by_worker_processes_and_shared_by_no_devices(home: Path) -> None:
     done = notebook(
         CELLS,
@@ -152,6 +154,7 @@ except hpo.Refused as refused:
     assert not Path("runs/mine/promotion.json").exists()
 
 
+@pytest.mark.slow
 def test_a_task_of_a_notebook_that_is_edited_is_other_code_and_one_without_source_is_refused(home: Path) -> None:
     sweep = (
         "try:\n    hpo.sweep(study, backend='inline', force=True)\nexcept hpo.Refused as refused:\n    print(refused)"
@@ -166,6 +169,7 @@ def test_a_task_of_a_notebook_that_is_edited_is_other_code_and_one_without_sourc
     assert files(home) == before
 
 
+@pytest.mark.slow
 def test_a_task_that_no_worker_can_be_given_is_refused_with_the_reason_and_runs_inline(home: Path) -> None:
     locked = CELLS.replace(
         "    def checks(self, evidence):\n        return []",

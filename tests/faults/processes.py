@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -38,6 +39,7 @@ def start(act: Callable[[], Any], *, die_at: int = 0, with_signal: int = signal.
         _started.clear()  # they are the parent's
         os.setsid()  # not setpgid: an orphaned group of the same session would be sent SIGHUP
         database._opened_once.cache_clear()  # connections do not survive a fork
+        faulthandler.register(signal.SIGUSR1, file=2)  # where it hangs: see code_of
         if die_at:
             _die(die_at, with_signal)
         act()
@@ -71,8 +73,11 @@ def code_of(pid: int, seconds: float = 900) -> int:
             _started.discard(pid)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.01)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGUSR1)  # it prints its stacks
+    time.sleep(1)
     end_group(pid)
-    raise AssertionError(f"process {pid} has not ended after {seconds} s")
+    raise AssertionError(f"process {pid} has not ended after {seconds} s; its stacks are in its output")
 
 
 def end_group(pid: int) -> None:
