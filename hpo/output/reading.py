@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hpo.files import no_link
+
 LOOK_S = 0.2
 CHUNK = 2**16
 
@@ -26,7 +28,7 @@ def follow(log: Path, has_ended: Callable[[], bool]) -> Iterator[str]:
         is_last = has_ended()  # before the log is read: what was written until then is shown
         content = b""
         if log.exists():
-            with open(log, "rb") as file:
+            with open(log, "rb", opener=no_link) as file:
                 at = min(at, file.seek(0, 2))
                 file.seek(at)
                 content = file.read(CHUNK)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpo.files import no_link
+
 
 @dataclass(frozen=True)
 class Attempts:
@@ -30,7 +32,7 @@ class AttemptsLog:
     def update(self) -> dict[int, Attempts]:
         """The attempts by now, by the numbers of their trials. A log that cannot be read has nothing new."""
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=no_link) as file:
                 file.seek(self._read_to)
                 new = file.read()
         except OSError:

@@ -488,7 +488,8 @@ def failure(tree: Path, *tests: str) -> str:
         sys.path.insert(0, str(tree))
         for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "hpo")]:
             del sys.modules[name]  # they are the mutant's
-        code = pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=300", "-m", "not soak", *tests])
+        options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=300", "-m", "not soak"]
+        code = pytest.main([*options, *tests])
         sys.stdout.flush()
         os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -233,6 +233,11 @@ class Dask:
             for _ in range(count)
         ]
 
+    def wait_for_workers(self, count: int) -> None:
+        """Until the scheduler knows so many. In a process of its own: a client's threads do not survive a fork."""
+        wait = f"from distributed import Client; Client({self.address!r}).wait_for_workers({count}, timeout=120)"
+        subprocess.run([sys.executable, "-c", wait], check=True, timeout=180)
+
     def stop(self) -> None:
         for process in [*self.nannies, self.scheduler]:
             if process is not None:

@@ -99,6 +99,7 @@ def test_a_worker_of_another_checkout_is_named_and_set_aside_and_the_others_do_t
 
     cluster.environment = environment(ROOT)
     cluster.start_workers(1)
+    cluster.wait_for_workers(2)
     assert swept_on(cluster, study, folder) == 0
     printed = capfd.readouterr().err
     assert "set aside, and the others go on" in printed
