@@ -5,6 +5,7 @@ None of these is a trial's result. The trial waits, and if that does not help th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -20,6 +21,8 @@ T = TypeVar("T")
 PATIENCE_S = float(os.environ.get("HPO_PATIENCE_S", 600))  # for a disk or a database
 LONGEST_PAUSE_S = 30.0
 
+_terminal: int | None = None  # the descriptor that a person reads, where standard error leads elsewhere
+
 
 def retry(call: Callable[[], T], is_transient: Callable[[Exception], bool]) -> T:
     """Return `call()`, retried for PATIENCE_S while the error is transient. Raises Halted after that."""
@@ -34,11 +37,28 @@ def retry(call: Callable[[], T], is_transient: Callable[[Exception], bool]) -> T
             if waited > PATIENCE_S:
                 raise Halted(f"{cause(error)}; waited {waited:.0f} s for that to pass") from error
             if pause > 1:
-                print(f"hpo: {cause(error)}; waiting", file=sys.stderr)
+                _say(f"hpo: {cause(error)}; waiting")
                 events.record("waiting", cause=cause(error), seconds=round(waited, 1))
         with watchdog.paused():  # waiting for the surroundings is not hanging
             time.sleep(min(pause, PATIENCE_S))
         pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def say_waits_on(descriptor: int | None) -> None:
+    """From now on, say on this descriptor what is waited for; None: on standard error.
+
+    While standard error leads into a file, nobody would read why nothing happens; a full disk does not even keep it.
+    """
+    global _terminal
+    _terminal = descriptor
+
+
+def _say(line: str) -> None:
+    if _terminal is None:
+        print(line, file=sys.stderr)
+        return
+    with contextlib.suppress(OSError):
+        os.write(_terminal, f"{line}\n".encode())
 
 
 def disk_full(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hpo import retrying
 from hpo.files import make_folder
 from hpo.output.shorten import HEAD, TAIL, shorten
 from hpo.output.shown import Screen
@@ -108,6 +109,7 @@ class _Redirection:
         self._streams, self._breakpoint = (sys.stdout, sys.stderr), sys.breakpointhook
         self._descriptors = os.dup(STDOUT), os.dup(STDERR)
         screen = Screen(opened, sys.stdout, self._descriptors[0]) if _is_shown.get() else None
+        retrying.say_waits_on(self._descriptors[1])
         sys.stdout, sys.stderr = steady(STDOUT, sys.stdout), steady(STDERR, sys.stderr)
         for number in (STDOUT, STDERR):
             os.dup2(opened, number)
@@ -127,6 +129,7 @@ class _Redirection:
         for descriptor, number in zip(self._descriptors, (STDOUT, STDERR), strict=True):
             os.dup2(descriptor, number)
         (sys.stdout, sys.stderr), sys.breakpointhook = self._streams, self._breakpoint
+        retrying.say_waits_on(None)
         self._ended.set()
         self._watch.join()
         for descriptor in self._descriptors:
