@@ -21,6 +21,7 @@ from hpo.study import Median, StudySpec
 from hpo.task import Check
 from hpo.trial.guard import attempt
 
+SOONEST = Median(warmup_epochs=0, startup_trials=1, min_trials=1)  # no pruner that was given can end a trial sooner
 LEAST_TIMED = 2  # trials that are timed: the default, and at least one that is drawn as the sweep draws its first
 
 
@@ -104,12 +105,13 @@ def _time_trial(study: StudySpec, values: Mapping[str, Any], device: str) -> _Ti
 
 def least_share(study: StudySpec) -> float:
     """The least share of its epochs that a sweep can take: every trial is pruned that may be, as soon as it may be."""
-    if not isinstance(study.pruning, Median):
+    if study.pruning is None:
         return 1.0
-    whole = min(study.trials, max(1, study.pruning.startup_trials))
+    rule = study.pruning if isinstance(study.pruning, Median) else SOONEST
+    whole = min(study.trials, max(1, rule.startup_trials))
     pruned = study.trials - whole
     epochs = study.cheap.epochs
-    pruned_epochs = min(study.pruning.warmup(epochs) + 1, epochs)  # until a trial may be pruned
+    pruned_epochs = min(rule.warmup(epochs) + 1, epochs)  # until a trial may be pruned
     return (whole + pruned * pruned_epochs / epochs) / study.trials
 
 

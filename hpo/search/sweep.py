@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.failures import is_fault, kind_of, largest_kind
+from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing
 from hpo.trial.objective import run_trial
 from hpo.trial.record import Outcome
@@ -117,6 +119,12 @@ class SweepTrials(AskTell):
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        self.optuna.sampler = self.spec.sampler(job.number)  # some samplers take note of each result
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Constraints have been set")  # CMA-ES does not use them
+            super().tell(job, outcome)
 
     def question(self, trial: optuna.Trial) -> Question:
         attributes = {TRY: trial.user_attrs[TRY]} if TRY in trial.user_attrs else {}

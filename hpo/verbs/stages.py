@@ -16,6 +16,7 @@ from typing import Any
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
+from hpo.contract.optuna_objects import random_note, resume_note
 from hpo.errors import NoGo, StoppedEarly, SweepFailed
 from hpo.formatting import count, out_of
 from hpo.ledger.keeping import entered
@@ -362,6 +363,8 @@ def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | N
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
     _say(tries_left_out(study, opened.folder), display)
+    _say(random_note(study.search, study.space), display)
+    _say(resume_note(study.search, study.pruning), display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with (
         failures_shown(opened, display),
