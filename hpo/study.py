@@ -21,6 +21,7 @@ from hpo.contract.declared import check_task
 from hpo.contract.optuna_objects import check_optuna_object, copy_for_trial, settings
 from hpo.data.passes import seeded
 from hpo.direction import Direction
+from hpo.formatting import seconds_of
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
 from hpo.space import Distribution, Space, When
@@ -113,6 +114,7 @@ class StudySpec:
     limit: Limit = field(default_factory=Limit)  # what one trial may take; no part of the question
     stop_after: int | None = None  # the sweep ends after so many trials in a row that are no better; None: it does not
     search: optuna.samplers.BaseSampler | None = None  # what proposes the configurations; None: TPE
+    budget: str | None = None  # of time for all of `hpo run`: "2h"; it replaces trials, keep and seeds
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -128,6 +130,7 @@ class StudySpec:
         for key in ("keep", "stop_after"):
             if getattr(self, key) is not None:
                 _at_least(key, getattr(self, key), 1)
+        self._check_budget()
         spaces.check(self.space, self.owners)
         self._check_warm()
         self._check_folds()
@@ -256,6 +259,7 @@ class StudySpec:
             seeds=2,
             pruning=pruning,
             warm=None,
+            budget=None,
         )
 
     @property
@@ -292,6 +296,16 @@ class StudySpec:
         if not isinstance(self.limit, Limit):
             raise ValueError(f"limit: must be a Limit value; got {reprlib.repr(self.limit)}{_call(self.limit)}")
         check_task(self.task)
+
+    def _check_budget(self) -> None:
+        if self.budget is None:
+            return
+        if not isinstance(self.budget, str):
+            raise ValueError(f"budget: must be a time such as '90s', '45m' or '2h', or None; got {self.budget!r}")
+        try:
+            seconds_of(self.budget)
+        except ValueError as error:
+            raise ValueError(f"budget: {error}") from error
 
     def _check_warm(self) -> None:
         if self.warm is None:

@@ -21,7 +21,7 @@ from hpo.errors import Refused
 from hpo.search.sweep import sweep
 from hpo.space import choose, uniform, when
 from hpo.storage.folder import RunFolder
-from hpo.study import StudySpec
+from hpo.study import Median, StudySpec
 from hpo.trial.provenance import identity
 from tests.sweeper import OBJECTS, Request, Sweeper, rows, sweeper
 from tests.toy import toy_study
@@ -166,7 +166,7 @@ def test_what_a_sweep_cannot_work_with_is_refused(changes: dict, sentence: str) 
 
 
 def test_one_line_says_what_does_not_resume_bit_for_bit() -> None:
-    assert resume_note(None, None) == resume_note(GPSampler(), MedianPruner()) == resume_note(QMCSampler()) == ""
+    assert resume_note(None, Median()) == resume_note(GPSampler(), MedianPruner()) == resume_note(QMCSampler()) == ""
     assert resume_note(None, PatientPruner(HyperbandPruner(), 1)).startswith("HyperbandPruner keeps its state in the")
     assert resume_note(Counting(), None).startswith("Counting is not one of Optuna's own: each trial gets a fresh copy")
 

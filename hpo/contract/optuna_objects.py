@@ -182,7 +182,8 @@ def random_note(search: object, space: Space) -> str:
 
 def resume_note(*objects: object) -> str:
     """What of these samplers and pruners does not resume bit for bit, in one line; "" where everything does."""
-    every = [part for value in objects if value is not None for part in parts(value)]
+    given = [value for value in objects if isinstance(value, optuna.samplers.BaseSampler | optuna.pruners.BasePruner)]
+    every = [part for value in given for part in parts(value)]
     strange = [part for part in every if not type(part).__module__.startswith("optuna.")]
     if strange:
         name = type(strange[0]).__name__
