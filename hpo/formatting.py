@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -12,6 +13,8 @@ from hpo.direction import Direction
 if TYPE_CHECKING:
     from hpo.promotion.intervals import Interval  # brings numpy and scipy, which the command line need not wait for
 
+_AMOUNT = r"(?:(\d+(?:\.\d+)?)\s*{})?\s*"
+DURATION = re.compile("".join(_AMOUNT.format(unit) for unit in ("d", "h", "m(?:in)?", "s")))  # "1h30m", "2 h 05 min"
 NOTHING = "\N{EN DASH}"  # stands where there is no number
 UNITS = {
     "db": "dB",
@@ -168,6 +171,16 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of "90 s", "45m", "2h" or "1 h 30 min". Raises ValueError for anything else, and for nothing."""
+    match = DURATION.fullmatch(text.strip())
+    parts = [float(part) for part in match.groups(default="0")] if match else [0.0]
+    seconds = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if seconds <= 0 or not match:
+        raise ValueError(f"must be a time such as 90s, 45m, 2h or 1h30m; got {text!r}")
+    return seconds
 
 
 def count(amount: int, noun: str, plural: str = "") -> str:

@@ -18,8 +18,10 @@ import optuna
 
 from hpo import space as spaces
 from hpo.contract.declared import check_task
+from hpo.contract.optuna_objects import check_optuna_object, copy_for_trial, settings
 from hpo.data.passes import seeded
 from hpo.direction import Direction
+from hpo.formatting import seconds_of
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.seeds import derive
 from hpo.space import Distribution, Space, When
@@ -88,6 +90,10 @@ class StudySpec:
 
     With `stop_after=N` the sweep ends before its `trials` once N trials in a row, complete or pruned, have not improved
     the best. They are counted by their numbers, and failed ones are passed over: they say nothing of the search.
+
+    `search` takes a sampler of Optuna's, or of the same interface, instead of the study's TPE, and `pruning` a pruner.
+    Each trial gets a fresh copy whose generators are seeded by (study seed, trial number): seeds that they were given
+    do not count, and what they keep in memory between trials is lost. Their settings are part of what the study asks.
     """
 
     name: str  # of the folder runs/<name>
@@ -99,7 +105,7 @@ class StudySpec:
     recipe: Recipe = field(default_factory=Recipe)  # how it is trained, with its defaults
     trials: int = 24  # of the sweep, in all
     startup_trials: int = 10  # drawn at random before TPE models anything
-    pruning: Median | None = field(default_factory=Median)  # None: every trial is trained to its end
+    pruning: Median | optuna.pruners.BasePruner | None = field(default_factory=Median)  # None: all trained to the end
     keep: int | None = None  # configurations that start the promotion's race beside the default; None: 4
     seeds: int = 2  # runs of the leader and the default in the last round of the race
     seed: int = 0  # everything random in the study derives from it
@@ -107,6 +113,8 @@ class StudySpec:
     warm: str | None = None  # an earlier study in the same folder of runs, whose best configurations are trained first
     limit: Limit = field(default_factory=Limit)  # what one trial may take; no part of the question
     stop_after: int | None = None  # the sweep ends after so many trials in a row that are no better; None: it does not
+    search: optuna.samplers.BaseSampler | None = None  # what proposes the configurations; None: TPE
+    budget: str | None = None  # of time for all of `hpo run`: "2h"; it replaces trials, keep and seeds
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -122,6 +130,7 @@ class StudySpec:
         for key in ("keep", "stop_after"):
             if getattr(self, key) is not None:
                 _at_least(key, getattr(self, key), 1)
+        self._check_budget()
         spaces.check(self.space, self.owners)
         self._check_warm()
         self._check_folds()
@@ -174,11 +183,18 @@ class StudySpec:
         return spaces.defaults(self.space, self.owners)
 
     def sampler(self, number: int, *parameter: str) -> optuna.samplers.BaseSampler:
-        """TPE for one trial, or for one parameter of it that is not drawn jointly.
+        """The sampler of one trial, or of one parameter of it that is not drawn jointly: `search`, or else TPE.
 
         It is seeded by (study seed, trial number, parameter), so a resumed study draws what an unbroken one would.
         """
-        return self.tpe(self.space, "sampler", number, *parameter)
+        if self.search is None:
+            return self.tpe(self.space, "sampler", number, *parameter)
+        return copy_for_trial(self.search, self.seed, number, *parameter)
+
+    @property
+    def random_trials(self) -> int:
+        """How many first trials are known to be drawn at random; of a sampler that was given, only the default."""
+        return self.startup_trials if self.search is None else 1
 
     def tpe(self, space: Space, *stream: int | str) -> optuna.samplers.BaseSampler:
         """The study's sampler on any space, seeded by (study seed, stream)."""
@@ -194,12 +210,19 @@ class StudySpec:
 
     def pruner(self) -> optuna.pruners.BasePruner:
         """The Optuna pruner of the sweep."""
-        return self.pruning.pruner(self.cheap.epochs) if self.pruning else optuna.pruners.NopPruner()
+        if self.pruning is None:
+            return optuna.pruners.NopPruner()
+        if isinstance(self.pruning, Median):
+            return self.pruning.pruner(self.cheap.epochs)
+        return copy_for_trial(self.pruning, self.seed, 0)
 
     @property
-    def pruning_rule(self) -> Median | None:
-        """How the trials of the sweep are pruned, with the warm-up as a number of epochs."""
-        return self.pruning and replace(self.pruning, warmup_epochs=self.pruning.warmup(self.cheap.epochs))
+    def pruning_rule(self) -> Any:
+        """How the trials of the sweep are pruned: the rule with its warm-up as a number of epochs, the settings of a
+        pruner that was given, or None."""
+        if isinstance(self.pruning, Median):
+            return replace(self.pruning, warmup_epochs=self.pruning.warmup(self.cheap.epochs))
+        return None if self.pruning is None else settings(self.pruning)
 
     def spares(self, number: int) -> bool:
         """Whether a trial of the sweep is trained to its end also where the pruner would end it: one in ten is.
@@ -221,7 +244,7 @@ class StudySpec:
         owners = self._owners_with({}, replace(self.smoke, fixed=unsearched))
         smoke = replace(self.smoke, fixed={})
         pruning = self.pruning
-        if pruning is not None and pruning.warmup_epochs is not None:
+        if isinstance(pruning, Median) and pruning.warmup_epochs is not None:
             pruning = replace(pruning, warmup_epochs=min(pruning.warmup_epochs, smoke.epochs - 1))
         return replace(
             self,
@@ -236,6 +259,7 @@ class StudySpec:
             seeds=2,
             pruning=pruning,
             warm=None,
+            budget=None,
         )
 
     @property
@@ -257,11 +281,31 @@ class StudySpec:
             value = getattr(self, key)
             if not isinstance(value, kind):
                 raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}{_call(value)}")
-        if not isinstance(self.pruning, Median | None):
-            raise ValueError(f"pruning: must be a Median or None; got {reprlib.repr(self.pruning)}")
+        if not isinstance(self.pruning, Median | optuna.pruners.BasePruner | None):
+            raise ValueError(
+                f"pruning: must be a Median, a pruner of Optuna's or None; got {reprlib.repr(self.pruning)}"
+                f"{_call(self.pruning)}"
+            )
+        if not isinstance(self.search, optuna.samplers.BaseSampler | None):
+            raise ValueError(
+                f"search: must be a sampler of Optuna's or None; got {reprlib.repr(self.search)}{_call(self.search)}"
+            )
+        for key, given in (("search", self.search), ("pruning", self.pruning)):
+            if isinstance(given, optuna.samplers.BaseSampler | optuna.pruners.BasePruner):
+                check_optuna_object(key, given)
         if not isinstance(self.limit, Limit):
             raise ValueError(f"limit: must be a Limit value; got {reprlib.repr(self.limit)}{_call(self.limit)}")
         check_task(self.task)
+
+    def _check_budget(self) -> None:
+        if self.budget is None:
+            return
+        if not isinstance(self.budget, str):
+            raise ValueError(f"budget: must be a time such as '90s', '45m' or '2h', or None; got {self.budget!r}")
+        try:
+            seconds_of(self.budget)
+        except ValueError as error:
+            raise ValueError(f"budget: {error}") from error
 
     def _check_warm(self) -> None:
         if self.warm is None:
@@ -327,7 +371,7 @@ class StudySpec:
         spaces.put(first_settings, self.owners)
 
     def _check_pruning(self) -> None:
-        warmup = self.pruning.warmup_epochs if self.pruning else None
+        warmup = self.pruning.warmup_epochs if isinstance(self.pruning, Median) else None
         if warmup is not None and warmup >= self.cheap.epochs:
             raise ValueError(
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "

@@ -60,6 +60,18 @@ STUDY = StudySpec(
 )
 
 
+OBJECTS: dict[str, dict[str, Any]] = {  # samplers and pruners of Optuna's
+    "": {},
+    "CMA-ES": {"search": optuna.samplers.CmaEsSampler(popsize=4), "pruning": None},
+    "GP": {"search": optuna.samplers.GPSampler(n_startup_trials=3), "pruning": Median(1)},
+    "QMC": {"search": optuna.samplers.QMCSampler(scramble=True), "pruning": None},
+    "Hyperband": {
+        "search": optuna.samplers.TPESampler(n_startup_trials=3),
+        "pruning": optuna.pruners.HyperbandPruner(min_resource=1, reduction_factor=2),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Request:
     folder: str
@@ -71,6 +83,7 @@ class Request:
     signal: int = signal.SIGKILL
     name: str = STUDY.name
     warm: str | None = None  # an earlier study, in the folder beside this one
+    objects: str = ""  # which of OBJECTS search and prune
 
 
 def rows(folder: Path, name: str = STUDY.name) -> list[dict[str, Any]]:
@@ -127,7 +140,8 @@ def _run(request: Request) -> None:
 
 
 def _sweep(request: Request) -> None:
-    study = replace(STUDY, trials=request.trials, name=request.name, warm=request.warm)
+    given = OBJECTS[request.objects]
+    study = replace(STUDY, trials=request.trials, name=request.name, warm=request.warm, **given)
     sweep(study, RunFolder(Path(request.folder)), identity(study), device="cpu")
 
 

@@ -16,8 +16,11 @@ from pathlib import Path
 import optuna
 import pytest
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
+from scipy.stats import qmc
 
+from hpo.contract import optuna_private as contract_private
 from hpo.storage import optuna_private
 from hpo.workers import loky_private
 from tests.faults.processes import code_of, start
@@ -201,3 +204,21 @@ def test_no_other_file_uses_a_private_attribute_of_a_library() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     exempt = {path.name for path in HPO.rglob("*.py") if "SLF001" in path.read_text()}
     assert exempt <= {"dask_private.py", "loky_private.py", "optuna_private.py"}
+
+
+def test_optuna_a_sampler_keeps_its_generators_where_copies_are_seeded() -> None:
+    state = contract_private.numpy_random_state(vars(optuna.samplers.RandomSampler(seed=1))["_rng"])
+    assert state is not None
+    assert contract_private.numpy_random_state(object()) is None
+    assert contract_private.is_seed(optuna.samplers.QMCSampler(), "_seed")
+
+
+def test_optuna_a_quasi_random_sampler_draws_the_point_that_it_is_told() -> None:
+    sampler = optuna.samplers.QMCSampler(scramble=True, seed=1, warn_independent_sampling=True)
+    assert "_seed" in vars(sampler)
+    assert "_warn_independent_sampling" in vars(sampler)
+    study = optuna.create_study(sampler=sampler)
+    study.add_trial(optuna.create_trial(value=0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}))
+    contract_private.fix_sequence(sampler, seed=2, index=5)
+    points = [study.ask().suggest_float("x", 0, 1) for _ in range(2)]
+    assert points == [qmc.Sobol(1, seed=2).random(8)[5, 0]] * 2

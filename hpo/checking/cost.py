@@ -7,7 +7,7 @@ import math
 import resource
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,10 @@ from hpo import space
 from hpo.engine.own_training import epochs_of
 from hpo.formatting import count, duration
 from hpo.study import Median, StudySpec
-from hpo.task import Check
+from hpo.task import Check, Fidelity
 from hpo.trial.guard import attempt
 
+SOONEST = Median(warmup_epochs=0, startup_trials=1, min_trials=1)  # no pruner that was given can end a trial sooner
 LEAST_TIMED = 2  # trials that are timed: the default, and at least one that is drawn as the sweep draws its first
 
 
@@ -69,6 +70,27 @@ def measure_cost(study: StudySpec, workers: int, device: str, pool: Executor) ->
     )
 
 
+def full_seconds(study: StudySpec, workers: int, device: str, pool: Executor) -> float | Check:
+    """How long a run at full fidelity takes, by its second epoch, as many side by side as will run at once.
+
+    Where both fidelities say how many examples they train on, an epoch has those of the cheap one and counts for more.
+    Returns the failed Check where the default cannot be trained.
+    """
+    cheap, full = study.cheap, study.full
+    share = 1.0
+    timed = full
+    if cheap.train is not None and full.train is not None:
+        share = cheap.train / full.train
+        timed = replace(full, train=cheap.train, val=cheap.val)
+    job = partial(_epoch_seconds, study, {}, timed, device)
+    measured = [future.result() for future in [pool.submit(attempt, "cost", job) for _ in range(workers)]]
+    failed = next((result for result in measured if isinstance(result, Check)), None)
+    if failed is not None:
+        return failed
+    seconds = [result for result in measured if not isinstance(result, Check)]
+    return sum(seconds) / len(seconds) / share * full.epochs
+
+
 def cost_check(study: StudySpec, cost: Cost) -> Check:
     """What a trial and the sweep cost, in words."""
     slowest = "" if cost.slowest_seconds == cost.trial_seconds else f" to {duration(cost.slowest_seconds)}"
@@ -96,20 +118,25 @@ def _time_trial(study: StudySpec, values: Mapping[str, Any], device: str) -> _Ti
 
     Where a cheap trial has a single epoch, that one is timed.
     """
-    task, recipe = study.configure(values, study.cheap)
-    epochs = itertools.islice(epochs_of(task, recipe, study.cheap, seed=1, device=device), 2)
-    epoch_seconds = [progress.seconds for progress in epochs][-1]
+    epoch_seconds = _epoch_seconds(study, values, study.cheap, device)
     return _Timed(epoch_seconds * study.cheap.epochs * study.cross_validate, _peak_mb())
+
+
+def _epoch_seconds(study: StudySpec, values: Mapping[str, Any], fidelity: Fidelity, device: str) -> float:
+    task, recipe = study.configure(values, fidelity)
+    epochs = itertools.islice(epochs_of(task, recipe, fidelity, seed=1, device=device), 2)
+    return [progress.seconds for progress in epochs][-1]
 
 
 def least_share(study: StudySpec) -> float:
     """The least share of its epochs that a sweep can take: every trial is pruned that may be, as soon as it may be."""
-    if not isinstance(study.pruning, Median):
+    if study.pruning is None:
         return 1.0
-    whole = min(study.trials, max(1, study.pruning.startup_trials))
+    rule = study.pruning if isinstance(study.pruning, Median) else SOONEST
+    whole = min(study.trials, max(1, rule.startup_trials))
     pruned = study.trials - whole
     epochs = study.cheap.epochs
-    pruned_epochs = min(study.pruning.warmup(epochs) + 1, epochs)  # until a trial may be pruned
+    pruned_epochs = min(rule.warmup(epochs) + 1, epochs)  # until a trial may be pruned
     return (whole + pruned * pruned_epochs / epochs) / study.trials
 
 

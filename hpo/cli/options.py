@@ -16,6 +16,9 @@ Try = Annotated[
     list[str] | None,
     typer.Option("--try", metavar="NAME=VALUE...", help="Train this configuration first; again: a further one."),
 ]
+Budget = Annotated[
+    str | None, typer.Option(metavar="TIME", help="For the whole run: 90s, 45m, 2h. It plans trials, keep and seeds.")
+]
 Keep = Annotated[int | None, typer.Option(min=1, help="Configurations that start the race beside the default.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Runs of each in the last round.")]
 More = Annotated[int | None, typer.Option(min=1, help="Further seeds for the default and the leader: another look.")]

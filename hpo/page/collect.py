@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from scipy import stats
 
+from hpo.contract.optuna_objects import described
 from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.formatting import count, duration, finite
@@ -51,7 +52,7 @@ from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.identity import differing_parts
-from hpo.study import StudySpec
+from hpo.study import Median, StudySpec
 from hpo.trial import provenance
 from hpo.trial.adoption import read_adoption
 from hpo.trial.artifact import CARD
@@ -291,6 +292,7 @@ def _provenance(
         commands=commands,
         card=card,
         winner=folder.export,
+        search=_search(study),
         pruning=_pruning(study),
         changes=lineage(folder),
         conditions={
@@ -301,8 +303,17 @@ def _provenance(
     )
 
 
+def _search(study: StudySpec) -> str:
+    """What proposes the configurations, in one line."""
+    if study.search is None:
+        return f"TPE, {count(study.startup_trials, 'random trial')} first"
+    return described(study.search)
+
+
 def _pruning(study: StudySpec) -> str:
     """The pruner's settings in one line."""
-    if study.pruning_rule is None:
+    if study.pruning is None:
         return "nothing"
+    if not isinstance(study.pruning, Median):
+        return described(study.pruning)
     return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning_rule).items() if key != "class")

@@ -272,6 +272,7 @@ class Provenance:
     commands: tuple[LoggedCommand, ...]
     card: Mapping[str, Any]  # of the exported winner
     winner: Path
+    search: str
     pruning: str
     conditions: Mapping[str, str]  # parameter -> when it is searched
     changes: tuple[str, ...] = ()  # of the study, that were accepted while it ran

@@ -144,9 +144,9 @@ def provenance_section(findings: Findings) -> ProvenanceSection:
         space=_space(findings),
         fidelities=_fidelities(study),
         search=(
-            f"TPE, {count(study.startup_trials, 'random trial')} first; trial 0 is the default. Pruning: "
-            f"{provenance.pruning}. Study seed {study.seed}: the seeds of every trial derive from it and from the "
-            f"trial's number, those of the promotion from it and the run's."
+            f"{provenance.search}; trial 0 is the default. Pruning: {provenance.pruning}. Study seed {study.seed}: the "
+            f"seeds of every trial derive from it and from the trial's number, those of the promotion from it and the "
+            f"run's."
         ),
         changes=provenance.changes,
         hashes=_hashes(provenance.identity) if provenance.identity else None,

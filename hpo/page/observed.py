@@ -17,7 +17,7 @@ DIVERGED = "diverged"  # how the reason of a trial begins whose loss or scores w
 def study_separation(study: StudySpec, trials: Sequence[Trial]) -> Separation:
     """What separates in the sweep of a study. The same trials give the same answer."""
     return separation(
-        observations(trials, study.startup_trials),
+        observations(trials, study.random_trials),
         studies.distributions(study.space),
         study.direction,
         seed=derive(study.seed, "separation"),

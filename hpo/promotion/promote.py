@@ -25,7 +25,7 @@ from hpo.promotion.export import best_run, export_winner, write_pictures
 from hpo.promotion.looks import Look, add_look
 from hpo.promotion.results import Verdict
 from hpo.promotion.retune import check_retuned
-from hpo.promotion.runs import PromotionRuns, Runs, run_candidate, run_on_devices
+from hpo.promotion.runs import PromotionRuns, Runs, SeedsWanted, run_candidate, run_on_devices
 from hpo.promotion.selection import NOTHING_ELSE, Selection, Wish, freeze, sweep_trials
 from hpo.promotion.sentence import with_failed_checks
 from hpo.promotion.standing import plan_of
@@ -56,6 +56,7 @@ def promote(
     devices: int = 1,
     wish: Wish = NOTHING_ELSE,
     tie: Tie = "default",
+    wanted: SeedsWanted | None = None,
     watch: Callable[[Summary], None] = lambda _: None,
 ) -> Verdict:
     """Let `study.keep` configurations and the default race at full fidelity, with `study.seeds` in the last round, and
@@ -64,7 +65,8 @@ def promote(
     Writes the verdict, the winner's weights and card, and the task's pictures into the study's folder. An interrupted
     promotion continues with the selection that it began with. `wish` asks for more seeds or for a new promotion, and
     `tie` for what is exported where the leader's lead is not sure. With `devices` above 1 there is one run at a time,
-    on that many devices. `watch` is called with the summary, which is kept in the folder too, about twice a
+    on that many devices. Where `wanted` is given, it says how many seeds the last round has, and is asked again before
+    each run of it. `watch` is called with the summary, which is kept in the folder too, about twice a
     second.
 
     Raises Refused where no trial of the sweep is complete or `wish` cannot be met, and SweepFailed where every
@@ -72,7 +74,7 @@ def promote(
     """
     with study_lock(folder) as hold:
         selection = freeze(study, folder, wish)
-        source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, device=device))
+        source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, wanted=wanted, device=device))
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)
         pool = coordinator.executor(workers, on if devices == 1 else "inline", device=device, folder=folder)
         with keep_summary(study, folder, "promotion") as summary_file:
@@ -85,7 +87,7 @@ def promote(
             coordinator.drive(source, run, pool=pool, watch=look)
             look()
             local.prepare_worker()
-            return _judged(study, folder, selection, source.finished(), tie=tie, device=device, watch=look)
+            return _judged(study, folder, source.selection, source.finished(), tie=tie, device=device, watch=look)
 
 
 def _judged(

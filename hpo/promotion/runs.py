@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,9 @@ from hpo.engine.rows import Rows
 from hpo.engine.training import Progress, require_same_score
 from hpo.promotion.candidate import RunKey
 from hpo.promotion.own_runs import follow_and_test
+from hpo.promotion.race import Race
 from hpo.promotion.retune import Retuned, retune, with_settings
-from hpo.promotion.selection import Selection
+from hpo.promotion.selection import Selection, keep_selection, with_seeds
 from hpo.promotion.standing import PromotionStanding, is_given_up, run_key, standing_of, values_of
 from hpo.promotion.test_split import RunScores, judge_split, run_scores
 from hpo.seeds import derive
@@ -46,6 +47,7 @@ class FinishedRun:
 
 
 Runs = Mapping[RunKey, FinishedRun]
+SeedsWanted = Callable[[Race, Sequence[FrozenTrial]], int]  # how many the last round of a race is to have
 
 
 class PromotionRuns(AskTell):
@@ -55,16 +57,26 @@ class PromotionRuns(AskTell):
     """
 
     def __init__(
-        self, study: StudySpec, selection: Selection, folder: RunFolder, identity: Mapping[str, str], *, device: str
+        self,
+        study: StudySpec,
+        selection: Selection,
+        folder: RunFolder,
+        identity: Mapping[str, str],
+        *,
+        wanted: SeedsWanted | None = None,
+        device: str,
     ) -> None:
         unpruned = replace(study, pruning=None, cross_validate=1)
         name = promotion_name(study.name)
         super().__init__(unpruned, study.full, folder, "promotion", name, identity, device=device)
+        self.selection, self.wanted = selection, wanted
         self.race = selection.race(study.direction)
         self.names = {candidate.key: candidate.name for candidate in selection.candidates}
         self.params = {candidate.key: candidate.params for candidate in selection.candidates}
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
+        if self.wanted is not None:
+            self._ask_for(self.wanted(self.race, trials))
         known = {run_key(trial) for trial in trials if not is_given_up(trial)}
         missing = [run for run in self.race.runs(values_of(trials)) if run not in known]
         for run in missing:
@@ -73,6 +85,12 @@ class PromotionRuns(AskTell):
             self.optuna.enqueue_trial(dict(self.params[run.candidate]), user_attrs=attributes)
         waiting = missing or any(trial.state is TrialState.WAITING for trial in trials)
         return self.optuna.ask() if waiting else None
+
+    def _ask_for(self, seeds: int) -> None:
+        """Have so many seeds in the last round from now on. That follows from the time, and from no score."""
+        if seeds != self.selection.seeds:
+            self.selection = keep_selection(with_seeds(self.selection, seeds), self.folder)
+            self.race = self.selection.race(self.spec.direction)
 
     def adopt(self, orphan: FrozenTrial) -> None:
         """Do nothing: the parameters of a run were enqueued, so there is nothing to draw again."""

@@ -116,9 +116,21 @@ def kept(study: StudySpec, folder: RunFolder) -> int:
 def freeze(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELSE) -> Selection:
     """Return the selection that is promoted now, and keep it in the folder. Raises what `next_selection` raises."""
     selection = next_selection(study, folder, wish)
-    if selection != read_selection(folder):
-        write_json(folder.selection, plain(asdict(selection)))
+    return selection if selection == read_selection(folder) else keep_selection(selection, folder)
+
+
+def keep_selection(selection: Selection, folder: RunFolder) -> Selection:
+    """Write down what is promoted from now on, and return it."""
+    write_json(folder.selection, plain(asdict(selection)))
     return selection
+
+
+def with_seeds(selection: Selection, seeds: int) -> Selection:
+    """The same race with so many seeds in its last round."""
+    *before, last = selection.rounds
+    first = last.seeds[0]
+    rounds = (*before, replace(last, seeds=tuple(range(first, first + seeds))))
+    return replace(selection, seeds=seeds, rounds=rounds)
 
 
 def next_selection(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELSE) -> Selection:

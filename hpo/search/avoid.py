@@ -30,8 +30,11 @@ def likely_feasible(spec: StudySpec, trials: Sequence[FrozenTrial], number: int)
 
     It is the sampler's first proposal unless that would probably fail: then it is drawn again, REDRAWS times at most,
     and of proposals that are all likely to fail the least likely one is taken. It follows from the trials, the study's
-    seed and the trial's number alone, so that a resumed sweep proposes the same.
+    seed and the trial's number alone, so that a resumed sweep proposes the same. A sampler that the study was given is
+    taken at its word.
     """
+    if spec.search is not None:
+        return None
     ended = [trial for trial in trials if trial.state.is_finished() and trial.params]
     failed = np.array([state_of(trial) == "failed" for trial in ended], dtype=bool)
     if min(failed.sum(), (~failed).sum()) < ENOUGH:

@@ -80,9 +80,9 @@ class RandomTrials(SweepTrials):
     ) -> None:
         super().__init__(study, folder, identity, device=device)
         self.configurations = configurations
-        self.random_anyway = max(1, study.startup_trials)  # trials that every sweep begins with
+        self.random_anyway = max(1, study.random_trials)  # trials that every sweep begins with
         self.warm = frozenset(self.firsts) - {0}
-        self.spec = replace(study, pruning=None, startup_trials=NEVER, trials=NEVER, stop_after=None)
+        self.spec = replace(study, pruning=None, search=None, startup_trials=NEVER, trials=NEVER, stop_after=None)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         wanted = self._wanted(trials)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.failures import is_fault, kind_of, largest_kind
+from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing
 from hpo.trial.objective import run_trial
 from hpo.trial.record import Outcome
@@ -28,6 +30,7 @@ from hpo.trial.summarize import keep_summary
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
 
+TrialsWanted = Callable[[Sequence[FrozenTrial]], int]  # how many trials a sweep that has these is to have in all
 SAME_FAILURE = 3  # first trials in a row with one and the same error: that is the code, not the configuration
 OF_ONE_KIND, LATEST = 6, 8  # so many of the latest trials with an error of one kind: that is the code, too
 
@@ -41,10 +44,13 @@ def sweep(
     on: str = "auto",
     timeout: float | None = None,
     device: str = "auto",
+    wanted: TrialsWanted | None = None,
     watch: Callable[[Summary], None] = lambda _: None,
 ) -> Standing:
     """Run the study's trials until `study.trials` of them have ended, or `study.stop_after` in a row were no better, or
     start no new one after `timeout` seconds.
+
+    Where `wanted` is given, it says how many trials there are in all, and is asked again before each one.
 
     `on` names the backend (see coordinator.executor). Trial 0 is the default configuration, and the next ones are those
     that `study.warm` and `--try` give. A trial that an earlier call was interrupted in goes on under its own number,
@@ -52,13 +58,16 @@ def sweep(
     twice a second. Raises Refused and SweepFailed.
     """
     with study_lock(folder) as hold:
-        source = retry_storage(lambda: SweepTrials(study, folder, identity, timeout=timeout, device=device))
+        source = retry_storage(
+            lambda: SweepTrials(study, folder, identity, timeout=timeout, wanted=wanted, device=device)
+        )
         pool = coordinator.executor(workers, on, device=device, folder=folder)
         with keep_summary(study, folder, "sweep") as summary_file:
 
             def look() -> None:
                 hold()
                 trials, now = source.trials(), retry_storage(source.standing)
+                summary_file.study = source.spec
                 watch(summary_file.update(trials, plan_of(now, trials), workers=pool.workers, ended=now.end))
 
             coordinator.drive(source, run_trial, pool=pool, watch=look)
@@ -88,6 +97,7 @@ class SweepTrials(AskTell):
         identity: Mapping[str, str],
         *,
         timeout: float | None = None,
+        wanted: TrialsWanted | None = None,
         device: str = "auto",
     ) -> None:
         keep_warm(study, folder, identity)
@@ -96,6 +106,7 @@ class SweepTrials(AskTell):
         self.firsts = first_configurations(study, folder)
         self.tries = fitting_tries(study, folder)
         self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.wanted = wanted
         self.optuna.set_user_attr("trials", study.trials)
         self.optuna.set_user_attr("stop_after", study.stop_after)
 
@@ -103,12 +114,20 @@ class SweepTrials(AskTell):
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
             require_different_failures(self.outcomes)
         require_few_of_one_kind(self.outcomes)
+        if self.wanted is not None:
+            self._ask_for(self.wanted(trials))
         if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
         given = next_given(trials, self.firsts, self.tries)
         if given is None and begun(trials) == len(trials) and self._is_fruitless(trials):
             return None
         return begin_trial(self.optuna, self.spec, trials, given)
+
+    def _ask_for(self, trials: int) -> None:
+        """Have so many trials in all from now on."""
+        if trials != self.spec.trials:
+            self.spec = replace(self.spec, trials=trials)
+            self.optuna.set_user_attr("trials", trials)
 
     def _is_fruitless(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether so many trials in a row were no better that the search ends."""
@@ -117,6 +136,12 @@ class SweepTrials(AskTell):
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        self.optuna.sampler = self.spec.sampler(job.number)  # some samplers take note of each result
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Constraints have been set")  # CMA-ES does not use them
+            super().tell(job, outcome)
 
     def question(self, trial: optuna.Trial) -> Question:
         attributes = {TRY: trial.user_attrs[TRY]} if TRY in trial.user_attrs else {}

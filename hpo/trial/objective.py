@@ -177,9 +177,14 @@ def report_epochs(
 def _end(trial: optuna.Trial, epoch: int, *, spare: bool) -> None:
     """Raise TrialPruned; or mark a trial that is spared, once: in the storage, where it outlives an interruption."""
     if not spare:
-        raise optuna.TrialPruned(f"worse than the median at epoch {epoch}")
+        raise optuna.TrialPruned(f"{_verdict(trial.study.pruner)} at epoch {epoch}")
     if SPARED_AT not in trial.user_attrs:
         retry_storage(lambda: trial.set_user_attr(SPARED_AT, epoch))
+
+
+def _verdict(pruner: optuna.pruners.BasePruner) -> str:
+    is_median = isinstance(pruner, optuna.pruners.MedianPruner)
+    return "worse than the median" if is_median else f"ended by {type(pruner).__name__}"
 
 
 def _trial(job: Job) -> optuna.Trial:

@@ -13,6 +13,7 @@ from optuna.distributions import distribution_to_json
 from hpo.code import harness
 from hpo.code.closure import code_of
 from hpo.code.harness import HARNESS, CodeIdentity, code_hash, code_identity
+from hpo.contract.optuna_objects import settings
 from hpo.plain import fingerprint, plain, without_place
 from hpo.space import Distribution, When, describe, distribution_of
 from hpo.storage.folder import Kind
@@ -30,9 +31,11 @@ def identity(
     recorded. `kept`, `watch` and `earlier` are those of `data_identity`."""
     parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     warm = {"warm": study.warm} if study.warm else {}
+    search = {"search": fingerprint(settings(study.search))} if study.search else {}
     return {
         **parts,
         **warm,
+        **search,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
@@ -62,12 +65,14 @@ def identity_details(study: StudySpec, kind: Kind = "sweep") -> dict[str, Any]:
     """What the hashes of the identity are of: of the sweep's, or of the promotion's."""
     is_sweep = kind == "sweep"
     pruning = {"pruning": plain(study.pruning_rule)} if is_sweep else {}  # a promotion prunes nothing
+    search = {"search": settings(study.search)} if is_sweep and study.search else {}
     return {
         "space": {name: _entry(entry) for name, entry in study.space.items()},
         "task": without_place(study.task),
         "recipe": plain(study.recipe),
         "fidelity": plain(study.cheap if is_sweep else study.full),
         **pruning,
+        **search,
         "code": code_details(code_identity(type(study.task), HARNESS if is_sweep else HARNESS + harness.PROMOTION)),
         "packages": packages(type(study.task)),
     }

@@ -17,7 +17,7 @@ from hpo.storage.held import inode_of_lock
 from hpo.storage.summary import Row, Summary, write_summary
 from hpo.storage.time_left import Pace, Plan, Pruning, pace_of, seconds_left
 from hpo.storage.transient import retry_storage
-from hpo.study import StudySpec
+from hpo.study import Median, StudySpec
 from hpo.trial.handed_out import NO_ATTEMPTS, AttemptsLog
 from hpo.trial.rows import is_wanted, optuna_name, row_source, stored_rows
 
@@ -170,6 +170,8 @@ class Written:
 def _pruning(study: StudySpec) -> Pruning | None:
     if study.pruning is None:
         return None
+    if not isinstance(study.pruning, Median):
+        return Pruning(first=1, warmup=0)  # when a pruner that was given ends a trial is not known
     return Pruning(study.pruning.startup_trials, study.pruning.warmup(study.cheap.epochs))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hpo.errors import Refused
+from hpo.formatting import seconds_of
 from hpo.promotion.candidate import Tie
 from hpo.storage.postgresql import check_url
 
@@ -27,6 +28,7 @@ class Options:
     workers: int | None = None  # None: one for each GPU, or else for each core
     trials: int | None = None  # this and the next two: None is what the study says
     timeout: float | None = None  # in seconds
+    budget: str | None = None  # of time for the whole run: "2h"
     keep: int | None = None
     seeds: int | None = None
     more: int | None = None  # further seeds for the default and the leader of the last verdict
@@ -53,13 +55,12 @@ class Options:
                 raise Refused(f"--{name}: must be a whole number of at least 1; got {value!r}")
         if self.timeout is not None and not _is_duration(self.timeout):
             raise Refused(f"--timeout: must be a number of seconds, at least 0; got {self.timeout!r}")
+        _check_budget(self)
         if self.more is not None and self.again:
             raise Refused("--more adds seeds to the last promotion, and --again begins a new one; give one of them")
         if self.tie not in ("default", "leader"):
             raise Refused(f"--tie: must be default or leader; got {self.tie!r}")
-        unknown = [part for part in self.accept if part not in ACCEPTABLE]
-        if unknown:
-            raise Refused(f"--accept: must be {' or '.join(ACCEPTABLE)}; got {unknown[0]!r}")
+        _check_accept(self)
         for values in self.tries:
             if not isinstance(values, Mapping) or not values:
                 raise Refused(f"--try: must be NAME=VALUE, once or more often; got {values!r}")
@@ -93,6 +94,33 @@ def help_command(verb: str, study: str, options: Options) -> str:
     """The command for another verb on the same study, as a person would type it."""
     shared = replace(Options(), smoke=options.smoke, data=options.data, runs=options.runs)
     return shlex.join(["hpo", verb, study, *shared.words()])
+
+
+def _check_accept(options: Options) -> None:
+    unknown = [part for part in options.accept if part not in ACCEPTABLE]
+    if unknown:
+        raise Refused(f"--accept: must be {' or '.join(ACCEPTABLE)}; got {unknown[0]!r}")
+
+
+def _check_budget(options: Options) -> None:
+    if options.budget is None:
+        return
+    try:
+        seconds_of(options.budget)
+    except ValueError as error:
+        raise Refused(f"--budget: {error}") from error
+    if options.smoke:
+        raise Refused("--budget: --smoke takes seconds and has no budget; give one of them")
+
+
+PLANNED = ("trials", "timeout", "keep", "seeds")  # what a budget plans
+
+
+def require_unplanned(options: Options) -> None:
+    """Raise Refused where an option asks for what a budget plans."""
+    given = [f"--{name}" for name in PLANNED if getattr(options, name) is not None]
+    if given:
+        raise Refused(f"a budget plans trials, keep and seeds itself; leave out {' and '.join(given)}, or the budget")
 
 
 def _is_positive(value: object) -> bool:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo.checking import preflight as checking
 from hpo.checking.preflight import Preflight
+from hpo.contract.optuna_objects import random_note, resume_note
 from hpo.errors import NoGo, StoppedEarly, SweepFailed
 from hpo.formatting import count, out_of
 from hpo.ledger.keeping import entered
@@ -25,8 +27,11 @@ from hpo.promotion.candidate import Tie
 from hpo.promotion.looks import confidence
 from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
+from hpo.promotion.runs import SeedsWanted
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
+from hpo.search.proposal import begun
+from hpo.search.sweep import TrialsWanted
 from hpo.search.tries import tries_left_out
 from hpo.storage.database import package_changes
 from hpo.storage.folder import RunFolder
@@ -39,6 +44,7 @@ from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.warm import Params, require_warm
 from hpo.verbs.adopt import report_adopted
+from hpo.verbs.budget import Budget, scheduled
 from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_promotion_or_again
 from hpo.verbs.command_log import begin
 from hpo.verbs.devices import check_shared, places
@@ -56,7 +62,7 @@ from hpo.verbs.opening import (
     open_study,
     require_own_trials,
 )
-from hpo.verbs.options import Folder, Options
+from hpo.verbs.options import Folder, Options, require_unplanned
 from hpo.verbs.progress import display_for
 from hpo.verbs.tries import keep_first, require_tries
 
@@ -238,6 +244,7 @@ def run(
     workers: int | None = None,
     trials: int | None = None,
     timeout: float | None = None,
+    budget: str | None = None,
     tries: Sequence[Mapping[str, Any]] = (),
     keep: int | None = None,
     seeds: int | None = None,
@@ -261,12 +268,18 @@ def run(
     that says no-go and after a gate that refuses, unless `force` is set, which is recorded; SweepFailed as `sweep`
     does: then nothing is promoted, and the report is written; and StoppedEarly where `timeout` ends the sweep before
     its trials are done: what was not searched through is not promoted unasked.
+
+    With `budget` ("2h"), or that of the study, all of it ends in that time: trials, `keep` and `seeds` are planned from
+    what preflight measures, and corrected by what trials and runs really take. There is no gate then. Raises Refused
+    where the budget is too short. Called again after an interruption, it has the whole budget again.
     """
+    clock = Budget.of(budget)
     options = Options(
         smoke=smoke,
         workers=workers,
         trials=trials,
         timeout=timeout,
+        budget=budget,
         tries=tuple(tries),
         keep=keep,
         seeds=seeds,
@@ -284,6 +297,9 @@ def run(
         notify=notify,
     )
     opened = open_study("run", study, options, display_for(progress))
+    clock = clock or Budget.of(opened.study.budget)
+    if clock is not None:
+        require_unplanned(options)
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
@@ -291,15 +307,24 @@ def run(
     tries = require_tries(opened)
     display = display_for(progress)
     with announced(opened, display) as news:
-        return _run(opened, display, news, change, tries)
+        return _run(opened, display, news, change, tries, clock)
 
 
-def _run(opened: Opened, display: Display, news: Announcer, change: Change | None, tries: Sequence[Params]) -> Verdict:
+def _run(
+    opened: Opened,
+    display: Display,
+    news: Announcer,
+    change: Change | None,
+    tries: Sequence[Params],
+    budget: Budget | None,
+) -> Verdict:
     if passed_before(opened):
         display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
     else:
         _require_passed_or_force(_preflight(opened, display), opened)
     keep_first(opened, tries)
+    if budget is not None:
+        return _run_in_time(opened, display, news, change, budget)
     try:
         change = gate_in_run(opened, display, change)
         standing = _sweep(opened, display, news, change)
@@ -309,6 +334,22 @@ def _run(opened: Opened, display: Display, news: Announcer, change: Change | Non
     if standing.timed_out:
         raise StoppedEarly(_unpromoted(opened, standing))
     verdict = _promote(opened, display, news)
+    _report(opened, display)
+    return verdict
+
+
+def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Change | None, budget: Budget) -> Verdict:
+    """Sweep, promote and report in what is left of the budget. The first report shows how long the last one takes."""
+    schedule = scheduled(opened, budget)
+    opened = replace(opened, study=schedule.planned(begun(sweep_trials(opened.study, opened.folder))))
+    display.say(schedule.sentence)
+    try:
+        _sweep(opened, display, news, change, schedule.trials_wanted)
+    finally:
+        budget.measure_report(lambda: _report(opened, display))
+    opened = replace(opened, study=schedule.with_race())
+    display.say(schedule.race_sentence)
+    verdict = _promote(opened, display, news, schedule.seeds_wanted)
     _report(opened, display)
     return verdict
 
@@ -355,13 +396,17 @@ def _preflight(opened: Opened, display: Display) -> Preflight:
     return result
 
 
-def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | None) -> Standing:
+def _sweep(
+    opened: Opened, display: Display, news: Announcer, change: Change | None, wanted: TrialsWanted | None = None
+) -> Standing:
     study = opened.study
     begin(opened)
     _say(go_on(opened, change), display)
     workers = count(opened.workers, "worker") if opened.workers else "all workers of the cluster"
     _say(package_changes(opened.folder, study.name, opened.details), display)
     _say(tries_left_out(study, opened.folder), display)
+    _say(random_note(study.search, study.space), display)
+    _say(resume_note(study.search, study.pruning), display)
     display.say(f"sweep of {study.name}: {count(study.trials, 'trial')}, {workers}")
     with (
         failures_shown(opened, display),
@@ -376,6 +421,7 @@ def _sweep(opened: Opened, display: Display, news: Announcer, change: Change | N
             on=opened.on,
             timeout=opened.options.timeout,
             device=opened.options.device,
+            wanted=wanted,
             watch=_told(study.trials, update, update_record, news),
         )
     display.sweep_ended(opened, standing)
@@ -400,7 +446,7 @@ def _say(line: str, display: Display) -> None:
         display.say(line)
 
 
-def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
+def _promote(opened: Opened, display: Display, news: Announcer, wanted: SeedsWanted | None = None) -> Verdict:
     study = opened.study
     full_identity = identity_of_promotion(opened, display)
     change = require_same_promotion_or_again(opened, full_identity)
@@ -425,6 +471,7 @@ def _promote(opened: Opened, display: Display, news: Announcer) -> Verdict:
             devices=opened.options.devices,
             wish=wish,
             tie=opened.options.tie,
+            wanted=wanted,
             watch=_told(runs_of(selection.rounds), update, update_record, news),
         )
     display.promotion_ended(opened, verdict)

@@ -1,0 +1,123 @@
+"""The ladder: trials pause at rungs and the better half of each rung goes on, beside arms that run straight to the end.
+
+Early rankings may mislead. The arms show it: they run to their end whatever they look like, and where those that the
+ladder has brought to the end are no better, new trials run straight too.
+
+What comes next follows from the trials' curves alone. So a sweep that was killed, or a replay of recorded curves, asks
+the same as an unbroken one. Values are costs here: lower is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Way = Literal["given", "straight", "ladder"]  # given: a configuration that was not drawn; it runs straight, too
+Draw = Literal["sobol", "tpe"]
+
+MODELLED = 8  # completed trials that TPE needs to propose anything
+PAIRS = 2  # of an arm's end and a ladder's end, before the early rankings are judged
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A trial of the sweep, as far as its value is known."""
+
+    number: int
+    way: Way
+    costs: tuple[float, ...]  # best so far after each epoch up to its last pause, or of all epochs where it has ended
+    spent: int  # epochs that it has taken, or takes until its next pause
+    is_paused: bool = False
+    is_complete: bool = False
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A new trial that runs until it has ended so many epochs."""
+
+    epochs: int
+    way: Way
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """A paused trial that runs until it has ended so many epochs."""
+
+    number: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rule for trials of so many epochs, of which all together take `budget` epochs at most."""
+
+    epochs: int
+    budget: int
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The numbers of epochs at which trials pause, ascending; the last one is the end."""
+        halves = {round(self.epochs / 2**power) for power in range(self.epochs.bit_length() + 1)}
+        return tuple(sorted(halves - {0}))
+
+    def next(self, curves: Sequence[Curve], *, is_given: bool = False) -> Begin | GoOn | None:
+        """What comes next; None where nothing can come before a running trial pauses or ends, or nothing at all.
+
+        `is_given` says that a configuration waits that is not to be drawn.
+        """
+        left = self.budget - sum(curve.spent for curve in curves)
+        if not self._may_complete(curves, left):
+            return None
+        if is_given:
+            return Begin(self.epochs, "given", "sobol") if self.epochs <= left else None
+        if self.epochs <= left and (_has_no_arm(curves) or is_misled(curves)):
+            return Begin(self.epochs, "straight", _draw_of_arm(curves))
+        best = next((step for step in self._promotions(curves) if self._cost(step, curves) <= left), None)
+        return best or (Begin(self.rungs[0], _way_to(self), "sobol") if self.rungs[0] <= left else None)
+
+    def _may_complete(self, curves: Sequence[Curve], left: int) -> bool:
+        """Whether what is left of the budget brings any trial to its end."""
+        unfinished = [curve.spent for curve in curves if curve.is_paused]
+        return left >= self.epochs - max(unfinished, default=0)
+
+    def _promotions(self, curves: Sequence[Curve]) -> Iterator[GoOn]:
+        """The trials that may go on, from the highest rung down, the best of each rung first."""
+        for rung, higher in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
+            ended = sorted((curve.costs[rung - 1], curve.number, curve) for curve in curves if len(curve.costs) >= rung)
+            for _, number, curve in ended[: len(ended) // 2]:
+                if curve.is_paused and curve.spent == rung:
+                    yield GoOn(number, higher)
+
+    def _cost(self, step: GoOn, curves: Sequence[Curve]) -> int:
+        return step.epochs - next(curve.spent for curve in curves if curve.number == step.number)
+
+
+def _has_no_arm(curves: Sequence[Curve]) -> bool:
+    return not any(curve.way == "straight" for curve in curves)
+
+
+def is_misled(curves: Sequence[Curve]) -> bool:
+    """Whether the trials that the ladder has brought to the end are no better than the arms, so that early rankings are
+    not to be believed."""
+    ends: dict[Way, list[float]] = {"given": [], "straight": [], "ladder": []}
+    for curve in curves:
+        if curve.is_complete:
+            ends[curve.way].append(curve.costs[-1])
+    arms, climbed = np.array(ends["straight"]), np.array(ends["ladder"])
+    if arms.size * climbed.size < PAIRS:
+        return False
+    better = (climbed[:, None] < arms).mean() + (climbed[:, None] == arms).mean() / 2
+    return bool(better < 0.5)
+
+
+def _draw_of_arm(curves: Sequence[Curve]) -> Draw:
+    return "tpe" if sum(curve.is_complete for curve in curves) >= MODELLED else "sobol"
+
+
+def _way_to(ladder: Ladder) -> Way:
+    """A trial of one epoch has nothing to climb."""
+    return "ladder" if len(ladder.rungs) > 1 else "straight"

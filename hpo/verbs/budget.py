@@ -1,0 +1,222 @@
+"""A budget at work: the clock of `hpo run --budget`, which says how many trials and seeds there is still time for."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter, ValidationError
+
+from hpo.checking.cost import Cost, full_seconds, measure_cost
+from hpo.errors import NoGo
+from hpo.formatting import count, duration, seconds_of
+from hpo.promotion.race import Race as PlannedRace
+from hpo.promotion.race import rounds_of, runs_of
+from hpo.promotion.selection import is_judged, read_selection
+from hpo.promotion.standing import run_key, values_of
+from hpo.search.proposal import begun
+from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
+from hpo.task import Check
+from hpo.trial.record import read_outcome
+from hpo.verbs import plan
+from hpo.verbs.opening import Opened
+from hpo.workers import coordinator
+
+YOUNG_S = 30.0  # a process of this age is a command, whose start counts
+REPORT_S = 6.0  # for verdict and report, until one has been written
+MARGIN = 2.5  # times as long as the report of the sweep takes all that comes after the last run
+RECENT = 12  # trials that the pace of the sweep is taken from
+RECENT_RUNS = 4  # runs that the pace of the promotion is taken from
+
+
+class Budget:
+    """So many seconds from now for a whole study."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        started = seconds_since_start()
+        self.leaving = started  # the end of a process takes about as long as its start: both are torch's
+        self.ends = time.monotonic() + seconds - started
+        self.report = REPORT_S
+
+    @staticmethod
+    def of(text: str | None) -> Budget | None:
+        """The budget that is given as "2h", from now on; None where none is given or where it is no time."""
+        try:
+            return Budget(seconds_of(text)) if text else None
+        except ValueError:
+            return None
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left for sweep and promotion."""
+        return self.ends - self.leaving - self.report - time.monotonic()
+
+    def measure_report(self, write: Callable[[], object]) -> None:
+        """Write a report, and expect the last one to take the like."""
+        began = time.monotonic()
+        write()
+        self.report = MARGIN * (time.monotonic() - began)
+
+
+def seconds_since_start() -> float:
+    """How long ago this process was started, where it was started for this command; 0 where that is not known."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - float(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):  # no Linux
+        return 0.0
+    return age if age <= YOUNG_S else 0.0
+
+
+class Schedule:
+    """The plan of a study that has a budget, kept to what its trials and runs really take."""
+
+    def __init__(self, opened: Opened, budget: Budget, cost: Cost, run_seconds: float) -> None:
+        self.budget = budget
+        self.workers = cost.workers
+        self.race_workers = 1 if opened.options.devices > 1 else self.workers
+        self.trial = (cost.trial_seconds + cost.slowest_seconds) / 2
+        self.run = run_seconds
+        self.slower = 1.0  # epochs take so many times as long as preflight has measured
+        self.before: int | None = None  # trials of the sweep that had begun before this command
+        costs = plan.Costs(self.trial, self.run, budget.report)
+        folds = opened.study.task.folds
+        self.plan = plan.plan_budget(
+            budget.left + budget.report, costs, workers=self.workers, race_workers=self.race_workers, folds=folds
+        )
+        under_way = _race_under_way(opened.folder)
+        self.is_racing = under_way is not None  # the promotion has begun, so the sweep is over
+        self.race = under_way or plan.Race(self.plan.keep, self.plan.seeds)
+        self.study, self.folder = opened.study, opened.folder
+        self.epoch_seconds: dict[int, float | None] = {}  # of trials that have ended, by their numbers
+
+    def planned(self, trials: int) -> StudySpec:
+        """The study with the numbers of the plan; its sweep has begun so many trials."""
+        self.before = trials
+        further = 0 if self.is_racing else self.plan.trials
+        return replace(self.study, trials=trials + further, keep=self.race.keep, seeds=self.race.seeds)
+
+    @property
+    def sentence(self) -> str:
+        """The plan in words."""
+        rounds = rounds_of(self.race.keep, self.race.seeds, folds=self.study.task.folds)
+        trials = f"about {count(self.plan.trials, 'trial')} of {duration(self.trial)}"
+        sweep = "" if self.is_racing else f"{trials} in {duration(self.plan.sweep_seconds)}, then "
+        ends = datetime.now().astimezone() + timedelta(seconds=self.budget.ends - time.monotonic())
+        return (
+            f"budget of {duration(self.budget.seconds)}: {sweep}a race of {count(runs_of(rounds), 'run')} of "
+            f"{duration(self.run)}, {count(self.race.keep, 'configuration')} and the default, in "
+            f"{duration(self.race_seconds)}, on {count(self.workers, 'worker')}; done by {ends:%H:%M:%S}"
+        )
+
+    def with_race(self) -> StudySpec:
+        """The study with the largest race that fits into what the sweep has left."""
+        if not self.is_racing:
+            folds, run = self.study.task.folds, self.run * self.slower
+            self.race = plan.largest_race(self.budget.left, run, workers=self.race_workers, folds=folds)
+        return replace(self.study, keep=self.race.keep, seeds=self.race.seeds)
+
+    @property
+    def race_sentence(self) -> str:
+        """What is left for the promotion, and what it is expected to take, in words."""
+        return (
+            f"{duration(self.budget.left)} are left for the promotion, which takes about "
+            f"{duration(self.race_seconds)} as planned; its last round gets as many seeds as fit"
+        )
+
+    @property
+    def race_seconds(self) -> float:
+        """What the race is expected to take, at the pace of now."""
+        folds = self.study.task.folds
+        return plan.race_seconds(self.race, self.run * self.slower, workers=self.race_workers, folds=folds)
+
+    def trials_wanted(self, trials: Sequence[FrozenTrial]) -> int:
+        """How many trials the sweep has in all, by the time that its trials take."""
+        if self.is_racing:
+            return begun(trials)
+        fresh = [trial for trial in trials if trial.number >= (self.before or 0)]
+        ended = [trial for trial in fresh if trial.state.is_finished()][-RECENT:]
+        self._take_pace(ended)
+        trial_seconds = _mean_seconds(ended) or self.trial
+        running = sum(trial.state is TrialState.RUNNING for trial in trials)
+        left = self.budget.left - self.race_seconds
+        further = plan.further_trials(left, trial_seconds, workers=self.workers, running=running)
+        least = max(0, 2 - begun(trials))  # the default, and one beside it
+        return begun(trials) + max(further, least)
+
+    def _take_pace(self, ended: Sequence[FrozenTrial]) -> None:
+        """How much slower than measured epochs are, by the trials that have ended. A first epoch pays for imports."""
+        for trial in ended:
+            if trial.number not in self.epoch_seconds:
+                outcome = read_outcome(self.folder.trial("sweep", trial.number))
+                seconds = [epoch.seconds for epoch in outcome.history[1:]] if outcome else []
+                self.epoch_seconds[trial.number] = statistics.median(seconds) if seconds else None
+        known = [self.epoch_seconds[trial.number] for trial in ended]
+        measured = [seconds for seconds in known if seconds is not None]
+        if measured:
+            self.slower = statistics.median(measured) * self.study.cheap.epochs / self.trial
+
+    def seeds_wanted(self, race: PlannedRace, trials: Sequence[FrozenTrial]) -> int:
+        """How many seeds the last round of the race has, by the time that its runs take."""
+        stages, last = race.stages(values_of(trials)), race.rounds[-1]
+        if len(stages) < len(race.rounds):
+            return len(last.seeds)
+        asked = {run_key(trial): trial for trial in trials if trial.state is not TrialState.WAITING}
+        runs = [asked[run] for run in race.runs(values_of(trials)) if run in asked]
+        return plan.seeds_in_time(
+            self.budget.left,
+            _mean_seconds([run for run in runs if run.state.is_finished()][-RECENT_RUNS:]) or self.run * self.slower,
+            entrants=max(1, len(stages[-1].entrants)),
+            begun=sum(run in asked for run in stages[-1].runs),
+            running=sum(run.state is TrialState.RUNNING for run in runs),
+            workers=self.race_workers,
+            slack=plan.SLACK * self.budget.seconds,
+            least=plan.SEEDS if len(race.rounds) == 1 else 1,
+        )
+
+
+def _mean_seconds(ended: Sequence[FrozenTrial]) -> float | None:
+    seconds = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
+    return statistics.mean(seconds) if seconds else None
+
+
+def _race_under_way(folder: RunFolder) -> plan.Race | None:
+    """The race of a promotion that has begun and has no verdict: it goes on as it is."""
+    selection = read_selection(folder)
+    if selection is None or is_judged(selection, folder):
+        return None
+    return plan.Race(selection.keep, selection.seeds)
+
+
+def scheduled(opened: Opened, budget: Budget) -> Schedule:
+    """The schedule of a study whose preflight has passed. Raises Refused where the budget is too short, and NoGo where
+    the default configuration cannot be trained."""
+    study, device = opened.study, opened.options.device
+    pool = coordinator.executor(opened.workers, opened.on, device=device)
+    cost = _kept_cost(opened) or measure_cost(study, opened.workers, device, pool)
+    full = full_seconds(study, opened.workers, device, pool)
+    for failed in (cost, full):
+        if isinstance(failed, Check):
+            raise NoGo(f"the cost of {study.name} could not be measured: {failed.seen}")
+    assert isinstance(cost, Cost)
+    assert isinstance(full, float)
+    return Schedule(opened, budget, cost, full)
+
+
+def _kept_cost(opened: Opened) -> Cost | None:
+    """What the kept preflight has measured with as many workers; None where it has not."""
+    try:
+        record = json.loads(opened.folder.preflight.read_text())
+        cost = TypeAdapter(Cost).validate_python(record["cost"])
+    except (OSError, KeyError, TypeError, ValueError, ValidationError):
+        return None
+    return cost if cost.workers == opened.workers else None

@@ -1,0 +1,129 @@
+"""How a budget of time is spent: two thirds on the sweep, a third on the promotion. Nothing here reads a clock.
+
+Measured by replay of learning curves: a promotion of many configurations does not pay below 8 full trainings, and a
+race of 5 to 8 configurations is enough for any budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo.errors import Refused
+from hpo.formatting import duration
+from hpo.promotion.race import rounds_of
+
+PROMOTION = 1 / 3  # of the budget
+MOST = 1 / 2  # of the budget: what the smallest promotion may take
+LARGEST = 8  # configurations that start a race beside the default
+SEEDS = 2  # runs of each in the last round, at least
+MOST_SEEDS = 8  # that are planned for the last round
+SLACK = 0.02  # of the budget: so much later a last round may end than it should
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What things take, in seconds, where all workers are busy."""
+
+    trial: float  # of the sweep, on average
+    run: float  # of the promotion
+    report: float  # everything after the last run
+
+
+@dataclass(frozen=True)
+class BudgetPlan:
+    """A sweep and a race that end in time."""
+
+    trials: int  # that the sweep begins, beside those that it has
+    keep: int  # configurations that start the race beside the default
+    seeds: int  # runs of each in the last round
+    sweep_seconds: float
+    promotion_seconds: float
+
+
+@dataclass(frozen=True)
+class Race:
+    """The size of a race."""
+
+    keep: int
+    seeds: int
+
+
+SMALLEST = Race(1, SEEDS)
+
+
+def plan_budget(seconds: float, costs: Costs, *, workers: int, race_workers: int, folds: int = 1) -> BudgetPlan:
+    """Plan so many seconds: the largest race that fits into a third of them, and the sweep in the rest.
+
+    The smallest race, two seeds of the sweep's best and of the default, may take half. Raises Refused where not even
+    that fits.
+    """
+    usable = seconds - costs.report
+
+    race = largest_race(PROMOTION * usable, costs.run, workers=race_workers, folds=folds)
+    promotion = race_seconds(race, costs.run, workers=race_workers, folds=folds)
+    if promotion > MOST * usable:
+        raise Refused(
+            f"the budget is too short: the smallest promotion takes about {duration(promotion)}, and "
+            f"{duration(max(0.0, usable))} are left for it and for the sweep; give at least "
+            f"{duration(promotion / MOST + costs.report)} more than the preflight takes, or make `full` cheaper"
+        )
+    sweep = usable - promotion
+    trials = max(2, further_trials(sweep, costs.trial, workers=workers))
+    return BudgetPlan(trials, race.keep, race.seeds, sweep, promotion)
+
+
+def races() -> Sequence[Race]:
+    """The races that are planned, from the shortest to the longest."""
+    by_size = [Race(keep, SEEDS) for keep in range(1, LARGEST + 1)]
+    by_seeds = [Race(LARGEST, seeds) for seeds in range(SEEDS + 1, MOST_SEEDS + 1)]
+    return (*by_size, *by_seeds)
+
+
+def largest_race(seconds: float, run: float, *, workers: int, folds: int = 1) -> Race:
+    """The largest race that so many seconds are enough for; the smallest one where they are enough for none."""
+    fitting = [race for race in races() if race_seconds(race, run, workers=workers, folds=folds) <= seconds]
+    return fitting[-1] if fitting else SMALLEST
+
+
+def race_seconds(race: Race, run: float, *, workers: int, folds: int = 1) -> float:
+    """How long a race takes where each run takes `run` seconds. A round begins when the one before it has ended."""
+    rounds = rounds_of(race.keep, race.seeds, folds=folds)
+    return run * sum(math.ceil(race_round.runs / workers) for race_round in rounds)
+
+
+def further_trials(seconds: float, trial: float, *, workers: int, running: int = 0) -> int:
+    """How many further trials a sweep begins that has so many seconds left and so many trials running.
+
+    A trial begins where it ends nearer to the sweep's end than if it did not. Those that run have half of their time
+    before them.
+    """
+    return max(0, math.floor((seconds * workers - running * trial / 2) / trial + 0.5))
+
+
+def seeds_in_time(
+    seconds: float,
+    run: float,
+    *,
+    entrants: int,
+    begun: int,
+    running: int,
+    workers: int,
+    slack: float,
+    least: int,
+) -> int:
+    """How many seeds the last round of a race has that should end in so many seconds, or at most `slack` later.
+
+    `begun` are the runs of that round which have begun: a seed that has begun stays. `running` have half of their time
+    before them.
+    """
+    until_free = run / 2 if running else 0.0
+
+    def length(seeds: int) -> float:
+        return until_free + run * math.ceil((seeds * entrants - begun) / workers)
+
+    seeds = max(least, math.ceil(begun / entrants))
+    while length(seeds + 1) <= seconds + slack:
+        seeds += 1
+    return seeds
