@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import optuna
 
 from hpo import space as spaces
+from hpo.contract.costs import COSTS, check_limits
 from hpo.contract.declared import check_task
 from hpo.data.passes import seeded
 from hpo.direction import Direction
@@ -88,6 +89,11 @@ class StudySpec:
 
     With `stop_after=N` the sweep ends before its `trials` once N trials in a row, complete or pruned, have not improved
     the best. They are counted by their numbers, and failed ones are passed over: they say nothing of the search.
+
+    `limits` are what a configuration may cost when it is used, such as {"milliseconds": 5, "parameters": 200_000}: see
+    COSTS in hpo/contract/costs.py. Each trial is measured before it is trained, with the model of the full fidelity. One
+    that is over a limit fails as infeasible: it is not trained, and the sampler keeps away from the like. Promotion
+    compares the best configurations within the limits.
     """
 
     name: str  # of the folder runs/<name>
@@ -107,6 +113,7 @@ class StudySpec:
     warm: str | None = None  # an earlier study in the same folder of runs, whose best configurations are trained first
     limit: Limit = field(default_factory=Limit)  # what one trial may take; no part of the question
     stop_after: int | None = None  # the sweep ends after so many trials in a row that are no better; None: it does not
+    limits: Mapping[str, float] = field(default_factory=dict)  # what a configuration may cost at most, by the cost
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -122,6 +129,7 @@ class StudySpec:
         for key in ("keep", "stop_after"):
             if getattr(self, key) is not None:
                 _at_least(key, getattr(self, key), 1)
+        check_limits(self.limits)
         spaces.check(self.space, self.owners)
         self._check_warm()
         self._check_folds()
@@ -138,6 +146,11 @@ class StudySpec:
     def direction(self) -> Direction:
         """Which way the task's goal improves."""
         return Direction(self.task.direction)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs that are measured of each configuration; none where the study asks for none."""
+        return tuple(name for name in COSTS if name in self.limits)
 
     @property
     def owners(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.contract.costs import over_limits
 from hpo.errors import SweepFailed
 from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
 from hpo.search.retry import finish_retry
@@ -20,6 +21,7 @@ from hpo.storage.time_left import Plan
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
+from hpo.trial.costs import require_measurable
 from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.lifecycle import Standing, fruitless, standing
 from hpo.trial.objective import run_trial
@@ -90,6 +92,7 @@ class SweepTrials(AskTell):
         timeout: float | None = None,
         device: str = "auto",
     ) -> None:
+        require_measurable(study)
         keep_warm(study, folder, identity)
         finish_retry(study, folder, identity)
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
@@ -101,7 +104,7 @@ class SweepTrials(AskTell):
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
-            require_different_failures(self.outcomes)
+            require_different_failures([outcome for outcome in self.outcomes if not self._is_over_limit(outcome)])
         require_few_of_one_kind(self.outcomes)
         if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
             return None
@@ -109,6 +112,10 @@ class SweepTrials(AskTell):
         if given is None and begun(trials) == len(trials) and self._is_fruitless(trials):
             return None
         return begin_trial(self.optuna, self.spec, trials, given)
+
+    def _is_over_limit(self, outcome: Outcome) -> bool:
+        """Whether the configuration costs too much: several of them in a row say nothing about the code."""
+        return bool(over_limits(self.spec.limits, outcome.costs))
 
     def _is_fruitless(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether so many trials in a row were no better that the search ends."""

@@ -30,9 +30,11 @@ def identity(
     recorded. `kept`, `watch` and `earlier` are those of `data_identity`."""
     parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     warm = {"warm": study.warm} if study.warm else {}
+    limits = {"limits": fingerprint(_limits(study))} if study.limits else {}
     return {
         **parts,
         **warm,
+        **limits,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
@@ -68,9 +70,14 @@ def identity_details(study: StudySpec, kind: Kind = "sweep") -> dict[str, Any]:
         "recipe": plain(study.recipe),
         "fidelity": plain(study.cheap if is_sweep else study.full),
         **pruning,
+        "limits": _limits(study),
         "code": code_details(code_identity(type(study.task), HARNESS if is_sweep else HARNESS + harness.PROMOTION)),
         "packages": packages(type(study.task)),
     }
+
+
+def _limits(study: StudySpec) -> dict[str, float]:
+    return {name: float(most) for name, most in study.limits.items()}
 
 
 def _entry(entry: Distribution | When) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""What a study may limit, or have as a goal, beside the task's own goal: what a configuration costs when it is used."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+# Each by its name, with what it counts, for the model of the full fidelity and one example. The smaller, the better.
+COSTS = {
+    "parameters": "numbers in the model's parameters, frozen ones too",
+    "flops": "floating-point operations of matrix products, convolutions and attention",
+    "milliseconds": "the fastest of several passes, on the study's device",
+    "memory_mb": "weights, buffers and the most that a pass holds beside them, in 10^6 bytes",
+}
+EXACT = frozenset(COSTS) - {"milliseconds"}  # those that are the same in every run of a configuration
+
+Costs = Mapping[str, float]
+
+
+def check_limits(limits: Any) -> None:
+    """Raise ValueError unless each limit is a positive number for a cost that is measured."""
+    if not isinstance(limits, Mapping):
+        raise ValueError(f"limits: must be a mapping such as {{'milliseconds': 5}}; got {reprlib.repr(limits)}")
+    for name, most in limits.items():
+        if name not in COSTS:
+            raise ValueError(f"limits[{name!r}]: is no cost that is measured; allowed: {', '.join(COSTS)}")
+        is_number = isinstance(most, int | float) and not isinstance(most, bool)
+        if not is_number or not math.isfinite(most) or most <= 0:
+            raise ValueError(f"limits[{name!r}]: must be a positive number, {COSTS[name]}; got {reprlib.repr(most)}")
+
+
+def excesses(limits: Costs, costs: Costs) -> dict[str, float]:
+    """By which share of its limit each cost is above it: negative where it is below, and 0 at the limit itself."""
+    return {name: costs[name] / most - 1 for name, most in limits.items() if name in costs}
+
+
+def over_limits(limits: Costs, costs: Costs) -> dict[str, float]:
+    """The costs that are above their limits."""
+    return {name: costs[name] for name, excess in excesses(limits, costs).items() if excess > 0}
