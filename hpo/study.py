@@ -91,8 +91,8 @@ class StudySpec:
     the best. They are counted by their numbers, and failed ones are passed over: they say nothing of the search.
 
     `limits` are what a configuration may cost when it is used, such as {"milliseconds": 5, "parameters": 200_000}: see
-    COSTS in hpo/contract/costs.py. Each trial is measured before it is trained, with the model of the full fidelity. One
-    that is over a limit fails as infeasible: it is not trained, and the sampler keeps away from the like. Promotion
+    COSTS in hpo/contract/costs.py. Each trial is measured before it is trained, with the model of the full fidelity.
+    One over a limit fails as infeasible: it is not trained, and the sampler keeps away from the like. Promotion
     compares the best configurations within the limits.
     """
 

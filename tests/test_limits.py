@@ -14,6 +14,8 @@ from optuna.trial import TrialState
 from torch import Tensor, nn
 
 from hpo.contract.costs import COSTS, excesses
+from hpo.page.decoding import decode_verdict
+from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
 from hpo.seeds import generator
@@ -171,3 +173,29 @@ def test_many_trials_over_a_limit_in_a_row_end_no_sweep(tmp_path: Path) -> None:
 
 def test_excesses_are_shares_of_the_limits() -> None:
     assert excesses({"parameters": 200, "flops": 10}, {"parameters": 300}) == {"parameters": 0.5}
+
+
+# -- promotion -------------------------------------------------------------------------------------------------------
+def test_a_promotion_ends_with_the_best_within_the_limits_where_the_default_is_over_one(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path / "wide")
+    study = wide_study(task=Wide(width=40), limits={"parameters": parameters(16), "milliseconds": 1000})
+    sweep(study, folder, identity(study), device="cpu")
+    assert state_of(stored(folder)[0]) == "failed", "the default is over the limit"
+    verdict = promote(study, folder, identity(study), device="cpu")
+    default, winner = verdict.default, verdict.winning
+    assert default is not None
+    assert default.full is not None, "it is trained all the same: the winner is compared with it"
+    assert default.over(study.limits) == {"parameters": parameters(40)}
+    assert winner.candidate.name != "default"
+    exact = parameters(winner.candidate.params["task.width"])
+    cost = winner.costs["parameters"]
+    assert cost is not None
+    assert (cost.low, cost.mean, cost.high) == (exact, exact, exact)
+    time = winner.costs["milliseconds"]
+    assert time is not None
+    assert time.low < time.mean < time.high, "over the runs"
+    assert f"The default is over them, with {parameters(40)} parameters (limit {parameters(16)})" in verdict.sentence
+    assert f"costs {exact} parameters (limit {parameters(16)}) and " in verdict.sentence
+    assert decode_verdict(folder) == verdict
