@@ -31,6 +31,18 @@ def check_limits(limits: Any) -> None:
             raise ValueError(f"limits[{name!r}]: must be a positive number, {COSTS[name]}; got {reprlib.repr(most)}")
 
 
+def check_goals(goals: Any, goal: str) -> None:
+    """Raise ValueError unless there are none, or they are the task's goal and some costs, each once."""
+    allowed = f"the task's goal first, here {goal!r}, and then costs: {', '.join(COSTS)}"
+    if not isinstance(goals, tuple) or not all(isinstance(name, str) for name in goals):
+        raise ValueError(f"goals: must be a tuple of names; got {reprlib.repr(goals)}")
+    if not goals:
+        return
+    unknown = [name for name in goals[1:] if name not in COSTS]
+    if goals[0] != goal or len(goals) < 2 or unknown or len(set(goals)) < len(goals):
+        raise ValueError(f"goals: must be {allowed}; got {goals!r}")
+
+
 def excesses(limits: Costs, costs: Costs) -> dict[str, float]:
     """By which share of its limit each cost is above it: negative where it is below, and 0 at the limit itself."""
     return {name: costs[name] / most - 1 for name, most in limits.items() if name in costs}

@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.contract.costs import Costs, excesses
+from hpo.contract.several_goals import COSTS
 from hpo.direction import Direction
 from hpo.storage.database import value_of
 from hpo.storage.folder import Kind
@@ -116,7 +117,7 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
     if outcome.test:
         trial.set_user_attr("test", _finite(outcome.test))
     if outcome.costs:
-        trial.set_user_attr("costs", dict(outcome.costs))
+        trial.set_user_attr(COSTS, dict(outcome.costs))
     constraints = {**excesses(limits, outcome.costs), FAILED: 1.0 if outcome.state == "failed" else -1.0}
     for name in constraints.keys() - stored.constraints.keys():  # an earlier attempt to tell may have come this far
         trial.set_constraint(name, constraints[name])

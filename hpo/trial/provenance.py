@@ -31,10 +31,12 @@ def identity(
     parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     warm = {"warm": study.warm} if study.warm else {}
     limits = {"limits": fingerprint(_limits(study))} if study.limits else {}
+    goals = {"goals": ", ".join(study.goals)} if study.goals else {}
     return {
         **parts,
         **warm,
         **limits,
+        **goals,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
