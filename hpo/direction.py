@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -45,3 +45,17 @@ class Direction(StrEnum):
     def lead(self, a: Any, b: Any) -> Any:
         """How far `a`, a number or an array, is ahead of `b`: positive where it is better."""
         return self.sign * (a - b)
+
+
+def front(items: Iterable[T], key: Callable[[T], Sequence[float]]) -> list[T]:
+    """The items that no other one dominates, in their order. `key` gives their values, the larger the better.
+
+    One item dominates another that it is nowhere worse than, and better than somewhere; of equal ones all stay.
+    """
+    points = [(item, tuple(key(item))) for item in items]
+    return [item for item, point in points if not any(_dominates(rival, point) for _, rival in points)]
+
+
+def _dominates(rival: Sequence[float], point: Sequence[float]) -> bool:
+    pairs = list(zip(rival, point, strict=True))
+    return all(theirs >= own for theirs, own in pairs) and any(theirs > own for theirs, own in pairs)

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import optuna
 
 from hpo import space as spaces
+from hpo.contract.costs import COSTS, check_goals, check_limits
 from hpo.contract.declared import check_task
 from hpo.contract.optuna_objects import check_optuna_object, copy_for_trial, settings
+from hpo.contract.several_goals import SeveralGoals
 from hpo.data.passes import seeded
 from hpo.direction import Direction
 from hpo.formatting import seconds_of
@@ -94,6 +96,15 @@ class StudySpec:
     `search` takes a sampler of Optuna's, or of the same interface, instead of the study's TPE, and `pruning` a pruner.
     Each trial gets a fresh copy whose generators are seeded by (study seed, trial number): seeds that they were given
     do not count, and what they keep in memory between trials is lost. Their settings are part of what the study asks.
+
+    `limits` are what a configuration may cost when it is used, such as {"milliseconds": 5, "parameters": 200_000}: see
+    COSTS in hpo/contract/costs.py. Each trial is measured before it is trained, with the model of the full fidelity.
+    One over a limit fails as infeasible: it is not trained, and the sampler keeps away from the like. Promotion
+    compares the best configurations within the limits.
+
+    With `goals=("error", "parameters")`, the task's goal and some costs, the search looks for configurations that no
+    other one dominates: none is as good in every goal and better in one. Promotion compares these. Nothing can be
+    pruned then, since Optuna prunes by one value, and `stop_after` counts by one value, too.
     """
 
     name: str  # of the folder runs/<name>
@@ -115,6 +126,8 @@ class StudySpec:
     stop_after: int | None = None  # the sweep ends after so many trials in a row that are no better; None: it does not
     search: optuna.samplers.BaseSampler | None = None  # what proposes the configurations; None: TPE
     budget: str | None = None  # of time for all of `hpo run`: "2h"; it replaces trials, keep and seeds
+    limits: Mapping[str, float] = field(default_factory=dict)  # what a configuration may cost at most, by the cost
+    goals: tuple[str, ...] = ()  # the task's goal and costs, all of which are to improve; (): the task's goal alone
 
     def __post_init__(self) -> None:
         self._check_name()
@@ -131,6 +144,9 @@ class StudySpec:
             if getattr(self, key) is not None:
                 _at_least(key, getattr(self, key), 1)
         self._check_budget()
+        check_limits(self.limits)
+        check_goals(self.goals, self.task.goal)
+        self._check_several()
         spaces.check(self.space, self.owners)
         self._check_warm()
         self._check_folds()
@@ -147,6 +163,15 @@ class StudySpec:
     def direction(self) -> Direction:
         """Which way the task's goal improves."""
         return Direction(self.task.direction)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs that are measured of each configuration; none where the study asks for none."""
+        return tuple(name for name in COSTS if name in {*self.limits, *self.goals})
+
+    def point(self, value: float, costs: Mapping[str, float]) -> tuple[float, ...]:
+        """What a configuration comes to in each goal, the larger the better."""
+        return (self.direction.sign * value, *(-costs[name] for name in self.goals[1:]))
 
     @property
     def owners(self) -> dict[str, Any]:
@@ -188,8 +213,10 @@ class StudySpec:
         It is seeded by (study seed, trial number, parameter), so a resumed study draws what an unbroken one would.
         """
         if self.search is None:
-            return self.tpe(self.space, "sampler", number, *parameter)
-        return copy_for_trial(self.search, self.seed, number, *parameter)
+            sampler = self.tpe(self.space, "sampler", number, *parameter)
+        else:
+            sampler = copy_for_trial(self.search, self.seed, number, *parameter)
+        return SeveralGoals(sampler, self.goals[1:]) if self.goals else sampler
 
     @property
     def random_trials(self) -> int:
@@ -376,6 +403,16 @@ class StudySpec:
             raise ValueError(
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
                 f"(for that, write pruning=None); got {warmup}"
+            )
+
+    def _check_several(self) -> None:
+        if self.goals and self.pruning is not None:
+            raise ValueError(
+                "pruning: must be None with several goals, since Optuna prunes by one value; write pruning=None"
+            )
+        if self.goals and self.stop_after is not None:
+            raise ValueError(
+                f"stop_after: must be None with several goals, of which none is the best; got {self.stop_after}"
             )
 
     def _check_recipe_settings(self) -> None:

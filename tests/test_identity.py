@@ -108,6 +108,7 @@ def test_every_field_of_a_study_is_in_its_identity_or_in_its_budget() -> None:
     budget = {"name", "trials", "startup_trials", "stop_after", "limit", "keep", "seeds", "smoke"}
     parts = {"task": "task", "space": "space", "recipe": "recipe", "cheap": "fidelity", "pruning": "pruning"}
     others = {"seed": "seed", "full": "fidelity of the promotion", "cross_validate": "cross-validation", "warm": "warm"}
+    others |= {"limits": "limits", "goals": "goals"}
     assert {field.name for field in fields(StudySpec)} == budget | parts.keys() | others.keys()
     assert parts.items() <= {**{part: part for part in identity_details(toy_study())}, "cheap": "fidelity"}.items()
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from hpo.promotion.candidate import Candidate, RunKey
-from hpo.promotion.intervals import Interval
+from hpo.promotion.intervals import Interval, interval_of_costs
 from hpo.promotion.looks import confidence
 from hpo.promotion.noise import MeanSquare, by_fold, level_noise, run_noise
 from hpo.promotion.race import Race
@@ -105,6 +105,13 @@ class EndedRace:
             validation=validation if all(validation) else (),
             validation_share=outcomes[0].validation_units / self.sample.units,
         )
+
+    def costs(self, candidate: Candidate) -> dict[str, Interval]:
+        """What the candidate costs, in the mean over its runs."""
+        measured = [outcome.costs for outcome in self.outcomes(candidate, self.seeds(candidate))]
+        names = [name for name in self.study.costs if all(name in costs for costs in measured)]
+        values = {name: np.array([costs[name] for costs in measured]) for name in names}
+        return {name: interval_of_costs(values_S, self.confidence) for name, values_S in values.items()}
 
     def lead(self, candidate: Candidate) -> TestedRuns | None:
         """The candidate's lead over the default in their common runs; None for the default, and where it failed."""

@@ -162,6 +162,15 @@ def interval_of_runs(values_S: np.ndarray) -> Interval:
     return level_interval_in_folds(values_S, noise, folds=runs)
 
 
+def interval_of_costs(values_S: np.ndarray, confidence: float) -> Interval:
+    """Return Student's interval for the mean of a cost over runs. Where it is the same in all of them it is exact."""
+    middle = float(values_S.mean())
+    if np.ptp(values_S) == 0:
+        return Interval(middle, middle, middle, confidence)
+    variance = MeanSquare(float(values_S.var(ddof=1)) / len(values_S), len(values_S) - 1)
+    return _interval(middle, [variance], confidence, _student(confidence))
+
+
 Critical = Callable[[float], float]  # how many standard errors, for degrees of freedom
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo.contract.costs import over_limits
 from hpo.direction import Direction
 from hpo.formatting import count
 from hpo.promotion.candidate import DEFAULT, Candidate
@@ -54,6 +55,11 @@ class Result:
     ahead_of_default: Interval | None = None
     ahead_of_baselines: Mapping[str, Interval] = field(default_factory=dict)
     is_ruled_by_one: bool = False  # one block of examples makes up most of the spread of the lead over the default
+    costs: Mapping[str, Interval | None] = field(default_factory=dict)  # as far as the study asks; None: unbounded
+
+    def over(self, limits: Mapping[str, float]) -> dict[str, float]:
+        """Its costs that are above their limits, in the mean over its runs."""
+        return over_limits(limits, {name: cost.mean for name, cost in self.costs.items() if cost is not None})
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ class Verdict:
     claim: str = ""  # the sentence without what it rests on; "" in verdicts of older versions
     needed: Needed | None = None  # to decide the leader's lead at the next look; None where that is not known
     least_leads: tuple[LeastLead, ...] = ()  # that more seeds would show at the next look
+    limits: Mapping[str, float] = field(default_factory=dict)  # what a configuration may cost
 
     @property
     def winning(self) -> Result:
@@ -145,6 +152,11 @@ class Verdict:
         """The name of a candidate with what became of it: "trial 3 (leader)"."""
         roles = self.roles(name)
         return f"{name} ({', '.join(roles)})" if roles else name
+
+    @property
+    def is_default_over(self) -> bool:
+        """Whether the default is over a limit, and so cannot be the winner."""
+        return self.default is not None and bool(self.default.over(self.limits))
 
     @property
     def is_open(self) -> bool:

@@ -25,6 +25,7 @@ from hpo.storage.folder import RunFolder, promotion_name
 from hpo.study import StudySpec
 from hpo.task import Split
 from hpo.trial.ask_tell import AskTell, Question
+from hpo.trial.costs import costs_of
 from hpo.trial.job import Job
 from hpo.trial.objective import once, outcome_of, reported
 from hpo.trial.record import Outcome, read_outcome
@@ -151,6 +152,7 @@ def _train_and_test(job: Job) -> Outcome:
     tested: list[_Tested] = []
 
     def epochs() -> Iterator[Progress]:
+        costs_of(job)
         last = None
         for progress in reported(job):
             assert isinstance(progress, Progress)  # the engine trains it

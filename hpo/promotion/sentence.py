@@ -6,8 +6,10 @@ Terminal, report, `hpo status` and the ledger show these sentences as verdict.js
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hpo.contract.costs import UNITS
 from hpo.direction import Direction
 from hpo.formatting import count, finite, interval_in_words, is_bounded, listed, number, numerals, sentence, unit
 from hpo.promotion.candidate import DEFAULT
@@ -54,7 +56,7 @@ def worded(verdict: Verdict, bounds: Bounds | None = None) -> Verdict:
     `bounds` is what the goal cannot leave. Where that is 0 to 1, leads are percentage points; where 0 is the least,
     they are percent of the default's test score; else they have the unit of the goal.
     """
-    claim = _claim_about_sample(verdict, _measure(verdict, bounds))
+    claim = " ".join([_claim_about_sample(verdict, _measure(verdict, bounds)), *_costs(verdict)])
     return replace(verdict, claim=claim, sentence=f"{claim} Tested on {verdict.goal}: {_grounds(verdict)}.")
 
 
@@ -98,6 +100,32 @@ def _claim_about_sample(verdict: Verdict, measure: Measure) -> str:
     return claim
 
 
+def _costs(verdict: Verdict) -> list[str]:
+    """What the winner costs, with the limits, in a sentence; none where nothing was measured."""
+    costs = [_cost(name, cost, verdict.limits) for name, cost in verdict.winning.costs.items() if cost is not None]
+    return [f"{_name(verdict.winning)} costs {listed(costs)}."] if costs else []
+
+
+def _cost(name: str, cost: Interval, limits: Mapping[str, float]) -> str:
+    """A cost with its range and its limit: "3.1 milliseconds (3 to 3.3; limit 5)"."""
+    is_exact = cost.low == cost.high
+    span = [] if is_exact or not is_bounded(cost) else [f"{number(cost.low, 3)} to {number(cost.high, 3)}"]
+    limit = [f"limit {number(limits[name])}"] if name in limits else []
+    remarks = "; ".join([*span, *limit])
+    return f"{number(cost.mean)} {UNITS[name]}{f' ({remarks})' if remarks else ''}"
+
+
+def _within_limits(verdict: Verdict, leading: Result, default: Result, measure: Measure) -> str:
+    """What is claimed of the leader where the default is over a limit."""
+    over = default.over(verdict.limits)
+    excess = [f"{number(cost)} {UNITS[name]} (limit {number(verdict.limits[name])})" for name, cost in over.items()]
+    lead = leading.ahead_of_default
+    assert lead is not None
+    name = _name(leading)
+    relation = f"is better by {measure.difference(lead)}" if lead.low > 0 else _beside_default(lead, leading, measure)
+    return f"{name} is the best within the limits. The default is over them, with {listed(excess)}. {name} {relation}."
+
+
 def _claim(verdict: Verdict, measure: Measure) -> str:
     leading = verdict.leading
     if leading is None:
@@ -105,6 +133,8 @@ def _claim(verdict: Verdict, measure: Measure) -> str:
     name, lead = _name(leading), leading.ahead_of_default
     if lead is None:
         return f"{name} won: the default could not be trained."
+    if verdict.is_default_over and verdict.default is not None:
+        return _within_limits(verdict, leading, verdict.default, measure)
     if lead.low > 0:
         return f"{name} is better by {measure.difference(lead)}."
     if verdict.winner == DEFAULT:

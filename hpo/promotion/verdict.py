@@ -27,7 +27,8 @@ def judge(
 ) -> Verdict:
     """Say who leads at the end of the race, compare all candidates with the default on the test split, and choose the
     winner: the leader where the interval of its lead lies above zero, else the default. `tie="leader"` chooses the
-    leader as long as the interval includes zero.
+    leader as long as the interval includes zero. A candidate that is over a limit of the study neither leads nor wins,
+    unless all are.
 
     Raises SweepFailed where every candidate has a failed run.
     """
@@ -37,8 +38,9 @@ def judge(
         raise SweepFailed(f"no configuration could be trained at full fidelity: {reasons}")
     sample = race.sample
     results = [_result(candidate, race, baselines) for candidate in race.ranked]
-    leading = next((result for result in results if result.candidate.name != DEFAULT), None)
-    winning = _winning(results, leading, sample, tie)
+    within = [result for result in results if not result.over(study.limits)] or results
+    leading = next((result for result in within if result.candidate.name != DEFAULT), None)
+    winning = _winning(within, leading, sample, tie)
     results.sort(key=lambda result: result is not winning)  # the others stay in their order
     verdict = Verdict(
         goal=study.task.goal,
@@ -56,6 +58,7 @@ def judge(
         noise=race.lead_noise.value**0.5 if race.lead_noise else None,
         needed=_needed(leading.candidate, race) if leading else None,
         least_leads=_least_leads(leading.candidate, race) if leading else (),
+        limits=dict(study.limits),
     )
     return worded(verdict, study.task.bounds.get(study.task.goal))
 
@@ -87,6 +90,7 @@ def _result(candidate: Candidate, race: EndedRace, baselines: tuple[Baseline, ..
         scores=mean_scores([outcome.test for outcome in race.outcomes(candidate, own_seeds)]),
         ahead_of_default=lead.lead(race.lead_noise, race.race.comparisons, race.confidence) if lead else None,
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
+        costs=race.costs(candidate),
         ahead_of_baselines={baseline.name: race.aheadof_baseline(own, own_seeds, baseline) for baseline in baselines},
     )
 

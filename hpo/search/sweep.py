@@ -10,6 +10,7 @@ from dataclasses import replace
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.contract.costs import over_limits
 from hpo.errors import SweepFailed
 from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
 from hpo.search.retry import finish_retry
@@ -21,6 +22,7 @@ from hpo.storage.time_left import Plan
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.ask_tell import AskTell, Question
+from hpo.trial.costs import require_measurable
 from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing
@@ -100,6 +102,7 @@ class SweepTrials(AskTell):
         wanted: TrialsWanted | None = None,
         device: str = "auto",
     ) -> None:
+        require_measurable(study)
         keep_warm(study, folder, identity)
         finish_retry(study, folder, identity)
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
@@ -112,7 +115,7 @@ class SweepTrials(AskTell):
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
-            require_different_failures(self.outcomes)
+            require_different_failures([outcome for outcome in self.outcomes if not self._is_over_limit(outcome)])
         require_few_of_one_kind(self.outcomes)
         if self.wanted is not None:
             self._ask_for(self.wanted(trials))
@@ -128,6 +131,10 @@ class SweepTrials(AskTell):
         if trials != self.spec.trials:
             self.spec = replace(self.spec, trials=trials)
             self.optuna.set_user_attr("trials", trials)
+
+    def _is_over_limit(self, outcome: Outcome) -> bool:
+        """Whether the configuration costs too much: several of them in a row say nothing about the code."""
+        return bool(over_limits(self.spec.limits, outcome.costs))
 
     def _is_fruitless(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether so many trials in a row were no better that the search ends."""

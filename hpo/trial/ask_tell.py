@@ -106,7 +106,7 @@ class AskTell(ABC):
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Take a job's outcome. May be called again if it fails. Never tells NaN or infinity."""
-        conclude(self.optuna, self.running[job.number], outcome, self.kind)
+        conclude(self.optuna, self.running[job.number], outcome, self.kind, self.spec.limits)
         del self.running[job.number]
         self.outcomes.append(outcome)
 

@@ -6,11 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.contract.costs import Costs, excesses
+from hpo.contract.several_goals import COSTS
 from hpo.direction import Direction
 from hpo.storage.database import value_of
 from hpo.storage.folder import Kind
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 SUPERSEDED = "superseded by a newer selection"  # why a run of a promotion was given up
 
+NO_LIMITS: Costs = MappingProxyType({})
 FAILED = "failed"  # the constraint that a failed trial of a sweep violates
 NO_MEMORY = "memory"  # the only such constraint of storages that were written until 0.1
 
@@ -87,10 +91,11 @@ def is_orphan(trial: FrozenTrial, running: Collection[int]) -> bool:
     return trial.state is TrialState.RUNNING and trial.number not in running
 
 
-def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: Kind) -> None:
+def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: Kind, limits: Costs = NO_LIMITS) -> None:
     """Tell the outcome, with what a reader or the sampler should know beside it. Telling twice is no error.
 
-    A failed trial of a sweep is told so that the sampler keeps away from the like of it (see `state_of`).
+    A failed trial of a sweep is told so that the sampler keeps away from the like of it (see `state_of`). Each of the
+    study's `limits` is a constraint of its own, so the sampler knows how far a trial is from it.
     """
     stored = trial.storage.get_trial(trial_id(trial))
     if stored.state.is_finished():
@@ -111,8 +116,11 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
         trial.set_user_attr(SPARED_AT, outcome.spared_at)
     if outcome.test:
         trial.set_user_attr("test", _finite(outcome.test))
-    if FAILED not in stored.constraints:  # an earlier attempt to tell may have come this far
-        trial.set_constraint(FAILED, 1.0 if outcome.state == "failed" else -1.0)
+    if outcome.costs:
+        trial.set_user_attr(COSTS, dict(outcome.costs))
+    constraints = {**excesses(limits, outcome.costs), FAILED: 1.0 if outcome.state == "failed" else -1.0}
+    for name in constraints.keys() - stored.constraints.keys():  # an earlier attempt to tell may have come this far
+        trial.set_constraint(name, constraints[name])
     is_repelling = kind == "sweep" and outcome.state == "failed"
     state = TrialState.PRUNED if is_repelling else OPTUNA_STATE[outcome.state]
     study.tell(trial, outcome.value if outcome.state == "complete" else None, state=state)

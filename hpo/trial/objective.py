@@ -35,6 +35,7 @@ from hpo.storage.database import worker_storage
 from hpo.storage.locks import lease
 from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.transient import retry_storage
+from hpo.trial.costs import RECORD, costs_of, kept_costs, require_within
 from hpo.trial.job import Job
 from hpo.trial.over_limit import outcome_over_limit
 from hpo.trial.record import SPARED_AT, Outcome, read_outcome, summary, write_outcome
@@ -50,7 +51,13 @@ def run_trial(job: Job) -> Outcome:
     A trial whose result is already in its folder is not trained again. Whatever goes wrong with one configuration
     (it diverges, does not fit, raises) is its outcome and not the sweep's end.
     """
-    return once(job, lambda: _with_mark(job, outcome_of(reported(job))))
+    return once(job, lambda: _with_mark(job, outcome_of(_within_limits(job))))
+
+
+def _within_limits(job: Job) -> Iterator[Progress | OwnProgress]:
+    """The reported epochs of a configuration. Raises Infeasible, before the first, where it is over a limit."""
+    require_within(job.study.limits, costs_of(job))
+    yield from reported(job)
 
 
 def _with_mark(job: Job, outcome: Outcome) -> Outcome:
@@ -71,6 +78,8 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
         outcome = read_outcome(job.folder, job.inputs)
         if outcome is None:
             outcome = outcome_over_limit(job) or _started(job, train)
+            if job.study.costs:
+                outcome = replace(outcome, costs=kept_costs(job.folder))
             write_outcome(job.folder, outcome, job.inputs)
             events.record("end", study=job.study_name, trial=job.number, state=outcome.state, reason=outcome.reason)
         _tidy(job.folder)
@@ -99,7 +108,7 @@ def settle(job: Job, outcome: Outcome) -> Outcome:
 def _tidy(folder: Path) -> None:
     checkpoint.discard(folder)  # they have done their work
     shutil.rmtree(folder / OWN, ignore_errors=True)
-    for name in (limit.RECORD, limit.STACKS):
+    for name in (limit.RECORD, limit.STACKS, RECORD):
         (folder / name).unlink(missing_ok=True)
     (folder / "lock").unlink(missing_ok=True)  # whoever waits for it finds the result
 

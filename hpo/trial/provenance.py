@@ -32,10 +32,14 @@ def identity(
     parts = {"cross-validation": f"{study.cross_validate} parts"} if study.cross_validate > 1 else {}
     warm = {"warm": study.warm} if study.warm else {}
     search = {"search": fingerprint(settings(study.search))} if study.search else {}
+    limits = {"limits": fingerprint(_limits(study))} if study.limits else {}
+    goals = {"goals": ", ".join(study.goals)} if study.goals else {}
     return {
         **parts,
         **warm,
         **search,
+        **limits,
+        **goals,
         "direction": study.task.direction,
         "goal": study.task.goal,
         "space": fingerprint(study.space),
@@ -73,9 +77,14 @@ def identity_details(study: StudySpec, kind: Kind = "sweep") -> dict[str, Any]:
         "fidelity": plain(study.cheap if is_sweep else study.full),
         **pruning,
         **search,
+        "limits": _limits(study),
         "code": code_details(code_identity(type(study.task), HARNESS if is_sweep else HARNESS + harness.PROMOTION)),
         "packages": packages(type(study.task)),
     }
+
+
+def _limits(study: StudySpec) -> dict[str, float]:
+    return {name: float(most) for name, most in study.limits.items()}
 
 
 def _entry(entry: Distribution | When) -> dict[str, Any]:

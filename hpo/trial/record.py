@@ -21,7 +21,7 @@ from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
 
-ADDED = {"limit", "validation_blocks", "validation_units"}  # fields that older records do not have
+ADDED = {"costs", "limit", "validation_blocks", "validation_units"}  # fields that older records do not have
 State = Literal["complete", "pruned", "failed"]
 SPARED_AT = "spared_at"  # the field below, as a user attribute of Optuna's trial
 
@@ -59,6 +59,7 @@ class Outcome:
     chosen: Mapping[str, Any] = field(default_factory=dict)  # promotion: settings that were re-tuned after training
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # promotion: name -> setting -> goal
     limit: Reached | None = None  # that ended it
+    costs: Mapping[str, float] = field(default_factory=dict)  # of the configuration, as far as the study asks
 
     def __post_init__(self) -> None:
         if self.state == "complete" and self.value is None:

@@ -107,7 +107,7 @@ def _restore(
         )
         restored = add_running_trial(target, template)
         if trial.outcome:
-            conclude(target, restored, trial.outcome, kind)
+            conclude(target, restored, trial.outcome, kind, study.limits)
 
 
 def _attributes(trial: TrialFolder, kind: Kind) -> dict[str, Any]:
