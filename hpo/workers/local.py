@@ -23,6 +23,7 @@ from hpo.output.kept import also_shown
 from hpo.output.streams import steady_streams
 from hpo.trial.log import logged
 from hpo.workers.loky_private import is_broken, start_tracker
+from hpo.workers.torch_private import leave_out_compiler
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,10 +171,11 @@ def prepare_worker() -> None:
 
     torch uses one thread: workers share the cores, and the bits of a result depend on the number of threads. glibc is
     told to keep large blocks. Otherwise every step of a convolution gives them back to the kernel, which fills them
-    with zeros before it hands them out again.
+    with zeros before it hands them out again. torch's compiler, which takes a second to import, waits for its use.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     torch.set_num_threads(1)
+    leave_out_compiler()
