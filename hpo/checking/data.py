@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
-from scipy.stats import fisher_exact
 from torch import Tensor
 
 from hpo.checking.leaks import CHANCE, NEAR, ROWS, Neighbours, Projection, is_plain
@@ -282,6 +281,8 @@ class Repeats(NamedTuple):
         """Whether it is no wonder that so many examples of a split are equal to some of another split."""
         if not self.repeated:
             return False
+        from scipy.stats import fisher_exact  # takes half a second to import
+
         table = [[shared, of - shared], [self.repeated, self.of - self.repeated]]
         return bool(fisher_exact(table, alternative="greater").pvalue >= CHANCE)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import fisher_exact
 from torch import Tensor
 
 from hpo.seeds import generator
@@ -96,6 +95,8 @@ class Neighbours:
         """How many of (at most QUERIES of) the other examples are copies; 0 where chance explains them."""
         if nearness is None or not len(others) or not self.usual:
             return 0
+        from scipy.stats import fisher_exact  # takes half a second to import
+
         bound = nearness * self.usual
         are_near = _distances(_spread(others), self.points, rank=1) < bound
         near, by_chance = int(are_near.sum()), int((self.own < bound).sum())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from hpo.direction import Direction
 
@@ -53,6 +53,8 @@ def responses(observations: Sequence[Observation], direction: Direction) -> np.n
 
     The ranks are robust against a long tail, the values see more where there is none.
     """
+    from scipy import stats  # takes half a second to import
+
     values = final_values(observations, direction)
     scores = special.ndtri((stats.rankdata(values) - 0.5) / len(values))
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
