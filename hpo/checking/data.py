@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import scipy  # which imports its parts at their first use
 import torch
 from torch import Tensor
 
@@ -281,10 +282,8 @@ class Repeats(NamedTuple):
         """Whether it is no wonder that so many examples of a split are equal to some of another split."""
         if not self.repeated:
             return False
-        from scipy.stats import fisher_exact  # takes half a second to import
-
         table = [[shared, of - shared], [self.repeated, self.of - self.repeated]]
-        return bool(fisher_exact(table, alternative="greater").pvalue >= CHANCE)
+        return bool(scipy.stats.fisher_exact(table, alternative="greater").pvalue >= CHANCE)
 
 
 def _repeats(splits: Iterable[Reading]) -> Repeats:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import scipy  # which imports its parts at their first use
 import torch
 from torch import Tensor
 
@@ -95,13 +96,11 @@ class Neighbours:
         """How many of (at most QUERIES of) the other examples are copies; 0 where chance explains them."""
         if nearness is None or not len(others) or not self.usual:
             return 0
-        from scipy.stats import fisher_exact  # takes half a second to import
-
         bound = nearness * self.usual
         are_near = _distances(_spread(others), self.points, rank=1) < bound
         near, by_chance = int(are_near.sum()), int((self.own < bound).sum())
         table = [[near, len(are_near) - near], [by_chance, len(self.own) - by_chance]]
-        return near if fisher_exact(table, alternative="greater").pvalue < CHANCE else 0
+        return near if scipy.stats.fisher_exact(table, alternative="greater").pvalue < CHANCE else 0
 
 
 def _share(holds: Tensor) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import scipy  # which imports its parts at their first use
+
 from hpo.formatting import count, share
 from hpo.promotion.intervals import CONFIDENCE, Interval
 
@@ -18,9 +20,7 @@ class Audit:
     @property
     def share(self) -> Interval:
         """What share reached it, with Wilson's interval (Wilson 1927). Raises ValueError where none was spared."""
-        from scipy import stats  # takes half a second to import
-
-        bounds = stats.binomtest(self.reached, self.spared).proportion_ci(CONFIDENCE, method="wilson")
+        bounds = scipy.stats.binomtest(self.reached, self.spared).proportion_ci(CONFIDENCE, method="wilson")
         return Interval(self.reached / self.spared, float(bounds.low), float(bounds.high))
 
     @property

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import optuna
+import scipy  # which imports its parts at their first use
 
 from hpo.direction import Direction
 from hpo.errors import Refused
@@ -228,9 +229,7 @@ def _agreement(verdict: Verdict) -> Agreement:
     full = [pair.full for pair in pairs]
     if len(pairs) < 3 or len(set(cheap)) == 1 or len(set(full)) == 1:
         return Agreement(tuple(pairs), None)
-    from scipy import stats  # takes half a second to import
-
-    return Agreement(tuple(pairs), float(stats.spearmanr(cheap, full).statistic))
+    return Agreement(tuple(pairs), float(scipy.stats.spearmanr(cheap, full).statistic))
 
 
 def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:
