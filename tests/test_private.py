@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from hpo.storage import optuna_private
 from hpo.workers import loky_private
-from tests.faults.processes import code_of, start
+from tests.faults.processes import alive, code_of, start
 
 HPO = Path(__file__).parents[1] / "hpo"
 
@@ -35,6 +35,18 @@ def test_loky_a_pool_whose_process_was_killed_is_broken() -> None:
         assert loky_private.is_broken(pool)
     finally:
         pool.shutdown(kill_workers=True)
+
+
+def test_loky_a_pool_that_is_ended_now_has_no_process_whatever_is_on_its_way_to_it() -> None:
+    pool = ProcessPoolExecutor(1)
+    first, pending = pool.submit(os.getpid), [pool.submit(time.sleep, 60) for _ in range(9)]
+    process = first.result()
+    loky_private.end_now(pool)
+    for future in pending:
+        with pytest.raises(BrokenExecutor):
+            future.result()
+    assert loky_private.is_broken(pool)
+    assert not alive(process)
 
 
 TRACKED = """
