@@ -15,6 +15,7 @@ import pytest
 from hpo.code import fingerprint
 from hpo.code.closure import ORDER, Code, code_of
 from hpo.code.fingerprint import code_digest
+from hpo.code.followed import Followed, FollowedOnce
 from hpo.code.harness import HARNESS, PROMOTION, CodeIdentity, code_hash, harness_digests
 
 SOURCE = '''
@@ -440,3 +441,23 @@ def test_a_study_that_began_with_an_earlier_hpo_goes_on() -> None:
     ]
     assert now.keys() == BEGAN_WITH.keys()
     assert not lines, "to be added to NO_EFFECT:\n" + "\n".join(lines)
+
+
+def test_code_is_followed_again_where_a_module_on_the_way_is_another_one_and_else_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, followed = tmp_path / "net.py", []
+
+    def follow(value: type) -> Followed[int]:
+        followed.append(value)
+        return Followed(len(followed), {"net": source, "torch": None, "absent": None})
+
+    known = FollowedOnce(follow)
+    source.write_text("width = 1")
+    assert [known(Path), known(Path), known(str)] == [1, 1, 2]
+    source.write_text("width = 16")
+    assert [known(Path), known(Path)] == [3, 3]
+    monkeypatch.setitem(sys.modules, "absent", fingerprint)
+    assert [known(Path), known(Path)] == [4, 4]
+    source.unlink()
+    assert [known(Path), known(Path), known(str)] == [5, 5, 6]

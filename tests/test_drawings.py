@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
-
-from plotly.offline import get_plotlyjs
 
 from hpo import study as studies
 from hpo.page.axes import scales
 from hpo.page.collect import collect
 from hpo.page.draw_parallel import _title_lines, parallel
-from hpo.page.drawing import Drawing, hover
+from hpo.page.draw_sweep import curves
+from hpo.page.drawing import Drawing, hover, plot
 from hpo.page.report import write_report
+from hpo.page.shared_texts import SharedTexts
 from hpo.storage.folder import RunFolder
 from tests.wide import swept, wide_study
 
@@ -31,7 +33,19 @@ def test_a_report_of_120_parameters_takes_seconds_and_a_few_megabytes(tmp_path: 
     began = time.process_time()
     page = write_report(study, folder).read_text()
     assert time.process_time() - began < 25  # 3 s alone on a machine; 101 s where every tick is an annotation
-    assert len(page) - len(get_plotlyjs()) < 8_000_000  # 31 MB where every mark of 120 figures lists 120 values
+    assert len(page) < 4_500_000  # 36 MB where every mark of 120 figures lists 120 values
+
+
+def test_a_point_of_a_learning_curve_costs_a_few_letters(tmp_path: Path) -> None:
+    """1,000 trials of 100 epochs are 100,000 points."""
+    study = wide_study(3)
+    sweep = collect(study, swept(RunFolder(tmp_path / "run"), study, 12)).sweep
+    curve = {epoch: 1 / (epoch + 3) for epoch in range(100)}
+    long = replace(sweep, trials=tuple(replace(trial, curve=curve) for trial in sweep.trials))
+    figure = SharedTexts().shorten(plot(curves(long, study.task.goal)).data)
+    assert (
+        len(json.dumps(figure, separators=(",", ":"))) < 25 * 100 * 12
+    )  # 47 where each point has its text and 16 digits
 
 
 def test_parallel_coordinates_have_a_title_and_ticks_for_every_column_and_as_many_traces_for_many(

@@ -23,7 +23,7 @@ from scipy.stats import qmc
 from hpo.contract import optuna_private as contract_private
 from hpo.storage import optuna_private
 from hpo.workers import loky_private
-from tests.faults.processes import code_of, start
+from tests.faults.processes import alive, code_of, start
 
 HPO = Path(__file__).parents[1] / "hpo"
 
@@ -38,6 +38,18 @@ def test_loky_a_pool_whose_process_was_killed_is_broken() -> None:
         assert loky_private.is_broken(pool)
     finally:
         pool.shutdown(kill_workers=True)
+
+
+def test_loky_a_pool_that_is_ended_now_has_no_process_whatever_is_on_its_way_to_it() -> None:
+    pool = ProcessPoolExecutor(1)
+    first, pending = pool.submit(os.getpid), [pool.submit(time.sleep, 60) for _ in range(9)]
+    process = first.result()
+    loky_private.end_now(pool)
+    for future in pending:
+        with pytest.raises(BrokenExecutor):
+            future.result()
+    assert loky_private.is_broken(pool)
+    assert not alive(process)
 
 
 TRACKED = """
@@ -55,6 +67,36 @@ print(int(blocked.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1, signal.pthread_si
 def test_loky_its_tracker_outlives_sigusr2_which_a_batch_system_sends_to_every_process() -> None:
     done = subprocess.run([sys.executable, "-c", TRACKED], capture_output=True, text=True, check=True)
     assert done.stdout == "1 set()\n"  # blocked there, and not here
+
+
+TRAINED = """
+import sys
+import torch
+from hpo.workers import torch_private
+def weights(kind, **more):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2, bias=False)
+    optimizer = kind(model.parameters(), lr=0.1, **more)
+    for _ in range(3):
+        model(torch.ones(1, 3)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        optimizer.load_state_dict(optimizer.state_dict())
+    assert torch.is_grad_enabled()
+    return model.weight.detach()
+kinds = [torch.optim.Muon, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad]
+assert all(torch_private.is_kept_from_compiler(kind.step) for kind in kinds[1:])  # Muon needs no compiler
+torch_private.leave_out_compiler()
+without = [weights(kind) for kind in kinds]
+print("torch._dynamo" in sys.modules)
+import torch._dynamo
+print(all(torch.equal(weights(kind), before) for kind, before in zip(kinds, without)))
+"""
+
+
+def test_torch_its_optimizers_take_the_same_steps_without_its_compiler_which_takes_a_second_to_import() -> None:
+    done = subprocess.run([sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 class Unloadable:

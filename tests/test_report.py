@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import math
 import os
@@ -19,8 +20,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from hpo.direction import Direction
-from hpo.page import draw_promotion, palette, report
+from hpo.page import draw_promotion, figures, palette, report
 from hpo.page.axes import Axis, Scale, axis_of, log_ticks
+from hpo.page.collect import collect
 from hpo.page.palette import COLOURS
 from hpo.page.report import write_report
 from hpo.promotion.intervals import Interval
@@ -140,6 +142,30 @@ def test_figures_follow_the_readers_scheme(folder: RunFolder, browse) -> None:
     assert [light, tab.evaluate(text)] == [rgb(one) for one in COLOURS["soft"]]
     tab.emulate_media(media="print", color_scheme="dark")  # paper is white, whatever the screen was
     assert tab.evaluate("getComputedStyle(document.body).color") == rgb(COLOURS["ink"].light)
+
+
+def test_a_mark_says_in_the_page_what_it_says_in_the_figure(folder: RunFolder, browse) -> None:
+    """In the page a text that several marks share stands once."""
+    drawn = browse(write_report(STUDY, folder)).tab.evaluate("""Object.fromEntries(
+        [...document.querySelectorAll(".plot")].map((plot) => [
+            plot.closest("figure").querySelector("h3").textContent,
+            plot.data.map((trace) => [trace.text ?? null, trace.hovertext ?? null])]))""")
+    made = [drawing for drawing in figures._drawings(collect(STUDY, folder)) if drawing and drawing.title in drawn]
+    assert len(made) >= 8
+    for drawing in made:
+        traces = json.loads(drawing.figure.to_json())["data"]
+        assert drawn[drawing.title] == [[trace.get("text"), trace.get("hovertext")] for trace in traces]
+
+
+def test_a_browser_that_cannot_unpack_plotly_says_so_and_keeps_its_tables(folder: RunFolder, chromium) -> None:
+    context = chromium.new_context()
+    context.add_init_script("delete window.DecompressionStream")
+    tab = context.new_page()
+    tab.goto(write_report(STUDY, folder).as_uri())
+    tab.get_by_text("The figures need a browser of 2023 or later").wait_for(state="visible")
+    tab.locator("#trials th button", has_text="mse").click()
+    assert tab.locator("#trials th", has_text="mse").get_attribute("aria-sort") == "ascending"
+    context.close()
 
 
 def rgb(colour: str) -> str:
@@ -396,10 +422,12 @@ def test_it_is_whole_or_as_it_was(folder: RunFolder, monkeypatch: pytest.MonkeyP
     assert not list(folder.path.glob(".report*"))
 
 
-def test_plotly_is_in_it_once_and_the_rest_is_small(folder: RunFolder) -> None:
+def test_plotly_is_in_it_once_and_the_page_is_small(folder: RunFolder) -> None:
     page = write_report(STUDY, folder).read_text()
-    assert page.count(report.get_plotlyjs()[:200]) == 1
-    assert len(page) - len(report.get_plotlyjs()) < 400_000
+    packed = page.split('<script type="text/plain" id="plotly">')[1].split("</script>")[0]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == report.get_plotlyjs()
+    assert page.count(packed[:200]) == 1
+    assert len(page) < 2_400_000
 
 
 # -- axes ------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import scipy  # which imports its parts at their first use
 import torch
-from scipy.stats import fisher_exact
 from torch import Tensor
 
 from hpo.checking.leaks import CHANCE, NEAR, ROWS, Neighbours, Projection, is_plain
@@ -283,7 +283,7 @@ class Repeats(NamedTuple):
         if not self.repeated:
             return False
         table = [[shared, of - shared], [self.repeated, self.of - self.repeated]]
-        return bool(fisher_exact(table, alternative="greater").pvalue >= CHANCE)
+        return bool(scipy.stats.fisher_exact(table, alternative="greater").pvalue >= CHANCE)
 
 
 def _repeats(splits: Iterable[Reading]) -> Repeats:

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import scipy  # which imports its parts at their first use
 import torch
-from scipy.stats import fisher_exact
 from torch import Tensor
 
 from hpo.seeds import generator
@@ -100,7 +100,7 @@ class Neighbours:
         are_near = _distances(_spread(others), self.points, rank=1) < bound
         near, by_chance = int(are_near.sum()), int((self.own < bound).sum())
         table = [[near, len(are_near) - near], [by_chance, len(self.own) - by_chance]]
-        return near if fisher_exact(table, alternative="greater").pvalue < CHANCE else 0
+        return near if scipy.stats.fisher_exact(table, alternative="greater").pvalue < CHANCE else 0
 
 
 def _share(holds: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -43,7 +44,17 @@ from hpo.errors import ExitCode, NoGo
 if TYPE_CHECKING:
     from hpo.promotion.candidate import Tie
 
+LOCAL = "local"  # the backend that trains in processes of this machine
 TIMED_OUT = "--timeout has ended the sweep before its trials were done; the same command goes on"
+
+
+def worker_ahead(backend: str = LOCAL) -> AbstractContextManager[None]:
+    """A worker that imports torch while this process does, where the backend has workers on this machine."""
+    if backend != LOCAL:
+        return nullcontext()
+    from hpo.workers import ahead  # brings joblib, which --help need not wait for
+
+    return ahead.worker_ahead()
 
 
 def run(
@@ -72,7 +83,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Preflight, sweep, promote and report, in order; again: go on where it stopped. Exit 3: task checks not passed."""
-    with document("run", as_json) as answer, exits(debug):
+    with document("run", as_json) as answer, exits(debug), worker_ahead(backend):
         try:
             verdict = hpo.run(
                 study,
@@ -115,7 +126,7 @@ def preflight(
     debug: Debug = False,
 ) -> None:
     """Prove that the task can be learned before money is spent. Exit 0: go. Exit 1: no-go."""
-    with document("preflight", as_json) as answer, exits(debug):
+    with document("preflight", as_json) as answer, exits(debug), worker_ahead():
         result = hpo.preflight(
             study,
             smoke=smoke,
@@ -187,7 +198,7 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Search at the cheap fidelity. Again: go on. Refuses without a fresh go of preflight."""
-    with document("sweep", as_json) as answer, exits(debug):
+    with document("sweep", as_json) as answer, exits(debug), worker_ahead(backend):
         standing = hpo.sweep(
             study,
             smoke=smoke,
@@ -235,7 +246,7 @@ def promote(
     debug: Debug = False,
 ) -> None:
     """Let the best and the default race at full fidelity, and say which is better. Exit 3: task checks not passed."""
-    with document("promote", as_json) as answer, exits(debug):
+    with document("promote", as_json) as answer, exits(debug), worker_ahead(backend if devices == 1 else "inline"):
         verdict = hpo.promote(
             study,
             smoke=smoke,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.code.fingerprint import SHORT, bytes_digest, code_digest
+from hpo.code.followed import Followed, FollowedOnce
 from hpo.code.modules import HARNESS, beside, own_file
 from hpo.code.notebook import source_of
 from hpo.code.units import Import, Unit, units_of
@@ -42,7 +43,7 @@ def code_of(value: type | Callable[..., Any]) -> Code:
     source either.
     """
     if own_file(value.__module__):
-        return _Program(value).code()
+        return _code_once(value)
     label = f"{value.__module__}.{value.__qualname__}"
     try:
         digest = code_digest(textwrap.dedent(source_of(value)))
@@ -52,6 +53,14 @@ def code_of(value: type | Callable[..., Any]) -> Code:
             f"define it in a file"
         ) from error
     return Code(label, {label: {"its source": digest[:SHORT]}})
+
+
+def _follow(value: type | Callable[..., Any]) -> Followed[Code]:
+    program = _Program(value)
+    return Followed(program.code(), program.paths)
+
+
+_code_once = FollowedOnce(_follow)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class _Program:
         self.modules: dict[str, _Module] = {}
         self.paths: dict[str, Path | None] = {}  # of modules that have been asked for
         self.files: dict[str, str] = {}  # of modules that are named by a path
+        self.runs: dict[str, list[_Key]] = {}  # what runs when a module is imported
         self.methods = {key for base in self.own for key in self._keys(base.__module__) if self._unit(key).method}
 
     def code(self) -> Code:
@@ -210,8 +220,13 @@ class _Program:
             self.paths[name], self.files[name] = path, text
             yield from self._keys(name)
 
-    def _run(self, module: str) -> Iterator[_Key]:
+    def _run(self, module: str) -> list[_Key]:
         """The statements that run when a module is imported: its own, its packages' and those of what it imports."""
+        if module not in self.runs:
+            self.runs[module] = list(self._running(module))
+        return self.runs[module]
+
+    def _running(self, module: str) -> Iterator[_Key]:
         waiting, met = [module], set()
         while waiting:
             name = waiting.pop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy  # which imports its parts at their first use
 
 from hpo.formatting import count, share
 from hpo.promotion.intervals import CONFIDENCE, Interval
@@ -20,7 +20,7 @@ class Audit:
     @property
     def share(self) -> Interval:
         """What share reached it, with Wilson's interval (Wilson 1927). Raises ValueError where none was spared."""
-        bounds = stats.binomtest(self.reached, self.spared).proportion_ci(CONFIDENCE, method="wilson")
+        bounds = scipy.stats.binomtest(self.reached, self.spared).proportion_ci(CONFIDENCE, method="wilson")
         return Interval(self.reached / self.spared, float(bounds.low), float(bounds.high))
 
     @property

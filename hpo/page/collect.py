@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import optuna
-from scipy import stats
+import scipy  # which imports its parts at their first use
 
 from hpo.contract.optuna_objects import described
 from hpo.direction import Direction
@@ -228,8 +228,9 @@ def _agreement(verdict: Verdict) -> Agreement:
             pairs.append(FidelityPair(result.candidate.name, result.candidate.cheap, mean))
     cheap = [pair.cheap for pair in pairs]
     full = [pair.full for pair in pairs]
-    can_be_ranked = len(pairs) >= 3 and len(set(cheap)) > 1 and len(set(full)) > 1
-    return Agreement(tuple(pairs), float(stats.spearmanr(cheap, full).statistic) if can_be_ranked else None)
+    if len(pairs) < 3 or len(set(cheap)) == 1 or len(set(full)) == 1:
+        return Agreement(tuple(pairs), None)
+    return Agreement(tuple(pairs), float(scipy.stats.spearmanr(cheap, full).statistic))
 
 
 def _notes(chosen: Selection, verdict: Verdict | None, folder: RunFolder, sweep: Sweep | None) -> list[str]:

@@ -17,6 +17,7 @@ from hpo.page.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
 from hpo.page.views import Key, Plot
 from hpo.task import StateName
 
+DIGITS = 8  # of a number in a figure: scores may differ in the sixth
 MOST_PARAMETERS = 15  # that are listed where a trial is pointed at: more do not fit on a screen
 STATE_COLOUR = {
     "complete": COMPLETE,
@@ -48,7 +49,7 @@ class Drawing:
 
 def plot(drawing: Drawing) -> Plot:
     """The drawing as the page's templates take it."""
-    data = json.loads(drawing.figure.to_json())
+    data = _rounded(json.loads(drawing.figure.to_json()))
     return Plot(
         title=drawing.title,
         point=drawing.point,
@@ -57,6 +58,17 @@ def plot(drawing: Drawing) -> Plot:
         least_px=drawing.least_px,
         height_px=data.get("layout", {}).get("height") or Plot.height_px,
     )
+
+
+def _rounded(value: Any) -> Any:
+    """The same with as many digits as can be seen in a figure, which a long page is mostly made of."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return value
 
 
 def blank(
@@ -84,9 +96,11 @@ def shortened(text: str, most: int) -> str:
 
 
 def hover(trial: Trial, parameter: str = "") -> str:
-    """What a trial says when it is pointed at: at most MOST_PARAMETERS of its values, that of `parameter` first."""
+    """What a trial says when it is pointed at: at most MOST_PARAMETERS values, that of `parameter` among them."""
     default = ", the default" if trial.is_default else ""
-    names = sorted(trial.params, key=lambda name: name != parameter)
+    names = list(trial.params)
+    if parameter in names[MOST_PARAMETERS:]:
+        names = [parameter, *(name for name in names if name != parameter)]
     lines = [
         f"<b>trial {trial.number}</b>, {trial.state}{default}",
         f"score {number(trial.value)}",

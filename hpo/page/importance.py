@@ -9,12 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.importance import (
-    BaseImportanceEvaluator,
-    FanovaImportanceEvaluator,
-    PedAnovaImportanceEvaluator,
-    get_param_importances,
-)
 from optuna.trial import TrialState
 
 QUANTILE = 0.1  # PED-ANOVA compares the best tenth of the trials with all of them
@@ -52,9 +46,10 @@ def importances(study: optuna.Study, names: list[str], conditional: set[str]) ->
     if why_not:
         skipped = tuple(Importance(measure, "", skipped=tuple(names), why_not=why_not) for measure in QUESTIONS)
         return Importances(skipped, complete, ())
+    measuring = optuna.importance  # Optuna imports it at its first use, and scikit-learn with it, in half a second
     evaluators = {
-        "PED-ANOVA": PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
-        "fANOVA": FanovaImportanceEvaluator(seed=0),
+        "PED-ANOVA": measuring.PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
+        "fANOVA": measuring.FanovaImportanceEvaluator(seed=0),
     }
     messages: list[str] = []
     measures = tuple(_measure(study, names, name, evaluators[name], messages) for name in QUESTIONS)
@@ -73,7 +68,7 @@ def _measure(
     study: optuna.Study,
     names: list[str],
     measure: str,
-    evaluator: BaseImportanceEvaluator,
+    evaluator: optuna.importance.BaseImportanceEvaluator,
     messages: list[str],
 ) -> Importance:
     """The shares by one measure. What it warns of is added to `messages`."""
@@ -81,7 +76,8 @@ def _measure(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            shares = {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}
+            measured = optuna.importance.get_param_importances(study, evaluator=evaluator)
+            shares = {name: float(share) for name, share in measured.items()}
     except (ValueError, RuntimeError) as error:  # no parameter in all trials, or no variance to share out
         return Importance(measure, question, skipped=tuple(names), why_not=str(error).rstrip("."))
     messages += [

@@ -68,6 +68,8 @@ def next_space(study: StudySpec, sweep: Sweep) -> NextSpace:
 
 def _applied(study: StudySpec, decision: Decision) -> StudySpec:
     """The study after a decision. Raises ValueError where that is no study."""
+    if decision.entry is study.space[decision.name]:
+        return study
     if decision.entry is not None:
         return replace(study, space={**study.space, decision.name: decision.entry})
     owners = spaces.put({decision.name: decision.value}, study.owners)

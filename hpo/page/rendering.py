@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from hpo.page.shared_texts import SharedTexts
+
 PAGE = "hpo.page"  # the package whose templates every page can use
 
 
@@ -16,7 +18,7 @@ def render_page(package: str, template: str, **values: Any) -> str:
     Everything in `values` is escaped unless it is Markup. Raises jinja2.UndefinedError where a template asks for what
     it was not given.
     """
-    return _environment(package).get_template(template).render(**values)
+    return _environment(package).get_template(template).render(shared_texts=SharedTexts(), **values)
 
 
 @cache

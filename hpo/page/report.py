@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import hpo
@@ -50,8 +51,13 @@ def render_sections(title: str, header: Top, sections: Sequence[Section], writte
             "dark": {colour.light: colour.dark for colour in COLOURS.values()},
             "template": TEMPLATE,
         },
-        plotly=Markup(get_plotlyjs()),  # plotly's own source, which must not be escaped
+        plotly=packed(get_plotlyjs()),
     )
+
+
+def packed(source: str) -> str:
+    """A script as page.js unpacks it: two fifths as long. The same script gives the same text."""
+    return base64.b64encode(gzip.compress(source.encode(), mtime=0)).decode()
 
 
 def _sections(findings: Findings) -> list[Section]:

@@ -14,7 +14,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import special  # scipy.stats takes half a second to import
+import scipy  # which imports its parts at their first use
 
 ACCURACY = 1e-5  # of the critical value
 
@@ -44,8 +44,8 @@ def dunnett(comparisons: int, freedom: float, confidence: float) -> float:
 def _student(freedom: float, tail: float) -> float:
     """Student's two-sided quantile: |t| is beyond it with probability `tail`."""
     if math.isinf(freedom):
-        return float(-special.ndtri(tail / 2))
-    return float(-special.stdtrit(freedom, tail / 2))
+        return float(-scipy.special.ndtri(tail / 2))
+    return float(-scipy.special.stdtrit(freedom, tail / 2))
 
 
 _LEGENDRE_N, _LEGENDRE_WEIGHTS_N = np.polynomial.legendre.leggauss(96)
@@ -59,12 +59,12 @@ def _scales(freedom: float) -> tuple[np.ndarray, np.ndarray]:
     if math.isinf(freedom):
         return np.ones(1), np.ones(1)
     quantiles_N = (_LEGENDRE_N + 1) / 2
-    return np.sqrt(2 / freedom * special.gammaincinv(freedom / 2, quantiles_N)), _LEGENDRE_WEIGHTS_N / 2
+    return np.sqrt(2 / freedom * scipy.special.gammaincinv(freedom / 2, quantiles_N)), _LEGENDRE_WEIGHTS_N / 2
 
 
 def _coverage(limits_N: np.ndarray, comparisons: int) -> np.ndarray:
     """The probability that all |Z_i - Z_0| <= sqrt(2) limit: [N], an integral over Z_0."""
     reach_N1 = math.sqrt(2) * limits_N[:, None]
-    each_NM = special.ndtr(_HERMITE_M + reach_N1) - special.ndtr(_HERMITE_M - reach_N1)
+    each_NM = scipy.special.ndtr(_HERMITE_M + reach_N1) - scipy.special.ndtr(_HERMITE_M - reach_N1)
     coverage_N: np.ndarray = each_NM**comparisons @ _HERMITE_WEIGHTS_M / _HERMITE_WEIGHTS_M.sum()
     return coverage_N

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from scipy import special
+import scipy  # which imports its parts at their first use
 
 from hpo.promotion.intervals import CONFIDENCE, Interval
 from hpo.promotion.noise import within_groups
@@ -23,5 +23,5 @@ def spread_ratio(full_values: Sequence[float], runs: Sequence[Sequence[float]]) 
         return None
     ratio = statistics.variance(full_values) / noise.value
     tail = (1 - CONFIDENCE) / 2
-    low, high = special.fdtri(len(full_values) - 1, noise.freedom, [tail, 1 - tail])
+    low, high = scipy.special.fdtri(len(full_values) - 1, noise.freedom, [tail, 1 - tail])
     return Interval(ratio, ratio / float(high), ratio / float(low))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import PolynomialFeatures
 
 from hpo import space
 from hpo.space import Distribution, Space, distribution_of
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import state_of
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 ENOUGH = 2  # trials that failed, and as many that did not, before anything is concluded from them
 REDRAWS = 20  # of one proposal, at most
@@ -76,6 +76,10 @@ def _coordinates(distribution: Distribution, value: Any) -> list[float]:
 def _classifier() -> Pipeline:
     """Logistic regression on the parameters, their squares and their products: an edge, a band, or two that together
     are too much. Failed trials weigh as much as the others."""
+    from sklearn.linear_model import LogisticRegression  # half a second, and most sweeps have no failures to learn from
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures
+
     return make_pipeline(
         PolynomialFeatures(2, include_bias=False),
         LogisticRegression(C=SHARPNESS, class_weight="balanced", max_iter=300),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy  # which imports its parts at their first use
 
 from hpo.separation.effects import Effect
 
@@ -116,12 +116,14 @@ def _smallest_p(ratios: Sequence[_Ratios]) -> np.ndarray:
     largest: dict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
     for ratio in ratios:
         largest[ratio.freedom].append(ratio.f.max(axis=0))
-    return np.asarray(np.min([special.fdtrc(*freedom, np.max(f, axis=0)) for freedom, f in largest.items()], axis=0))
+    return np.asarray(
+        np.min([scipy.special.fdtrc(*freedom, np.max(f, axis=0)) for freedom, f in largest.items()], axis=0)
+    )
 
 
 def _judged(ratio: _Ratios, line: float) -> Tested:
     response = int(np.argmax(ratio.f[:, 0]))
-    p = float(special.fdtrc(*ratio.freedom, ratio.f[response, 0]))
+    p = float(scipy.special.fdtrc(*ratio.freedom, ratio.f[response, 0]))
     without = float(ratio.without[response])
     return Tested(
         ratio.effect,
@@ -131,7 +133,7 @@ def _judged(ratio: _Ratios, line: float) -> Tested:
         Variances(
             without,
             _variance_with(without, ratio.freedom, float(ratio.f[response, 0])),
-            _variance_with(without, ratio.freedom, float(special.fdtri(*ratio.freedom, 1 - line))),
+            _variance_with(without, ratio.freedom, float(scipy.special.fdtri(*ratio.freedom, 1 - line))),
         ),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+import scipy  # which imports its parts at their first use
 
 from hpo.direction import Direction
 
@@ -54,7 +54,7 @@ def responses(observations: Sequence[Observation], direction: Direction) -> np.n
     The ranks are robust against a long tail, the values see more where there is none.
     """
     values = final_values(observations, direction)
-    scores = special.ndtri((stats.rankdata(values) - 0.5) / len(values))
+    scores = scipy.special.ndtri((scipy.stats.rankdata(values) - 0.5) / len(values))
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     reach = OUTLYING * (high - low)
     clipped = np.clip(values, middle - reach, middle + reach) if reach > 0 else values

@@ -4,12 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import multiprocessing
 import os
-import signal
-import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -18,18 +13,16 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-from hpo import watchdog
 from hpo.output.kept import also_shown
-from hpo.output.streams import steady_streams
 from hpo.trial.log import logged
-from hpo.workers.loky_private import is_broken, start_tracker
+from hpo.workers.ahead import take_worker
+from hpo.workers.loky_private import is_broken
+from hpo.workers.process import new_process
+from hpo.workers.torch_private import leave_out_compiler
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FOLLOW_S = 1.0  # between two looks whether the coordinator is still there
-
-WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -102,14 +95,9 @@ class Processes(Backend):
         """The pool of a slot, made anew where its process has died."""
         pool = self._pools[slot]
         if pool is None or is_broken(pool):
-            start_tracker()
-            pool = self._pools[slot] = ProcessPoolExecutor(
-                1,
-                timeout=self._idle_s,
-                env={**WORKER_ENVIRONMENT, **visible_gpu(slot, self._gpus), **self._environment},
-                initializer=_start_worker,
-                initargs=(os.getpid(),),
-            )
+            environment = {**visible_gpu(slot, self._gpus), **self._environment}
+            ahead = None if environment or self._idle_s else take_worker()
+            pool = self._pools[slot] = ahead or new_process(environment, self._idle_s)
         return pool
 
     def kill(self) -> None:
@@ -128,41 +116,10 @@ def visible_gpu(slot: int, gpus: int) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": visible[slot % gpus]}
 
 
-def _start_worker(coordinator: int) -> None:
-    """The first thing that a worker process runs. `coordinator` is the process that has started it."""
-    # A terminal or a batch system may send these to the whole process group. The coordinator alone answers them: it
-    # ends its workers, and no trial is blamed for their end.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
-    watchdog.may_be_ended()
-    allow_processes()
-    steady_streams()
-    prepare_worker()
-
-
 def _prepared(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a job. The file of the study, which is imported with it, may have changed the number of threads."""
     prepare_worker()
     return logged(fn, *args, **kwargs)
-
-
-def _follow(coordinator: int) -> None:
-    """End this process when the coordinator has ended: nobody would take its result."""
-    while os.getppid() == coordinator:
-        time.sleep(FOLLOW_S)
-    os._exit(1)
-
-
-@functools.cache  # once: what the user's own code has chosen later must stay
-def allow_processes() -> None:
-    """Let the user's code start processes, those of a DataLoader say, from this worker as from any other process.
-
-    Whoever starts a worker leaves its own way of starting processes behind as the default, with which the worker's
-    children cannot be started; a daemon may have none at all.
-    """
-    multiprocessing.set_start_method(None, force=True)  # the platform's default
-    multiprocessing.current_process().daemon = False
 
 
 def prepare_worker() -> None:
@@ -170,10 +127,11 @@ def prepare_worker() -> None:
 
     torch uses one thread: workers share the cores, and the bits of a result depend on the number of threads. glibc is
     told to keep large blocks. Otherwise every step of a convolution gives them back to the kernel, which fills them
-    with zeros before it hands them out again.
+    with zeros before it hands them out again. torch's compiler, which takes a second to import, waits for its use.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     torch.set_num_threads(1)
+    leave_out_compiler()

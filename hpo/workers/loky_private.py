@@ -3,8 +3,10 @@ tests/test_private.py fails when it goes."""
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
+from contextlib import suppress
 
 from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
@@ -30,6 +32,15 @@ def start_tracker() -> None:
 def is_broken(pool: ProcessPoolExecutor) -> bool:
     """Whether a process of the pool has died: the pool takes no job any more."""
     return pool._flags.broken is not None  # noqa: SLF001
+
+
+def end_now(pool: ProcessPoolExecutor) -> None:
+    """Kill the processes of a pool, which is then broken. `shutdown(kill_workers=True)` fails in a thread, with a
+    traceback, where a job is still on its way to them.
+    """
+    for process in list(pool._processes):  # noqa: SLF001
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def loading_error(error: BaseException) -> str:

@@ -201,7 +201,7 @@ MUTATIONS = [
     ),
     Mutation(
         "processes of a worker's own",
-        "hpo/workers/local.py",
+        "hpo/workers/process.py",
         "    allow_processes()\n    steady_streams()",
         "    steady_streams()",
         f"{DATA}::test_a_worker_starts_processes_as_any_other_process_does",

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy
 
 from hpo.storage import database
-from hpo.workers import coordinator, local
+from hpo.workers import coordinator, local, process
 
 _started: set[int] = set()
 
@@ -191,7 +191,7 @@ def _work(writing: int, coordinator: int, act: Callable[[], Any]) -> None:
     """In the child; never returns."""
     try:
         database._opened_once.cache_clear()
-        local._start_worker(coordinator)
+        process._start_worker(coordinator)
         try:
             outcome = ("result", act())
         except BaseException as error:

@@ -12,8 +12,25 @@
     return value;
   };
 
-  const plots = [...document.querySelectorAll(".plot")].map((place) => ({
-    place, figure: JSON.parse(place.nextElementSibling.textContent) }));
+  const shared = JSON.parse(document.getElementById("texts").textContent);
+  const texts = shared.texts.map((numbers) => numbers.map((number) => shared.lines[number]).join("<br>"));
+
+  const withTexts = (trace) => Object.fromEntries(Object.entries(trace).map(([key, value]) =>
+    key.startsWith("shared_") ? [key.slice("shared_".length), value.map((number) => texts[number] ?? null)] : [key, value]));
+
+  const figureOf = (place) => {
+    const figure = JSON.parse(place.nextElementSibling.textContent);
+    return {...figure, data: figure.data.map(withTexts)};
+  };
+
+  const plots = [...document.querySelectorAll(".plot")].map((place) => ({place, figure: figureOf(place)}));
+
+  const loadPlotly = async () => {
+    const letters = atob(document.getElementById("plotly").textContent);
+    const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]);
+    const source = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    document.head.append(Object.assign(document.createElement("script"), {textContent: source}));
+  };
 
   const draw = ({place, figure}) => {
     const layout = {...figure.layout, template: TEMPLATE, dragmode: narrow.matches ? false : "zoom", autosize: true};
@@ -50,12 +67,19 @@
 
   for (const button of document.querySelectorAll("th button"))
     button.addEventListener("click", () => sort(button.parentElement));
-  for (const query of [dusk, narrow]) query.addEventListener("change", drawAll);
+  const redraw = () => { if (window.Plotly) plots.forEach(draw); };
+
   addEventListener("beforeprint", () => {
     paper = true;
     for (const details of document.querySelectorAll("details")) details.open = true;
-    plots.forEach(draw);
+    redraw();
   });
-  addEventListener("afterprint", () => { paper = false; plots.forEach(draw); });
-  drawAll();
+  addEventListener("afterprint", () => { paper = false; redraw(); });
+
+  const begin = async () => {
+    if (plots.length) await loadPlotly();
+    for (const query of [dusk, narrow]) query.addEventListener("change", drawAll);
+    await drawAll();
+  };
+  begin().catch(() => { document.getElementById("no-figures").hidden = false; });
 })();
