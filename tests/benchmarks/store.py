@@ -3,38 +3,32 @@
     python -m tests.benchmarks.store [TRIALS ...]
 
 hpo's own coordinator on SQLite, beside plain Optuna on a copy of the same file, with the same sampler and pruner. The
-history is written as a sweep leaves it, and its storage made by `hpo rebuild`.
+earlier trials are made by tests/benchmarks/history.py.
 """
 
 from __future__ import annotations
 
-import random
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 from hpo import Median, space
-from hpo.epoch import Epoch
-from hpo.plain import fingerprint
 from hpo.search.sweep import SweepTrials
 from hpo.storage.folder import RunFolder
 from hpo.storage.optuna_private import live_trial
 from hpo.trial.objective import report_epochs
 from hpo.trial.provenance import identity
-from hpo.trial.rebuild import rebuild
-from hpo.trial.record import Asked, summary, write_asked, write_outcome
+from hpo.trial.record import summary
+from tests.benchmarks.history import KEPT, level_epochs, make_history
 from tests.benchmarks.measured import Measured, Row, spread
 from tests.benchmarks.quick import study as quick
 
 EPOCHS = quick.cheap.epochs
-KEPT = 3  # epochs of each earlier trial
 TIMES = 3  # trials that are added at each length
 WAITING = "seconds that a resume of {:,} finished trials takes to its first trial"
 
@@ -69,8 +63,7 @@ def measure(*lengths: int) -> Measured:
 def rows_at(length: int, base: Path) -> list[Row]:
     """The costs where there are so many trials."""
     folder = RunFolder(base / "runs" / study.name)
-    write_history(folder, length)
-    rebuild(study, folder, identity(study))
+    make_history(study, folder, length)
     shutil.copy(folder.database, base / "plain.db")
     began = time.perf_counter()
     source = SweepTrials(study, folder, identity(study), device="cpu")
@@ -81,6 +74,7 @@ def rows_at(length: int, base: Path) -> list[Row]:
         sampler=study.sampler(length),
         pruner=study.pruner(),
     )
+    plain.get_trials(deepcopy=False)  # reads all trials once, as opening the other has
     pairs = [(our_trial(source), plain_trial(plain)) for _ in range(TIMES)]
     ours, theirs = zip(*pairs, strict=True)
     first = opened + ours[0].ask
@@ -107,7 +101,9 @@ def our_trial(source: SweepTrials) -> Cost:
     job = source.next()
     assert job is not None
     asked = time.perf_counter()
-    history = list(report_epochs(live_trial(source.optuna, job.trial_id), epochs(EPOCHS, 0.0), EPOCHS, spare=False))
+    history = list(
+        report_epochs(live_trial(source.optuna, job.trial_id), level_epochs(EPOCHS, 0.0), EPOCHS, spare=False)
+    )
     reported = time.perf_counter()
     source.tell(job, summary("complete", history))
     return Cost(asked - started, reported - asked, time.perf_counter() - reported)
@@ -125,40 +121,6 @@ def plain_trial(plain: optuna.Study) -> Cost:
     reported = time.perf_counter()
     plain.tell(trial, 0.0)
     return Cost(asked - started, reported - asked, time.perf_counter() - reported)
-
-
-def write_history(folder: RunFolder, length: int) -> None:
-    """The folders of finished trials: the default, and configurations that are drawn at random."""
-    parts, rng = identity(study), random.Random(0)
-    draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for number in range(length):
-        params: dict[str, Any] = space.suggest(draws.ask(), study.space) if number else study.defaults()
-        inputs = fingerprint({"params": params, "fidelity": study.cheap, "seed": study.training_seed(number)})
-        write_asked(folder.trial("sweep", number), Asked(number, params, {}, parts))
-        history = list(epochs(KEPT, rng.uniform(1, 2)))
-        write_outcome(folder.trial("sweep", number), summary("complete", history), inputs)
-
-
-def epochs(count: int, value: float) -> Iterator[Epoch]:
-    """Epochs of a trial whose score is the same after each."""
-    for number in range(count):
-        yield Epoch(
-            epoch=number,
-            loss=value,
-            terms={"mse": value},
-            scores={"mse": value},
-            value=value,
-            best=value,
-            best_epoch=0,
-            batches=4,
-            steps_taken=4,
-            steps_skipped=0,
-            nonfinite={},
-            grad_norm=1.0,
-            lr={"all": 0.1},
-            seconds=0.01,
-            stopped=False,
-        )
 
 
 if __name__ == "__main__":
