@@ -1,75 +1,85 @@
 """What the harness costs: a whole `hpo sweep` against a plain script that trains the same trials, in turn.
 
-    python -m tests.benchmarks.overhead [PAIRS]
+    python -m tests.benchmarks.overhead [PAIRS [TRIALS]]
 
 Both are whole processes, imports included, with one worker and glibc's allocator set alike. Prints each pair's
-seconds, whether the values agree, and the median ratio hpo / plain.
+seconds, whether the values agree, and the median ratios hpo / plain.
 """
 
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 
 from hpo.storage.folder import RunFolder
+from tests.benchmarks.measured import Measured, Row, Spent, spent, spread
 
-ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-}
+LONG = 24  # trials of the sweep that the goal is about
 
 
-def timed(*command: str) -> tuple[float, str]:
-    started = time.perf_counter()
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
-    return time.perf_counter() - started, done.stdout
+@dataclass(frozen=True)
+class Pair:
+    """The same trials by hpo and by the plain script."""
+
+    ours: Spent
+    plain: Spent
+    same: bool  # whether all values agree bit for bit
+    trials: int
+
+    @property
+    def ratio(self) -> float:
+        return self.ours.cpu / self.plain.cpu
+
+    @property
+    def wall_ratio(self) -> float:
+        return self.ours.wall / self.plain.wall
 
 
-def sweep(folder: Path) -> tuple[float, list[dict], list[float]]:
-    """Seconds, parameters and values of a fresh sweep."""
-    seconds, _ = timed(
-        sys.executable,
-        "-m",
-        "hpo",
-        "sweep",
-        "tests/benchmarks/small.py",
-        "--force",
-        "--workers",
-        "1",
-        "--runs",
-        str(folder),
+def measure(pairs: int = 3, trials: int = 6) -> Measured:
+    done = []
+    for number in range(pairs):
+        done.append(pair(trials))
+        print(said(number + 1, done[-1]), flush=True)
+    seconds = spread([each.plain.cpu / trials for each in done], ".1f")
+    return Measured(
+        rows=(
+            Row(
+                "CPU time of a whole sweep, as a multiple of a plain script's",
+                spread([each.ratio for each in done], ".3f"),
+                f"1.02 with {LONG} trials of 9 s",
+                "CPU time of a sweep, hpo / plain script",
+            ),
+            Row("wall time, likewise", spread([each.wall_ratio for each in done], ".3f"), ""),
+            Row("values that agree bit for bit", f"{sum(each.same for each in done)} of {pairs} pairs", "all"),
+        ),
+        how=f"{trials} trials of lowlight, each {seconds} CPU s in the plain script; start-up included on both sides.",
     )
-    study = optuna.load_study(study_name="small", storage=RunFolder(folder / "small").storage)
-    return seconds, [trial.params for trial in study.trials], [trial.value for trial in study.trials]
 
 
-def main(pairs: int) -> None:
-    ratios = []
-    for number in range(pairs + 1):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            ours, params, values = sweep(folder / "runs")
-            (folder / "trials.json").write_text(json.dumps(params))
-            plain, printed = timed(
-                sys.executable, "-m", "tests.benchmarks.plain", str(folder / "trials.json"), str(folder / "plain.db")
-            )
-        same = json.loads(printed.splitlines()[-1]) == values
-        print(
-            f"{'warm-up' if number == 0 else number}: hpo {ours:.1f} s, plain {plain:.1f} s, "
-            f"ratio {ours / plain:.3f}, same values: {same}",
-            flush=True,
-        )
-        ratios += [ours / plain] if number else []
-    print(f"median ratio {statistics.median(ratios):.3f} over {pairs} pairs")
+def pair(trials: int) -> Pair:
+    """Sweep into a fresh folder, and then train the same configurations by the plain script."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = (sys.executable, "-m", "hpo", "sweep", "tests/benchmarks/small.py", "--force", "--workers", "1")
+        ours = spent(*command, "--trials", str(trials), "--runs", str(folder / "runs"))
+        study = optuna.load_study(study_name="small", storage=RunFolder(folder / "runs" / "small").storage)
+        (folder / "trials.json").write_text(json.dumps([trial.params for trial in study.trials]))
+        values = [trial.value for trial in study.trials]
+        script = (sys.executable, "-m", "tests.benchmarks.plain", str(folder / "trials.json"), str(folder / "plain.db"))
+        plain = spent(*script)
+    return Pair(ours, plain, json.loads(plain.output.splitlines()[-1]) == values, trials)
+
+
+def said(number: int, done: Pair) -> str:
+    return (
+        f"{number}: hpo {done.ours.cpu:.1f} CPU s ({done.ours.wall:.1f} s), plain {done.plain.cpu:.1f} "
+        f"({done.plain.wall:.1f}), ratio {done.ratio:.3f} ({done.wall_ratio:.3f}), same values: {done.same}"
+    )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    for row in measure(*map(int, sys.argv[1:])).rows:
+        print(f"{row.quantity}: {row.measured}")

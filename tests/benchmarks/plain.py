@@ -8,15 +8,19 @@ trials.json holds a list of parameter mappings, which are enqueued one by one. P
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
+from torch import nn
 
 from hpo import space
+from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
 from hpo.seeds import derive, generator
-from hpo.task import Held, Moment
+from hpo.task import Fidelity, Held, Moment, Split, Task
 from tests.benchmarks.small import study
 
 torch.set_num_threads(1)
@@ -25,7 +29,18 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 def objective(trial: optuna.Trial) -> float:
     task, recipe = study.configure(space.suggest(trial, study.space), study.cheap)
-    seed = study.training_seed(trial.number)
+
+    def report(best: float, epoch: int, model: nn.Module) -> None:
+        trial.report(best, epoch)
+        trial.should_prune()
+
+    return train(task, recipe, study.cheap, study.training_seed(trial.number), report)
+
+
+def train(
+    task: Task[Any], recipe: Recipe, fidelity: Fidelity, seed: int, report: Callable[[float, int, nn.Module], None]
+) -> float:
+    """The best validation score. `report` is called after each epoch with the best so far, the epoch and the model."""
     torch.manual_seed(derive(seed, "model"))
     model = task.model()
     if recipe.channels_last:
@@ -37,14 +52,16 @@ def objective(trial: optuna.Trial) -> float:
         betas=recipe.betas,
         weight_decay=recipe.weight_decay,
     )
-    batches = math.ceil(study.cheap.train / recipe.batch_size)
+    examples = fidelity.limit("train")
+    whole = task.batches("train", fidelity, recipe.batch_size, generator(seed, "batches", 0))
+    batches = sum(1 for _ in whole) if examples is None else math.ceil(examples / recipe.batch_size)
     best, step = math.inf, 0
     sign = 1 if task.direction == "minimize" else -1
-    for epoch in range(study.cheap.epochs):
+    for epoch in range(fidelity.epochs):
         torch.manual_seed(derive(seed, "epoch", epoch))
         model.train()
-        for batch in task.batches("train", study.cheap, recipe.batch_size, generator(seed, "batches", epoch)):
-            at = Moment(epoch, study.cheap.epochs, step, batches * study.cheap.epochs)
+        for batch in task.batches("train", fidelity, recipe.batch_size, generator(seed, "batches", epoch)):
+            at = Moment(epoch, fidelity.epochs, step, batches * fidelity.epochs)
             rates = task.rates(at)
             for group in optimizer.param_groups:
                 rate = rates.get(group["name"], 1.0)
@@ -61,15 +78,20 @@ def objective(trial: optuna.Trial) -> float:
             with torch.no_grad():
                 task.project(model)
             step += 1
-        model.eval()
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-            held = task.batches("val", study.cheap, recipe.batch_size, generator("validation"))
-            rows = [task.score(model, laid_out(batch, recipe.channels_last)) for batch in held]
-            scores = task.metrics({name: torch.cat([row[name] for row in rows]).double() for name in rows[0]})
-        best = min(best, sign * scores[task.goal])
-        trial.report(sign * best, epoch)
-        trial.should_prune()
+        score = judged(task, recipe, fidelity, model, "val")
+        best = min(best, sign * score)
+        report(sign * best, epoch, model)
     return sign * best
+
+
+def judged(task: Task[Any], recipe: Recipe, fidelity: Fidelity, model: nn.Module, split: Split) -> float:
+    """The task's goal on a split."""
+    model.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+        held = task.batches(split, fidelity, recipe.batch_size, generator("validation"))
+        rows = [task.score(model, laid_out(batch, recipe.channels_last)) for batch in held]
+        columns = {name: torch.cat([row[name] for row in rows]).double() for name in rows[0]}
+        return float(task.metrics(columns)[task.goal])
 
 
 def laid_out(batch, channels_last: bool):
