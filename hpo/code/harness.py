@@ -30,9 +30,9 @@ PROMOTION = ("promotion/runs.py", "promotion/retune.py", "promotion/test_split.p
 # before goes on. tests/test_code.py says which line is needed.
 NO_EFFECT: Mapping[str, str] = {
     "cd92dd1bda6c": "06ecb12b0d71",  # hpo/engine/checkpoint.py
-    "1895d846fae4": "35aefe1fb289",  # hpo/study.py
-    "35e7f9611276": "2404b9d1f9c9",  # hpo/trial/objective.py
-    "4aa9cacbb7af": "bf557084ff80",  # hpo/promotion/runs.py
+    "1de6ad564368": "35aefe1fb289",  # hpo/study.py
+    "0dbfd42f244c": "2404b9d1f9c9",  # hpo/trial/objective.py
+    "985cc12f80ed": "bf557084ff80",  # hpo/promotion/runs.py
     "4800ebea037f": "472f1439a2c0",  # hpo/task.py: Task.files, which no training calls
 }
 
