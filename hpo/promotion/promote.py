@@ -42,7 +42,8 @@ from hpo.trial.changes import code_note
 from hpo.trial.guard import run_check
 from hpo.trial.lifecycle import state_of
 from hpo.trial.summarize import keep_summary
-from hpo.workers import coordinator, local
+from hpo.workers import coordinator
+from hpo.workers.preparation import prepare_worker
 
 
 def promote(
@@ -86,7 +87,7 @@ def promote(
 
             coordinator.drive(source, run, pool=pool, watch=look)
             look()
-            local.prepare_worker()
+            prepare_worker()
             return _judged(study, folder, source.selection, source.finished(), tie=tie, device=device, watch=look)
 
 

@@ -24,8 +24,9 @@ from hpo.trial.log import note_death, note_end
 from hpo.trial.objective import settle
 from hpo.trial.over_limit import outcome_over_limit
 from hpo.trial.record import Outcome, count_deaths
-from hpo.workers.local import Backend, Inline, Processes, prepare_worker
+from hpo.workers.local import Backend, Inline, Processes
 from hpo.workers.loky_private import loading_error
+from hpo.workers.preparation import prepare_worker
 
 ATTEMPTS = 3  # of a job whose worker dies each time, without a new epoch in between
 POLL_S = 0.5

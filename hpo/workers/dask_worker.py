@@ -22,7 +22,7 @@ from hpo.task import Task
 from hpo.trial.log import logged
 from hpo.trial.provenance import code_details, packages
 from hpo.workers import dask_private
-from hpo.workers.local import prepare_worker
+from hpo.workers.preparation import prepare_worker
 from hpo.workers.process import FOLLOW_S, allow_processes
 
 

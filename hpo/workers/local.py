@@ -3,27 +3,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
-import torch
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 from hpo.output.kept import also_shown
 from hpo.trial.log import logged
 from hpo.workers.ahead import take_worker
 from hpo.workers.loky_private import is_broken
+from hpo.workers.preparation import prepare_worker
 from hpo.workers.process import new_process
-from hpo.workers.torch_private import leave_out_compiler
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Backend(Executor, ABC):
@@ -120,18 +116,3 @@ def _prepared(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a job. The file of the study, which is imported with it, may have changed the number of threads."""
     prepare_worker()
     return logged(fn, *args, **kwargs)
-
-
-def prepare_worker() -> None:
-    """Prepare this process for training.
-
-    torch uses one thread: workers share the cores, and the bits of a result depend on the number of threads. glibc is
-    told to keep large blocks. Otherwise every step of a convolution gives them back to the kernel, which fills them
-    with zeros before it hands them out again. torch's compiler, which takes a second to import, waits for its use.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    torch.set_num_threads(1)
-    leave_out_compiler()

@@ -45,7 +45,7 @@ def _start_worker(coordinator: int) -> None:
     watchdog.may_be_ended()
     allow_processes()
     steady_streams()
-    from hpo.workers.local import prepare_worker  # brings torch
+    from hpo.workers.preparation import prepare_worker  # brings torch
 
     prepare_worker()
 

@@ -17,7 +17,8 @@ from hpo.engine import distributed
 from hpo.trial.job import Job
 from hpo.trial.objective import trained
 from hpo.trial.record import Outcome, read_outcome, write_outcome
-from hpo.workers.local import WorkerDied, prepare_worker
+from hpo.workers.local import WorkerDied
+from hpo.workers.preparation import prepare_worker
 from hpo.workers.process import allow_processes
 
 # The death of another rank is an error of the connection in this one. torchrun notices it meanwhile, and ends this rank
