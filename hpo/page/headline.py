@@ -34,6 +34,8 @@ def _badge(study: StudySpec, verdict: Verdict) -> tuple[Level, str]:
     lead = verdict.leading.ahead_of_default if verdict.leading else None
     if verdict.sample.is_too_small:
         return "caution", f"too few {verdict.sample.noun}s to tell"
+    if verdict.has_no_winner:
+        return "go", f"a front of {len(verdict.front)}"
     if verdict.is_default_over and verdict.winner != DEFAULT:
         return "go", "best within the limits"
     if verdict.winner == DEFAULT:

@@ -10,7 +10,7 @@ from optuna.exceptions import StorageInternalError
 
 from hpo.direction import Direction
 from hpo.errors import HpoError
-from hpo.promotion.glance import NOT_RUN, PromotionGlance
+from hpo.promotion.glance import NOT_RUN, PromotionGlance, outcome_of
 from hpo.promotion.looks import verdict_record
 from hpo.promotion.selection import is_judged, read_selection
 from hpo.promotion.standing import standing_of
@@ -67,7 +67,7 @@ def stored_glance(folder: RunFolder) -> PromotionGlance:
         return NOT_RUN
     if is_judged(selection, folder):
         record = verdict_record(folder) or {}
-        return PromotionGlance("judged", f"winner: {record['winner']}", str(record.get("sentence", "")))
+        return PromotionGlance("judged", outcome_of(record), str(record.get("sentence", "")))
     stored = stored_study(folder, promotion_name(folder.path.name))
     runs = stored.get_trials(deepcopy=False) if stored else []
     now = standing_of(selection.race(Direction.MINIMIZE if stored is None else direction_of(stored)), runs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -40,7 +40,7 @@ def glance(folder: RunFolder, rows: Iterable[Row], direction: Direction) -> Prom
         race = _race(selection, direction)
         key = key_of([race.default, *race.others], race.rounds, selection["generation"])
         if verdict and verdict["selection"] == key:
-            return PromotionGlance("judged", f"winner: {verdict['winner']}", str(verdict.get("sentence", "")))
+            return PromotionGlance("judged", outcome_of(verdict), str(verdict.get("sentence", "")))
         keys = {candidate["name"]: fingerprint(candidate["params"]) for candidate in selection["candidates"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder.selection}: {error}") from error
@@ -49,6 +49,12 @@ def glance(folder: RunFolder, rows: Iterable[Row], direction: Direction) -> Prom
     }
     done = sum(map(len, race.ended(values).values()))
     return PromotionGlance("unfinished", f"{done}/{race.planned(values)} runs")
+
+
+def outcome_of(verdict: Mapping[str, Any]) -> str:
+    """Who has won, or who is on the front where none has."""
+    front = verdict.get("front", ())
+    return f"front: {', '.join(front)}" if len(front) > 1 else f"winner: {verdict['winner']}"
 
 
 def _record(path: Path) -> dict[str, Any]:

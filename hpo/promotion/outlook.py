@@ -28,7 +28,7 @@ def outlook(verdict: Verdict) -> Advice | None:
 
     None where it is decided, where the leader is not ahead, and where the sample is too small for any interval.
     """
-    if not verdict.is_open or verdict.sample.is_too_small:
+    if verdict.goals or not verdict.is_open or verdict.sample.is_too_small:
         return None
     if verdict.noise is None:
         return Advice(
@@ -83,6 +83,6 @@ def _units(verdict: Verdict) -> str:
 
 def export_of_leader(verdict: Verdict) -> Advice | None:
     """How to export the leader where the default was. None where the leader was, and where it is not ahead."""
-    if verdict.winner != DEFAULT or not verdict.is_open:
+    if verdict.goals or verdict.winner != DEFAULT or not verdict.is_open:
         return None
     return Advice(f"The default was exported; to export {verdict.leader} instead:", ("--tie", "leader"))

@@ -127,6 +127,8 @@ class Verdict:
     needed: Needed | None = None  # to decide the leader's lead at the next look; None where that is not known
     least_leads: tuple[LeastLead, ...] = ()  # that more seeds would show at the next look
     limits: Mapping[str, float] = field(default_factory=dict)  # what a configuration may cost
+    goals: tuple[str, ...] = ()  # of a study with several: the task's goal and some costs
+    front: tuple[str, ...] = ()  # names of the candidates that no other one dominates, the best in the goal first
 
     @property
     def winning(self) -> Result:
@@ -152,6 +154,11 @@ class Verdict:
         """The name of a candidate with what became of it: "trial 3 (leader)"."""
         roles = self.roles(name)
         return f"{name} ({', '.join(roles)})" if roles else name
+
+    @property
+    def has_no_winner(self) -> bool:
+        """Whether there are several goals, and more than one candidate that no other one dominates."""
+        return len(self.front) > 1
 
     @property
     def is_default_over(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import optuna
 from optuna.trial import TrialState
 from pydantic import TypeAdapter, ValidationError
 
-from hpo.direction import Direction
+from hpo.contract.several_goals import COSTS
+from hpo.direction import Direction, front
 from hpo.errors import Damaged, Refused
 from hpo.files import write_json
 from hpo.plain import fingerprint, plain
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 KEEP = 4  # configurations that start the race, where neither the study nor its gate says how many
+KEEP_OF_FRONT = 8  # the same of a front
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,37 @@ def select(trials: list[optuna.trial.FrozenTrial], study: StudySpec) -> tuple[Ca
     """The default, and the best other configurations among the complete trials, as many as `study.keep` says, or all.
 
     A configuration that was tried more than once counts once, with the mean of its values. `trials` are in the order of
-    their numbers: of equal means the one that was tried first ranks higher.
+    their numbers: of equal means the one that was tried first ranks higher. With several goals they are those that no
+    other one dominates, the default included, the best in the task's goal first; of more than asked for, some at even
+    distances.
     """
     tried = configurations(trial for trial in trials if trial.state is TrialState.COMPLETE)
     default = study.defaults()
     others = [configuration for configuration in tried if configuration.params != default]
-    best = study.direction.ranked(others, key=lambda configuration: configuration.mean)[: study.keep]
+    ranked = study.direction.ranked(others, key=lambda configuration: configuration.mean)
+    best = _on_front(ranked, tried, trials, study) if study.goals else ranked[: study.keep]
     return (_default_candidate(default, tried), *(_candidate(configuration) for configuration in best))
+
+
+def _on_front(
+    ranked: Sequence[TriedConfiguration],
+    tried: Sequence[TriedConfiguration],
+    trials: Sequence[optuna.trial.FrozenTrial],
+    study: StudySpec,
+) -> list[TriedConfiguration]:
+    """Those of the ranked configurations that none of the tried ones dominates, at most `study.keep` of them."""
+    costs = {trial.number: trial.user_attrs.get(COSTS, {}) for trial in trials}
+    on_front = front(tried, key=lambda configuration: study.point(configuration.mean, costs[configuration.trial]))
+    return _spread([configuration for configuration in ranked if configuration in on_front], study.keep)
+
+
+def _spread(items: Sequence[TriedConfiguration], most: int | None) -> list[TriedConfiguration]:
+    """At most so many of them, at even distances, the first and the last among them."""
+    if most is None or len(items) <= most:
+        return list(items)
+    if most == 1:
+        return list(items[:1])
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
 def _candidate(tried: TriedConfiguration) -> Candidate:
@@ -109,6 +135,8 @@ def kept(study: StudySpec, folder: RunFolder) -> int:
     """How many configurations start the race beside the default: as the study says, else as its gate found."""
     if study.keep is not None:
         return study.keep
+    if study.goals:
+        return KEEP_OF_FRONT
     gate = read_gate(folder)
     return KEEP if gate is None else gate.keep
 
@@ -157,7 +185,7 @@ def next_selection(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELS
     candidates = select(trials, study)
     if before and same_plan and _keys(candidates) == _keys(before.candidates):
         return replace(before, sweep_trials=ended)
-    rounds = rounds_of(len(candidates) - 1, study.seeds, folds=study.task.folds, first=first)
+    rounds = _rounds(study, len(candidates) - 1, first)
     new = Selection(candidates, study.keep or KEEP, study.seeds, ended, rounds, generation=folder.generation)
     return replace(new, look=_look(new, looks))
 
@@ -176,8 +204,15 @@ def earlier_promotions(folder: RunFolder) -> list[RunFolder]:
 
 def _is_planned(selection: Selection, study: StudySpec, first: int) -> bool:
     """Whether the study would race so many candidates so, but for rounds that were added."""
-    rounds = rounds_of(len(selection.candidates) - 1, study.seeds, folds=study.task.folds, first=first)
+    rounds = _rounds(study, len(selection.candidates) - 1, first)
     return selection.keep == study.keep and _without_added(selection).rounds == rounds
+
+
+def _rounds(study: StudySpec, others: int, first: int) -> tuple[Round, ...]:
+    """The race of so many configurations; with several goals one round of all, since none of them is the best."""
+    if study.goals:
+        return (Round(others, tuple(range(first, first + study.seeds))),)
+    return rounds_of(others, study.seeds, folds=study.task.folds, first=first)
 
 
 def _keys(candidates: tuple[Candidate, ...]) -> list[str]:

@@ -6,13 +6,14 @@ Terminal, report, `hpo status` and the ledger show these sentences as verdict.js
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hpo.contract.costs import UNITS
 from hpo.direction import Direction
 from hpo.formatting import count, finite, interval_in_words, is_bounded, listed, number, numerals, sentence, unit
+from hpo.promotion import front
 from hpo.promotion.candidate import DEFAULT
+from hpo.promotion.front import cost_in_words
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Sample, Verdict
 
@@ -92,7 +93,12 @@ def _grounds(verdict: Verdict) -> str:
 def _claim_about_sample(verdict: Verdict, measure: Measure) -> str:
     """The claim, and why it may not hold for other things than those tested on."""
     sample = verdict.sample
-    claim = _of_few(verdict, sample, measure) if sample.is_too_small else _claim(verdict, measure)
+    if verdict.goals:
+        claim = front.claim(verdict)
+    elif sample.is_too_small:
+        claim = _of_few(verdict, sample, measure)
+    else:
+        claim = _claim(verdict, measure)
     if sample.speaks_for_one:
         claim = f"For this one {sample.noun} alone: {claim}"
     if sample.clusters and any(result.is_ruled_by_one for result in verdict.results):
@@ -102,17 +108,11 @@ def _claim_about_sample(verdict: Verdict, measure: Measure) -> str:
 
 def _costs(verdict: Verdict) -> list[str]:
     """What the winner costs, with the limits, in a sentence; none where nothing was measured."""
-    costs = [_cost(name, cost, verdict.limits) for name, cost in verdict.winning.costs.items() if cost is not None]
-    return [f"{_name(verdict.winning)} costs {listed(costs)}."] if costs else []
-
-
-def _cost(name: str, cost: Interval, limits: Mapping[str, float]) -> str:
-    """A cost with its range and its limit: "3.1 milliseconds (3 to 3.3; limit 5)"."""
-    is_exact = cost.low == cost.high
-    span = [] if is_exact or not is_bounded(cost) else [f"{number(cost.low, 3)} to {number(cost.high, 3)}"]
-    limit = [f"limit {number(limits[name])}"] if name in limits else []
-    remarks = "; ".join([*span, *limit])
-    return f"{number(cost.mean)} {UNITS[name]}{f' ({remarks})' if remarks else ''}"
+    if verdict.goals and not verdict.limits:
+        return []  # the claim says them
+    winner = verdict.winning
+    costs = [cost_in_words(name, cost, verdict.limits) for name, cost in winner.costs.items() if cost is not None]
+    return [f"{_name(winner)} costs {listed(costs)}."] if costs else []
 
 
 def _within_limits(verdict: Verdict, leading: Result, default: Result, measure: Measure) -> str:

@@ -11,6 +11,7 @@ from hpo.engine.evaluation import mean_scores
 from hpo.errors import SweepFailed
 from hpo.promotion.candidate import DEFAULT, Candidate, Tie
 from hpo.promotion.ended import EndedRace
+from hpo.promotion.front import front_of, winner_of
 from hpo.promotion.looks import confidence
 from hpo.promotion.more import LeastLead, Needed
 from hpo.promotion.results import Result, Sample, Verdict
@@ -40,7 +41,12 @@ def judge(
     results = [_result(candidate, race, baselines) for candidate in race.ranked]
     within = [result for result in results if not result.over(study.limits)] or results
     leading = next((result for result in within if result.candidate.name != DEFAULT), None)
-    winning = _winning(within, leading, sample, tie)
+    on_front = front_of(within, study) if study.goals else []
+    if on_front:
+        default = next((result for result in within if result.candidate.name == DEFAULT), None)
+        winning = winner_of(on_front, default, tie)
+    else:
+        winning = _winning(within, leading, sample, tie)
     results.sort(key=lambda result: result is not winning)  # the others stay in their order
     verdict = Verdict(
         goal=study.task.goal,
@@ -59,6 +65,8 @@ def judge(
         needed=_needed(leading.candidate, race) if leading else None,
         least_leads=_least_leads(leading.candidate, race) if leading else (),
         limits=dict(study.limits),
+        goals=study.goals,
+        front=tuple(result.candidate.name for result in on_front),
     )
     return worded(verdict, study.task.bounds.get(study.task.goal))
 
