@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -9,7 +10,11 @@ import pytest
 
 from hpo.contract.several_goals import SeveralGoals
 from hpo.direction import Direction, front
+from hpo.page.collect import collect
 from hpo.page.decoding import decode_verdict
+from hpo.page.figures import figures
+from hpo.page.report import render
+from hpo.page.status import status_of
 from hpo.promotion.candidate import Candidate
 from hpo.promotion.front import winner_of
 from hpo.promotion.glance import glance
@@ -19,6 +24,7 @@ from hpo.promotion.results import Result
 from hpo.promotion.selection import select
 from hpo.search.sweep import sweep
 from hpo.storage.folder import RunFolder
+from hpo.storage.summary import Row, front_of
 from hpo.study import Median, distributions
 from hpo.trial.provenance import identity
 from tests.test_limits import parameters, stored, wide_study
@@ -168,3 +174,32 @@ def test_one_that_dominates_all_wins_where_it_is_surely_better_in_a_goal(
     assert winner_of([default, best], default, "default") is default
     assert winner_of([default, best], default, "leader") is best
     assert winner_of([best], None, "default") is best
+
+
+# -- shown -----------------------------------------------------------------------------------------------------------
+def test_status_and_report_show_the_front(promoted: RunFolder) -> None:
+    study = wide_study(goals=GOALS, trials=8, keep=3)
+    points = {trial.number: (-trial.value, -trial.user_attrs["costs"]["parameters"]) for trial in stored(promoted)}
+    expected = tuple(front(points, key=lambda number: points[number]))
+    assert status_of(promoted).front == expected
+    promoted.summary.unlink()
+    assert status_of(promoted).front == expected, "from the storage"
+    findings = collect(study, promoted)
+    assert findings.sweep is not None
+    assert findings.sweep.front == expected
+    assert findings.headline.badge.startswith("a front of ")
+    shown = figures(findings)
+    drawn = {x for trace in shown["front parameters"].data if trace.mode == "markers" for x in trace.x if x is not None}
+    assert drawn == {parameters(trial.params["task.width"]) for trial in stored(promoted)}
+    assert "tested parameters" in shown
+    page = render(findings)
+    assert "error against parameters" in page
+    assert "error on test against parameters" in page
+
+
+def test_a_study_with_one_goal_has_no_front() -> None:
+    rows = [Row("sweep", 0, "complete", value=1.0), Row("sweep", 1, "complete", value=2.0)]
+    assert front_of(rows, Direction.MINIMIZE, ()) == []
+    costly = [replace(row, costs={"flops": 3.0 - row.number}) for row in rows]
+    assert front_of(costly, Direction.MINIMIZE, ("error", "flops")) == costly
+    assert front_of(costly, Direction.MAXIMIZE, ("error", "flops")) == costly[1:]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from hpo.cli.terminal import Cell, laid_out, say, show
 from hpo.direction import Direction
 from hpo.errors import Stopped
-from hpo.formatting import count, duration, number, out_of
+from hpo.formatting import count, duration, first_words, number, out_of
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -26,6 +26,7 @@ STDOUT = 1
 REFRESH_S = 2.0
 WHOLE = 20  # trials that are shown whole; of more, those that have begun, and SOME of the best, of the last, of failed
 SOME = 5
+MOST_OF_FRONT = 6  # trials of a front that are named
 STUDY_COLUMNS = ("study", "preflight", "sweep", "running", "best", "left", "promotion")
 COLOUR = {"running": "cyan", "interrupted": "yellow", "unknown": "yellow", "failed": "red", "pruned": "dim"}
 
@@ -114,10 +115,17 @@ def _study_cells(status: Status) -> tuple[Cell, ...]:
         status.preflight,
         _sweep_progress(status),
         ", ".join([str(status.running), *stopped]),
-        "" if status.best is None else f"{number(status.best)} (trial {status.best_trial})",
+        _best(status),
         duration(status.seconds_left) if status.seconds_left else "",
         status.promotion,
     )
+
+
+def _best(status: Status) -> str:
+    """The best score, or which trials no other one dominates."""
+    if status.front:
+        return f"front: {first_words([str(number) for number in status.front], MOST_OF_FRONT)}"
+    return "" if status.best is None else f"{number(status.best)} (trial {status.best_trial})"
 
 
 def _sweep_progress(status: Status) -> str:

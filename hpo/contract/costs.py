@@ -14,6 +14,7 @@ COSTS = {
     "milliseconds": "the fastest of several passes, on the study's device",
     "memory_mb": "weights, buffers and the most that a pass holds beside them, in 10^6 bytes",
 }
+EXACT = frozenset(COSTS) - {"milliseconds"}  # those that are the same whenever they are measured
 UNITS = {"parameters": "parameters", "flops": "flops", "milliseconds": "milliseconds", "memory_mb": "MB of memory"}
 
 Costs = Mapping[str, float]

@@ -12,7 +12,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from hpo.direction import Direction
+from hpo.contract.several_goals import COSTS
+from hpo.direction import Direction, front
 from hpo.formatting import finite
 from hpo.page.audit import Audit
 from hpo.page.findings import Improvement, Sweep, Trial
@@ -55,8 +56,17 @@ def collect_sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | N
         importances=importances(stored, list(study.space), conditional),
         origin=adoption.sentence if adoption else "",
         audit=None if adoption else _audit(trials, direction),
+        front=_front(study, trials),
         end="" if adoption else standing(stored, planned, stored.user_attrs.get("stop_after")).end,
     )
+
+
+def _front(study: StudySpec, trials: Sequence[Trial]) -> tuple[int, ...]:
+    """The numbers of the completed trials that no other one dominates; none where the study has one goal."""
+    if not study.goals:
+        return ()
+    complete = [trial for trial in trials if trial.state == "complete" and trial.costs]
+    return tuple(trial.number for trial in front(complete, key=lambda trial: study.point(trial.score, trial.costs)))
 
 
 def _sweep_trials(study: StudySpec, trials: list[Trial]) -> tuple[Trial, ...]:
@@ -88,6 +98,7 @@ def trial_from(frozen: FrozenTrial) -> Trial:
         ended=frozen.datetime_complete,
         reason="; ".join(_reasons(attributes)),
         spared_at=attributes.get(SPARED_AT),
+        costs=attributes.get(COSTS, {}),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from hpo.contract.costs import UNITS
 from hpo.formatting import number, setting
 from hpo.page.findings import Trial
 from hpo.page.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
@@ -104,6 +105,7 @@ def hover(trial: Trial, parameter: str = "") -> str:
     lines = [
         f"<b>trial {trial.number}</b>, {trial.state}{default}",
         f"score {number(trial.value)}",
+        *(f"{number(cost)} {UNITS.get(name, name)}" for name, cost in trial.costs.items()),
         *(f"{safe(name)} = {safe(setting(trial.params[name]))}" for name in names[:MOST_PARAMETERS]),
     ]
     if len(names) > MOST_PARAMETERS:

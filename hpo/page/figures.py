@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo import study as studies
-from hpo.page import draw_promotion, draw_sweep
+from hpo.page import draw_front, draw_promotion, draw_sweep
 from hpo.page.axes import scales
 from hpo.page.draw_importance import importance
 from hpo.page.draw_parallel import parallel
@@ -72,6 +72,7 @@ def _drawings(findings: Findings) -> Iterator[Drawing | None]:
 def _of_promotion(promotion: Promotion, goal: str) -> Iterator[Drawing | None]:
     if promotion.verdict is None:
         return
+    yield from draw_front.tested(promotion.verdict)
     yield draw_promotion.leads(promotion.verdict)
     yield draw_promotion.scores(promotion, promotion.verdict)
     if promotion.agreement:
@@ -82,6 +83,7 @@ def _of_promotion(promotion: Promotion, goal: str) -> Iterator[Drawing | None]:
 def _of_sweep(sweep: Sweep, study: StudySpec) -> Iterator[Drawing | None]:
     goal, searched = study.task.goal, scales(studies.distributions(study.space))
     if any(trial.value is not None for trial in sweep.trials):
+        yield from draw_front.trade_offs(sweep, goal, study.limits)
         yield draw_sweep.history(sweep, goal)
         yield reports(sweep, goal) if sweep.origin else draw_sweep.curves(sweep, goal)
         yield separation_bars(sweep.separation)

@@ -52,6 +52,7 @@ class Trial:
     reason: str
     is_default: bool = False
     spared_at: int | None = None  # epoch at which the pruner would have ended it; it was let run
+    costs: Mapping[str, float] = field(default_factory=dict)  # of its configuration, as far as the study asks
 
     @property
     def score(self) -> float:
@@ -88,6 +89,7 @@ class Sweep:
     audit: Audit | None = None  # of the pruner; None where it ended no trial and would have ended none
     failures: tuple[FailureGroup, ...] = ()  # the failed trials by the kind of their error
     end: str = ""  # why it has ended before its trials were done; "" where it has not
+    front: tuple[int, ...] = ()  # with several goals: the numbers of the trials that no other one dominates
 
     @property
     def ranked(self) -> tuple[Trial, ...]:

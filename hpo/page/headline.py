@@ -34,10 +34,8 @@ def _badge(study: StudySpec, verdict: Verdict) -> tuple[Level, str]:
     lead = verdict.leading.ahead_of_default if verdict.leading else None
     if verdict.sample.is_too_small:
         return "caution", f"too few {verdict.sample.noun}s to tell"
-    if verdict.has_no_winner:
-        return "go", f"a front of {len(verdict.front)}"
-    if verdict.is_default_over and verdict.winner != DEFAULT:
-        return "go", "best within the limits"
+    if verdict.has_no_winner or (verdict.winner != DEFAULT and (verdict.goals or verdict.is_default_over)):
+        return "go", _chosen_by_costs(verdict)
     if verdict.winner == DEFAULT:
         return "caution", "keep the default"
     if any(result.candidate.name == DEFAULT and result.full is None for result in verdict.results):
@@ -49,3 +47,10 @@ def _badge(study: StudySpec, verdict: Verdict) -> tuple[Level, str]:
     if verdict.sample.speaks_for_one:
         return "caution", f"better on one {verdict.sample.noun}"
     return "go", "better than the default"
+
+
+def _chosen_by_costs(verdict: Verdict) -> str:
+    """The badge of a winner that is not chosen by the task's goal alone."""
+    if verdict.has_no_winner:
+        return f"a front of {len(verdict.front)}"
+    return "better in all goals" if verdict.goals else "best within the limits"

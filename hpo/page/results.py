@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hpo.formatting import count, duration, label, ordinal, setting
-from hpo.page import draw_promotion
+from hpo.page import draw_front, draw_promotion
 from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import Findings, Promotion, Trial
 from hpo.page.views import (
@@ -46,6 +46,7 @@ class PromotionSection(Section):
     runs: Table | None
     leads: Plot | None = None
     test_scores: Plot | None = None
+    trade_offs: tuple[Plot, ...] = ()
     tuned: Table | None = None
     configurations: Table | None = None
     scores: Table | None = None
@@ -100,6 +101,7 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
         ),
         leads=_plot(draw_promotion.leads(verdict)),
         test_scores=_plot(draw_promotion.scores(promotion, verdict)),
+        trade_offs=_plots(*draw_front.tested(verdict)),
         runs=_results(promotion, verdict),
         tuned=_tuned(verdict),
         configurations=_configurations(verdict),
@@ -122,6 +124,7 @@ def _results(promotion: Promotion, verdict: Verdict) -> Table:
     heads = [
         "Configuration",
         f"Test {label(verdict.goal)}",
+        *_costs(verdict),
         "Lead over default",
         *([f"Lead over {best.name}"] if best else []),
         "Full, on validation",
@@ -166,12 +169,24 @@ def _result_row(result: Result, best: Baseline | None, verdict: Verdict) -> list
     return [
         Cell(_named(result, verdict)),
         interval_cell(result.test),
+        *(_cost_cell(result, name) for name in _costs(verdict)),
         interval_cell(lead, signed=True),
         *against,
         score_cell(result.full),
         score_cell(result.candidate.cheap),
         _runs_cell(result),
     ]
+
+
+def _costs(verdict: Verdict) -> list[str]:
+    """The costs that were measured."""
+    return list(dict.fromkeys(name for result in verdict.results for name in result.costs))
+
+
+def _cost_cell(result: Result, name: str) -> Cell:
+    cost = result.costs.get(name)
+    is_exact = cost is not None and cost.low == cost.high
+    return number_cell(cost.mean) if cost is not None and is_exact else interval_cell(cost)
 
 
 def _named(result: Result, verdict: Verdict) -> Content:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from hpo import study as studies
 from hpo.formatting import NOTHING, amount, better, count, duration, label, setting
-from hpo.page import draw_sweep, separation_words
+from hpo.page import draw_front, draw_sweep, separation_words
 from hpo.page.axes import Scale, scales
 from hpo.page.draw_parallel import parallel
 from hpo.page.draw_reports import reports
@@ -20,6 +21,8 @@ from hpo.page.findings import Findings, Sweep, Trial
 from hpo.page.results import state_cell
 from hpo.page.views import Cell, Key, Plot, Section, Table, Tagged, number_cell, score_cell, table
 from hpo.promotion.repeats import configurations, repeats_sd
+
+NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 
 
 # -- sweep -----------------------------------------------------------------------------------------------------------
@@ -67,11 +70,18 @@ def sweep_section(findings: Findings) -> SweepSection | None:
         goal,
         lead=lead,
         curves=partial(reports if sweep.origin else draw_sweep.curves, sweep, goal),
+        limits=study.limits,
     )
 
 
 def drawn_sweep(
-    sweep: Sweep, searched: list[Scale], goal: str, *, lead: str, curves: Callable[[], Drawing]
+    sweep: Sweep,
+    searched: list[Scale],
+    goal: str,
+    *,
+    lead: str,
+    curves: Callable[[], Drawing],
+    limits: Mapping[str, float] = NO_LIMITS,
 ) -> SweepSection:
     """The section of a sweep that has begun; `curves` draws what its trials reported."""
     timelines = [plot(drawing) for drawing in [timeline(sweep)] if drawing]
@@ -82,7 +92,11 @@ def drawn_sweep(
     default_keys = [draw_sweep.DEFAULT_KEY] if sweep.default else []
     return SweepSection(
         lead=f"{lead} {repeats}".rstrip(),
-        overview=(plot(draw_sweep.history(sweep, goal)), plot(curves())),
+        overview=(
+            *map(plot, draw_front.trade_offs(sweep, goal, limits)),
+            plot(draw_sweep.history(sweep, goal)),
+            plot(curves()),
+        ),
         audit=sweep.audit.sentence if sweep.audit else "",
         importances=_importances(sweep),
         slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
@@ -149,13 +163,14 @@ def trials_section(findings: Findings) -> TrialsSection | None:
         return None
     goal, defaults = label(findings.study.task.goal), findings.study.defaults()
     reasons = ["Reason"] if any(trial.reason for trial in sweep.trials) else []
-    heads = ["Trial", goal, "State", "Epochs", "Time", *reasons, "Best epoch", *names]
+    costs = list(dict.fromkeys(name for trial in sweep.trials for name in trial.costs))
+    heads = ["Trial", goal, *costs, "State", "Epochs", "Time", *reasons, "Best epoch", *names]
     words = {"State", "Reason", *(name for name in names if isinstance(defaults.get(name), str | bool))}
     return TrialsSection(
         lead=_trials_lead(sweep),
         trials=table(
             heads,
-            [_trial_row(trial, names, sweep, has_reason=bool(reasons)) for trial in sweep.trials],
+            [_trial_row(trial, names, costs, sweep, has_reason=bool(reasons)) for trial in sweep.trials],
             name="Trials",
             numbers=set(heads) - words,
             is_sortable=True,
@@ -170,11 +185,13 @@ def _trials_lead(sweep: Sweep) -> str:
     return lead
 
 
-def _trial_row(trial: Trial, names: list[str], sweep: Sweep, *, has_reason: bool) -> list[Cell]:
+def _trial_row(trial: Trial, names: list[str], costs: list[str], sweep: Sweep, *, has_reason: bool) -> list[Cell]:
     """What decides comes before the parameters: on a phone it is seen without scrolling sideways."""
     tags = []
-    if trial is sweep.best:
+    if trial is sweep.best and not sweep.front:
         tags.append("best")
+    if trial.number in sweep.front:
+        tags.append("front")
     if trial.is_default:
         tags.append("default")
     if trial.spared_at is not None:
@@ -183,6 +200,7 @@ def _trial_row(trial: Trial, names: list[str], sweep: Sweep, *, has_reason: bool
     return [
         Cell(Tagged(str(trial.number), tuple(tags)), "num", trial.number),
         score_cell(trial.value),
+        *(number_cell(trial.costs.get(name)) for name in costs),
         state_cell(trial),
         number_cell(trial.epochs),
         number_cell(trial.seconds, duration(trial.seconds)),

@@ -18,7 +18,7 @@ from hpo.errors import Refused
 from hpo.promotion.glance import PromotionGlance, PromotionState, glance
 from hpo.storage.folder import RunFolder
 from hpo.storage.held import Sight, sight_of_lock
-from hpo.storage.summary import Row, Summary, best_of, read_summary
+from hpo.storage.summary import Row, Summary, best_of, front_of, read_summary
 from hpo.trial.ended_rows import with_folders
 
 BEGUN: dict[Sight, str] = {"held": "running", "free": "interrupted", "hidden": "unknown"}  # the state of what has begun
@@ -40,6 +40,7 @@ class Status:
     failed: int = 0
     best: float | None = None
     best_trial: int | None = None
+    front: tuple[int, ...] = ()  # with several goals: the trials that no other one dominates
     seconds_left: float | None = None  # of what is at work, or stands still; None before the first trial has ended
     preflight: str = "not run"  # or "go", "caution", "no-go"
     promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7": for people
@@ -115,6 +116,7 @@ def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept:
         failed=states["failed"],
         best=best.value if best else None,
         best_trial=best.number if best else None,
+        front=tuple(row.number for row in front_of(sweep, Direction(summary.direction), summary.goals)),
         seconds_left=_seconds_left(summary, sweep, sight),
         preflight=preflight,
         promotion=race.text,

@@ -18,7 +18,7 @@ from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.held import inode_of_lock, last_holder
 from hpo.storage.summary import Summary
-from hpo.trial.lifecycle import direction_of, standing
+from hpo.trial.lifecycle import direction_of, goals_of, standing
 from hpo.trial.rows import row_source, stored_rows
 
 
@@ -43,6 +43,7 @@ def stored_summary(folder: RunFolder) -> Summary | None:
     return Summary(
         study=name,
         goal="",
+        goals=goals_of(stored),
         direction=direction.value,
         stage="promotion" if promotion else "sweep",
         trials=asked,

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hpo.contract.costs import EXACT
 from hpo.promotion.candidate import Candidate, RunKey
 from hpo.promotion.intervals import Interval, interval_of_costs
 from hpo.promotion.looks import confidence
@@ -111,7 +112,13 @@ class EndedRace:
         measured = [outcome.costs for outcome in self.outcomes(candidate, self.seeds(candidate))]
         names = [name for name in self.study.costs if all(name in costs for costs in measured)]
         values = {name: np.array([costs[name] for costs in measured]) for name in names}
-        return {name: interval_of_costs(values_S, self.confidence) for name, values_S in values.items()}
+        return {name: self._cost(name, values_S) for name, values_S in values.items()}
+
+    def _cost(self, name: str, values_S: np.ndarray) -> Interval:
+        exact = float(values_S[0])
+        if name in EXACT and np.ptp(values_S) == 0:
+            return Interval(exact, exact, exact, self.confidence)
+        return interval_of_costs(values_S, self.confidence)
 
     def lead(self, candidate: Candidate) -> TestedRuns | None:
         """The candidate's lead over the default in their common runs; None for the default, and where it failed."""

@@ -56,9 +56,11 @@ def claim(verdict: Verdict) -> str:
     on_front = [result for name in verdict.front for result in verdict.results if result.candidate.name == name]
     described = "; ".join(_described(result, verdict) for result in on_front)
     if verdict.has_no_winner:
+        several = f"{count(len(on_front), 'configuration')} of {len(verdict.results)}"
+        exported = f"{sentence(_named(verdict.winner))} is exported."
         return (
-            f"No single winner: {count(len(on_front), 'configuration')} of {len(verdict.results)} are on the front of "
-            f"{goals}, where none dominates another. {sentence(described)}. {sentence(verdict.winner)} is exported."
+            f"No single winner: {several} are on the front of {goals}, where none dominates another. "
+            f"{sentence(described)}. {exported}"
         )
     name = verdict.front[0]
     if name == DEFAULT:
@@ -72,7 +74,11 @@ def _described(result: Result, verdict: Verdict) -> str:
     """A candidate with its value in each goal: "trial 3: error 0.1 (0.09 to 0.12), 97 parameters"."""
     value = interval_in_words(result.test, "") if result.test is not None else number(result.full)
     costs = [cost_in_words(name, result.costs.get(name)) for name in verdict.goals[1:]]
-    return f"{result.candidate.name}: {', '.join([f'{label(verdict.goal)} {value}', *costs])}"
+    return f"{_named(result.candidate.name)}: {', '.join([f'{label(verdict.goal)} {value}', *costs])}"
+
+
+def _named(name: str) -> str:
+    return "the default" if name == DEFAULT else name
 
 
 def cost_in_words(name: str, cost: Interval | None, limits: Mapping[str, float] | None = None) -> str:
@@ -80,10 +86,11 @@ def cost_in_words(name: str, cost: Interval | None, limits: Mapping[str, float] 
     if cost is None:
         return f"unknown {UNITS[name]}"
     is_exact = cost.low == cost.high
+    mean = number(cost.mean) if is_exact else number(cost.mean, 3)
     span = [] if is_exact or not is_bounded(cost) else [f"{number(cost.low, 3)} to {number(cost.high, 3)}"]
     limit = [f"limit {number(limits[name])}"] if limits and name in limits else []
     remarks = "; ".join([*span, *limit])
-    return f"{number(cost.mean)} {UNITS[name]}{f' ({remarks})' if remarks else ''}"
+    return f"{mean} {UNITS[name]}{f' ({remarks})' if remarks else ''}"
 
 
 def _means(costs: Mapping[str, Interval | None]) -> dict[str, float]:

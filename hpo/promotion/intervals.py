@@ -163,12 +163,10 @@ def interval_of_runs(values_S: np.ndarray) -> Interval:
 
 
 def interval_of_costs(values_S: np.ndarray, confidence: float) -> Interval:
-    """Return Student's interval for the mean of a cost over runs. Where it is the same in all of them it is exact."""
-    middle = float(values_S.mean())
-    if np.ptp(values_S) == 0:
-        return Interval(middle, middle, middle, confidence)
-    variance = MeanSquare(float(values_S.var(ddof=1)) / len(values_S), len(values_S) - 1)
-    return _interval(middle, [variance], confidence, _student(confidence))
+    """Return Student's interval for the mean of a measured cost over runs; with one run it is unbounded."""
+    runs = len(values_S)
+    variance = MeanSquare(float(values_S.var(ddof=1)) / runs, runs - 1) if runs > 1 else None
+    return _interval(float(values_S.mean()), [variance], confidence, _student(confidence))
 
 
 Critical = Callable[[float], float]  # how many standard errors, for degrees of freedom

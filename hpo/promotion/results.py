@@ -148,7 +148,8 @@ class Verdict:
     def roles(self, name: str) -> tuple[str, ...]:
         """What became of a candidate: whether it leads, and whether it was exported."""
         roles = {"leader": self.leader, "exported": self.winner}
-        return tuple(role for role, holder in roles.items() if holder == name)
+        on_front = ("on the front",) if name in self.front else ()
+        return (*on_front, *(role for role, holder in roles.items() if holder == name))
 
     def title(self, name: str) -> str:
         """The name of a candidate with what became of it: "trial 3 (leader)"."""

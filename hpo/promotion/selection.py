@@ -233,7 +233,8 @@ def _with_more(
             return before
         before = replace(before, rounds=before.rounds[:-1], added=before.added - 1)
     first = max(before.next_seed, *(look.next_seed for look in looks))
-    added = Round(min(1, len(before.candidates) - 1), tuple(range(first, first + more)))
+    others = len(before.candidates) - 1
+    added = Round(others if study.goals else min(1, others), tuple(range(first, first + more)))
     longer = replace(before, rounds=(*before.rounds, added), added=before.added + 1)
     return replace(longer, look=_look(longer, looks))
 

@@ -57,7 +57,7 @@ def judge(
         sentence="",
         sample=sample,
         selection=selection.key,
-        leader=leading.candidate.name if leading else None,
+        leader=leading.candidate.name if leading and not study.goals else None,
         rounds=selection.rounds,
         look=selection.look,
         confidence=race.confidence,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import UnionType
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
-from hpo.direction import Direction
+from hpo.direction import Direction, front
 from hpo.files import replace_unsynced
 from hpo.storage.folder import RunFolder
 
@@ -41,6 +41,7 @@ class Row:
     attempts: int = 1  # how often it was handed to a worker: more than once where it was interrupted
     worker: str = ""  # HOST:PID of the process that trains it, or has trained it last; "" where that is not known
     reason: str = ""  # why it was pruned or failed
+    costs: dict[str, float] = field(default_factory=dict)  # of its configuration, as far as the study asks
 
     @property
     def has_ended(self) -> bool:
@@ -67,6 +68,7 @@ class Summary:
     ended: str = ""  # why the sweep has ended before its trials were done; "" where it has not
     note: str = ""  # what is done after the last run of a promotion
     seconds_left: float | None = None  # of the stage, when this was written; None where nothing is known
+    goals: tuple[str, ...] = ()  # of a study with several
     rows: tuple[Row, ...] = ()  # of the sweep, then of the promotion, each in the order of the numbers
 
     def of_kind(self, kind: str) -> list[Row]:
@@ -94,6 +96,17 @@ def best_of(rows: list[Row], direction: Direction) -> Row | None:
     return direction.best(complete, key=lambda row: row.value) if complete else None
 
 
+def front_of(rows: list[Row], direction: Direction, goals: tuple[str, ...]) -> list[Row]:
+    """The complete rows that no other one dominates; none where there are not several goals."""
+    costs = goals[1:]
+    complete = [
+        row for row in rows if row.state == "complete" and row.value is not None and row.costs.keys() >= {*costs}
+    ]
+    if not costs:
+        return []
+    return front(complete, key=lambda row: (direction.sign * (row.value or 0.0), *(-row.costs[name] for name in costs)))
+
+
 def write_summary(folder: RunFolder, summary: Summary) -> None:
     """Replace the file, in one step. A disk that takes nothing leaves the old one: the summary stops no work."""
     record = asdict(summary)
@@ -111,6 +124,7 @@ def read_summary(folder: RunFolder) -> Summary | None:
         types = _types(Row)
         for row in record["rows"]:
             _check(row, types)
+        record["goals"] = tuple(record["goals"])
         record["rows"] = tuple(Row(**row) for row in record["rows"])
         _check(record, _types(Summary))
         return Summary(**record)

@@ -47,6 +47,7 @@ def _ended(row: Row, record: dict[str, Any], ended: float | None) -> Row:
         seconds=record.get("seconds"),
         ended=ended,
         reason=record.get("reason", ""),
+        costs=record.get("costs", {}),
     )
 
 

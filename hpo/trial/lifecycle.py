@@ -165,6 +165,12 @@ def direction_of(study: optuna.Study) -> Direction:
     return Direction(study.direction.name.lower())
 
 
+def goals_of(study: optuna.Study) -> tuple[str, ...]:
+    """The goals of a sweep that has several, by its identity."""
+    goals: str = study.user_attrs.get("identity", {}).get("goals", "")
+    return tuple(goals.split(", ")) if goals else ()
+
+
 def _finite(scores: Mapping[str, float]) -> dict[str, float]:
     """Those that are numbers: no NaN or infinity reaches Optuna, and JSON has none."""
     return {name: score for name, score in scores.items() if math.isfinite(score)}

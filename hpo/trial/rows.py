@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
+from hpo.contract.several_goals import COSTS
 from hpo.plain import fingerprint
 from hpo.storage.database import stored_study
 from hpo.storage.folder import Kind, RunFolder, promotion_name
@@ -44,6 +45,7 @@ class RowSource:
             attempts=max(1, attempts.count),
             worker=attempts.worker,
             reason=attributes.get("reason", ""),
+            costs=attributes.get(COSTS, {}),
         )
 
 

@@ -67,6 +67,7 @@ class SummaryFile:
         summary = Summary(
             study=self.study.name,
             goal=self.study.task.goal,
+            goals=self.study.goals,
             direction=self.study.direction.value,
             stage=self.kind,
             trials=self.study.trials,
