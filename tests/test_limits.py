@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from torch import Tensor, nn
 
 from hpo.contract.costs import COSTS, excesses
+from hpo.errors import Refused
 from hpo.page.decoding import decode_verdict
 from hpo.promotion.promote import promote
 from hpo.recipe import Recipe
@@ -24,10 +25,13 @@ from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Columns, Fidelity, Moment, Split, Task
-from hpo.trial.costs import measure
+from hpo.trial.costs import costs_of, measure
+from hpo.trial.job import Job
 from hpo.trial.lifecycle import state_of
 from hpo.trial.provenance import identity
+from hpo.trial.rebuild import rebuild
 from hpo.trial.record import read_outcome
+from tests.test_own_training import curve_study
 from tests.toy import toy_study
 
 INPUTS = 4
@@ -163,12 +167,34 @@ def test_a_trial_over_a_limit_is_not_trained_and_the_sampler_hears_by_how_much(s
             assert trial.state is TrialState.PRUNED
 
 
+def test_a_rebuilt_storage_knows_costs_and_constraints(swept: RunFolder) -> None:
+    study = wide_study(limits={"parameters": parameters(16)})
+    before = [(trial.user_attrs["costs"], trial.constraints, state_of(trial)) for trial in stored(swept)]
+    rebuild(study, swept, identity(study))
+    assert [(trial.user_attrs["costs"], trial.constraints, state_of(trial)) for trial in stored(swept)] == before
+
+
+def test_a_trial_that_was_interrupted_keeps_what_was_measured(tmp_path: Path) -> None:
+    study = wide_study(limits={"milliseconds": 1000})
+    job = Job(study, FIDELITY, study.defaults(), 0, 0, 1, tmp_path / "0", "", "wide", device="cpu")
+    assert costs_of(job) == costs_of(job), "two measurements would hardly be equal"
+
+
+def test_a_task_that_trains_itself_cannot_have_its_costs_limited(tmp_path: Path) -> None:
+    study = curve_study(limits={"parameters": 10})
+    with pytest.raises(Refused, match="trains itself, so its parameters cannot be measured"):
+        sweep(study, RunFolder(tmp_path / "own"), identity(study), device="cpu")
+    assert not (tmp_path / "own" / "sweep").exists()
+
+
 def test_many_trials_over_a_limit_in_a_row_end_no_sweep(tmp_path: Path) -> None:
     study = wide_study(
-        limits={"parameters": parameters(2)}, space={"task.width": choose(2, 8)}, trials=6, startup_trials=6, seed=3
+        limits={"parameters": parameters(2)}, space={"task.width": choose(2, 8)}, trials=4, startup_trials=4, seed=3
     )
     folder = RunFolder(tmp_path / "wide")
-    assert sweep(study, folder, identity(study), device="cpu").done == 6
+    assert sweep(study, folder, identity(study), device="cpu").done == 4
+    assert [state_of(trial) for trial in stored(folder)][:3] == ["failed"] * 3
+    assert len({trial.user_attrs["reason"] for trial in stored(folder)[:3]}) == 1, "for one and the same reason"
 
 
 def test_excesses_are_shares_of_the_limits() -> None:
@@ -180,7 +206,9 @@ def test_a_promotion_ends_with_the_best_within_the_limits_where_the_default_is_o
     tmp_path: Path,
 ) -> None:
     folder = RunFolder(tmp_path / "wide")
-    study = wide_study(task=Wide(width=40), limits={"parameters": parameters(16), "milliseconds": 1000})
+    study = wide_study(
+        task=Wide(width=40), limits={"parameters": parameters(16), "milliseconds": 1000}, trials=7, keep=1
+    )
     sweep(study, folder, identity(study), device="cpu")
     assert state_of(stored(folder)[0]) == "failed", "the default is over the limit"
     verdict = promote(study, folder, identity(study), device="cpu")
@@ -198,4 +226,4 @@ def test_a_promotion_ends_with_the_best_within_the_limits_where_the_default_is_o
     assert time.low < time.mean < time.high, "over the runs"
     assert f"The default is over them, with {parameters(40)} parameters (limit {parameters(16)})" in verdict.sentence
     assert f"costs {exact} parameters (limit {parameters(16)}) and " in verdict.sentence
-    assert decode_verdict(folder) == verdict
+    assert decode_verdict(folder).winning == winner

@@ -14,6 +14,7 @@ from hpo.verbs.display import Bars, standing_sentence
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight
     from hpo.promotion.gate import Gate, GatePair
+    from hpo.promotion.intervals import Interval
     from hpo.promotion.outlook import Advice
     from hpo.promotion.results import Result, Verdict
     from hpo.promotion.test_split import Baseline
@@ -65,10 +66,10 @@ class Terminal(Bars):
 
         table(
             f"{label(verdict.goal)}: {better(verdict.direction)}",
-            ("", "cheap", "full, validation", "full, test", "ahead of default"),
+            ("", "cheap", "full, validation", "full, test", "ahead of default", *verdict.costs),
             [
                 *(_candidate_row(result, verdict) for result in verdict.results),
-                *(_baseline_row(baseline, verdict.goal) for baseline in verdict.baselines),
+                *(_baseline_row(baseline, verdict) for baseline in verdict.baselines),
             ],
         )
         for baseline in verdict.baselines:
@@ -143,11 +144,18 @@ def _candidate_row(result: Result, verdict: Verdict) -> tuple[str, ...]:
         number(result.full),
         interval(result.test) if result.test else "failed",
         interval(result.ahead_of_default, signed=True) if result.ahead_of_default else "",
+        *(_cost(result.costs.get(name)) for name in verdict.costs),
     )
 
 
-def _baseline_row(baseline: Baseline, goal: str) -> tuple[str, ...]:
-    return (baseline.name, "", "", number(baseline.scores[goal]), "")
+def _cost(cost: Interval | None) -> str:
+    if cost is None:
+        return ""
+    return number(cost.mean) if cost.low == cost.high else interval(cost)
+
+
+def _baseline_row(baseline: Baseline, verdict: Verdict) -> tuple[str, ...]:
+    return (baseline.name, "", "", number(baseline.scores[verdict.goal]), "", *[""] * len(verdict.costs))
 
 
 def _tuned(tunings: Sequence[Tuning]) -> str:

@@ -49,10 +49,14 @@ class SeveralGoals(optuna.samplers.BaseSampler):
         return copy
 
     def _trial_with_costs(self, trial: FrozenTrial) -> FrozenTrial:
-        is_complete = trial.state is TrialState.COMPLETE
-        values = [trial.value, *(trial.user_attrs[COSTS][name] for name in self.costs)] if is_complete else None
+        state, values = trial.state, None
+        costs = trial.user_attrs.get(COSTS, {})
+        if state is TrialState.COMPLETE and costs.keys() >= {*self.costs}:
+            values = [trial.value, *(costs[name] for name in self.costs)]
+        elif state is TrialState.COMPLETE:  # an adopted trial, of which no cost is known
+            state = TrialState.FAIL  # which no sampler sees
         return optuna.trial.create_trial(
-            state=trial.state,
+            state=state,
             values=values,
             params=trial.params,
             distributions=trial.distributions,

@@ -103,8 +103,7 @@ def _point(on_front: Sequence[Trial], sweep: Sweep, name: str, limit: float | No
 # -- of the promotion ------------------------------------------------------------------------------------------------
 def tested(verdict: Verdict) -> list[Drawing]:
     """A figure for each cost: every promoted configuration on the test split, with its intervals in both."""
-    names = dict.fromkeys(name for result in verdict.results for name in result.costs)
-    drawn = [_tested(verdict, name) for name in names]
+    drawn = [_tested(verdict, name) for name in verdict.costs]
     return [drawing for drawing in drawn if drawing is not None]
 
 

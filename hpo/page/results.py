@@ -124,7 +124,7 @@ def _results(promotion: Promotion, verdict: Verdict) -> Table:
     heads = [
         "Configuration",
         f"Test {label(verdict.goal)}",
-        *_costs(verdict),
+        *verdict.costs,
         "Lead over default",
         *([f"Lead over {best.name}"] if best else []),
         "Full, on validation",
@@ -169,18 +169,13 @@ def _result_row(result: Result, best: Baseline | None, verdict: Verdict) -> list
     return [
         Cell(_named(result, verdict)),
         interval_cell(result.test),
-        *(_cost_cell(result, name) for name in _costs(verdict)),
+        *(_cost_cell(result, name) for name in verdict.costs),
         interval_cell(lead, signed=True),
         *against,
         score_cell(result.full),
         score_cell(result.candidate.cheap),
         _runs_cell(result),
     ]
-
-
-def _costs(verdict: Verdict) -> list[str]:
-    """The costs that were measured."""
-    return list(dict.fromkeys(name for result in verdict.results for name in result.costs))
 
 
 def _cost_cell(result: Result, name: str) -> Cell:

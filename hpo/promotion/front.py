@@ -57,7 +57,7 @@ def claim(verdict: Verdict) -> str:
     described = "; ".join(_described(result, verdict) for result in on_front)
     if verdict.has_no_winner:
         several = f"{count(len(on_front), 'configuration')} of {len(verdict.results)}"
-        exported = f"{sentence(_named(verdict.winner))} is exported."
+        exported = f"{sentence(candidate_in_words(verdict.winner))} is exported."
         return (
             f"No single winner: {several} are on the front of {goals}, where none dominates another. "
             f"{sentence(described)}. {exported}"
@@ -74,10 +74,11 @@ def _described(result: Result, verdict: Verdict) -> str:
     """A candidate with its value in each goal: "trial 3: error 0.1 (0.09 to 0.12), 97 parameters"."""
     value = interval_in_words(result.test, "") if result.test is not None else number(result.full)
     costs = [cost_in_words(name, result.costs.get(name)) for name in verdict.goals[1:]]
-    return f"{_named(result.candidate.name)}: {', '.join([f'{label(verdict.goal)} {value}', *costs])}"
+    return f"{candidate_in_words(result.candidate.name)}: {', '.join([f'{label(verdict.goal)} {value}', *costs])}"
 
 
-def _named(name: str) -> str:
+def candidate_in_words(name: str) -> str:
+    """The name of a candidate in a sentence."""
     return "the default" if name == DEFAULT else name
 
 

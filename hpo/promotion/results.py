@@ -157,6 +157,11 @@ class Verdict:
         return f"{name} ({', '.join(roles)})" if roles else name
 
     @property
+    def costs(self) -> tuple[str, ...]:
+        """The names of the costs that were measured."""
+        return tuple(dict.fromkeys(name for result in self.results for name in result.costs))
+
+    @property
     def has_no_winner(self) -> bool:
         """Whether there are several goals, and more than one candidate that no other one dominates."""
         return len(self.front) > 1

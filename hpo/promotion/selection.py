@@ -105,8 +105,9 @@ def _on_front(
     study: StudySpec,
 ) -> list[TriedConfiguration]:
     """Those of the ranked configurations that none of the tried ones dominates, at most `study.keep` of them."""
-    costs = {trial.number: trial.user_attrs.get(COSTS, {}) for trial in trials}
-    on_front = front(tried, key=lambda configuration: study.point(configuration.mean, costs[configuration.trial]))
+    costs = {trial.number: trial.user_attrs[COSTS] for trial in trials if COSTS in trial.user_attrs}
+    measured = [configuration for configuration in tried if configuration.trial in costs]
+    on_front = front(measured, key=lambda configuration: study.point(configuration.mean, costs[configuration.trial]))
     return _spread([configuration for configuration in ranked if configuration in on_front], study.keep)
 
 

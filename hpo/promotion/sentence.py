@@ -13,7 +13,7 @@ from hpo.direction import Direction
 from hpo.formatting import count, finite, interval_in_words, is_bounded, listed, number, numerals, sentence, unit
 from hpo.promotion import front
 from hpo.promotion.candidate import DEFAULT
-from hpo.promotion.front import cost_in_words
+from hpo.promotion.front import candidate_in_words, cost_in_words
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Result, Sample, Verdict
 
@@ -108,11 +108,10 @@ def _claim_about_sample(verdict: Verdict, measure: Measure) -> str:
 
 def _costs(verdict: Verdict) -> list[str]:
     """What the winner costs, with the limits, in a sentence; none where nothing was measured."""
-    if verdict.goals and not verdict.limits:
-        return []  # the claim says them
-    winner = verdict.winning
-    costs = [cost_in_words(name, cost, verdict.limits) for name, cost in winner.costs.items() if cost is not None]
-    return [f"{_name(winner)} costs {listed(costs)}."] if costs else []
+    winner, limits = verdict.winning, verdict.limits
+    names = limits if verdict.goals else winner.costs  # the claim says those that are goals
+    costs = [cost_in_words(name, winner.costs.get(name), limits) for name in names]
+    return [f"{sentence(candidate_in_words(winner.candidate.name))} costs {listed(costs)}."] if costs else []
 
 
 def _within_limits(verdict: Verdict, leading: Result, default: Result, measure: Measure) -> str:
