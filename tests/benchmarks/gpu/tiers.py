@@ -1,7 +1,7 @@
 """An epoch of each task's tier for a GPU at its real size: memory and time, for at most 20 seconds a task.
 
-The first steps are not counted: kernels are chosen in them. Where an epoch would take longer, its length is worked out
-from the steps that fit into the time.
+Examples and batches have their real size. The first steps are not counted: kernels are chosen in them. The length of an
+epoch is worked out from the steps that are timed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.benchmarks.gpu.claim import Claim, clear_peak, peak_mb, result, synch
 
 MOST_S = 20.0
 WARM_STEPS = 3
+MOST_STEPS = 40  # for which examples are made: to make those of a whole epoch may take minutes
 MOST_VALIDATED = 32  # examples: it is shown that the score can be computed, and no more
 
 
@@ -58,7 +59,8 @@ def measured(name: str, device: str) -> Claim:
     tier = TIERS[name]
     real = tier.fidelity if device != "cpu" else tier.study.smoke
     task, recipe = tier.study.configure({}, real)
-    fidelity = replace(real, val=min(real.val, MOST_VALIDATED))
+    train, val = min(real.train, MOST_STEPS * recipe.batch_size), min(real.val, MOST_VALIDATED)
+    fidelity, whole = replace(real, train=train, val=val), math.ceil(real.train / recipe.batch_size)
     clear_peak(device)
     began = time.monotonic()
     run, totals = Run(task, recipe, fidelity, 1, resolve_device(device)), StepTotals()
@@ -79,6 +81,6 @@ def measured(name: str, device: str) -> Claim:
     return result(
         steps > 0 and not totals.unexpected_skips and math.isfinite(value),
         f"{name}, size {fidelity.size}, batch {recipe.batch_size}, {recipe.precision}: {1000 * step:.0f} ms a step, "
-        f"{step * run.batches:.1f} s an epoch of {run.batches} steps ({steps} timed), {peak_mb(device):,.0f} MiB; "
+        f"{step * whole:.1f} s an epoch of {whole} steps ({steps} timed), {peak_mb(device):,.0f} MiB; "
         f"ready after {made:.1f} s; {totals.skipped} skipped; {task.goal} {value:.4g}",
     )
