@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 SOAK_SECONDS ?= 3600
 
-.PHONY: setup run check lint test slow-test docs docs-test soak benchmark postgresql chromium clean
+.PHONY: setup run check lint test slow-test docs docs-test soak bench postgresql chromium clean
 
 run: setup
 	$(BIN)/hpo run lowlight
@@ -37,9 +37,9 @@ docs-test: setup postgresql
 soak: setup postgresql
 	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak --timeout=0 -s
 
-benchmark: setup
-	$(BIN)/python -m tests.benchmarks.overhead
-	$(BIN)/python -m tests.benchmarks.workers
+# docs/bench.md and the table of README.md, in about half an hour; BENCH="overhead startup" measures these parts alone.
+bench: setup
+	$(BIN)/python -m tests.benchmarks.page $(BENCH)
 
 # Programs that tests need and pip cannot bring. Where one is missing and cannot be installed, its tests are skipped, and
 # the last lines of `make test` name them.

@@ -21,7 +21,7 @@ from hpo import Median, space
 from hpo.search.sweep import SweepTrials
 from hpo.storage.folder import RunFolder
 from hpo.storage.optuna_private import live_trial
-from hpo.trial.objective import report_epochs
+from hpo.trial.objective import report_epochs, settle
 from hpo.trial.provenance import identity
 from hpo.trial.record import summary
 from tests.benchmarks.history import KEPT, level_epochs, make_history
@@ -105,7 +105,7 @@ def our_trial(source: SweepTrials) -> Cost:
         report_epochs(live_trial(source.optuna, job.trial_id), level_epochs(EPOCHS, 0.0), EPOCHS, spare=False)
     )
     reported = time.perf_counter()
-    source.tell(job, summary("complete", history))
+    source.tell(job, settle(job, summary("complete", history)))
     return Cost(asked - started, reported - asked, time.perf_counter() - reported)
 
 

@@ -70,16 +70,17 @@ def fitting(taken: int, device: str) -> int:
 
 
 def swept(study: StudySpec, workers: int, device: str) -> Swept:
-    """Sweep with a new folder, and take the rate between the end of the workers' first trials and the last end."""
+    """Sweep with a new folder, and take the rate from the end of the workers' first trials on."""
     study = replace(study, trials=ROUNDS * workers)
     with scratch() as runs:
         hpo.sweep(study, workers=workers, device=device, runs=runs, force=True, timeout=MOST_S)
         storage = RunFolder(runs / study.name).storage
         trials = optuna.load_study(study_name=study.name, storage=storage).trials
-    ends = sorted(ended(trial) for trial in trials)
-    first = min(workers, len(ends) - 1)
-    seconds = (ends[-1] - ends[first - 1]).total_seconds()
-    return Swept((len(ends) - first) / seconds * 3600, {trial.number: trial.values[0] for trial in trials})
+    ends = sorted(map(ended, trials))
+    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
+    warm = workers if len(ends) > workers else 0  # the first trial of each worker pays for its start
+    seconds = (ends[-1] - (ends[warm - 1] if warm else min(starts))).total_seconds()
+    return Swept((len(ends) - warm) / seconds * 3600, {trial.number: trial.values[0] for trial in trials})
 
 
 def ended(trial: optuna.trial.FrozenTrial) -> datetime:
