@@ -43,7 +43,8 @@ def _points(dimensions: int, seed: int, block: int) -> np.ndarray:
     sequence = qmc.Sobol(dimensions, rng=seed)
     if block:  # to go on by none is an error
         sequence.fast_forward(block * BLOCK)
-    return sequence.random(BLOCK)
+    points: np.ndarray = sequence.random(BLOCK)
+    return points
 
 
 def _value(distribution: Distribution, u: float) -> Choice:

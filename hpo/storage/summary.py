@@ -27,7 +27,7 @@ class Row:
 
     kind: str  # "sweep" or "promotion"
     number: int
-    state: str  # "running", "waiting", "complete", "pruned" or "failed"
+    state: str  # "running", "paused", "waiting", "complete", "pruned" or "failed"
     name: str = ""  # promotion: the candidate's, "default" or "trial 17"
     seed: int | None = None  # promotion: which of the candidate's runs, from 0
     epoch: int = 0  # how many epochs have ended
@@ -67,6 +67,7 @@ class Summary:
     ended: str = ""  # why the sweep has ended before its trials were done; "" where it has not
     note: str = ""  # what is done after the last run of a promotion
     seconds_left: float | None = None  # of the stage, when this was written; None where nothing is known
+    ladder: int | None = None  # epochs of a full-length trial, where trials of the sweep pause
     rows: tuple[Row, ...] = ()  # of the sweep, then of the promotion, each in the order of the numbers
 
     def of_kind(self, kind: str) -> list[Row]:
@@ -86,6 +87,15 @@ class Summary:
     def best(self) -> Row | None:
         """The best complete trial, or run, of the stage; the first of equal ones."""
         return best_of(self.now, Direction(self.direction))
+
+
+def full_length_trials(spent: int, each: int, wanted: int, *, is_at_work: bool) -> int:
+    """How many trials of `each` epochs the epochs that a ladder has spent stand for.
+
+    All that were wanted, once nothing is at work and no further full-length trial fits.
+    """
+    is_over = not is_at_work and spent > (wanted - 1) * each
+    return wanted if is_over else spent // each
 
 
 def best_of(rows: list[Row], direction: Direction) -> Row | None:

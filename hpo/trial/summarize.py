@@ -81,6 +81,7 @@ class SummaryFile:
             written=now,
             note=note,
             seconds_left=self.written.left_at(now),
+            ladder=self.study.cheap.epochs if self.study.is_ladder else None,
             rows=(*rows, *self.rest) if self.kind == "sweep" else (*self.rest, *rows),
         )
         if plan.done >= plan.trials or self.written.is_old(summary):
@@ -116,6 +117,8 @@ class SummaryFile:
             row = self.ended.get(trial.number) or self.source.row(trial, attempts.get(trial.number, NO_ATTEMPTS))
             if row.has_ended:
                 self.ended[row.number] = row
+            elif row.state == "paused":
+                self.watched.pop(row.number, None)
             elif row.state == "running":
                 watched = self.watched.setdefault(row.number, Watched(now, row.epoch))
                 watched.reached(row.epoch, now)
