@@ -23,6 +23,7 @@ STATE_COLOUR = {
     "pruned": PRUNED,
     "failed": FAILED,
     "running": INK,
+    "paused": INK,
     "waiting": PRUNED,
 }
 STATE_SYMBOL = {
@@ -30,6 +31,7 @@ STATE_SYMBOL = {
     "pruned": "x-thin",
     "failed": "x",
     "running": "circle-open",
+    "paused": "circle-open-dot",
     "waiting": "circle-open",
 }
 
@@ -159,6 +161,7 @@ STATE_KEYS: dict[StateName, Key] = {
     "pruned": Key("pruned", "thin-cross", "pruned"),
     "failed": Key("failed", "cross", "failed"),
     "running": Key("ink", "ring", "running or interrupted"),
+    "paused": Key("ink", "ring", "paused"),
 }
 
 

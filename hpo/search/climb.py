@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.search.ladder import Begin, Curve, GoOn, Way
 from hpo.search.points import drawn_params
 from hpo.search.proposal import TRY, Given, begun
-from hpo.storage.optuna_private import live_trial, trial_id
+from hpo.storage.optuna_private import fix_params, live_trial, trial_id
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import state_of
 from hpo.trial.pausing import PAUSED_AT, UNTIL, WAY, spent
@@ -55,16 +56,31 @@ def begin_climb(
     study: optuna.Study, spec: StudySpec, trials: Sequence[FrozenTrial], step: Begin, given: Given | None
 ) -> optuna.Trial:
     """Begin a trial. Its configuration and its way are stored in one step, so that a kill leaves all of it or none."""
-    number = begun(trials)
     attributes = {WAY: step.way, UNTIL: step.epochs}
     if given is not None and step.way == "given":
         params = given.params
         attributes |= given.attributes
     else:
-        params = drawn_params(step.draw, spec.space, spec.seed, number, trials, spec.direction)
+        params = _drawn(spec, trials, step, begun(trials))
     study.enqueue_trial(dict(params), user_attrs=attributes)
     study.sampler = optuna.samplers.RandomSampler(seed=0)  # there is nothing left to draw
     return study.ask()
+
+
+def _drawn(spec: StudySpec, trials: Sequence[FrozenTrial], step: Begin, number: int) -> dict[str, Any]:
+    return drawn_params(step.draw, spec.space, spec.seed, number, trials, spec.direction)
+
+
+def begin_again(
+    study: optuna.Study, spec: StudySpec, orphan: FrozenTrial, trials: Sequence[FrozenTrial], step: Begin
+) -> None:
+    """Give a trial its configuration and its way that had begun and has neither: a storage that was rebuilt knows only
+    what was written down before the kill."""
+    if not orphan.params and step.way != "given":
+        fix_params(study, orphan, _drawn(spec, trials, step, orphan.number))
+    trial = live_trial(study, trial_id(orphan))
+    trial.set_user_attr(UNTIL, step.epochs)
+    trial.set_user_attr(WAY, step.way)
 
 
 def send_on(study: optuna.Study, trials: Sequence[FrozenTrial], step: GoOn) -> optuna.Trial:

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.errors import SweepFailed
 from hpo.formatting import count
-from hpo.search.climb import begin_climb, curves_of, send_on
-from hpo.search.ladder import Begin, Ladder
+from hpo.search.climb import begin_again, begin_climb, curves_of, send_on
+from hpo.search.ladder import Begin, GoOn, Ladder
 from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
 from hpo.search.retry import finish_retry
 from hpo.search.tries import fitting_tries
@@ -142,14 +142,18 @@ class SweepTrials(AskTell):
         if begun(trials) < len(trials):  # one waits that a killed coordinator had enqueued
             return self.optuna.ask()
         given = next_given(trials, self.firsts, self.tries)
-        epochs = self.spec.cheap.epochs
-        ladder = Ladder(epochs, budget=self.spec.trials * epochs)
-        step = ladder.next(curves_of(trials, self.spec, self.firsts), is_given=given is not None)
+        step = self._step(trials, is_given=given is not None)
         if step is None:
             return None
         if isinstance(step, Begin):
             return begin_climb(self.optuna, self.spec, trials, step, given)
         return send_on(self.optuna, trials, step)
+
+    def _step(self, trials: Sequence[FrozenTrial], *, is_given: bool) -> Begin | GoOn | None:
+        """What the ladder says comes next in a sweep that has these trials."""
+        epochs = self.spec.cheap.epochs
+        ladder = Ladder(epochs, budget=self.spec.trials * epochs)
+        return ladder.next(curves_of(trials, self.spec, self.firsts), is_given=is_given)
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -183,6 +187,11 @@ class SweepTrials(AskTell):
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
+        if self.spec.is_ladder and WAY not in orphan.user_attrs and not orphan.params:
+            trials = [trial for trial in self.trials() if trial.number != orphan.number]
+            step = self._step(trials, is_given=orphan.number in self.firsts)
+            first_rung = Begin(1, "ladder", "sobol")
+            begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         self.optuna.sampler = self.spec.sampler(job.number)  # some samplers take note of each result

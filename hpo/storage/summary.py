@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import UnionType
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
@@ -78,6 +78,14 @@ class Summary:
     def now(self) -> list[Row]:
         """The rows of the stage that is at work."""
         return self.of_kind(self.stage)
+
+    def ended_of_sweep(self, sweep: Sequence[Row]) -> int:
+        """How many trials of the sweep have ended by these rows; of a ladder, how many full-length ones those are."""
+        if self.ladder is None:
+            return sum(row.has_ended for row in sweep)
+        is_at_work = any(not row.has_ended for row in sweep)
+        spent = sum(max(1, row.epoch) for row in sweep)
+        return full_length_trials(spent, self.ladder, self.trials or 0, is_at_work=is_at_work)
 
     def count(self, state: str) -> int:
         """How many trials, or runs, of the stage are in a state."""

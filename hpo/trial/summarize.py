@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.held import inode_of_lock
 from hpo.storage.summary import Row, Summary, write_summary
-from hpo.storage.time_left import Pace, Plan, Pruning, pace_of, seconds_left
+from hpo.storage.time_left import Pace, Plan, Pruning, ladder_seconds_left, pace_of, seconds_left
 from hpo.storage.transient import retry_storage
 from hpo.study import Median, StudySpec
 from hpo.trial.handed_out import NO_ATTEMPTS, AttemptsLog
@@ -91,6 +91,9 @@ class SummaryFile:
         return summary
 
     def _seconds_left(self, rows: Sequence[Row], plan: Plan, workers: int) -> float | None:
+        if self.kind == "sweep" and self.study.is_ladder:
+            epochs = self.study.cheap.epochs
+            return ladder_seconds_left(rows, self.study.trials * epochs, workers=workers, is_over=plan.is_over)
         return seconds_left(
             [row for row in rows if row.number in plan.numbers],
             plan.rounds,
@@ -171,7 +174,7 @@ class Written:
 
 
 def _pruning(study: StudySpec) -> Pruning | None:
-    if study.pruning is None:
+    if study.pruning is None or study.is_ladder:
         return None
     if not isinstance(study.pruning, Median):
         return Pruning(first=1, warmup=0)  # when a pruner that was given ends a trial is not known
