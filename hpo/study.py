@@ -12,7 +12,7 @@ import reprlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optuna
 
@@ -93,6 +93,12 @@ class StudySpec:
     With `stop_after=N` the sweep ends before its `trials` once N trials in a row, complete or pruned, have not improved
     the best. They are counted by their numbers, and failed ones are passed over: they say nothing of the search.
 
+    With `pruning="auto"` trials pause after 1, 2, 4, ... epochs, and the better half of each such rung goes on from its
+    checkpoint. A first one, and more where early rankings turn out to mislead, run straight to the end. The sweep then
+    begins many more trials than `trials`: all together take at most the epochs of so many full-length ones. A trial's
+    configuration is a point of a Sobol sequence, or TPE's proposal from the completed trials. `stop_after=N` counts the
+    epochs of N full-length trials, of trials that have begun after the best one.
+
     `search` takes a sampler of Optuna's, or of the same interface, instead of the study's TPE, and `pruning` a pruner.
     Each trial gets a fresh copy whose generators are seeded by (study seed, trial number): seeds that they were given
     do not count, and what they keep in memory between trials is lost. Their settings are part of what the study asks.
@@ -116,7 +122,8 @@ class StudySpec:
     recipe: Recipe = field(default_factory=Recipe)  # how it is trained, with its defaults
     trials: int = 24  # of the sweep, in all
     startup_trials: int = 10  # drawn at random before TPE models anything
-    pruning: Median | optuna.pruners.BasePruner | None = field(default_factory=Median)  # None: all trained to the end
+    # None: all are trained to the end; "auto": the ladder
+    pruning: Median | optuna.pruners.BasePruner | Literal["auto"] | None = field(default_factory=Median)
     keep: int | None = None  # configurations that start the promotion's race beside the default; None: 4
     seeds: int = 2  # runs of the leader and the default in the last round of the race
     seed: int = 0  # everything random in the study derives from it
@@ -235,21 +242,27 @@ class StudySpec:
                 group=conditional,
             )
 
+    @property
+    def is_ladder(self) -> bool:
+        """Whether trials pause and go on later."""
+        return isinstance(self.pruning, str)
+
     def pruner(self) -> optuna.pruners.BasePruner:
         """The Optuna pruner of the sweep."""
-        if self.pruning is None:
+        if self.pruning is None or self.is_ladder:
             return optuna.pruners.NopPruner()
         if isinstance(self.pruning, Median):
             return self.pruning.pruner(self.cheap.epochs)
+        assert not isinstance(self.pruning, str)
         return copy_for_trial(self.pruning, self.seed, 0)
 
     @property
     def pruning_rule(self) -> Any:
         """How the trials of the sweep are pruned: the rule with its warm-up as a number of epochs, the settings of a
-        pruner that was given, or None."""
+        pruner that was given, "auto", or None."""
         if isinstance(self.pruning, Median):
             return replace(self.pruning, warmup_epochs=self.pruning.warmup(self.cheap.epochs))
-        return None if self.pruning is None else settings(self.pruning)
+        return self.pruning if self.pruning is None or self.is_ladder else settings(self.pruning)
 
     def spares(self, number: int) -> bool:
         """Whether a trial of the sweep is trained to its end also where the pruner would end it: one in ten is.
@@ -308,9 +321,10 @@ class StudySpec:
             value = getattr(self, key)
             if not isinstance(value, kind):
                 raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}{_call(value)}")
-        if not isinstance(self.pruning, Median | optuna.pruners.BasePruner | None):
+        is_known = isinstance(self.pruning, Median | optuna.pruners.BasePruner | None) or self.pruning == "auto"
+        if not is_known:
             raise ValueError(
-                f"pruning: must be a Median, a pruner of Optuna's or None; got {reprlib.repr(self.pruning)}"
+                f'pruning: must be a Median, "auto", a pruner of Optuna\'s or None; got {reprlib.repr(self.pruning)}'
                 f"{_call(self.pruning)}"
             )
         if not isinstance(self.search, optuna.samplers.BaseSampler | None):

@@ -146,7 +146,7 @@ class Check:
     look_at: str = ""
 
 
-StateName = Literal["complete", "pruned", "failed", "running", "waiting"]
+StateName = Literal["complete", "pruned", "failed", "running", "paused", "waiting"]
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ OBJECTS: dict[str, dict[str, Any]] = {  # samplers and pruners of Optuna's
     "": {},
     "CMA-ES": {"search": optuna.samplers.CmaEsSampler(popsize=4), "pruning": None},
     "GP": {"search": optuna.samplers.GPSampler(n_startup_trials=3), "pruning": Median(1)},
+    "ladder": {"pruning": "auto"},
     "QMC": {"search": optuna.samplers.QMCSampler(scramble=True), "pruning": None},
     "Hyperband": {
         "search": optuna.samplers.TPESampler(n_startup_trials=3),

@@ -130,7 +130,7 @@ def _epoch_seconds(study: StudySpec, values: Mapping[str, Any], fidelity: Fideli
 
 def least_share(study: StudySpec) -> float:
     """The least share of its epochs that a sweep can take: every trial is pruned that may be, as soon as it may be."""
-    if study.pruning is None:
+    if study.pruning is None or study.is_ladder:  # a ladder takes what is left for further trials
         return 1.0
     rule = study.pruning if isinstance(study.pruning, Median) else SOONEST
     whole = min(study.trials, max(1, rule.startup_trials))

@@ -28,7 +28,14 @@ WHOLE = 20  # trials that are shown whole; of more, those that have begun, and S
 SOME = 5
 MOST_OF_FRONT = 6  # trials of a front that are named
 STUDY_COLUMNS = ("study", "preflight", "sweep", "running", "best", "left", "promotion")
-COLOUR = {"running": "cyan", "interrupted": "yellow", "unknown": "yellow", "failed": "red", "pruned": "dim"}
+COLOUR = {
+    "running": "cyan",
+    "interrupted": "yellow",
+    "unknown": "yellow",
+    "failed": "red",
+    "pruned": "dim",
+    "paused": "dim",
+}
 
 
 def show_statuses(statuses: Sequence[Status], *, trials: bool = False, every: bool = False) -> None:
@@ -108,7 +115,7 @@ def _ago(then: float | None) -> str:
 
 
 def _study_cells(status: Status) -> tuple[Cell, ...]:
-    others = {"interrupted": status.interrupted, "unknown": status.unknown}
+    others = {"paused": status.paused, "interrupted": status.interrupted, "unknown": status.unknown}
     stopped = [f"{trials} {state}" for state, trials in others.items() if trials]
     return (
         status.study,

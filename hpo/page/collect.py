@@ -306,6 +306,8 @@ def _provenance(
 
 def _search(study: StudySpec) -> str:
     """What proposes the configurations, in one line."""
+    if study.is_ladder and study.search is None:
+        return "a Sobol sequence, and TPE for full-length trials where early rankings mislead"
     if study.search is None:
         return f"TPE, {count(study.startup_trials, 'random trial')} first"
     return described(study.search)
@@ -315,6 +317,8 @@ def _pruning(study: StudySpec) -> str:
     """The pruner's settings in one line."""
     if study.pruning is None:
         return "nothing"
+    if study.is_ladder:
+        return "auto, a ladder of halves beside full-length trials"
     if not isinstance(study.pruning, Median):
         return described(study.pruning)
     return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning_rule).items() if key != "class")

@@ -41,6 +41,7 @@ def collect_sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | N
     conditional = {name for name, entry in study.space.items() if isinstance(entry, When)}
     best_number = steps[-1].number if steps else None
     planned = stored.user_attrs.get("trials", study.trials)
+    now = standing(stored, planned, stored.user_attrs.get("stop_after"))
     return Sweep(
         trials=trials,
         direction=direction,
@@ -57,7 +58,8 @@ def collect_sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | N
         origin=adoption.sentence if adoption else "",
         audit=None if adoption else _audit(trials, direction),
         front=_front(study, trials),
-        end="" if adoption else standing(stored, planned, stored.user_attrs.get("stop_after")).end,
+        end="" if adoption else now.end,
+        full_length=now.done if now.is_ladder else None,
     )
 
 
@@ -141,7 +143,7 @@ def improvements(trials: Sequence[Trial], direction: Direction) -> tuple[Improve
 
 def _audit(trials: Sequence[Trial], direction: Direction) -> Audit | None:
     """The audit of the pruner: among completed trials, the best quarter begins at the value of its last one."""
-    ended = [trial for trial in trials if trial.state not in ("running", "waiting")]
+    ended = [trial for trial in trials if trial.state not in ("running", "paused", "waiting")]
     spared = [trial for trial in ended if trial.spared_at is not None]
     if not spared and not any(trial.state == "pruned" for trial in trials):
         return None

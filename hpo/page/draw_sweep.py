@@ -37,6 +37,7 @@ DRAWN_STATES: tuple[StateName, ...] = (
     "pruned",
     "failed",
     "running",
+    "paused",
     "complete",
 )  # in the order in which they are drawn
 

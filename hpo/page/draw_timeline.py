@@ -92,5 +92,5 @@ def _point(spans: list[Span], whole: float, lanes: int) -> str:
     if timed:
         seconds, number = max(timed)
         text += f" The longest trained for {duration(seconds)} (trial {number})."
-    unended = sum(span.trial.state == "running" for span in spans)
-    return f"{text} {count(unended, 'trial')} not ended: running, or interrupted." if unended else text
+    unended = sum(span.trial.state in ("running", "paused") for span in spans)
+    return f"{text} {count(unended, 'trial')} not ended: running, paused or interrupted." if unended else text

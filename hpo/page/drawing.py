@@ -25,6 +25,7 @@ STATE_COLOUR = {
     "pruned": PRUNED,
     "failed": FAILED,
     "running": INK,
+    "paused": INK,
     "waiting": PRUNED,
 }
 STATE_SYMBOL = {
@@ -32,6 +33,7 @@ STATE_SYMBOL = {
     "pruned": "x-thin",
     "failed": "x",
     "running": "circle-open",
+    "paused": "circle-open-dot",
     "waiting": "circle-open",
 }
 
@@ -175,6 +177,7 @@ STATE_KEYS: dict[StateName, Key] = {
     "pruned": Key("pruned", "thin-cross", "pruned"),
     "failed": Key("failed", "cross", "failed"),
     "running": Key("ink", "ring", "running or interrupted"),
+    "paused": Key("ink", "ring", "paused"),
 }
 
 

@@ -90,6 +90,7 @@ class Sweep:
     failures: tuple[FailureGroup, ...] = ()  # the failed trials by the kind of their error
     end: str = ""  # why it has ended before its trials were done; "" where it has not
     front: tuple[int, ...] = ()  # with several goals: the numbers of the trials that no other one dominates
+    full_length: int | None = None  # how many full-length trials those stand for whose trials pause; None: none pauses
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
@@ -99,7 +100,9 @@ class Sweep:
 
     @property
     def ended(self) -> int:
-        """How many trials have ended."""
+        """How many trials have ended; where trials pause, how many full-length ones their epochs stand for."""
+        if self.full_length is not None:
+            return self.full_length
         return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))
 
     @property

@@ -115,7 +115,7 @@ def counted_states(sweep: Sweep) -> str:
     """How many trials are in each state."""
     counted = [
         f"{sweep.counts[state]} {state}"
-        for state in ("complete", "pruned", "failed", "running", "waiting")
+        for state in ("complete", "pruned", "failed", "running", "paused", "waiting")
         if sweep.counts.get(state)
     ]
     return ", ".join(counted) or "none has begun"

@@ -32,6 +32,7 @@ STATE_SIGNS = {
     "pruned": "×",
     "failed": "✕",
     "running": "○",
+    "paused": "⊙",
     "waiting": "○",
 }
 

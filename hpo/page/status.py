@@ -35,6 +35,7 @@ class Status:
     running: int = 0
     interrupted: int = 0  # begun, and nobody's at the moment: the next sweep goes on with them
     unknown: int = 0  # begun, and the lock cannot be seen from here: running, or interrupted
+    paused: int = 0  # begun, and waiting to be sent on: the sweep decides
     complete: int = 0
     pruned: int = 0
     failed: int = 0
@@ -105,12 +106,13 @@ def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept:
     race = _promotion(folder, promotion, Direction(summary.direction))
     return Status(
         study=folder.path.name,
-        done=sum(row.has_ended for row in sweep),
+        done=summary.ended_of_sweep(sweep),
         trials=len(sweep) if summary.trials is None else summary.trials,
         ended=summary.ended,
         running=begun["running"],
         interrupted=begun["interrupted"],
         unknown=begun["unknown"],
+        paused=states["paused"],
         complete=states["complete"],
         pruned=states["pruned"],
         failed=states["failed"],

@@ -19,6 +19,7 @@ from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.held import inode_of_lock, last_holder
 from hpo.storage.summary import Summary
 from hpo.trial.lifecycle import direction_of, goals_of, standing
+from hpo.trial.pausing import LADDER
 from hpo.trial.rows import row_source, stored_rows
 
 
@@ -35,6 +36,7 @@ def stored_summary(folder: RunFolder) -> Summary | None:
             return None
         sweep, promotion = (stored_rows(folder, row_source(folder, kind)) for kind in ("sweep", "promotion"))
         direction, asked = direction_of(stored), stored.user_attrs.get("trials", len(sweep))
+        full_length = stored.user_attrs.get(LADDER)
         now = standing(stored, asked, stored.user_attrs.get("stop_after"))
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         raise UnreadableStorage(f"storage unreadable: {shlex.join(['hpo', 'rebuild', name])}") from error
@@ -48,7 +50,8 @@ def stored_summary(folder: RunFolder) -> Summary | None:
         stage="promotion" if promotion else "sweep",
         trials=asked,
         runs=None,
-        done=sum(row.has_ended for row in (promotion or sweep)),
+        done=sum(row.has_ended for row in promotion) if promotion else now.done,
+        ladder=full_length,
         workers=max(1, running),
         host=holder.host,
         pid=holder.pid,

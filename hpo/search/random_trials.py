@@ -87,7 +87,11 @@ class RandomTrials(SweepTrials):
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         wanted = self._wanted(trials)
         pruned = next(
-            (of_key[0] for of_key in wanted.values() if all(state_of(trial) == "pruned" for trial in of_key)),
+            (
+                of_key[0]
+                for of_key in wanted.values()
+                if all(state_of(trial) in ("pruned", "paused") for trial in of_key)
+            ),
             None,
         )
         if pruned is None and not self._may_draw(trials, wanted):

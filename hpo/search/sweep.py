@@ -6,17 +6,22 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.contract.costs import over_limits
 from hpo.errors import SweepFailed
+from hpo.formatting import count
+from hpo.search.climb import begin_again, begin_climb, curves_of, send_on
+from hpo.search.ladder import Begin, GoOn, Ladder
 from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
 from hpo.search.retry import finish_retry
 from hpo.search.tries import fitting_tries
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
+from hpo.storage.optuna_private import live_trial, trial_id
 from hpo.storage.summary import Summary
 from hpo.storage.time_left import Plan
 from hpo.storage.transient import retry_storage
@@ -26,8 +31,10 @@ from hpo.trial.costs import require_measurable
 from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing
-from hpo.trial.objective import run_trial
-from hpo.trial.record import Outcome
+from hpo.trial.objective import run_trial, settle
+from hpo.trial.over_limit import ended_epochs
+from hpo.trial.pausing import LADDER, UNTIL, WAY, is_paused
+from hpo.trial.record import Outcome, read_pause, summary
 from hpo.trial.summarize import keep_summary
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
@@ -73,6 +80,7 @@ def sweep(
                 watch(summary_file.update(trials, plan_of(now, trials), workers=pool.workers, ended=now.end))
 
             coordinator.drive(source, run_trial, pool=pool, watch=look)
+            source.end_paused()
             look()
         now = retry_storage(source.standing)
         now = replace(now, timed_out=timeout is not None and not now.is_over)
@@ -84,7 +92,7 @@ def sweep(
 
 def plan_of(now: Standing, trials: Sequence[FrozenTrial]) -> Plan:
     """What a sweep has done and has still to do."""
-    asked = now.done if now.is_over else max(now.trials, begun(trials))
+    asked = now.done if now.is_over else max(now.trials, now.done if now.is_ladder else begun(trials))
     return Plan(now.done, asked, (asked,), frozenset(trial.number for trial in trials))
 
 
@@ -112,6 +120,8 @@ class SweepTrials(AskTell):
         self.wanted = wanted
         self.optuna.set_user_attr("trials", study.trials)
         self.optuna.set_user_attr("stop_after", study.stop_after)
+        if study.is_ladder:
+            self.optuna.set_user_attr(LADDER, study.cheap.epochs)
 
     def begin(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
@@ -119,12 +129,52 @@ class SweepTrials(AskTell):
         require_few_of_one_kind(self.outcomes)
         if self.wanted is not None:
             self._ask_for(self.wanted(trials))
-        if begun(trials) >= self.spec.trials or (self.deadline and time.monotonic() > self.deadline):
+        if self.spec.is_ladder:
+            return self._climb(trials)
+        if begun(trials) >= self.spec.trials or self._is_late():
             return None
         given = next_given(trials, self.firsts, self.tries)
         if given is None and begun(trials) == len(trials) and self._is_fruitless(trials):
             return None
         return begin_trial(self.optuna, self.spec, trials, given)
+
+    def _climb(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
+        """The trial that the ladder begins, or sends on from its pause."""
+        if self._is_late() or self._is_fruitless(trials):
+            return None
+        if begun(trials) < len(trials):  # one waits that a killed coordinator had enqueued
+            return self.optuna.ask()
+        given = next_given(trials, self.firsts, self.tries)
+        step = self._step(trials, is_given=given is not None)
+        if step is None:
+            return None
+        if isinstance(step, Begin):
+            return begin_climb(self.optuna, self.spec, trials, step, given)
+        return send_on(self.optuna, trials, step)
+
+    def _step(self, trials: Sequence[FrozenTrial], *, is_given: bool) -> Begin | GoOn | None:
+        """What the ladder says comes next in a sweep that has these trials."""
+        epochs = self.spec.cheap.epochs
+        ladder = Ladder(epochs, budget=self.spec.trials * epochs)
+        return ladder.next(curves_of(trials, self.spec, self.firsts), is_given=is_given)
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def end_paused(self) -> None:
+        """End the trials that are still paused when the sweep is over: they are pruned. After a time limit they stay
+        paused, for the next sweep to send on."""
+        if self._is_late():
+            return
+        for frozen in filter(is_paused, self.trials()):
+            retry_storage(partial(self._end_paused, frozen))
+
+    def _end_paused(self, frozen: FrozenTrial) -> None:
+        self.adopt(frozen)
+        job = replace(self._job(live_trial(self.optuna, trial_id(frozen))), pause_at=None)
+        paused = read_pause(job.folder, job.inputs) or summary("paused", ended_epochs(job))
+        reason = f"paused after {count(paused.epochs, 'epoch')}, and not sent on before the sweep ended"
+        self.tell(job, settle(job, replace(paused, state="pruned", reason=reason)))
 
     def _ask_for(self, trials: int) -> None:
         """Have so many trials in all from now on."""
@@ -139,10 +189,16 @@ class SweepTrials(AskTell):
     def _is_fruitless(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether so many trials in a row were no better that the search ends."""
         limit = self.spec.stop_after
-        return limit is not None and fruitless(trials, self.spec.direction) >= limit
+        full_length = self.spec.cheap.epochs if self.spec.is_ladder else None
+        return limit is not None and fruitless(trials, self.spec.direction, full_length) >= limit
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
+        if self.spec.is_ladder and WAY not in orphan.user_attrs and not orphan.params:
+            trials = [trial for trial in self.trials() if trial.number != orphan.number]
+            step = self._step(trials, is_given=orphan.number in self.firsts)
+            first_rung = Begin(1, "ladder", "sobol")
+            begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         self.optuna.sampler = self.spec.sampler(job.number)  # some samplers take note of each result
@@ -151,8 +207,11 @@ class SweepTrials(AskTell):
             super().tell(job, outcome)
 
     def question(self, trial: optuna.Trial) -> Question:
-        attributes = {TRY: trial.user_attrs[TRY]} if TRY in trial.user_attrs else {}
-        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number), attributes)
+        stored = trial.user_attrs
+        attributes = {key: stored[key] for key in (TRY, WAY, UNTIL) if key in stored}
+        until = stored.get(UNTIL, self.spec.cheap.epochs)
+        pause_at = until if until < self.spec.cheap.epochs else None
+        return Question(draw(trial, self.spec), self.spec.training_seed(trial.number), attributes, pause_at)
 
     def is_wanted(self, trial: optuna.Trial) -> bool:  # noqa: ARG002
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -18,6 +19,11 @@ def trial_id(trial: BaseTrial) -> int:
 def live_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
     """A trial that was begun, to go on with: its constructor is not meant for users."""
     return optuna.trial.Trial(study, trial_id)
+
+
+def fix_params(study: optuna.Study, trial: FrozenTrial, params: Mapping[str, Any]) -> None:
+    """Let a trial that has drawn nothing yet draw these values. Optuna offers that for trials alone that wait."""
+    study._storage.set_trial_system_attr(trial_id(trial), "fixed_params", dict(params))  # noqa: SLF001
 
 
 def add_running_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import UnionType
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
@@ -27,7 +27,7 @@ class Row:
 
     kind: str  # "sweep" or "promotion"
     number: int
-    state: str  # "running", "waiting", "complete", "pruned" or "failed"
+    state: str  # "running", "paused", "waiting", "complete", "pruned" or "failed"
     name: str = ""  # promotion: the candidate's, "default" or "trial 17"
     seed: int | None = None  # promotion: which of the candidate's runs, from 0
     epoch: int = 0  # how many epochs have ended
@@ -69,6 +69,7 @@ class Summary:
     note: str = ""  # what is done after the last run of a promotion
     seconds_left: float | None = None  # of the stage, when this was written; None where nothing is known
     goals: tuple[str, ...] = ()  # of a study with several
+    ladder: int | None = None  # epochs of a full-length trial, where trials of the sweep pause
     rows: tuple[Row, ...] = ()  # of the sweep, then of the promotion, each in the order of the numbers
 
     def of_kind(self, kind: str) -> list[Row]:
@@ -80,6 +81,14 @@ class Summary:
         """The rows of the stage that is at work."""
         return self.of_kind(self.stage)
 
+    def ended_of_sweep(self, sweep: Sequence[Row]) -> int:
+        """How many trials of the sweep have ended by these rows; of a ladder, how many full-length ones those are."""
+        if self.ladder is None:
+            return sum(row.has_ended for row in sweep)
+        is_at_work = any(not row.has_ended for row in sweep)
+        spent = sum(max(1, row.epoch) for row in sweep)
+        return full_length_trials(spent, self.ladder, self.trials or 0, is_at_work=is_at_work)
+
     def count(self, state: str) -> int:
         """How many trials, or runs, of the stage are in a state."""
         return Counter(row.state for row in self.now)[state]
@@ -88,6 +97,15 @@ class Summary:
     def best(self) -> Row | None:
         """The best complete trial, or run, of the stage; the first of equal ones."""
         return best_of(self.now, Direction(self.direction))
+
+
+def full_length_trials(spent: int, each: int, wanted: int, *, is_at_work: bool) -> int:
+    """How many trials of `each` epochs the epochs that a ladder has spent stand for.
+
+    All that were wanted, once nothing is at work and no further full-length trial fits.
+    """
+    is_over = not is_at_work and spent > (wanted - 1) * each
+    return wanted if is_over else spent // each
 
 
 def best_of(rows: list[Row], direction: Direction) -> Row | None:

@@ -33,6 +33,11 @@ class Plan:
     rounds: tuple[int, ...]  # how many of them each round has, the first one first; a sweep is one round
     numbers: frozenset[int]  # of those that have begun: a promotion's storage may hold runs of an earlier one
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done >= self.trials
+
 
 @dataclass(frozen=True)
 class Pruning:
@@ -84,6 +89,21 @@ def seconds_left(
     rest = _Rest(running, ended, tuple(rounds), workers, pace, Lives(rows, epochs, pruning))
     random, draws = Random(0), max(1, min(DRAWS, MOST // (sum(rounds) - ended)))
     return statistics.fmean(rest.seconds(random) for _ in range(draws))
+
+
+def ladder_seconds_left(rows: Sequence[Row], budget: int, *, workers: int, is_over: bool) -> float | None:
+    """Seconds until the trials of a ladder have taken `budget` epochs together; None while no epoch has ended.
+
+    What a trial takes beside its epochs counts for each time that one is begun or sent on.
+    """
+    if is_over:
+        return 0.0
+    pace = pace_of(rows)
+    spent = sum(row.epoch for row in rows)
+    if pace is None or spent == 0:
+        return None
+    steps_an_epoch = sum(row.attempts for row in rows) / spent
+    return max(0, budget - spent) * (pace.epoch + steps_an_epoch * pace.beside) / workers
 
 
 @dataclass(frozen=True)
@@ -193,7 +213,7 @@ def pace_of(rows: Sequence[Row]) -> Pace | None:
 
 def _epoch(row: Row) -> float | None:
     """Seconds of an epoch of one trial."""
-    if row.has_ended:
+    if row.has_ended or row.state == "paused":
         return row.seconds / row.epoch if row.seconds and row.epoch else None
     return row.pace
 

@@ -25,6 +25,7 @@ from hpo.trial.job import Job
 from hpo.trial.lifecycle import SUPERSEDED, conclude, is_orphan
 from hpo.trial.objective import settle
 from hpo.trial.ownership import claim, require_claimable
+from hpo.trial.pausing import pause
 from hpo.trial.provenance import identity_details
 from hpo.trial.record import Asked, Outcome, write_asked
 
@@ -38,6 +39,7 @@ class Question:
     params: Mapping[str, Any]
     seed: int
     attributes: Mapping[str, Any] = field(default_factory=dict)  # to be kept in the trial's folder
+    pause_at: int | None = None  # epochs after which the trial pauses
     fold: int = 0  # that a run of a promotion is tested on
 
 
@@ -106,7 +108,10 @@ class AskTell(ABC):
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Take a job's outcome. May be called again if it fails. Never tells NaN or infinity."""
-        conclude(self.optuna, self.running[job.number], outcome, self.kind, self.spec.limits)
+        if outcome.state == "paused":
+            pause(self.running[job.number], outcome)
+        else:
+            conclude(self.optuna, self.running[job.number], outcome, self.kind, self.spec.limits)
         del self.running[job.number]
         self.outcomes.append(outcome)
 
@@ -135,6 +140,7 @@ class AskTell(ABC):
             study_name=self.optuna.study_name,
             device=self.device,
             fold=question.fold,
+            pause_at=question.pause_at,
             bounds=self.bounds,
         )
         write_asked(job.folder, Asked(trial.number, job.params, question.attributes, self.identity))

@@ -13,7 +13,7 @@ from typing import Any
 from hpo.engine.checkpoint_files import reached
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.summary import ENDED, Row
-from hpo.trial.sealed import RESULT, read_sealed
+from hpo.trial.sealed import PAUSED, RESULT, read_sealed
 
 
 def with_folders(rows: Iterable[Row], folder: RunFolder, kind: Kind) -> list[Row]:
@@ -22,7 +22,12 @@ def with_folders(rows: Iterable[Row], folder: RunFolder, kind: Kind) -> list[Row
     numbers = {row.number for row in known}
     new = [number for number in folder.numbers(kind) if number not in numbers]
     epochs = known[0].epochs if known else None
-    return known + [_from_folder(Row(kind, number, "running", epochs=epochs), folder, kind) for number in new]
+    return known + [_from_folder(_new_row(kind, number, epochs, folder), folder, kind) for number in new]
+
+
+def _new_row(kind: Kind, number: int, epochs: int | None, folder: RunFolder) -> Row:
+    is_paused = (folder.trial(kind, number) / PAUSED).exists()  # a trial that paused may go on: nobody says it here
+    return Row(kind, number, "paused" if is_paused else "running", epochs=epochs)
 
 
 def _from_folder(row: Row, folder: RunFolder, kind: Kind) -> Row:

@@ -44,7 +44,7 @@ class AttemptsLog:
         return self._attempts
 
     def _take(self, line: bytes) -> None:
-        if b'"submit"' not in line and b'"start"' not in line:
+        if not any(word in line for word in (b'"submit"', b'"start"', b'"paused"')):
             return
         event = _decoded(line)
         if event.get("study") != self.study_name or not isinstance(event.get("trial"), int):
@@ -52,6 +52,8 @@ class AttemptsLog:
         attempts = self._attempts.get(event["trial"], NO_ATTEMPTS)
         if event.get("event") == "submit":
             self._attempts[event["trial"]] = replace(attempts, count=attempts.count + 1)
+        elif event.get("state") == "paused":  # what comes next goes on with the attempt
+            self._attempts[event["trial"]] = replace(attempts, count=attempts.count - 1)
         elif event.get("event") == "start":
             self._attempts[event["trial"]] = replace(attempts, worker=f"{event.get('host')}:{event.get('pid')}")
 

@@ -28,6 +28,7 @@ class Job:
     study_name: str  # in the storage: the sweep's or the promotion's
     device: str = "auto"
     fold: int = 0  # that a run of a promotion is tested on
+    pause_at: int | None = None  # epochs after which it pauses; None: it does not
     bounds: Bounds | None = None  # None: it may take whatever it takes
 
     @property

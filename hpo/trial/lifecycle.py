@@ -18,6 +18,7 @@ from hpo.direction import Direction
 from hpo.storage.database import value_of
 from hpo.storage.folder import Kind
 from hpo.storage.optuna_private import trial_id
+from hpo.trial.pausing import LADDER, climbed, is_paused, report_missing, spent
 from hpo.trial.record import SPARED_AT, Outcome, State
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Standing:
     unfinished: int = 0  # trials that have begun and not ended
     fruitless: int = 0  # trials in a row that were no better than the best, at the end
     stop_after: int | None = None  # of them end the sweep
+    is_ladder: bool = False  # its trials pause, and `done` and `fruitless` count full-length ones
     timed_out: bool = False  # a time limit has ended the sweep before its trials were done
 
     @property
@@ -82,13 +84,15 @@ def state_of(trial: FrozenTrial) -> StateName:
     TPE does not see what Optuna calls failed, and would propose it again and again. So a failed trial of a sweep is
     pruned for Optuna, and violates a constraint.
     """
+    if is_paused(trial):
+        return "paused"
     violates = any(trial.constraints.get(name, 0.0) > 0 for name in (FAILED, NO_MEMORY))
     return "failed" if violates and trial.state is TrialState.PRUNED else STATE_NAME[trial.state]
 
 
 def is_orphan(trial: FrozenTrial, running: Collection[int]) -> bool:
     """Whether a trial was begun and is nobody's: its coordinator died, or the storage lost our answer."""
-    return trial.state is TrialState.RUNNING and trial.number not in running
+    return trial.state is TrialState.RUNNING and trial.number not in running and not is_paused(trial)
 
 
 def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: Kind, limits: Costs = NO_LIMITS) -> None:
@@ -100,9 +104,7 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
     stored = trial.storage.get_trial(trial_id(trial))
     if stored.state.is_finished():
         return
-    for epoch in outcome.history:  # in a storage that was rebuilt, what a trial had reported is missing
-        if epoch.epoch not in stored.intermediate_values:
-            trial.report(epoch.best, epoch.epoch)
+    report_missing(trial, outcome)
     attributes = {
         "scores": _finite(outcome.scores),
         "epochs": outcome.epochs,
@@ -127,13 +129,18 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
 
 
 def standing(study: optuna.Study, trials: int, stop_after: int | None = None) -> Standing:
-    """The standing of a sweep of so many trials, from its storage."""
+    """The standing of a sweep of so many trials, from its storage.
+
+    Of a ladder, `done` counts full-length trials: the epochs of all, over those of one.
+    """
     all_trials = study.get_trials(deepcopy=False)
     finished = [trial for trial in all_trials if trial.state.is_finished()]
     counts = Counter(state_of(trial) for trial in finished)
     best = best_of(finished, direction_of(study))
+    full_length = study.user_attrs.get(LADDER)
+    done = len(finished) if full_length is None else climbed(all_trials, full_length, trials)
     return Standing(
-        done=len(finished),
+        done=done,
         trials=trials,
         complete=counts["complete"],
         pruned=counts["pruned"],
@@ -141,8 +148,9 @@ def standing(study: optuna.Study, trials: int, stop_after: int | None = None) ->
         best=best.value if best else None,
         best_number=best.number if best else None,
         unfinished=len(all_trials) - len(finished),
-        fruitless=fruitless(finished, direction_of(study)),
+        fruitless=fruitless(all_trials, direction_of(study), full_length),
         stop_after=stop_after,
+        is_ladder=full_length is not None,
     )
 
 
@@ -152,11 +160,17 @@ def best_of(trials: Iterable[FrozenTrial], direction: Direction) -> FrozenTrial 
     return direction.best(complete, key=value_of) if complete else None
 
 
-def fruitless(trials: Sequence[FrozenTrial], direction: Direction) -> int:
-    """How many trials after the best one, by their numbers, were complete or pruned; 0 where none is complete."""
+def fruitless(trials: Sequence[FrozenTrial], direction: Direction, full_length: int | None = None) -> int:
+    """How many trials after the best one, by their numbers, were complete or pruned; 0 where none is complete.
+
+    Of a ladder, whose trials have `full_length` epochs: how many full-length trials those stand for.
+    """
     best = best_of(trials, direction)
     if best is None:
         return 0
+    if full_length is not None:
+        later = [trial for trial in trials if trial.number > best.number and state_of(trial) != "failed"]
+        return sum(map(spent, later)) // full_length
     return sum(trial.number > best.number and state_of(trial) in ("complete", "pruned") for trial in trials)
 
 

@@ -38,7 +38,7 @@ from hpo.storage.transient import retry_storage
 from hpo.trial.costs import RECORD, costs_of, kept_costs, require_within
 from hpo.trial.job import Job
 from hpo.trial.over_limit import outcome_over_limit
-from hpo.trial.record import SPARED_AT, Outcome, read_outcome, summary, write_outcome
+from hpo.trial.record import SPARED_AT, Outcome, read_outcome, read_pause, summary, write_outcome, write_pause
 from hpo.watchdog import limit, watched
 from hpo.watchdog.limit import OverLimit
 
@@ -51,7 +51,7 @@ def run_trial(job: Job) -> Outcome:
     A trial whose result is already in its folder is not trained again. Whatever goes wrong with one configuration
     (it diverges, does not fit, raises) is its outcome and not the sweep's end.
     """
-    return once(job, lambda: _with_mark(job, outcome_of(_within_limits(job))))
+    return once(job, lambda: _with_mark(job, outcome_of(up_to_pause(_within_limits(job), job.pause_at))))
 
 
 def _within_limits(job: Job) -> Iterator[Progress | OwnProgress]:
@@ -75,15 +75,30 @@ def once(job: Job, train: Callable[[], Outcome]) -> Outcome:
     """
     events.keep(job.folder.parent.parent / "events.log")
     with lease(job.folder):
-        outcome = read_outcome(job.folder, job.inputs)
+        outcome = _written(job)
         if outcome is None:
             outcome = outcome_over_limit(job) or _started(job, train)
             if job.study.costs:
                 outcome = replace(outcome, costs=kept_costs(job.folder))
-            write_outcome(job.folder, outcome, job.inputs)
+            _write(job, outcome)
             events.record("end", study=job.study_name, trial=job.number, state=outcome.state, reason=outcome.reason)
-        _tidy(job.folder)
+        if outcome.state != "paused":
+            _tidy(job.folder)
     return outcome
+
+
+def _written(job: Job) -> Outcome | None:
+    """What the job's folder says already: how the trial has ended, or that it has paused where it is to pause."""
+    ended = read_outcome(job.folder, job.inputs)
+    if ended is not None or job.pause_at is None:
+        return ended
+    paused = read_pause(job.folder, job.inputs)
+    return paused if paused is not None and paused.epochs == job.pause_at else None
+
+
+def _write(job: Job, outcome: Outcome) -> None:
+    write = write_pause if outcome.state == "paused" else write_outcome
+    write(job.folder, outcome, job.inputs)
 
 
 def _started(job: Job, train: Callable[[], Outcome]) -> Outcome:
@@ -98,11 +113,13 @@ def settle(job: Job, outcome: Outcome) -> Outcome:
     may also have died after it had written one: that one counts.
     """
     with lease(job.folder):
-        written = read_outcome(job.folder, job.inputs)
-        if written is None:
-            write_outcome(job.folder, outcome, job.inputs)
-        _tidy(job.folder)
-    return written or outcome
+        settled = _written(job)
+        if settled is None:
+            _write(job, outcome)
+            settled = outcome
+        if settled.state != "paused":
+            _tidy(job.folder)
+    return settled
 
 
 def _tidy(folder: Path) -> None:
@@ -125,6 +142,8 @@ def outcome_of(progress: Iterable[Epoch]) -> Outcome:
             raise_if_stopped()
     except optuna.TrialPruned as pruned:
         return summary("pruned", history, reason=str(pruned))
+    except Paused:
+        return summary("paused", history)
     except OverLimit as over:
         return summary("failed", history, reason=str(over), limit=over.reached)
     except (Halted, BrokenExecutor):
@@ -134,6 +153,18 @@ def outcome_of(progress: Iterable[Epoch]) -> Outcome:
             raise
         return summary("failed", history, reason=_reason(error), traceback=traceback.format_exc())
     return summary("complete", history)
+
+
+class Paused(Exception):
+    """A trial has come to the epoch at which it pauses."""
+
+
+def up_to_pause(progress: Iterable[Progressing], pause_at: int | None) -> Iterator[Progressing]:
+    """The epochs until the trial is to pause. Raises Paused there, unless it has stopped early."""
+    for epoch in progress:
+        yield epoch
+        if pause_at is not None and epoch.epoch + 1 >= pause_at and not epoch.stopped:
+            raise Paused
 
 
 def trained(job: Job) -> Iterator[Progress | OwnProgress]:

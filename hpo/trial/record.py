@@ -16,13 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.engine.checkpoint_files import reached
 from hpo.epoch import Epoch
-from hpo.trial.sealed import RESULT, read_sealed, write_sealed
+from hpo.trial.sealed import PAUSED, RESULT, read_sealed, write_sealed
 from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
 
 ADDED = {"costs", "limit", "validation_blocks", "validation_units"}  # fields that older records do not have
-State = Literal["complete", "pruned", "failed"]
+State = Literal["complete", "pruned", "failed", "paused"]
 SPARED_AT = "spared_at"  # the field below, as a user attribute of Optuna's trial
 
 
@@ -108,6 +108,19 @@ def read_outcome(folder: Path, inputs: str | None = None) -> Outcome | None:
     if did_not_fit:
         record["state"] = "failed"
     record.setdefault(SPARED_AT, None)  # not written until 0.1
+    return _decode(Outcome, {key: value for key, value in record.items() if key != "inputs"})
+
+
+def write_pause(folder: Path, outcome: Outcome, inputs: str) -> None:
+    """Keep the epochs of a trial that pauses: of a paused trial, this is the truth."""
+    write_sealed(folder / PAUSED, {"inputs": inputs, **asdict(outcome)})
+
+
+def read_pause(folder: Path, inputs: str | None = None) -> Outcome | None:
+    """How far the trial had come when it paused last; None where it has not, or that cannot be read."""
+    record = read_sealed(folder / PAUSED)
+    if record is None or inputs not in (None, record.get("inputs")):
+        return None
     return _decode(Outcome, {key: value for key, value in record.items() if key != "inputs"})
 
 

@@ -23,7 +23,8 @@ from hpo.trial.attempts import FAILED_BEFORE, failed_before
 from hpo.trial.carry import fit_params
 from hpo.trial.foreign import ADOPTED
 from hpo.trial.lifecycle import conclude
-from hpo.trial.record import Asked, Outcome, read_asked, read_outcome
+from hpo.trial.pausing import LADDER, pause
+from hpo.trial.record import Asked, Outcome, read_asked, read_outcome, read_pause
 from hpo.trial.warm import first_configurations
 
 
@@ -34,6 +35,7 @@ class TrialFolder:
     number: int
     asked: Asked | None
     outcome: Outcome | None
+    paused: Outcome | None = None  # how far it had come when it paused last
     failed_before: tuple[str, ...] = ()  # why earlier attempts failed
 
 
@@ -45,7 +47,8 @@ def read_folders(folder: RunFolder, kind: Kind) -> list[TrialFolder]:
 
 def _read(number: int, path: Path) -> TrialFolder:
     asked = read_asked(path)
-    return TrialFolder(number, asked, read_outcome(path) if asked else None, tuple(failed_before(path)))
+    outcome, paused = (read_outcome(path), read_pause(path)) if asked else (None, None)
+    return TrialFolder(number, asked, outcome, paused, tuple(failed_before(path)))
 
 
 def make_study(
@@ -69,6 +72,8 @@ def make_study(
         set_owner(target, folder, owner)
         known = _identity(identity, kind, trials)
         target.set_user_attr("identity", known)
+        if kind == "sweep" and study.is_ladder:
+            target.set_user_attr(LADDER, study.cheap.epochs)
         name_metric(target, known.get("goal", study.task.goal))
         _restore(target, study, kind, trials, first_configurations(study, folder) if kind == "sweep" else {})
         target.set_user_attr("generation", folder.generation)  # at the end: now the whole of it is there
@@ -106,6 +111,8 @@ def _restore(
             intermediate_values=_reports(trial.outcome, epochs),
         )
         restored = add_running_trial(target, template)
+        if trial.paused:
+            pause(restored, trial.paused)
         if trial.outcome:
             conclude(target, restored, trial.outcome, kind, study.limits)
 

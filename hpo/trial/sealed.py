@@ -12,6 +12,7 @@ from typing import Any
 from hpo.files import write_json
 
 RESULT = "result.json"  # in a trial's folder: how it has ended
+PAUSED = "paused.json"  # how far it had come when it paused last
 MAX_BYTES = 2**26  # of a record that is read: thousands of epochs fit
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # JSON has no such numbers
 

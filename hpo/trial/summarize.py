@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.held import inode_of_lock
 from hpo.storage.summary import Row, Summary, write_summary
-from hpo.storage.time_left import Pace, Plan, Pruning, pace_of, seconds_left
+from hpo.storage.time_left import Pace, Plan, Pruning, ladder_seconds_left, pace_of, seconds_left
 from hpo.storage.transient import retry_storage
 from hpo.study import Median, StudySpec
 from hpo.trial.handed_out import NO_ATTEMPTS, AttemptsLog
@@ -82,6 +82,7 @@ class SummaryFile:
             written=now,
             note=note,
             seconds_left=self.written.left_at(now),
+            ladder=self.study.cheap.epochs if self.study.is_ladder else None,
             rows=(*rows, *self.rest) if self.kind == "sweep" else (*self.rest, *rows),
         )
         if plan.done >= plan.trials or self.written.is_old(summary):
@@ -91,6 +92,9 @@ class SummaryFile:
         return summary
 
     def _seconds_left(self, rows: Sequence[Row], plan: Plan, workers: int) -> float | None:
+        if self.kind == "sweep" and self.study.is_ladder:
+            epochs = self.study.cheap.epochs
+            return ladder_seconds_left(rows, self.study.trials * epochs, workers=workers, is_over=plan.is_over)
         return seconds_left(
             [row for row in rows if row.number in plan.numbers],
             plan.rounds,
@@ -117,6 +121,8 @@ class SummaryFile:
             row = self.ended.get(trial.number) or self.source.row(trial, attempts.get(trial.number, NO_ATTEMPTS))
             if row.has_ended:
                 self.ended[row.number] = row
+            elif row.state == "paused":
+                self.watched.pop(row.number, None)
             elif row.state == "running":
                 watched = self.watched.setdefault(row.number, Watched(now, row.epoch))
                 watched.reached(row.epoch, now)
@@ -169,7 +175,7 @@ class Written:
 
 
 def _pruning(study: StudySpec) -> Pruning | None:
-    if study.pruning is None:
+    if study.pruning is None or study.is_ladder:
         return None
     if not isinstance(study.pruning, Median):
         return Pruning(first=1, warmup=0)  # when a pruner that was given ends a trial is not known

@@ -95,12 +95,12 @@ class Stock:
         run = self.running[number]
         run.trial.report(float(run.curve_E[run.epochs]), run.epochs)
         run.epochs += 1
-        if run.epochs == self.table.epochs:
-            value = float(run.curve_E.min())
-            self.study.tell(run.trial, value)
-            return value
         if run.trial.should_prune():
             self.study.tell(run.trial, state=TrialState.PRUNED)
-        else:
+            return None
+        if run.epochs < self.table.epochs:
             self.waiting.append(number)
-        return None
+            return None
+        value = float(run.curve_E.min())
+        self.study.tell(run.trial, value)
+        return value

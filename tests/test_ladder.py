@@ -1,0 +1,246 @@
+"""pruning="auto": which trial comes next, and sweeps whose trials pause and go on."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from hpo.cli.status import show_statuses
+from hpo.direction import Direction
+from hpo.page.status import statuses
+from hpo.search.ladder import Begin, Curve, GoOn, Ladder
+from hpo.search.points import drawn_params, sobol_params
+from hpo.search.sweep import sweep
+from hpo.space import choose, integer, log, uniform, when
+from hpo.storage.database import stored_study
+from hpo.storage.folder import RunFolder
+from hpo.storage.summary import read_summary
+from hpo.study import StudySpec
+from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
+from hpo.trial.provenance import identity
+from hpo.trial.rebuild import rebuild
+from hpo.trial.record import read_pause
+from tests.faults.processes import code_of, start
+from tests.sweeper import rows
+from tests.toy import CHEAP, FULL, toy_study
+
+LADDER = Ladder(epochs=8, budget=80)
+
+
+# -- which trial comes next ------------------------------------------------------------------------------------------
+def climber(number: int, *costs: float, spent: int = 0) -> Curve:
+    return Curve(number, "ladder", costs, spent or len(costs), is_paused=len(costs) < 8, is_complete=len(costs) == 8)
+
+
+def arm(number: int, cost: float) -> Curve:
+    return Curve(number, "straight", (cost,) * 8, 8, is_complete=True)
+
+
+def test_rungs_are_halves_of_the_epochs_down_to_one() -> None:
+    assert [Ladder(epochs, 1).rungs for epochs in (1, 2, 8, 27, 54)] == [
+        (1,),
+        (1, 2),
+        (1, 2, 4, 8),
+        (1, 2, 3, 7, 14, 27),
+        (1, 2, 3, 7, 14, 27, 54),
+    ]
+
+
+def test_the_first_drawn_trial_runs_straight_and_the_next_ones_to_the_first_rung() -> None:
+    assert LADDER.next([]) == Begin(8, "straight", "sobol")
+    running = Curve(0, "straight", (), 8)
+    assert LADDER.next([running]) == Begin(1, "ladder", "sobol")
+    assert LADDER.next([running], is_given=True) == Begin(8, "given", "sobol")
+
+
+def test_the_better_half_of_a_rung_goes_on_and_higher_rungs_come_first() -> None:
+    curves = [arm(0, 5.0), climber(1, 3.0), climber(2, 2.0), climber(3, 4.0)]
+    assert LADDER.next(curves) == GoOn(2, 2)
+    curves[2] = climber(2, 2.0, 2.0)  # now with the arm two have ended two epochs
+    assert LADDER.next(curves) == GoOn(2, 4)
+    curves[2] = replace(curves[2], spent=4, is_paused=False)  # it runs
+    assert LADDER.next(curves) == GoOn(1, 2)
+    assert LADDER.next([arm(0, 1.0), climber(1, 3.0)]) == Begin(1, "ladder", "sobol")
+
+
+def test_where_early_rankings_mislead_new_trials_run_straight() -> None:
+    misled = [arm(0, 1.0), climber(1, *[2.0] * 8), climber(2, *[3.0] * 8)]
+    assert LADDER.next(misled) == Begin(8, "straight", "sobol")
+    assert LADDER.next([*misled, *(arm(number, 1.0) for number in range(3, 8))]) == Begin(8, "straight", "tpe")
+    believed = [arm(0, 1.0), climber(1, *[1.0] * 8), climber(2, *[3.0] * 8), climber(3, *[0.5] * 8)]
+    assert LADDER.next(believed) == Begin(1, "ladder", "sobol")  # a tie counts half
+
+
+def test_it_ends_where_the_budget_brings_no_trial_to_its_end() -> None:
+    assert Ladder(epochs=8, budget=15).next([arm(0, 1.0)]) is None
+    ladder = Ladder(epochs=8, budget=17)
+    assert ladder.next([arm(0, 1.0), climber(1, *[0.5] * 2)]) == GoOn(1, 4)
+    assert ladder.next([arm(0, 1.0), climber(1, *[2.0] * 2)]) == Begin(1, "ladder", "sobol")
+
+
+def test_each_point_belongs_to_its_number_and_covers_every_kind_of_parameter() -> None:
+    from scipy.stats import qmc
+
+    space = {
+        "a": uniform(-1, 1),
+        "b": log(1e-4, 1e-1),
+        "c": integer(2, 10, step=2),
+        "d": choose("x", "y"),
+        "e": when("d", "y", uniform(0, 1)),
+    }
+    points = [sobol_params(space, 3, number) for number in range(256)]
+    unit = qmc.Sobol(5, rng=3).random(256)
+    assert [point["a"] for point in points] == pytest.approx(2 * unit[:, 0] - 1)
+    assert np.log10([point["b"] for point in points]) == pytest.approx(3 * unit[:, 1] - 4)
+    counts = np.unique([point["c"] for point in points], return_counts=True)
+    assert list(counts[0]) == [2, 4, 6, 8, 10]
+    assert counts[1].min() >= 50
+    assert all(("e" in point) == (point["d"] == "y") for point in points)
+    assert points[100] == sobol_params(space, 3, 100)
+
+
+def test_tpe_sees_completed_trials_alone() -> None:
+    space = {"x": uniform(0, 1)}
+    complete = [
+        optuna.trial.create_trial(value=abs(x - 0.2), params={"x": x}, distributions=space)
+        for x in np.linspace(0, 1, 12)
+    ]
+    paused = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING, params={"x": 0.2}, distributions=space, intermediate_values={0: 0.0}
+    )
+    args = ("tpe", space, 1, 20)
+    alone = drawn_params(*args, complete, Direction.MINIMIZE)
+    assert drawn_params(*args, [*complete, paused], Direction.MINIMIZE) == alone
+
+
+# -- a sweep ---------------------------------------------------------------------------------------------------------
+EPOCHS = 4
+STUDY = toy_study(
+    pruning="auto",
+    cheap=replace(CHEAP, epochs=EPOCHS, train=32, val=32),
+    full=replace(FULL, epochs=EPOCHS),
+    trials=5,
+)
+
+
+def run(study: StudySpec, folder: Path, **more) -> Standing:
+    return sweep(study, RunFolder(folder), identity(study), device="cpu", **more)
+
+
+@pytest.fixture
+def tmp_path(memory_disk: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=memory_disk))
+
+
+@pytest.fixture(scope="module")
+def unbroken(memory_disk: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(dir=memory_disk)) / STUDY.name
+    run(STUDY, folder)
+    return folder
+
+
+def epochs_of(found: list[dict]) -> int:
+    return sum(row["attributes"]["epochs"] for row in found)
+
+
+def test_it_takes_at_most_the_epochs_of_so_many_full_length_trials(unbroken: Path) -> None:
+    found = rows(unbroken, STUDY.name)
+    assert (STUDY.trials - 1) * EPOCHS < epochs_of(found) <= STUDY.trials * EPOCHS
+    assert len(found) > STUDY.trials
+    assert {row["state"] for row in found} == {"COMPLETE", "PRUNED"}
+    assert [row["state"] for row in found[:2]] == ["COMPLETE", "COMPLETE"]  # the default, and the first drawn one
+    assert not list(unbroken.rglob("epoch-*.pt"))
+    assert read_summary(RunFolder(unbroken)).done == STUDY.trials
+
+
+def test_a_killed_sweep_ends_in_the_same_rows(unbroken: Path, tmp_path: Path) -> None:
+    folder, rng = tmp_path / STUDY.name, random.Random(1)
+    kills = 0
+    while (code := code_of(start(lambda: run(STUDY, folder), die_at=rng.randint(20, 200)))) != 0:
+        assert code == -signal.SIGKILL
+        kills += 1
+    assert kills >= 2
+    assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
+
+
+def test_two_workers_keep_to_the_budget(tmp_path: Path) -> None:
+    folder = tmp_path / STUDY.name
+    now = run(STUDY, folder, workers=2)
+    found = rows(folder, STUDY.name)
+    assert now.is_over
+    assert now.unfinished == 0
+    assert epochs_of(found) <= STUDY.trials * EPOCHS
+    assert {row["state"] for row in found} == {"COMPLETE", "PRUNED"}
+
+
+@pytest.fixture(scope="module")
+def broken(memory_disk: Path) -> Path:
+    """A sweep that was killed while trials were paused."""
+    folder = Path(tempfile.mkdtemp(dir=memory_disk)) / STUDY.name
+    die_at = 100
+    while code_of(start(lambda: run(STUDY, folder), die_at=die_at)) == 0 or not paused(folder):
+        shutil.rmtree(folder)
+        die_at += 15
+    return folder
+
+
+def paused(folder: Path) -> list[int]:
+    stored = stored_study(RunFolder(folder), STUDY.name)
+    return [trial.number for trial in stored.trials if state_of(trial) == "paused"] if stored else []
+
+
+def test_a_paused_trial_is_told_from_an_orphan(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = stored_study(RunFolder(broken), STUDY.name)
+    for trial in stored.trials:
+        is_waiting = state_of(trial) == "paused"
+        assert not (is_waiting and is_orphan(trial, ()))
+        outcome = read_pause(RunFolder(broken).trial("sweep", trial.number))
+        assert not is_waiting or outcome.epochs == trial.user_attrs["paused_at"]
+    (status,) = statuses(broken.parent, None)
+    assert status.paused == len(paused(broken)) > 0
+    assert status.interrupted <= 1
+    assert 0 < status.done < STUDY.trials
+    assert status.done == standing(stored, STUDY.trials).done
+    show_statuses([status], trials=True, every=True)
+    assert "paused" in capsys.readouterr().out
+
+
+def test_a_storage_that_is_rebuilt_goes_on_to_the_same_rows(broken: Path, unbroken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / STUDY.name
+    shutil.copytree(broken, folder)
+    (folder / "study.db").unlink()
+    before = paused(broken)
+    rebuild(STUDY, RunFolder(folder), identity(STUDY))
+    assert paused(folder) == before
+    run(STUDY, folder)
+    assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
+
+
+def test_after_a_time_limit_paused_trials_stay_paused(tmp_path: Path, unbroken: Path) -> None:
+    folder = tmp_path / STUDY.name
+    now = run(STUDY, folder, timeout=0.0)
+    assert now.timed_out
+    assert run(STUDY, folder).is_over
+    assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
+
+
+def test_a_sweep_may_stop_after_the_epochs_of_fruitless_trials(tmp_path: Path) -> None:
+    study = replace(STUDY, stop_after=1, trials=20)
+    now = run(study, tmp_path / STUDY.name)
+    assert now.is_stopped
+    assert now.unfinished == 0
+    assert epochs_of(rows(tmp_path / STUDY.name, STUDY.name)) < 20 * EPOCHS
+
+
+def test_it_is_part_of_the_question() -> None:
+    assert identity(STUDY) != identity(replace(STUDY, pruning=None))
+    with pytest.raises(ValueError, match='pruning: must be a Median, "auto", a pruner'):
+        replace(STUDY, pruning="automatic")
