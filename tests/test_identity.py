@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hpo.storage.database import open_study, package_changes
 from hpo.storage.folder import RunFolder
 from hpo.storage.identity import code_difference, differing_parts, keep_details
 from hpo.study import Median, StudySpec
+from hpo.trial import provenance
 from hpo.trial.provenance import identity, identity_details
 from tests.toy import CHEAP, Toy, toy_study
 
@@ -181,3 +183,10 @@ def test_a_worker_with_other_code_or_packages_is_told_apart_by_name() -> None:
     )
     assert list(differences_of(here, there)) == ["net.py: function net changed", "numpy: 2.3 there, 2.4 here"]
     assert list(differences_of(here, here)) == []
+
+
+def test_an_import_is_known_by_the_distribution_that_python_names_for_it() -> None:
+    named = packages_distributions()
+    for name in ("PIL", "sklearn", "torch", *list(named)[::20]):
+        assert provenance._distribution_of(name) == named[name][0]
+    assert provenance._distribution_of("no_package") is None

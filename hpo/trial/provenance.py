@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import platform
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, version
 from typing import Any
 
 import torch
@@ -114,13 +115,21 @@ def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
-        distributions = _distributions().get(name)
-        return version(distributions[0]) if distributions else None
+        distribution = _distribution_of(name)
+        return version(distribution) if distribution else None
+
+
+def _distribution_of(name: str) -> str | None:
+    """The distribution that a package belongs to. Most say so; to look through the files of all takes long."""
+    for distribution in distributions():
+        if name in (distribution.read_text("top_level.txt") or "").split():
+            return distribution.metadata["Name"]
+    return next(iter(_looked_through().get(name, ())), None)
 
 
 @functools.lru_cache(maxsize=1)
-def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+def _looked_through() -> Mapping[str, Sequence[str]]:
+    return packages_distributions()
 
 
 def versions() -> dict[str, str]:
