@@ -32,7 +32,8 @@ from hpo.workers import coordinator
 
 YOUNG_S = 30.0  # a process of this age is a command, whose start counts
 REPORT_S = 6.0  # for verdict and report, until one has been written
-MARGIN = 2.5  # times as long as the report of the sweep takes all that comes after the last run
+MARGIN = 2.0  # times as long as the report of the sweep takes all that comes after the last run
+BESIDE = 2.0  # times as long as a trial does a run take beside its epochs: it writes weights and scores the test split
 RECENT = 12  # trials that the pace of the sweep is taken from
 RECENT_RUNS = 4  # runs that the pace of the promotion is taken from
 
@@ -43,9 +44,10 @@ class Budget:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         started = seconds_since_start()
-        self.leaving = started  # the end of a process takes about as long as its start: both are torch's
+        self.leaving = started / 2  # the end of a process takes about half as long as its start
         self.ends = time.monotonic() + seconds - started
         self.report = REPORT_S
+        self.between = REPORT_S / MARGIN  # for the report of the sweep
 
     @staticmethod
     def of(text: str | None) -> Budget | None:
@@ -65,6 +67,7 @@ class Budget:
         began = time.monotonic()
         write()
         self.report = MARGIN * (time.monotonic() - began)
+        self.between = 0.0
 
 
 def seconds_since_start() -> float:
@@ -87,8 +90,9 @@ class Schedule:
         self.trial = (cost.trial_seconds + cost.slowest_seconds) / 2
         self.run = run_seconds
         self.slower = 1.0  # epochs take so many times as long as preflight has measured
+        self.beside = 0.0  # seconds of a trial beside its epochs
         self.before: int | None = None  # trials of the sweep that had begun before this command
-        costs = plan.Costs(self.trial, self.run, budget.report)
+        costs = plan.Costs(self.trial, self.run, budget.report + budget.between)
         folds = opened.study.task.folds
         self.plan = plan.plan_budget(
             budget.left + budget.report, costs, workers=self.workers, race_workers=self.race_workers, folds=folds
@@ -121,8 +125,8 @@ class Schedule:
     def with_race(self) -> StudySpec:
         """The study with the largest race that fits into what the sweep has left."""
         if not self.is_racing:
-            folds, run = self.study.task.folds, self.run * self.slower
-            self.race = plan.largest_race(self.budget.left, run, workers=self.race_workers, folds=folds)
+            folds = self.study.task.folds
+            self.race = plan.largest_race(self.budget.left, self.run_seconds, workers=self.race_workers, folds=folds)
         return replace(self.study, keep=self.race.keep, seeds=self.race.seeds)
 
     @property
@@ -137,7 +141,12 @@ class Schedule:
     def race_seconds(self) -> float:
         """What the race is expected to take, at the pace of now."""
         folds = self.study.task.folds
-        return plan.race_seconds(self.race, self.run * self.slower, workers=self.race_workers, folds=folds)
+        return plan.race_seconds(self.race, self.run_seconds, workers=self.race_workers, folds=folds)
+
+    @property
+    def run_seconds(self) -> float:
+        """What a run of the race is expected to take, at the pace of now."""
+        return self.run * self.slower + BESIDE * self.beside
 
     def trials_wanted(self, trials: Sequence[FrozenTrial]) -> int:
         """How many trials the sweep has in all, by the time that its trials take."""
@@ -148,7 +157,7 @@ class Schedule:
         self._take_pace(ended)
         trial_seconds = _mean_seconds(ended) or self.trial
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        left = self.budget.left - self.race_seconds
+        left = self.budget.left - self.budget.between - self.race_seconds
         further = plan.further_trials(left, trial_seconds, workers=self.workers, running=running)
         least = max(0, 2 - begun(trials))  # the default, and one beside it
         return begun(trials) + max(further, least)
@@ -162,6 +171,11 @@ class Schedule:
                 self.epoch_seconds[trial.number] = statistics.median(seconds) if seconds else None
         known = [self.epoch_seconds[trial.number] for trial in ended]
         measured = [seconds for seconds in known if seconds is not None]
+        beside = [
+            trial.duration.total_seconds() - trial.user_attrs.get("seconds", 0.0) for trial in ended if trial.duration
+        ]
+        if beside:
+            self.beside = max(0.0, statistics.median(beside))
         if measured:
             self.slower = statistics.median(measured) * self.study.cheap.epochs / self.trial
 
@@ -174,7 +188,7 @@ class Schedule:
         runs = [asked[run] for run in race.runs(values_of(trials)) if run in asked]
         return plan.seeds_in_time(
             self.budget.left,
-            _mean_seconds([run for run in runs if run.state.is_finished()][-RECENT_RUNS:]) or self.run * self.slower,
+            _mean_seconds([run for run in runs if run.state.is_finished()][-RECENT_RUNS:]) or self.run_seconds,
             entrants=max(1, len(stages[-1].entrants)),
             begun=sum(run in asked for run in stages[-1].runs),
             running=sum(run.state is TrialState.RUNNING for run in runs),
