@@ -20,6 +20,7 @@ from hpo.verbs.plan import (
     BudgetPlan,
     Costs,
     Race,
+    full_length_trials,
     further_trials,
     largest_race,
     plan_budget,
@@ -98,6 +99,12 @@ def test_a_trial_begins_where_it_ends_nearer_to_the_end(
     seconds: float, workers: int, running: int, trials: int
 ) -> None:
     assert further_trials(seconds, 10, workers=workers, running=running) == trials
+
+
+def test_trials_that_pause_are_counted_by_their_epochs() -> None:
+    """45 epochs are done, and 3 a second for 20 s make 105: ten full-length trials of 10 and a half."""
+    assert full_length_trials(45, 3, 20, epochs=10) == 10
+    assert full_length_trials(45, 3, -5, epochs=10) == 4
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ class Schedule:
         self.run = run_seconds
         self.slower = 1.0  # epochs take so many times as long as preflight has measured
         self.beside = 0.0  # seconds of a trial beside its epochs
-        self.before: int | None = None  # trials of the sweep that had begun before this command
+        self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
+        self.sweeping: float | None = None  # when the sweep began
+        self.pauses = isinstance(opened.study.pruning, str)  # then `trials` counts the epochs of full-length ones
         costs = plan.Costs(self.trial, self.run, budget.report + budget.between)
         folds = opened.study.task.folds
         self.plan = plan.plan_budget(
@@ -103,11 +105,12 @@ class Schedule:
         self.study, self.folder = opened.study, opened.folder
         self.epoch_seconds: dict[int, float | None] = {}  # of trials that have ended, by their numbers
 
-    def planned(self, trials: int) -> StudySpec:
-        """The study with the numbers of the plan; its sweep has begun so many trials."""
-        self.before = trials
+    def planned(self, trials: Sequence[FrozenTrial]) -> StudySpec:
+        """The study with the numbers of the plan; its sweep has these trials."""
+        self.before, self.epochs_before = begun(trials), _epochs(trials)
+        has = self.epochs_before // self.study.cheap.epochs if self.pauses else self.before
         further = 0 if self.is_racing else self.plan.trials
-        return replace(self.study, trials=trials + further, keep=self.race.keep, seeds=self.race.seeds)
+        return replace(self.study, trials=has + further, keep=self.race.keep, seeds=self.race.seeds)
 
     @property
     def sentence(self) -> str:
@@ -152,32 +155,44 @@ class Schedule:
         """How many trials the sweep has in all, by the time that its trials take."""
         if self.is_racing:
             return begun(trials)
-        fresh = [trial for trial in trials if trial.number >= (self.before or 0)]
+        if self.sweeping is None:
+            self.sweeping = time.monotonic()
+        fresh = [trial for trial in trials if trial.number >= self.before]
         ended = [trial for trial in fresh if trial.state.is_finished()][-RECENT:]
         self._take_pace(ended)
+        left = self.budget.left - self.budget.between - self.race_seconds
+        if self.pauses:
+            return self._full_length_trials(trials, left)
         trial_seconds = _mean_seconds(ended) or self.trial
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        left = self.budget.left - self.budget.between - self.race_seconds
         further = plan.further_trials(left, trial_seconds, workers=self.workers, running=running)
         least = max(0, 2 - begun(trials))  # the default, and one beside it
         return begun(trials) + max(further, least)
 
+    def _full_length_trials(self, trials: Sequence[FrozenTrial], left: float) -> int:
+        epochs, done = self.study.cheap.epochs, _epochs(trials)
+        pace = self.workers * epochs / (self.trial * self.slower)
+        if done - self.epochs_before >= epochs and self.sweeping is not None:
+            pace = (done - self.epochs_before) / (time.monotonic() - self.sweeping)
+        return max(2, plan.full_length_trials(done, pace, left, epochs=epochs))
+
     def _take_pace(self, ended: Sequence[FrozenTrial]) -> None:
-        """How much slower than measured epochs are, by the trials that have ended. A first epoch pays for imports."""
-        for trial in ended:
-            if trial.number not in self.epoch_seconds:
-                outcome = read_outcome(self.folder.trial("sweep", trial.number))
-                seconds = [epoch.seconds for epoch in outcome.history[1:]] if outcome else []
-                self.epoch_seconds[trial.number] = statistics.median(seconds) if seconds else None
-        known = [self.epoch_seconds[trial.number] for trial in ended]
-        measured = [seconds for seconds in known if seconds is not None]
-        beside = [
-            trial.duration.total_seconds() - trial.user_attrs.get("seconds", 0.0) for trial in ended if trial.duration
-        ]
-        if beside:
+        """How much slower than measured epochs are, and what a trial takes beside them, by trials that have ended."""
+        known = [self._epoch_seconds(trial.number) for trial in ended]
+        epochs = [seconds for seconds in known if seconds is not None]
+        if epochs:
+            self.slower = statistics.median(epochs) * self.study.cheap.epochs / self.trial
+        beside = [seconds - trial.user_attrs.get("seconds", 0.0) for trial, seconds in _durations(ended)]
+        if beside and not self.pauses:  # a pause is no work
             self.beside = max(0.0, statistics.median(beside))
-        if measured:
-            self.slower = statistics.median(measured) * self.study.cheap.epochs / self.trial
+
+    def _epoch_seconds(self, number: int) -> float | None:
+        """The median epoch of a trial that has ended, without the first one, which pays for imports."""
+        if number not in self.epoch_seconds:
+            outcome = read_outcome(self.folder.trial("sweep", number))
+            seconds = [epoch.seconds for epoch in outcome.history[1:]] if outcome else []
+            self.epoch_seconds[number] = statistics.median(seconds) if seconds else None
+        return self.epoch_seconds[number]
 
     def seeds_wanted(self, race: PlannedRace, trials: Sequence[FrozenTrial]) -> int:
         """How many seeds the last round of the race has, by the time that its runs take."""
@@ -198,8 +213,17 @@ class Schedule:
         )
 
 
+def _epochs(trials: Sequence[FrozenTrial]) -> int:
+    return sum(len(trial.intermediate_values) for trial in trials)
+
+
+def _durations(ended: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:
+    """Trials that have ended, with the seconds from their begin to their end."""
+    return [(trial, trial.duration.total_seconds()) for trial in ended if trial.duration is not None]
+
+
 def _mean_seconds(ended: Sequence[FrozenTrial]) -> float | None:
-    seconds = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
+    seconds = [seconds for _, seconds in _durations(ended)]
     return statistics.mean(seconds) if seconds else None
 
 
