@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter, ValidationError
@@ -27,10 +25,10 @@ from hpo.study import StudySpec
 from hpo.task import Check
 from hpo.trial.record import read_outcome
 from hpo.verbs import plan
+from hpo.verbs.clock import seconds_before
 from hpo.verbs.opening import Opened
 from hpo.workers import coordinator
 
-YOUNG_S = 30.0  # a process of this age is a command, whose start counts
 REPORT_S = 6.0  # for verdict and report, until one has been written
 MARGIN = 2.0  # times as long as the report of the sweep takes all that comes after the last run
 BESIDE = 2.0  # times as long as a trial does a run take beside its epochs: it writes weights and scores the test split
@@ -43,7 +41,7 @@ class Budget:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        started = seconds_since_start()
+        started = seconds_before()
         self.leaving = started / 2  # the end of a process takes about half as long as its start
         self.ends = time.monotonic() + seconds - started
         self.report = REPORT_S
@@ -68,16 +66,6 @@ class Budget:
         write()
         self.report = MARGIN * (time.monotonic() - began)
         self.between = 0.0
-
-
-def seconds_since_start() -> float:
-    """How long ago this process was started, where it was started for this command; 0 where that is not known."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - float(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):  # no Linux
-        return 0.0
-    return age if age <= YOUNG_S else 0.0
 
 
 class Schedule:
