@@ -58,6 +58,15 @@ def require_packages(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTS if name])
+def test_a_sweep_that_goes_on_gives_the_rows_of_an_unbroken_one(name: str, tmp_path: Path) -> None:
+    require_packages(name)
+    study = toy_study(trials=6, **OBJECTS[name])
+    run(replace(study, trials=4), tmp_path / "in parts")
+    assert run(study, tmp_path / "in parts") == run(study, tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in OBJECTS if name])
 def test_a_sweep_killed_anywhere_gives_the_rows_of_an_unbroken_one(process: Sweeper, name: str, tmp_path: Path) -> None:
     require_packages(name)
     rng = random.Random(name)
