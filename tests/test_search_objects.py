@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,6 +42,11 @@ def _without_experimental_warnings() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
+@pytest.fixture
+def tmp_path(memory_disk: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=memory_disk))
+
+
 def run(study: StudySpec, folder: Path) -> list[dict]:
     sweep(study, RunFolder(folder), identity(study), device="cpu")
     return rows(folder, study.name)
@@ -57,6 +63,15 @@ def require_packages(name: str) -> None:
         pytest.importorskip("cmaes")
 
 
+@pytest.mark.parametrize("name", ["CMA-ES", "GP", "Hyperband"])  # of QMC: see point i below
+def test_a_sweep_that_goes_on_gives_the_rows_of_an_unbroken_one(name: str, tmp_path: Path) -> None:
+    require_packages(name)
+    study = toy_study(trials=6, **OBJECTS[name])
+    run(replace(study, trials=4), tmp_path / "in parts")
+    assert run(study, tmp_path / "in parts") == run(study, tmp_path / "unbroken")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OBJECTS if name])
 def test_a_sweep_killed_anywhere_gives_the_rows_of_an_unbroken_one(process: Sweeper, name: str, tmp_path: Path) -> None:
     require_packages(name)

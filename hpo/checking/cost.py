@@ -107,6 +107,21 @@ def cost_check(study: StudySpec, cost: Cost) -> Check:
     return Check("cost", "caution", seen, allowed, "the limit, which would end such a trial, or the cheap fidelity")
 
 
+def cheap_check(study: StudySpec) -> list[Check]:
+    """A line where the cheap fidelity saves epochs instead of data; none where it does not.
+
+    Measured by replay of learning curves, at 12 and at 24 full trainings: a quarter of the data, or half the side, with
+    all epochs, leads to better winners than a third of the epochs.
+    """
+    cheap, full = study.cheap, study.full
+    saves_data = cheap.size != full.size or cheap.train != full.train
+    if saves_data or cheap.epochs == full.epochs:
+        return []
+    seen = f"saves epochs ({cheap.epochs} of {full.epochs}) and no data"
+    advice = "a quarter of the data, or half the size, with all epochs, most often finds better configurations"
+    return [Check("cheap fidelity", "go", seen, advice)]
+
+
 def _drawn(study: StudySpec, number: int) -> dict[str, Any]:
     """A configuration of the space, at random."""
     draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number))

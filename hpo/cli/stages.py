@@ -40,6 +40,7 @@ from hpo.cli.options import (
 from hpo.cli.terminal import complain
 from hpo.cli.tries import parsed
 from hpo.errors import ExitCode, NoGo
+from hpo.verbs.clock import as_command
 
 if TYPE_CHECKING:
     from hpo.promotion.candidate import Tie
@@ -83,7 +84,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Preflight, sweep, promote and report, in order; again: go on where it stopped. Exit 3: task checks not passed."""
-    with document("run", as_json) as answer, exits(debug), worker_ahead(backend):
+    with document("run", as_json) as answer, exits(debug), worker_ahead(backend), as_command():
         try:
             verdict = hpo.run(
                 study,

@@ -10,6 +10,7 @@ tries.py        the configurations of --try
 next_study.py   next_study: the file of the study that comes after a sweep
 load.py         load_study
 init.py         a task, a study and a test to start from; their texts are in starter/
+budget.py       a budget of time at work; plan.py plans it, and clock.py says when it began
 options.py      the options, as the command line has them
 opening.py      a study with its options applied; what can be refused is refused here
 go.py           whether preflight lets a study be searched

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter, ValidationError
@@ -27,12 +25,13 @@ from hpo.study import StudySpec
 from hpo.task import Check
 from hpo.trial.record import read_outcome
 from hpo.verbs import plan
+from hpo.verbs.clock import seconds_before
 from hpo.verbs.opening import Opened
 from hpo.workers import coordinator
 
-YOUNG_S = 30.0  # a process of this age is a command, whose start counts
 REPORT_S = 6.0  # for verdict and report, until one has been written
-MARGIN = 2.5  # times as long as the report of the sweep takes all that comes after the last run
+MARGIN = 2.0  # times as long as the report of the sweep takes all that comes after the last run
+BESIDE = 2.0  # times as long as a trial does a run take beside its epochs: it writes weights and scores the test split
 RECENT = 12  # trials that the pace of the sweep is taken from
 RECENT_RUNS = 4  # runs that the pace of the promotion is taken from
 
@@ -42,10 +41,11 @@ class Budget:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        started = seconds_since_start()
-        self.leaving = started  # the end of a process takes about as long as its start: both are torch's
+        started = seconds_before()
+        self.leaving = started / 2  # the end of a process takes about half as long as its start
         self.ends = time.monotonic() + seconds - started
         self.report = REPORT_S
+        self.between = REPORT_S / MARGIN  # for the report of the sweep
 
     @staticmethod
     def of(text: str | None) -> Budget | None:
@@ -65,16 +65,7 @@ class Budget:
         began = time.monotonic()
         write()
         self.report = MARGIN * (time.monotonic() - began)
-
-
-def seconds_since_start() -> float:
-    """How long ago this process was started, where it was started for this command; 0 where that is not known."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - float(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):  # no Linux
-        return 0.0
-    return age if age <= YOUNG_S else 0.0
+        self.between = 0.0
 
 
 class Schedule:
@@ -87,8 +78,11 @@ class Schedule:
         self.trial = (cost.trial_seconds + cost.slowest_seconds) / 2
         self.run = run_seconds
         self.slower = 1.0  # epochs take so many times as long as preflight has measured
-        self.before: int | None = None  # trials of the sweep that had begun before this command
-        costs = plan.Costs(self.trial, self.run, budget.report)
+        self.beside = 0.0  # seconds of a trial beside its epochs
+        self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
+        self.sweeping: float | None = None  # when the sweep began
+        self.pauses = isinstance(opened.study.pruning, str)  # then `trials` counts the epochs of full-length ones
+        costs = plan.Costs(self.trial, self.run, budget.report + budget.between)
         folds = opened.study.task.folds
         self.plan = plan.plan_budget(
             budget.left + budget.report, costs, workers=self.workers, race_workers=self.race_workers, folds=folds
@@ -99,11 +93,12 @@ class Schedule:
         self.study, self.folder = opened.study, opened.folder
         self.epoch_seconds: dict[int, float | None] = {}  # of trials that have ended, by their numbers
 
-    def planned(self, trials: int) -> StudySpec:
-        """The study with the numbers of the plan; its sweep has begun so many trials."""
-        self.before = trials
+    def planned(self, trials: Sequence[FrozenTrial]) -> StudySpec:
+        """The study with the numbers of the plan; its sweep has these trials."""
+        self.before, self.epochs_before = begun(trials), _epochs(trials)
+        has = self.epochs_before // self.study.cheap.epochs if self.pauses else self.before
         further = 0 if self.is_racing else self.plan.trials
-        return replace(self.study, trials=trials + further, keep=self.race.keep, seeds=self.race.seeds)
+        return replace(self.study, trials=has + further, keep=self.race.keep, seeds=self.race.seeds)
 
     @property
     def sentence(self) -> str:
@@ -121,8 +116,8 @@ class Schedule:
     def with_race(self) -> StudySpec:
         """The study with the largest race that fits into what the sweep has left."""
         if not self.is_racing:
-            folds, run = self.study.task.folds, self.run * self.slower
-            self.race = plan.largest_race(self.budget.left, run, workers=self.race_workers, folds=folds)
+            folds = self.study.task.folds
+            self.race = plan.largest_race(self.budget.left, self.run_seconds, workers=self.race_workers, folds=folds)
         return replace(self.study, keep=self.race.keep, seeds=self.race.seeds)
 
     @property
@@ -137,33 +132,55 @@ class Schedule:
     def race_seconds(self) -> float:
         """What the race is expected to take, at the pace of now."""
         folds = self.study.task.folds
-        return plan.race_seconds(self.race, self.run * self.slower, workers=self.race_workers, folds=folds)
+        return plan.race_seconds(self.race, self.run_seconds, workers=self.race_workers, folds=folds)
+
+    @property
+    def run_seconds(self) -> float:
+        """What a run of the race is expected to take, at the pace of now."""
+        return self.run * self.slower + BESIDE * self.beside
 
     def trials_wanted(self, trials: Sequence[FrozenTrial]) -> int:
         """How many trials the sweep has in all, by the time that its trials take."""
         if self.is_racing:
             return begun(trials)
-        fresh = [trial for trial in trials if trial.number >= (self.before or 0)]
+        if self.sweeping is None:
+            self.sweeping = time.monotonic()
+        fresh = [trial for trial in trials if trial.number >= self.before]
         ended = [trial for trial in fresh if trial.state.is_finished()][-RECENT:]
         self._take_pace(ended)
+        left = self.budget.left - self.budget.between - self.race_seconds
+        if self.pauses:
+            return self._full_length_trials(trials, left)
         trial_seconds = _mean_seconds(ended) or self.trial
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        left = self.budget.left - self.race_seconds
         further = plan.further_trials(left, trial_seconds, workers=self.workers, running=running)
         least = max(0, 2 - begun(trials))  # the default, and one beside it
         return begun(trials) + max(further, least)
 
+    def _full_length_trials(self, trials: Sequence[FrozenTrial], left: float) -> int:
+        epochs, done = self.study.cheap.epochs, _epochs(trials)
+        pace = self.workers * epochs / (self.trial * self.slower)
+        if done - self.epochs_before >= epochs and self.sweeping is not None:
+            pace = (done - self.epochs_before) / (time.monotonic() - self.sweeping)
+        return max(2, plan.full_length_trials(done, pace, left, epochs=epochs))
+
     def _take_pace(self, ended: Sequence[FrozenTrial]) -> None:
-        """How much slower than measured epochs are, by the trials that have ended. A first epoch pays for imports."""
-        for trial in ended:
-            if trial.number not in self.epoch_seconds:
-                outcome = read_outcome(self.folder.trial("sweep", trial.number))
-                seconds = [epoch.seconds for epoch in outcome.history[1:]] if outcome else []
-                self.epoch_seconds[trial.number] = statistics.median(seconds) if seconds else None
-        known = [self.epoch_seconds[trial.number] for trial in ended]
-        measured = [seconds for seconds in known if seconds is not None]
-        if measured:
-            self.slower = statistics.median(measured) * self.study.cheap.epochs / self.trial
+        """How much slower than measured epochs are, and what a trial takes beside them, by trials that have ended."""
+        known = [self._epoch_seconds(trial.number) for trial in ended]
+        epochs = [seconds for seconds in known if seconds is not None]
+        if epochs:
+            self.slower = statistics.median(epochs) * self.study.cheap.epochs / self.trial
+        beside = [seconds - trial.user_attrs.get("seconds", 0.0) for trial, seconds in _durations(ended)]
+        if beside and not self.pauses:  # a pause is no work
+            self.beside = max(0.0, statistics.median(beside))
+
+    def _epoch_seconds(self, number: int) -> float | None:
+        """The median epoch of a trial that has ended, without the first one, which pays for imports."""
+        if number not in self.epoch_seconds:
+            outcome = read_outcome(self.folder.trial("sweep", number))
+            seconds = [epoch.seconds for epoch in outcome.history[1:]] if outcome else []
+            self.epoch_seconds[number] = statistics.median(seconds) if seconds else None
+        return self.epoch_seconds[number]
 
     def seeds_wanted(self, race: PlannedRace, trials: Sequence[FrozenTrial]) -> int:
         """How many seeds the last round of the race has, by the time that its runs take."""
@@ -174,7 +191,7 @@ class Schedule:
         runs = [asked[run] for run in race.runs(values_of(trials)) if run in asked]
         return plan.seeds_in_time(
             self.budget.left,
-            _mean_seconds([run for run in runs if run.state.is_finished()][-RECENT_RUNS:]) or self.run * self.slower,
+            _mean_seconds([run for run in runs if run.state.is_finished()][-RECENT_RUNS:]) or self.run_seconds,
             entrants=max(1, len(stages[-1].entrants)),
             begun=sum(run in asked for run in stages[-1].runs),
             running=sum(run.state is TrialState.RUNNING for run in runs),
@@ -184,8 +201,17 @@ class Schedule:
         )
 
 
+def _epochs(trials: Sequence[FrozenTrial]) -> int:
+    return sum(len(trial.intermediate_values) for trial in trials)
+
+
+def _durations(ended: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:
+    """Trials that have ended, with the seconds from their begin to their end."""
+    return [(trial, trial.duration.total_seconds()) for trial in ended if trial.duration is not None]
+
+
 def _mean_seconds(ended: Sequence[FrozenTrial]) -> float | None:
-    seconds = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
+    seconds = [seconds for _, seconds in _durations(ended)]
     return statistics.mean(seconds) if seconds else None
 
 

@@ -102,6 +102,14 @@ def further_trials(seconds: float, trial: float, *, workers: int, running: int =
     return max(0, math.floor((seconds * workers - running * trial / 2) / trial + 0.5))
 
 
+def full_length_trials(epochs_done: int, epochs_a_second: float, seconds: float, *, epochs: int) -> int:
+    """How many trials of `epochs` all epochs are worth that a sweep has trained and trains in so many seconds more.
+
+    That is what a sweep has whose trials pause: it begins many and trains few to their end.
+    """
+    return math.floor((epochs_done + epochs_a_second * max(0.0, seconds)) / epochs)
+
+
 def seeds_in_time(
     seconds: float,
     run: float,

@@ -30,7 +30,6 @@ from hpo.promotion.results import Verdict
 from hpo.promotion.runs import SeedsWanted
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
 from hpo.search import sweep as search
-from hpo.search.proposal import begun
 from hpo.search.sweep import TrialsWanted
 from hpo.search.tries import tries_left_out
 from hpo.storage.database import package_changes
@@ -341,12 +340,14 @@ def _run(
 def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Change | None, budget: Budget) -> Verdict:
     """Sweep, promote and report in what is left of the budget. The first report shows how long the last one takes."""
     schedule = scheduled(opened, budget)
-    opened = replace(opened, study=schedule.planned(begun(sweep_trials(opened.study, opened.folder))))
+    opened = replace(opened, study=schedule.planned(sweep_trials(opened.study, opened.folder)))
     display.say(schedule.sentence)
     try:
         _sweep(opened, display, news, change, schedule.trials_wanted)
-    finally:
-        budget.measure_report(lambda: _report(opened, display))
+    except SweepFailed:
+        _report(opened, display)  # it shows what the trials failed with
+        raise
+    budget.measure_report(lambda: _report(opened, display))
     opened = replace(opened, study=schedule.with_race())
     display.say(schedule.race_sentence)
     verdict = _promote(opened, display, news, schedule.seeds_wanted)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -42,12 +44,21 @@ def _start_worker(coordinator: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(coordinator,), daemon=True).start()
+    atexit.register(_leave)
     watchdog.may_be_ended()
     allow_processes()
     steady_streams()
     from hpo.workers.preparation import prepare_worker  # brings torch
 
     prepare_worker()
+
+
+def _leave() -> None:
+    """End this process after all that it has registered for its end. The coordinator waits for it, and Python would
+    take seconds to take torch apart."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def _follow(coordinator: int) -> None:
