@@ -32,6 +32,7 @@ from hpo.workers import coordinator
 REPORT_S = 6.0  # for verdict and report, until one has been written
 MARGIN = 2.0  # times as long as the report of the sweep takes all that comes after the last run
 BESIDE = 2.0  # times as long as a trial does a run take beside its epochs: it writes weights and scores the test split
+NO_SWEEP = plan.BudgetPlan(trials=0, keep=0, seeds=0, sweep_seconds=0.0, promotion_seconds=0.0)
 RECENT = 12  # trials that the pace of the sweep is taken from
 RECENT_RUNS = 4  # runs that the pace of the promotion is taken from
 
@@ -82,16 +83,17 @@ class Schedule:
         self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
         self.sweeping: float | None = None  # when the sweep began
         self.pauses = isinstance(opened.study.pruning, str)  # then `trials` counts the epochs of full-length ones
-        costs = plan.Costs(self.trial, self.run, budget.report + budget.between)
-        folds = opened.study.task.folds
-        self.plan = plan.plan_budget(
-            budget.left + budget.report, costs, workers=self.workers, race_workers=self.race_workers, folds=folds
-        )
         under_way = _race_under_way(opened.folder)
         self.is_racing = under_way is not None  # the promotion has begun, so the sweep is over
+        self.plan = self._plan(opened.study.task.folds) if under_way is None else NO_SWEEP
         self.race = under_way or plan.Race(self.plan.keep, self.plan.seeds)
         self.study, self.folder = opened.study, opened.folder
         self.epoch_seconds: dict[int, float | None] = {}  # of trials that have ended, by their numbers
+
+    def _plan(self, folds: int) -> plan.BudgetPlan:
+        costs = plan.Costs(self.trial, self.run, self.budget.report + self.budget.between)
+        seconds = self.budget.left + self.budget.report
+        return plan.plan_budget(seconds, costs, workers=self.workers, race_workers=self.race_workers, folds=folds)
 
     def planned(self, trials: Sequence[FrozenTrial]) -> StudySpec:
         """The study with the numbers of the plan; its sweep has these trials."""
