@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import optuna
 
 from hpo import space as spaces
-from hpo.contract.costs import COSTS, check_goals, check_limits
+from hpo.contract.costs import COSTS, NO_BUDGET, check_goals, check_limits
 from hpo.contract.declared import check_task
 from hpo.contract.optuna_objects import check_optuna_object, copy_for_trial, settings
 from hpo.contract.several_goals import SeveralGoals
@@ -424,6 +424,12 @@ class StudySpec:
             raise ValueError(
                 "pruning: must be None with several goals, since Optuna prunes by one value; write pruning=None"
             )
+        if self.goals and self.search is not None:
+            raise ValueError(
+                f"search: must be None with several goals, which TPE searches; got {reprlib.repr(self.search)}"
+            )
+        if self.goals and self.budget is not None:
+            raise ValueError(f"budget: {NO_BUDGET}; got {self.budget!r}")
         if self.goals and self.stop_after is not None:
             raise ValueError(
                 f"stop_after: must be None with several goals, of which none is the best; got {self.stop_after}"

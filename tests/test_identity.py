@@ -107,10 +107,10 @@ def test_a_stale_preflight_says_the_same(tmp_path: Path) -> None:
 
 def test_every_field_of_a_study_is_in_its_identity_or_in_its_budget() -> None:
     """A new field of StudySpec must be put in one of the two: what the trials depend on must not change unnoticed."""
-    budget = {"name", "trials", "startup_trials", "stop_after", "limit", "keep", "seeds", "smoke"}
+    budget = {"name", "trials", "startup_trials", "stop_after", "limit", "keep", "seeds", "smoke", "budget"}
     parts = {"task": "task", "space": "space", "recipe": "recipe", "cheap": "fidelity", "pruning": "pruning"}
     others = {"seed": "seed", "full": "fidelity of the promotion", "cross_validate": "cross-validation", "warm": "warm"}
-    others |= {"limits": "limits", "goals": "goals"}
+    others |= {"limits": "limits", "goals": "goals", "search": "search"}
     assert {field.name for field in fields(StudySpec)} == budget | parts.keys() | others.keys()
     assert parts.items() <= {**{part: part for part in identity_details(toy_study())}, "cheap": "fidelity"}.items()
 

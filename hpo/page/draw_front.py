@@ -158,4 +158,5 @@ def _add_result(figure: go.Figure, result: Result, name: str, verdict: Verdict, 
 def _tested_point(verdict: Verdict) -> str:
     if not verdict.goals:
         return f"{sentence(verdict.winner)} is exported. A whisker is an interval of {100 * verdict.confidence:.4g} %."
-    return f"{listed(verdict.front)}: dominated by no other on validation, which chooses; test shows how sure each is."
+    names = sentence(listed(verdict.front))
+    return f"{names}: dominated by no other on validation, which chooses. Test shows how sure each value is."

@@ -298,7 +298,7 @@ def run(
     opened = open_study("run", study, options, display_for(progress))
     clock = clock or Budget.of(opened.study.budget)
     if clock is not None:
-        require_unplanned(options)
+        require_unplanned(options, opened.study)
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
