@@ -22,7 +22,7 @@ from hpo.search.sweep import sweep
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.storage.summary import read_summary
+from hpo.storage.summary import Summary, read_summary
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
 from hpo.trial.provenance import identity
@@ -54,28 +54,29 @@ def test_rungs_are_halves_of_the_epochs_down_to_one() -> None:
     ]
 
 
-def test_the_first_drawn_trial_runs_straight_and_the_next_ones_to_the_first_rung() -> None:
+def test_the_first_two_trials_run_straight_and_the_next_ones_to_the_first_rung() -> None:
     assert LADDER.next([]) == Begin(8, "straight", "sobol")
-    running = Curve(0, "straight", (), 8)
-    assert LADDER.next([running]) == Begin(1, "ladder", "sobol")
-    assert LADDER.next([running], is_given=True) == Begin(8, "given", "sobol")
+    running = [Curve(0, "straight", (), 8), Curve(1, "straight", (), 8)]
+    assert LADDER.next(running[:1]) == Begin(8, "straight", "sobol")
+    assert LADDER.next(running) == Begin(1, "ladder", "sobol")
+    assert LADDER.next(running, is_given=True) == Begin(8, "given", "sobol")
 
 
 def test_the_better_half_of_a_rung_goes_on_and_higher_rungs_come_first() -> None:
-    curves = [arm(0, 5.0), climber(1, 3.0), climber(2, 2.0), climber(3, 4.0)]
+    curves = [arm(0, 5.0), climber(1, 3.0), climber(2, 2.0), climber(3, 4.0), arm(4, 6.0)]
     assert LADDER.next(curves) == GoOn(2, 2)
-    curves[2] = climber(2, 2.0, 2.0)  # now with the arm two have ended two epochs
+    curves[2] = climber(2, 2.0, 2.0)  # now three have ended two epochs
     assert LADDER.next(curves) == GoOn(2, 4)
     curves[2] = replace(curves[2], spent=4, is_paused=False)  # it runs
     assert LADDER.next(curves) == GoOn(1, 2)
-    assert LADDER.next([arm(0, 1.0), climber(1, 3.0)]) == Begin(1, "ladder", "sobol")
+    assert LADDER.next([arm(0, 1.0), climber(1, 3.0), arm(2, 2.0)]) == Begin(1, "ladder", "sobol")
 
 
 def test_where_early_rankings_mislead_new_trials_run_straight() -> None:
-    misled = [arm(0, 1.0), climber(1, *[2.0] * 8), climber(2, *[3.0] * 8)]
+    misled = [arm(0, 1.0), arm(9, 1.5), climber(1, *[2.0] * 8), climber(2, *[3.0] * 8)]
     assert LADDER.next(misled) == Begin(8, "straight", "sobol")
     assert LADDER.next([*misled, *(arm(number, 1.0) for number in range(3, 8))]) == Begin(8, "straight", "tpe")
-    believed = [arm(0, 1.0), climber(1, *[1.0] * 8), climber(2, *[3.0] * 8), climber(3, *[0.5] * 8)]
+    believed = [arm(0, 1.0), arm(9, 1.0), climber(1, *[1.0] * 8), climber(2, *[3.0] * 8), climber(3, *[0.5] * 8)]
     assert LADDER.next(believed) == Begin(1, "ladder", "sobol")  # a tie counts half
 
 
@@ -161,6 +162,7 @@ def test_it_takes_at_most_the_epochs_of_so_many_full_length_trials(unbroken: Pat
     assert read_summary(RunFolder(unbroken)).done == STUDY.trials
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_ends_in_the_same_rows(unbroken: Path, tmp_path: Path) -> None:
     folder, rng = tmp_path / STUDY.name, random.Random(1)
     kills = 0
@@ -171,6 +173,7 @@ def test_a_killed_sweep_ends_in_the_same_rows(unbroken: Path, tmp_path: Path) ->
     assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
 
 
+@pytest.mark.slow
 def test_two_workers_keep_to_the_budget(tmp_path: Path) -> None:
     folder = tmp_path / STUDY.name
     now = run(STUDY, folder, workers=2)
@@ -183,13 +186,20 @@ def test_two_workers_keep_to_the_budget(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def broken(memory_disk: Path) -> Path:
-    """A sweep that was killed while trials were paused."""
+    """A sweep that was interrupted while trials were paused."""
     folder = Path(tempfile.mkdtemp(dir=memory_disk)) / STUDY.name
-    die_at = 100
-    while code_of(start(lambda: run(STUDY, folder), die_at=die_at)) == 0 or not paused(folder):
-        shutil.rmtree(folder)
-        die_at += 15
+
+    def interrupt(summary: Summary) -> None:
+        if summary.count("paused") >= 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(STUDY, folder, watch=interrupt)
     return folder
+
+
+class Interrupted(Exception):
+    pass
 
 
 def paused(folder: Path) -> list[int]:

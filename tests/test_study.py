@@ -58,7 +58,7 @@ BAD = [
     ({"recipe": {"lr": 0.1}}, "recipe: must be a Recipe value", "{'lr': 0.1}"),
     ({"cheap": {"size": 8}}, "cheap: must be a Fidelity value", "{'size': 8}"),
     ({"full": None}, "full: must be a Fidelity value", "None"),
-    ({"pruning": 5}, "pruning: must be a Median, a pruner of Optuna's or None", "5"),
+    ({"pruning": 5}, 'pruning: must be a Median, "auto", a pruner of Optuna\'s or None', "5"),
     *(
         ({key: given}, f"{key}: must be a whole number of at least {least}", repr(given))
         for key, least in (("trials", 1), ("keep", 1), ("seeds", 1), ("startup_trials", 0), ("seed", 0))

@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-Way = Literal["given", "straight", "ladder"]  # given: a configuration that was not drawn; it runs straight, too
+Way = Literal["given", "straight", "ladder"]  # given: chosen by somebody; it runs straight, and is no arm
 Draw = Literal["sobol", "tpe"]
 
+ARMS = 2  # trials that run straight to the end at first, the default configuration among them
 MODELLED = 8  # completed trials that TPE needs to propose anything
 PAIRS = 2  # of an arm's end and a ladder's end, before the early rankings are judged
 
@@ -72,9 +73,9 @@ class Ladder:
         left = self.budget - sum(curve.spent for curve in curves)
         if not self._may_complete(curves, left):
             return None
-        if is_given:
-            return Begin(self.epochs, "given", "sobol") if self.epochs <= left else None
-        if self.epochs <= left and (_has_no_arm(curves) or is_misled(curves)):
+        if is_given and self.epochs <= left:
+            return Begin(self.epochs, "given", "sobol")
+        if self.epochs <= left and (_lacks_arms(curves) or is_misled(curves)):
             return Begin(self.epochs, "straight", _draw_of_arm(curves))
         best = next((step for step in self._promotions(curves) if self._cost(step, curves) <= left), None)
         return best or (Begin(self.rungs[0], _way_to(self), "sobol") if self.rungs[0] <= left else None)
@@ -96,8 +97,8 @@ class Ladder:
         return step.epochs - next(curve.spent for curve in curves if curve.number == step.number)
 
 
-def _has_no_arm(curves: Sequence[Curve]) -> bool:
-    return not any(curve.way == "straight" for curve in curves)
+def _lacks_arms(curves: Sequence[Curve]) -> bool:
+    return sum(curve.way == "straight" for curve in curves) < ARMS
 
 
 def is_misled(curves: Sequence[Curve]) -> bool:

@@ -36,8 +36,7 @@ class Auto:
             params = drawn_params(step.draw, self.table.space, self.seed, number, self.completed, Direction.MINIMIZE)
             self.params.append(params)
             self.best_so_far.append(np.minimum.accumulate(self.table.curve(params)))
-            way = "given" if number == 0 else step.way  # it stands for the default configuration
-            self.curves.append(Curve(number, way, (), step.epochs))
+            self.curves.append(Curve(number, step.way, (), step.epochs))
             return number, step.epochs
         if isinstance(step, GoOn):
             curve = self.curves[step.number]
