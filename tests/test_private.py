@@ -10,11 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
@@ -22,6 +25,7 @@ from scipy.stats import qmc
 
 from hpo.contract import optuna_private as contract_private
 from hpo.storage import optuna_private
+from hpo.storage.database import open_storage
 from hpo.workers import loky_private
 from tests.faults.processes import alive, code_of, start
 
@@ -264,3 +268,33 @@ def test_optuna_a_quasi_random_sampler_draws_the_point_that_it_is_told() -> None
     contract_private.fix_sequence(sampler, seed=2, index=5)
     points = [study.ask().suggest_float("x", 0, 1) for _ in range(2)]
     assert points == [qmc.Sobol(1, seed=2).random(8)[5, 0]] * 2
+
+
+@pytest.mark.parametrize("where", ["a file", "memory"])
+def test_optuna_the_attributes_of_a_trial_are_set_in_one_commit_all_of_them_or_none(where: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=open_storage(url, create=True) if where == "a file" else None)
+    trial, commits = study.ask(), []
+    trial.set_user_attr("epochs", 1)
+    with commits_to(commits):
+        optuna_private.set_user_attributes(trial, {"epochs": 2, "scores": {"mse": 0.5}})
+    assert len(commits) == (1 if where == "a file" else 0)
+    assert study.trials[0].user_attrs == trial.user_attrs == {"epochs": 2, "scores": {"mse": 0.5}}
+    study.tell(trial, 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        optuna_private.set_user_attributes(trial, {"epochs": 3})
+    if where == "a file":
+        with pytest.raises(TypeError):
+            optuna_private.set_user_attributes(study.ask(), {"epochs": 3, "scores": object()})
+        assert study.trials[1].user_attrs == {}
+
+
+@contextmanager
+def commits_to(commits: list[object]) -> Iterator[None]:
+    """Add to the list whatever is committed to a database meanwhile."""
+    add = commits.append  # one object, by which it is removed
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", add)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "commit", add)

@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
+from pydantic import TypeAdapter
 
 from hpo.errors import Refused
 from hpo.files import write_json, write_whole
@@ -19,6 +20,7 @@ from hpo.promotion.export import write_pictures
 from hpo.storage.database import open_storage, open_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import lease, study_lock
+from hpo.trial import record
 
 IDENTITY = {"space": "0123", "code": "4567"}
 
@@ -208,3 +210,17 @@ def test_nobody_else_may_write_what_is_made_whatever_the_umask(tmp_path: Path) -
     assert len(made) > 10
     assert {oct(path.stat().st_mode & 0o777) for path in [tmp_path / "new", *made] if path.is_dir()} == {"0o755"}
     assert {oct(path.stat().st_mode & 0o777) for path in made if path.is_file()} == {"0o644"}
+
+
+def test_what_reads_the_records_of_trials_is_made_once_for_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resume reads the records of every trial."""
+    made: list[type] = []
+    monkeypatch.setattr(record, "_READERS", {})
+    monkeypatch.setattr(record, "TypeAdapter", lambda kind: made.append(kind) or TypeAdapter(kind))
+    ended = record.Outcome("failed", reason="diverged")
+    for number in range(3):
+        record.write_outcome(tmp_path / str(number), ended, "inputs")
+    assert [record.read_outcome(tmp_path / str(number)) for number in range(3)] == [ended] * 3
+    assert made == [record.Outcome]

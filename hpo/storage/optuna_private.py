@@ -7,7 +7,9 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import BaseTrial, FrozenTrial
 
 
@@ -29,6 +31,21 @@ def fix_params(study: optuna.Study, trial: FrozenTrial, params: Mapping[str, Any
 def add_running_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
     """Add a trial that is running: `study.add_trial` takes finished ones alone to conclude later."""
     return live_trial(study, study._storage.create_new_trial(study._study_id, template_trial=trial))  # noqa: SLF001
+
+
+def set_user_attributes(trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:
+    """Set these user attributes of a trial, all of them or none. Optuna itself commits each one alone."""
+    backend = getattr(trial.storage, "_backend", None)
+    if not isinstance(backend, RDBStorage):
+        for key, value in attributes.items():
+            trial.set_user_attr(key, value)
+        return
+    with _create_scoped_session(backend.scoped_session, True) as session:
+        for key, value in attributes.items():
+            backend._set_trial_attr_without_commit(  # noqa: SLF001
+                session, TrialUserAttributeModel, trial_id(trial), key, value
+            )
+    trial._cached_frozen_trial.user_attrs.update(attributes)  # noqa: SLF001
 
 
 def rename_studies(storage: BaseStorage, names: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +17,7 @@ from hpo.contract.several_goals import COSTS
 from hpo.direction import Direction
 from hpo.storage.database import value_of
 from hpo.storage.folder import Kind
-from hpo.storage.optuna_private import trial_id
+from hpo.storage.optuna_private import set_user_attributes, trial_id
 from hpo.trial.pausing import LADDER, climbed, is_paused, report_missing, spent
 from hpo.trial.record import SPARED_AT, Outcome, State
 
@@ -105,21 +105,20 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
     if stored.state.is_finished():
         return
     report_missing(trial, outcome)
-    attributes = {
+    attributes: dict[str, Any] = {
         "scores": _finite(outcome.scores),
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
         "seconds": outcome.seconds,
         "reason": outcome.reason,
     }
-    for key, value in attributes.items():
-        trial.set_user_attr(key, value)
     if outcome.spared_at is not None:
-        trial.set_user_attr(SPARED_AT, outcome.spared_at)
+        attributes[SPARED_AT] = outcome.spared_at
     if outcome.test:
-        trial.set_user_attr("test", _finite(outcome.test))
+        attributes["test"] = _finite(outcome.test)
     if outcome.costs:
-        trial.set_user_attr(COSTS, dict(outcome.costs))
+        attributes[COSTS] = dict(outcome.costs)
+    set_user_attributes(trial, attributes)
     constraints = {**excesses(limits, outcome.costs), FAILED: 1.0 if outcome.state == "failed" else -1.0}
     for name in constraints.keys() - stored.constraints.keys():  # an earlier attempt to tell may have come this far
         trial.set_constraint(name, constraints[name])

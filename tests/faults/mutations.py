@@ -387,7 +387,7 @@ MUTATIONS = [
     ),
     Mutation(
         "workers follow their coordinator",
-        "hpo/workers/local.py",
+        "hpo/workers/process.py",
         "    while os.getppid() == coordinator:\n",
         "    while True:\n",
         f"{WORKERS}::test_workers_end_themselves_when_the_coordinator_is_gone",
