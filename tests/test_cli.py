@@ -397,6 +397,7 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
         "trials": 3,
         "ended": "",
         "running": 0,
+        "paused": 0,
         "interrupted": 0,
         "unknown": 0,
         "complete": 3,
@@ -411,6 +412,7 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
         "sentence": verdict["sentence"],
         "unreadable": False,
         "note": "",
+        "front": [],
         "goal": "mse",
         "direction": "minimize",
     }

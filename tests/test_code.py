@@ -178,6 +178,27 @@ def test_imports_are_followed_beside_the_package_too_and_installed_packages_are_
     assert changed == FILES.keys() - {"ours/unused.py"}
 
 
+CIRCLES = {
+    "round_/__init__.py": "from . import net\nfrom round_.task import Round\n",
+    "round_/net.py": "WIDTH = 8\nfrom round_.task import DEPTH\n",
+    "round_/task.py": "import round_\nDEPTH = 2\nclass Round:\n    width = property(lambda self: round_.net.WIDTH)\n",
+}
+
+
+@pytest.mark.parametrize("edited", [("round_/net.py", "8", "16"), ("round_/task.py", "2", "3")])
+def test_a_package_that_imports_its_modules_and_they_it_is_followed(
+    edited: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None
+) -> None:
+    """`from . import net` in a package binds its submodule by the submodule's own name."""
+    write(tmp_path, CIRCLES)
+    monkeypatch.syspath_prepend(tmp_path)
+    task = importlib.import_module("round_.task").Round
+    before = code_hash(task)
+    name, old, new = edited
+    edit(tmp_path / name, old, new)
+    assert code_hash(task) != before
+
+
 def test_a_moved_checkout_is_the_same_code(ours: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = code_of(ours)
     assert set(before.files) == {"ours/task.py", "ours/near.py", "ours/far/away.py", "ours/late.py", "beside.py"}

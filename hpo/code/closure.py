@@ -183,8 +183,9 @@ class _Program:
         elif target.name:
             yield from self._inside(target.module, [target.name])
 
-    def _named(self, module: str, name: list[str]) -> Iterator[_Key]:
-        """What a name stands for in a module, as far as its attributes can be followed."""
+    def _named(self, module: str, name: list[str], asking: frozenset[str] = frozenset()) -> Iterator[_Key]:
+        """What a name stands for in a module, as far as its attributes can be followed. `asking` are the places from
+        which it was asked for: modules may import a name from each other in a circle."""
         for key in self._binding(module, name[0]):
             yield key
             unit = self._unit(key)
@@ -192,22 +193,24 @@ class _Program:
                 continue
             target = unit.imports[0]
             if target.name:
-                yield from self._inside(target.module, [target.name, *name[1:]])
+                yield from self._inside(target.module, [target.name, *name[1:]], asking)
             elif unit.name == f"import {target.module}":
-                yield from self._inside(target.module, name[1:])
+                yield from self._inside(target.module, name[1:], asking)
             else:  # `import a.b` binds a, `import a.b as c` binds that module itself
                 bound = unit.name.removeprefix("import ")
                 is_top = target.module.startswith(f"{bound}.")
-                yield from self._inside(bound if is_top else target.module, name[1:])
+                yield from self._inside(bound if is_top else target.module, name[1:], asking)
 
-    def _inside(self, module: str, name: list[str]) -> Iterator[_Key]:
+    def _inside(self, module: str, name: list[str], asking: frozenset[str] = frozenset()) -> Iterator[_Key]:
         """What a name stands for that is asked of a module; all of the module where that is not clear."""
-        submodule = f"{module}.{name[0]}" if name else ""
-        if name and self._binding(module, name[0]):
-            yield from self._named(module, name)
-        elif name and (self._is_own(submodule) or not self._is_own(module)):  # of a package without a file, go on
-            yield from self._run(submodule)
-            yield from self._inside(submodule, name[1:])
+        place = f"{module}.{name[0]}" if name else ""
+        is_circle = place in asking  # such as `from . import net` in a package: the name is its submodule
+        asking |= {place}
+        if name and self._binding(module, name[0]) and not is_circle:
+            yield from self._named(module, name, asking)
+        elif name and (self._is_own(place) or not self._is_own(module)):  # of a package without a file, go on
+            yield from self._run(place)
+            yield from self._inside(place, name[1:], asking)
         else:
             yield from self._keys(module)
 
