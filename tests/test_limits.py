@@ -189,7 +189,7 @@ def test_a_task_that_trains_itself_cannot_have_its_costs_limited(tmp_path: Path)
 
 def test_many_trials_over_a_limit_in_a_row_end_no_sweep(tmp_path: Path) -> None:
     study = wide_study(
-        limits={"parameters": parameters(2)}, space={"task.width": choose(2, 8)}, trials=4, startup_trials=4, seed=3
+        limits={"parameters": parameters(2)}, space={"task.width": choose(2, 8)}, trials=4, startup_trials=4, seed=10
     )
     folder = RunFolder(tmp_path / "wide")
     assert sweep(study, folder, identity(study), device="cpu").done == 4
