@@ -13,9 +13,11 @@ import numpy as np
 import optuna
 import pytest
 
+from hpo.checking.cost import Cost
 from hpo.cli.status import show_statuses
 from hpo.direction import Direction
 from hpo.page.status import statuses
+from hpo.promotion.selection import freeze
 from hpo.search.ladder import Begin, Curve, GoOn, Ladder
 from hpo.search.points import drawn_params, sobol_params
 from hpo.search.sweep import sweep
@@ -28,6 +30,9 @@ from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
 from hpo.trial.record import read_pause
+from hpo.verbs.budget import Budget, Schedule
+from hpo.verbs.opening import Opened
+from hpo.verbs.options import Options
 from tests.faults.processes import code_of, start
 from tests.sweeper import rows
 from tests.toy import CHEAP, FULL, toy_study
@@ -248,6 +253,32 @@ def test_a_sweep_may_stop_after_the_epochs_of_fruitless_trials(tmp_path: Path) -
     assert now.is_stopped
     assert now.unfinished == 0
     assert epochs_of(rows(tmp_path / STUDY.name, STUDY.name)) < 20 * EPOCHS
+
+
+def schedule_of(folder: Path) -> Schedule:
+    """Of an hour, where a trial takes a second and a run of the promotion ten."""
+    cost = Cost(1.0, 1.0, 1.0, 1.0, workers=1, peak_mb=1.0)
+    opened = Opened("run", STUDY.name, STUDY, RunFolder(folder), {}, workers=1, on="inline", options=Options())
+    return Schedule(opened, Budget(3600.0), cost, run_seconds=10.0)
+
+
+def test_a_budget_of_time_counts_full_length_trials(unbroken: Path) -> None:
+    schedule, trials = schedule_of(unbroken), stored_study(RunFolder(unbroken), STUDY.name).trials
+    assert len(trials) > STUDY.trials
+    assert schedule.planned(trials).trials == STUDY.trials + schedule.plan.trials
+    left = schedule.budget.left - schedule.budget.between - schedule.race_seconds
+    assert schedule.trials_wanted(trials) == pytest.approx(STUDY.trials + left, abs=2)
+
+
+def test_a_sweep_whose_promotion_has_begun_does_not_go_on(unbroken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / STUDY.name
+    shutil.copytree(unbroken, folder)
+    freeze(STUDY, RunFolder(folder))
+    schedule = schedule_of(folder)
+    study = schedule.planned(stored_study(RunFolder(folder), STUDY.name).trials)
+    now = run(study, folder, wanted=schedule.trials_wanted)
+    assert now.done == now.trials == STUDY.trials
+    assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
 
 
 def test_it_is_part_of_the_question() -> None:
