@@ -16,11 +16,13 @@ import pytest
 from hpo.checking.cost import Cost
 from hpo.cli.status import show_statuses
 from hpo.direction import Direction
+from hpo.errors import Refused
 from hpo.page.status import statuses
 from hpo.promotion.selection import freeze
 from hpo.search.ladder import Begin, Curve, GoOn, Ladder
 from hpo.search.points import drawn_params, sobol_params
 from hpo.search.sweep import sweep
+from hpo.search.tries import checked_tries, keep_tries, require_room
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
@@ -253,6 +255,31 @@ def test_a_sweep_may_stop_after_the_epochs_of_fruitless_trials(tmp_path: Path) -
     assert now.is_stopped
     assert now.unfinished == 0
     assert epochs_of(rows(tmp_path / STUDY.name, STUDY.name)) < 20 * EPOCHS
+
+
+def test_there_is_room_for_a_configuration_where_its_epochs_are_left(broken: Path, tmp_path: Path) -> None:
+    """Four trials and more have begun, two of which are paused after an epoch or two."""
+    folder, study = tmp_path / STUDY.name, replace(STUDY, trials=4)
+    shutil.copytree(broken, folder)
+    tries = checked_tries(study, [{"recipe.lr": 0.02}, {"recipe.lr": 0.03}])
+    assert len(rows(folder, STUDY.name)) >= 4
+    with pytest.raises(Refused, match=r"2 configurations and the 3 trials before them .* give --trials 5 too"):
+        require_room(study, RunFolder(folder), tries)
+    require_room(study, RunFolder(folder), tries[:1])
+    keep_tries(RunFolder(folder), tries[:1])
+    run(study, folder)
+    (given,) = (row for row in rows(folder, STUDY.name) if "try" in row["attributes"])
+    assert (given["state"], given["params"]["recipe.lr"]) == ("COMPLETE", 0.02)
+    assert epochs_of(rows(folder, STUDY.name)) <= 4 * EPOCHS
+
+
+def test_a_configuration_is_tried_also_after_fruitless_trials(tmp_path: Path) -> None:
+    study = replace(STUDY, stop_after=1, trials=20)
+    run(study, tmp_path / STUDY.name)
+    keep_tries(RunFolder(tmp_path / STUDY.name), checked_tries(study, [{"recipe.lr": 0.02}]))
+    run(study, tmp_path / STUDY.name)
+    last = rows(tmp_path / STUDY.name, STUDY.name)[-1]
+    assert (last["state"], last["params"]["recipe.lr"]) == ("COMPLETE", 0.02)
 
 
 def schedule_of(folder: Path) -> Schedule:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from hpo.promotion.race import Race as PlannedRace
 from hpo.promotion.race import rounds_of, runs_of
 from hpo.promotion.selection import is_judged, read_selection
 from hpo.promotion.standing import run_key, values_of
-from hpo.search.proposal import begun
+from hpo.search.proposal import begun, used_up
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Check
@@ -100,12 +99,8 @@ class Schedule:
     def planned(self, trials: Sequence[FrozenTrial]) -> StudySpec:
         """The study with the numbers of the plan; its sweep has these trials."""
         self.before, self.epochs_before = begun(trials), _epochs(trials)
-        further = 0 if self.is_racing else self.plan.trials
-        return replace(self.study, trials=self._has(trials) + further, keep=self.race.keep, seeds=self.race.seeds)
-
-    def _has(self, trials: Sequence[FrozenTrial]) -> int:
-        """How many trials of the sweep have begun; of a ladder, the fewest full-length ones that have its epochs."""
-        return math.ceil(_epochs(trials) / self.study.cheap.epochs) if self.pauses else begun(trials)
+        trials_wanted = used_up(trials, self.study) + (0 if self.is_racing else self.plan.trials)
+        return replace(self.study, trials=trials_wanted, keep=self.race.keep, seeds=self.race.seeds)
 
     @property
     def sentence(self) -> str:
@@ -149,7 +144,7 @@ class Schedule:
     def trials_wanted(self, trials: Sequence[FrozenTrial]) -> int:
         """How many trials the sweep has in all, by the time that its trials take."""
         if self.is_racing:
-            return self._has(trials)
+            return used_up(trials, self.study)
         if self.sweeping is None:
             self.sweeping = time.monotonic()
         fresh = [trial for trial in trials if trial.number >= self.before]
