@@ -418,6 +418,11 @@ class StudySpec:
                 f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
                 f"(for that, write pruning=None); got {warmup}"
             )
+        if self.is_ladder and self.search is not None:
+            raise ValueError(
+                f'search: must be None with pruning="auto", which draws the configurations itself; '
+                f"got a {type(self.search).__name__}"
+            )
 
     def _check_several(self) -> None:
         if self.goals and self.pruning is not None:

@@ -13,12 +13,16 @@ import numpy as np
 import optuna
 import pytest
 
+from hpo.checking.cost import Cost
 from hpo.cli.status import show_statuses
 from hpo.direction import Direction
+from hpo.errors import Refused
 from hpo.page.status import statuses
+from hpo.promotion.selection import freeze
 from hpo.search.ladder import Begin, Curve, GoOn, Ladder
 from hpo.search.points import drawn_params, sobol_params
 from hpo.search.sweep import sweep
+from hpo.search.tries import checked_tries, keep_tries, require_room
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
@@ -28,6 +32,9 @@ from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
 from hpo.trial.record import read_pause
+from hpo.verbs.budget import Budget, Schedule
+from hpo.verbs.opening import Opened
+from hpo.verbs.options import Options
 from tests.faults.processes import code_of, start
 from tests.sweeper import rows
 from tests.toy import CHEAP, FULL, toy_study
@@ -248,6 +255,61 @@ def test_a_sweep_may_stop_after_the_epochs_of_fruitless_trials(tmp_path: Path) -
     assert now.is_stopped
     assert now.unfinished == 0
     assert epochs_of(rows(tmp_path / STUDY.name, STUDY.name)) < 20 * EPOCHS
+
+
+def test_there_is_room_for_a_configuration_where_its_epochs_are_left(broken: Path, tmp_path: Path) -> None:
+    """Four trials and more have begun, two of which are paused after an epoch or two."""
+    folder, study = tmp_path / STUDY.name, replace(STUDY, trials=4)
+    shutil.copytree(broken, folder)
+    tries = checked_tries(study, [{"recipe.lr": 0.02}, {"recipe.lr": 0.03}])
+    assert len(rows(folder, STUDY.name)) >= 4
+    with pytest.raises(Refused, match=r"2 configurations and the 3 trials before them .* give --trials 5 too"):
+        require_room(study, RunFolder(folder), tries)
+    require_room(study, RunFolder(folder), tries[:1])
+    keep_tries(RunFolder(folder), tries[:1])
+    run(study, folder)
+    (given,) = (row for row in rows(folder, STUDY.name) if "try" in row["attributes"])
+    assert (given["state"], given["params"]["recipe.lr"]) == ("COMPLETE", 0.02)
+    assert epochs_of(rows(folder, STUDY.name)) <= 4 * EPOCHS
+
+
+def test_a_configuration_is_tried_also_after_fruitless_trials(tmp_path: Path) -> None:
+    study = replace(STUDY, stop_after=1, trials=20)
+    run(study, tmp_path / STUDY.name)
+    keep_tries(RunFolder(tmp_path / STUDY.name), checked_tries(study, [{"recipe.lr": 0.02}]))
+    run(study, tmp_path / STUDY.name)
+    last = rows(tmp_path / STUDY.name, STUDY.name)[-1]
+    assert (last["state"], last["params"]["recipe.lr"]) == ("COMPLETE", 0.02)
+
+
+def schedule_of(folder: Path) -> Schedule:
+    """Of an hour, where a trial takes a second and a run of the promotion ten."""
+    cost = Cost(1.0, 1.0, 1.0, 1.0, workers=1, peak_mb=1.0)
+    opened = Opened("run", STUDY.name, STUDY, RunFolder(folder), {}, workers=1, on="inline", options=Options())
+    return Schedule(opened, Budget(3600.0), cost, run_seconds=10.0)
+
+
+def test_a_budget_of_time_counts_full_length_trials(unbroken: Path) -> None:
+    schedule, trials = schedule_of(unbroken), stored_study(RunFolder(unbroken), STUDY.name).trials
+    assert len(trials) > STUDY.trials
+    assert schedule.planned(trials).trials == STUDY.trials + schedule.plan.trials
+    left = schedule.budget.left - schedule.budget.between - schedule.race_seconds
+    assert schedule.trials_wanted(trials) == pytest.approx(STUDY.trials + left, abs=2)
+    failed = optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED, user_attrs={"epochs": 0})
+    more = [*trials, *[failed] * 40]  # of the ladder's budget each of them takes an epoch
+    assert schedule.planned(more).trials == STUDY.trials + 40 / EPOCHS + schedule.plan.trials
+    assert schedule.trials_wanted(more) == pytest.approx(STUDY.trials + 40 / EPOCHS + left, abs=2)
+
+
+def test_a_sweep_whose_promotion_has_begun_does_not_go_on(unbroken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / STUDY.name
+    shutil.copytree(unbroken, folder)
+    freeze(STUDY, RunFolder(folder))
+    schedule = schedule_of(folder)
+    study = schedule.planned(stored_study(RunFolder(folder), STUDY.name).trials)
+    now = run(study, folder, wanted=schedule.trials_wanted)
+    assert now.done == now.trials == STUDY.trials
+    assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
 
 
 def test_it_is_part_of_the_question() -> None:

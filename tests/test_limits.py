@@ -23,6 +23,7 @@ from hpo.seeds import generator
 from hpo.space import choose, integer, log
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
+from hpo.storage.summary import Summary
 from hpo.study import StudySpec
 from hpo.task import Columns, Fidelity, Moment, Split, Task
 from hpo.trial.costs import costs_of, measure
@@ -30,7 +31,7 @@ from hpo.trial.job import Job
 from hpo.trial.lifecycle import state_of
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
-from hpo.trial.record import read_outcome
+from hpo.trial.record import read_outcome, read_pause
 from tests.test_own_training import curve_study
 from tests.toy import toy_study
 
@@ -172,6 +173,29 @@ def test_a_rebuilt_storage_knows_costs_and_constraints(swept: RunFolder) -> None
     before = [(trial.user_attrs["costs"], trial.constraints, state_of(trial)) for trial in stored(swept)]
     rebuild(study, swept, identity(study))
     assert [(trial.user_attrs["costs"], trial.constraints, state_of(trial)) for trial in stored(swept)] == before
+
+
+def test_on_a_ladder_paused_trials_keep_their_costs_and_those_over_a_limit_fail(tmp_path: Path) -> None:
+    long = replace(FIDELITY, epochs=4)
+    study = wide_study(limits={"parameters": parameters(32)}, pruning="auto", cheap=long, full=long, trials=4, seed=2)
+    folder = RunFolder(tmp_path / "wide")
+    paused: dict[int, float] = {}
+
+    def watch(summary: Summary) -> None:
+        for row in summary.rows:
+            if row.state == "paused":
+                paused[row.number] = read_pause(folder.trial("sweep", row.number)).costs["parameters"]
+
+    sweep(study, folder, identity(study), device="cpu", watch=watch)
+    trials = stored(folder)
+    for trial in trials:
+        width = trial.params["task.width"]
+        assert trial.user_attrs["costs"] == {"parameters": parameters(width)}
+        assert (state_of(trial) == "failed") == (width > 32) == (not trial.intermediate_values)
+        assert (trial.constraints["parameters"] > 0) == (width > 32)
+        assert paused.get(trial.number, parameters(width)) == parameters(width)
+    assert {state_of(trial) for trial in trials} == {"complete", "pruned", "failed"}
+    assert paused
 
 
 def test_a_trial_that_was_interrupted_keeps_what_was_measured(tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ BAD = [
     ({"full": replace(FULL, fixed={"recipe.lr": -1.0})}, "full.fixed: recipe.lr must be a finite number above", "-1.0"),
     ({"cheap": replace(CHEAP, fixed={"task.shift": 0.5})}, "cheap.fixed: pins ['task.shift'], which the space se", ""),
     ({"pruning": Median(warmup_epochs=5)}, "pruning.warmup_epochs: must be below cheap.epochs = 5", "5"),
+    (
+        {"pruning": "auto", "search": optuna.samplers.RandomSampler()},
+        'search: must be None with pruning="auto", which draws the configurations itself',
+        "RandomSampler",
+    ),
     ({"pruning": Median(warmup_epochs=50)}, "pruning.warmup_epochs: must be below cheap.epochs = 5", "50"),
     ({"space": {}}, "space: must map at least one hyperparameter to its range", "{}"),
     ({"space": {"recipe.learning_rate": log(0.01, 1)}}, "space: unknown hyperparameter 'recipe.learning_rate'", ""),

@@ -18,6 +18,9 @@ from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
+from hpo.verbs.opening import Opened
+from hpo.verbs.options import Options
+from hpo.verbs.tries import require_tries
 from tests.test_generations import told
 from tests.toy import Toy, toy_study
 
@@ -141,6 +144,16 @@ def test_where_the_budget_is_used_up_it_is_refused_with_the_one_that_is_needed(t
     assert sorted(tmp_path.rglob("*")) == files
     assert sweep(STUDY, tmp_path, TRY, {"task.shift": 0.5}, trials=7).done == 7
     assert sweep(STUDY, tmp_path, TRY, {"task.shift": 0.5}, trials=7).done == 7, "the same command again"
+
+
+def test_with_a_budget_of_time_no_number_of_trials_is_too_small(tmp_path: Path) -> None:
+    study, folder = replace(STUDY, trials=1), RunFolder(tmp_path / STUDY.name)
+    opened = Opened("run", study.name, study, folder, {}, workers=1, on="inline", options=Options(tries=(TRY,)))
+    assert len(require_tries(replace(opened, options=replace(opened.options, budget="1h")))) == 1
+    opened = replace(opened, study=replace(study, budget="1h"))
+    assert len(require_tries(opened)) == 1
+    with pytest.raises(Refused, match="give --trials 2 too"):
+        require_tries(replace(opened, verb="sweep"))
 
 
 def test_one_that_no_longer_lies_in_the_space_is_left_out(tmp_path: Path) -> None:

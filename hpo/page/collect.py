@@ -306,7 +306,7 @@ def _provenance(
 
 def _search(study: StudySpec) -> str:
     """What proposes the configurations, in one line."""
-    if study.is_ladder and study.search is None:
+    if study.is_ladder:
         return "a Sobol sequence, and TPE for full-length trials where early rankings mislead"
     if study.search is None:
         return f"TPE, {count(study.startup_trials, 'random trial')} first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo import space
 from hpo.search.avoid import likely_feasible
 from hpo.study import StudySpec
+from hpo.trial.pausing import spent
 
 TRY = "try"  # the attribute of a trial that says which of the configurations of `--try` it has, counted from 0
 
@@ -56,6 +58,12 @@ def next_given(
 def begun(trials: Sequence[FrozenTrial]) -> int:
     """How many trials of a sweep have begun, which is the number of its next one."""
     return sum(trial.state is not TrialState.WAITING for trial in trials)
+
+
+def used_up(trials: Sequence[FrozenTrial], study: StudySpec) -> int:
+    """How many of the study's trials are used up: those that have begun. Of a ladder: as many full-length ones, rounded
+    up, as the epochs stand for that its trials take."""
+    return math.ceil(sum(map(spent, trials)) / study.cheap.epochs) if study.is_ladder else begun(trials)
 
 
 def draw(trial: optuna.Trial, spec: StudySpec) -> dict[str, Any]:

@@ -140,13 +140,14 @@ class SweepTrials(AskTell):
 
     def _climb(self, trials: Sequence[FrozenTrial]) -> optuna.Trial | None:
         """The trial that the ladder begins, or sends on from its pause."""
-        if self._is_late() or self._is_fruitless(trials):
+        if self._is_late():
             return None
         if begun(trials) < len(trials):  # one waits that a killed coordinator had enqueued
             return self.optuna.ask()
         given = next_given(trials, self.firsts, self.tries)
         step = self._step(trials, is_given=given is not None)
-        if step is None:
+        is_to_be_given = isinstance(step, Begin) and step.way == "given"
+        if step is None or (not is_to_be_given and self._is_fruitless(trials)):
             return None
         if isinstance(step, Begin):
             return begin_climb(self.optuna, self.spec, trials, step, given)

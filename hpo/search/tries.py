@@ -16,7 +16,7 @@ from hpo import space as spaces
 from hpo.errors import Damaged, Refused
 from hpo.files import write_json
 from hpo.formatting import count
-from hpo.search.proposal import TRY, begun
+from hpo.search.proposal import TRY, begun, used_up
 from hpo.space import When, contains, describe, distribution_of
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
@@ -77,7 +77,7 @@ def require_room(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -
     asked = {trial.user_attrs.get(TRY) for trial in trials}
     waiting = sum(index not in asked for index in range(len(_joined(folder, tries))))
     given = 1 + MOST if study.warm and not folder.warm.exists() else len(first_configurations(study, folder))
-    needed = max(begun(trials), given) + waiting
+    needed = used_up(trials, study) + max(0, given - begun(trials)) + waiting
     if waiting and needed > study.trials:
         raise Refused(
             f"--try: {count(waiting, 'configuration')} and the {count(needed - waiting, 'trial')} before them are more "

@@ -19,10 +19,11 @@ from hpo.promotion.race import Race as PlannedRace
 from hpo.promotion.race import rounds_of, runs_of
 from hpo.promotion.selection import is_judged, read_selection
 from hpo.promotion.standing import run_key, values_of
-from hpo.search.proposal import begun
+from hpo.search.proposal import begun, used_up
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Check
+from hpo.trial.pausing import spent
 from hpo.trial.record import read_outcome
 from hpo.verbs import plan
 from hpo.verbs.clock import seconds_before
@@ -82,7 +83,7 @@ class Schedule:
         self.beside = 0.0  # seconds of a trial beside its epochs
         self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
         self.sweeping: float | None = None  # when the sweep began
-        self.pauses = isinstance(opened.study.pruning, str)  # then `trials` counts the epochs of full-length ones
+        self.pauses = opened.study.is_ladder  # then `trials` counts the epochs of full-length ones
         under_way = _race_under_way(opened.folder)
         self.is_racing = under_way is not None  # the promotion has begun, so the sweep is over
         self.plan = self._plan(opened.study.task.folds) if under_way is None else NO_SWEEP
@@ -98,9 +99,8 @@ class Schedule:
     def planned(self, trials: Sequence[FrozenTrial]) -> StudySpec:
         """The study with the numbers of the plan; its sweep has these trials."""
         self.before, self.epochs_before = begun(trials), _epochs(trials)
-        has = self.epochs_before // self.study.cheap.epochs if self.pauses else self.before
-        further = 0 if self.is_racing else self.plan.trials
-        return replace(self.study, trials=has + further, keep=self.race.keep, seeds=self.race.seeds)
+        trials_wanted = used_up(trials, self.study) + (0 if self.is_racing else self.plan.trials)
+        return replace(self.study, trials=trials_wanted, keep=self.race.keep, seeds=self.race.seeds)
 
     @property
     def sentence(self) -> str:
@@ -144,7 +144,7 @@ class Schedule:
     def trials_wanted(self, trials: Sequence[FrozenTrial]) -> int:
         """How many trials the sweep has in all, by the time that its trials take."""
         if self.is_racing:
-            return begun(trials)
+            return used_up(trials, self.study)
         if self.sweeping is None:
             self.sweeping = time.monotonic()
         fresh = [trial for trial in trials if trial.number >= self.before]
@@ -204,7 +204,8 @@ class Schedule:
 
 
 def _epochs(trials: Sequence[FrozenTrial]) -> int:
-    return sum(len(trial.intermediate_values) for trial in trials)
+    """The epochs that trials have taken until now, where one that failed at once counts one, as on the ladder."""
+    return sum(spent(trial) if trial.state.is_finished() else len(trial.intermediate_values) for trial in trials)
 
 
 def _durations(ended: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:

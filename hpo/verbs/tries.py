@@ -11,9 +11,14 @@ from hpo.verbs.opening import Opened
 
 
 def require_tries(opened: Opened) -> tuple[Params, ...]:
-    """The configurations of `--try`, whole. Writes nothing. Raises Refused where one cannot be tried."""
+    """The configurations of `--try`, whole. Writes nothing. Raises Refused where one cannot be tried.
+
+    A budget of time plans the number of trials itself, so there is none that they could be too many for.
+    """
     tries = checked_tries(opened.study, opened.options.tries)
-    require_room(opened.study, opened.folder, tries)
+    has_budget = opened.verb == "run" and (opened.options.budget or opened.study.budget)
+    if not has_budget:
+        require_room(opened.study, opened.folder, tries)
     return tries
 
 
