@@ -18,7 +18,7 @@ import numpy as np
 Way = Literal["given", "straight", "ladder"]  # given: chosen by somebody; it runs straight, and is no arm
 Draw = Literal["sobol", "tpe"]
 
-ARMS = 2  # trials that run straight to the end at first, the default configuration among them
+ARMS = 2  # trials that run straight to the end once the ladder has brought one there, the default among them
 MODELLED = 8  # completed trials that TPE needs to propose anything
 PAIRS = 2  # of an arm's end and a ladder's end, before the early rankings are judged
 
@@ -98,7 +98,9 @@ class Ladder:
 
 
 def _lacks_arms(curves: Sequence[Curve]) -> bool:
-    return sum(curve.way == "straight" for curve in curves) < ARMS
+    """Whether an arm is due: before the ladder has brought a trial to the end, there is nothing to compare it with."""
+    has_climbed = any(curve.way == "ladder" and curve.is_complete for curve in curves)
+    return has_climbed and sum(curve.way == "straight" for curve in curves) < ARMS
 
 
 def is_misled(curves: Sequence[Curve]) -> bool:
