@@ -95,9 +95,10 @@ class StudySpec:
 
     With `pruning="auto"` trials pause after 1, 2, 4, ... epochs, and the better half of each such rung goes on from its
     checkpoint. The default runs straight to the end, and so does a drawn one once the ladder has brought a trial there,
-    and more where early rankings turn out to mislead. The sweep then begins many more trials than `trials`: all together take at most the epochs of so many
-    full-length ones. A trial's configuration is a point of a Sobol sequence, or TPE's proposal from the completed
-    trials. `stop_after=N` counts the epochs of N full-length trials, of trials that have begun after the best one.
+    and more where early rankings turn out to mislead. The sweep then begins many more trials than `trials`: all
+    together take at most the epochs of so many full-length ones. A trial's configuration is a point of a Sobol
+    sequence, or TPE's proposal from the completed trials. `stop_after=N` counts the epochs of N full-length trials, of
+    trials that have begun after the best one.
 
     `search` takes a sampler of Optuna's, or of the same interface, instead of the study's TPE, and `pruning` a pruner.
     Each trial gets a fresh copy whose generators are seeded by (study seed, trial number): seeds that they were given
