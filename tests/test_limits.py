@@ -177,7 +177,7 @@ def test_a_rebuilt_storage_knows_costs_and_constraints(swept: RunFolder) -> None
 
 def test_on_a_ladder_paused_trials_keep_their_costs_and_those_over_a_limit_fail(tmp_path: Path) -> None:
     long = replace(FIDELITY, epochs=4)
-    study = wide_study(limits={"parameters": parameters(32)}, pruning="auto", cheap=long, full=long, trials=4, seed=2)
+    study = wide_study(limits={"parameters": parameters(32)}, pruning="auto", cheap=long, full=long, trials=6, seed=2)
     folder = RunFolder(tmp_path / "wide")
     paused: dict[int, float] = {}
 
