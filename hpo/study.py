@@ -233,15 +233,7 @@ class StudySpec:
 
     def tpe(self, space: Space, *stream: int | str) -> optuna.samplers.BaseSampler:
         """The study's sampler on any space, seeded by (study seed, stream)."""
-        conditional = any(isinstance(entry, When) for entry in space.values())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-            return optuna.samplers.TPESampler(
-                seed=derive(self.seed, *stream) % 2**32,
-                n_startup_trials=self.startup_trials,
-                multivariate=True,
-                group=conditional,
-            )
+        return tpe_sampler(space, derive(self.seed, *stream), startup_trials=self.startup_trials)
 
     @property
     def is_ladder(self) -> bool:
@@ -518,6 +510,16 @@ def _differs(before: Any, after: Any) -> bool:
         return after is not before and bool(after != before)
     except (TypeError, ValueError, RuntimeError):  # an array has no one truth
         return True
+
+
+def tpe_sampler(space: Space, seed: int, *, startup_trials: int) -> optuna.samplers.BaseSampler:
+    """Optuna's TPE on a space: parameters are drawn jointly, and those with conditions in groups."""
+    conditional = any(isinstance(entry, When) for entry in space.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
+        return optuna.samplers.TPESampler(
+            seed=seed % 2**32, n_startup_trials=startup_trials, multivariate=True, group=conditional
+        )
 
 
 def distributions(space: Space) -> dict[str, Distribution]:

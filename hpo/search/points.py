@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ from hpo import space as spaces
 from hpo.direction import Direction
 from hpo.search.ladder import MODELLED, Draw
 from hpo.seeds import derive
-from hpo.space import Choice, Distribution, Space, When
+from hpo.space import Choice, Distribution, Space
+from hpo.study import tpe_sampler
 
 BLOCK = 64  # points that are made together
 
@@ -77,15 +77,12 @@ def drawn_params(
     """The configuration that is drawn for the trial of this number, by the study's seed."""
     if draw == "sobol":
         return sobol_params(space, derive(seed, "sobol"), number)
-    return _tpe_params(space, derive(seed, "sampler", number) % 2**32, trials, direction)
+    return _tpe_params(space, derive(seed, "sampler", number), trials, direction)
 
 
 def _tpe_params(space: Space, seed: int, trials: Sequence[FrozenTrial], direction: Direction) -> dict[str, Any]:
     """What TPE proposes from the completed trials alone: Optuna's constant liar would count paused ones, too."""
-    conditional = any(isinstance(entry, When) for entry in space.values())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=MODELLED, multivariate=True, group=conditional)
+    sampler = tpe_sampler(space, seed, startup_trials=MODELLED)
     drafts = optuna.create_study(direction=direction.value, sampler=sampler)
     drafts.add_trials([trial for trial in trials if trial.state is TrialState.COMPLETE])
     return spaces.suggest(drafts.ask(), space)

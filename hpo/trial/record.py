@@ -102,14 +102,7 @@ def write_outcome(folder: Path, outcome: Outcome, inputs: str) -> None:
 
 def read_outcome(folder: Path, inputs: str | None = None) -> Outcome | None:
     """The outcome in a trial's folder; None where there is none, it is damaged, or is not of these `inputs`."""
-    record = read_sealed(folder / RESULT)
-    if record is None or inputs not in (None, record.get("inputs")):
-        return None
-    did_not_fit = record.pop("memory", False)  # written until 0.1: a trial without enough memory was called pruned
-    if did_not_fit:
-        record["state"] = "failed"
-    record.setdefault(SPARED_AT, None)  # not written until 0.1
-    return _decode(Outcome, {key: value for key, value in record.items() if key != "inputs"})
+    return _read(folder / RESULT, inputs)
 
 
 def write_pause(folder: Path, outcome: Outcome, inputs: str) -> None:
@@ -118,10 +111,18 @@ def write_pause(folder: Path, outcome: Outcome, inputs: str) -> None:
 
 
 def read_pause(folder: Path, inputs: str | None = None) -> Outcome | None:
-    """How far the trial had come when it paused last; None where it has not, or that cannot be read."""
-    record = read_sealed(folder / PAUSED)
+    """How far the trial had come when it paused last; None as of `read_outcome`."""
+    return _read(folder / PAUSED, inputs)
+
+
+def _read(path: Path, inputs: str | None) -> Outcome | None:
+    record = read_sealed(path)
     if record is None or inputs not in (None, record.get("inputs")):
         return None
+    did_not_fit = record.pop("memory", False)  # written until 0.1: a trial without enough memory was called pruned
+    if did_not_fit:
+        record["state"] = "failed"
+    record.setdefault(SPARED_AT, None)  # not written until 0.1
     return _decode(Outcome, {key: value for key, value in record.items() if key != "inputs"})
 
 

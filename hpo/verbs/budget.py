@@ -83,7 +83,6 @@ class Schedule:
         self.beside = 0.0  # seconds of a trial beside its epochs
         self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
         self.sweeping: float | None = None  # when the sweep began
-        self.pauses = opened.study.is_ladder  # then `trials` counts the epochs of full-length ones
         under_way = _race_under_way(opened.folder)
         self.is_racing = under_way is not None  # the promotion has begun, so the sweep is over
         self.plan = self._plan(opened.study.task.folds) if under_way is None else NO_SWEEP
@@ -151,7 +150,7 @@ class Schedule:
         ended = [trial for trial in fresh if trial.state.is_finished()][-RECENT:]
         self._take_pace(ended)
         left = self.budget.left - self.budget.between - self.race_seconds
-        if self.pauses:
+        if self.study.is_ladder:  # then `trials` counts the epochs of full-length ones
             return self._full_length_trials(trials, left)
         trial_seconds = _mean_seconds(ended) or self.trial
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
@@ -173,7 +172,7 @@ class Schedule:
         if epochs:
             self.slower = statistics.median(epochs) * self.study.cheap.epochs / self.trial
         beside = [seconds - trial.user_attrs.get("seconds", 0.0) for trial, seconds in _durations(ended)]
-        if beside and not self.pauses:  # a pause is no work
+        if beside and not self.study.is_ladder:  # a pause is no work
             self.beside = max(0.0, statistics.median(beside))
 
     def _epoch_seconds(self, number: int) -> float | None:

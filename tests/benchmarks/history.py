@@ -24,6 +24,7 @@ from hpo.study import StudySpec
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
 from hpo.trial.record import Asked, summary, write_asked, write_outcome
+from tests.epochs import epoch
 
 DIFFERENT = 100  # trials that are repeated
 KEPT = 3  # epochs of each
@@ -70,20 +71,5 @@ def multiply(database: Path, held: int, length: int) -> None:
 def level_epochs(count: int, value: float) -> Iterator[Epoch]:
     """Epochs of a trial whose score is the same after each."""
     for number in range(count):
-        yield Epoch(
-            epoch=number,
-            loss=value,
-            terms={"mse": value},
-            scores={"mse": value},
-            value=value,
-            best=value,
-            best_epoch=0,
-            batches=4,
-            steps_taken=4,
-            steps_skipped=0,
-            nonfinite={},
-            grad_norm=1.0,
-            lr={"all": 0.1},
-            seconds=0.01,
-            stopped=False,
-        )
+        scores = {"mse": value}
+        yield epoch(number, loss=value, terms=scores, scores=scores, best_epoch=0, seconds=0.01)

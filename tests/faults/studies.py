@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from hpo.engine import checkpoint
 from hpo.engine.checkpoint_files import reached
 from hpo.engine.training import fit
-from hpo.epoch import Epoch
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform
@@ -27,29 +26,14 @@ from hpo.storage.folder import RunFolder
 from hpo.study import Median, StudySpec
 from hpo.task import Fidelity, Moment, Split
 from hpo.trial.provenance import identity
+from tests.epochs import epoch
 from tests.faults import check
 from tests.faults.processes import alive, code_of, forked_workers, start
 from tests.toy import INPUTS, Batch, Toy
 
 EPOCHS = 4
 CHEAP = Fidelity(size=INPUTS, train=48, val=32, epochs=EPOCHS)
-EPOCH = Epoch(
-    epoch=0,
-    loss=2.0,
-    terms={"mse": 2.0},
-    scores={"mse": 1.0},
-    value=1.0,
-    best=1.0,
-    best_epoch=0,
-    batches=3,
-    steps_taken=3,
-    steps_skipped=0,
-    nonfinite={},
-    grad_norm=0.5,
-    lr={"0": 0.1},
-    seconds=0.1,
-    stopped=False,
-)
+EPOCH = epoch(loss=2.0, terms={"mse": 2.0}, scores={"mse": 1.0}, value=1.0, best=1.0)
 FULL = Fidelity(size=INPUTS, train=64, val=32, epochs=EPOCHS + 1, test=40)
 
 

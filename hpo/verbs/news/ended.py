@@ -36,10 +36,10 @@ class EndedTrials:
             (row for row in now.now if row.has_ended and row.number not in known), key=lambda row: row.ended or 0.0
         )
         improved = now.best if before.best is not None and now.best != before.best else None
-        if now.ladder is not None and now.stage == "sweep":  # hundreds end together when the sweep is over
-            rows = [row for row in rows if row.state != "pruned"]
-        is_counted = now.ladder is None or now.stage != "sweep"
-        first = now.done - len(rows) + 1 if is_counted else now.done
+        first = now.done - len(rows) + 1
+        if now.ladder is not None and now.stage == "sweep":
+            rows = [row for row in rows if row.state != "pruned"]  # hundreds end together when the sweep is over
+            first = now.done  # which counts full-length trials
         asked = now.trials if now.stage == "sweep" else now.runs
         of = None if asked is None else max(asked, now.done)
         return [
