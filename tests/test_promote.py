@@ -957,18 +957,19 @@ def reference(memory_disk: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("stride", [7, 9])
+@pytest.mark.parametrize("stride", [7, 11])
 def test_killed_at_any_moment_it_ends_in_the_same_verdict_bit_for_bit(
     stride: int, reference: Path, tmp_path: Path
 ) -> None:
     """Every life is killed a few commits or renames later than the one before it, the last ones in the export and at
     the verdict; and meanwhile the sweep goes on, and finds a better configuration."""
     folder, lives = swept(study(), tmp_path), 0
-    while (code := code_of(start(lambda: promote(study(), folder, SAME), die_at=stride * (lives + 1)))) != 0:
-        assert code == -signal.SIGKILL
+    while not folder.verdict.exists():  # after it, the sweep that has grown would be promoted anew
+        code = code_of(start(lambda: promote(study(), folder, SAME), die_at=stride * (lives + 1)))
+        assert code in (0, -signal.SIGKILL)
         lives += 1
         if lives == 3:
             add_ended(folder, 4, 0.0, configuration(0.01))
-    assert lives >= 4
+    assert lives > 4
     assert contents(tmp_path) == contents(reference)
     assert [one.name for one in select(sweep_trials(study(), folder), study())] == ["default", "trial 4"]
