@@ -480,6 +480,7 @@ def test_task_checks_that_did_not_pass_are_shown_with_the_verdict(home: Path) ->
     assert "bias" not in output.out
 
 
+@pytest.mark.slow
 def test_the_same_command_again_goes_on_where_it_was_and_changes_nothing(home: Path) -> None:
     study = write()
     assert hpo("run", study, "--workers", "1", *INLINE).code == 0

@@ -103,6 +103,7 @@ def _version(python: str | Path) -> tuple[int, ...]:
 OTHERS = other_pythons()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not OTHERS, reason="no other Python from 3.11 on is installed")
 @pytest.mark.parametrize("python", OTHERS)
 def test_every_python_says_the_same(python: str) -> None:

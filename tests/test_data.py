@@ -72,6 +72,7 @@ def test_a_worker_starts_processes_as_any_other_process_does(worker: Processes) 
     assert worker.submit(multiprocessing.get_start_method).result() == multiprocessing.get_start_method()
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_cluster_starts_processes_too() -> None:
     pytest.importorskip("distributed", reason="processes on a Dask worker: distributed is not installed")
     assert code_of(start(_use_cluster), 120) == 0  # in a fork: Dask has threads, and later tests fork

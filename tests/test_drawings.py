@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from hpo import study as studies
 from hpo.page.axes import scales
 from hpo.page.collect import collect
@@ -27,6 +29,7 @@ def parallel_of(tmp_path: Path, parameters: int) -> Drawing:
     return drawing
 
 
+@pytest.mark.slow
 def test_a_report_of_120_parameters_takes_seconds_and_a_few_megabytes(tmp_path: Path) -> None:
     study = wide_study(120)
     folder = swept(RunFolder(tmp_path / "run"), study, 60)

@@ -190,6 +190,7 @@ def test_other_things_cannot_be_accepted(runs: Path) -> None:
         sweep(study_of(), runs, "data")
 
 
+@pytest.mark.slow
 def test_a_change_that_was_interrupted_is_finished_by_the_next_command(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +288,7 @@ def edit(path: Path, changes: Mapping[str, str]) -> None:
     forget(path.parent)
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_range_was_widened_whose_code_was_mended_and_whose_folder_was_moved_has_all_trials(
     disc: Path, tmp_path: Path
 ) -> None:

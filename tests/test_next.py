@@ -249,6 +249,7 @@ def test_what_it_writes_is_clean_for_a_formatter(home: Path) -> None:
     compile(text, "next", "exec")
 
 
+@pytest.mark.slow
 def test_it_refuses_what_it_cannot_learn_from_and_writes_nothing(home: Path) -> None:
     path = write_study()
     assert f"there is no sweep of '{path.stem}'" in refused(home, "next", str(path))

@@ -255,6 +255,7 @@ def test_two_processes_with_different_hash_seeds_give_the_same_rows(sweeper, unb
     assert any("spared_at" in row["attributes"] for row in unbroken), "a trial was spared"
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_every_kind_of_moment_gives_the_unbroken_rows(sweeper, unbroken, tmp_path: Path) -> None:
     """SIGKILL just before the n-th commit or rename, n drawn anew at each start: among them the moments between a
     report and its pruning, two suggestions, a result and its telling."""
@@ -495,6 +496,7 @@ def test_another_question_in_the_same_place_is_refused_and_nothing_is_written(ch
 
 
 # -- two workers ---------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_two_workers_finish_what_a_killed_coordinator_left(sweeper, tmp_path: Path) -> None:
     """Budget exact, the interrupted trial under its own number, none left running, and each row's values are those of
     its parameters, whoever computed them."""

@@ -236,6 +236,7 @@ def test_what_is_kept_is_not_searched_again_unless_method_or_budget_differ(tmp_p
         score_baselines(study, folder)
 
 
+@pytest.mark.slow
 def test_page_terminal_and_verdict_say_what_was_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = study_of(Scaled(), trials=2, keep=1, seeds=1)
     hpo.sweep(study, runs=tmp_path, workers=1, force=True)

@@ -137,6 +137,7 @@ def _critic_hash(root: Path, cache: Path) -> str:
     return ran.stdout.strip()
 
 
+@pytest.mark.slow
 def test_an_edited_constant_in_another_file_trains_the_critic_anew_and_a_comment_does_not(tmp_path: Path) -> None:
     """Pitfall: a cache that knows the encoder's own file alone goes on with a critic that learned from other faces."""
     root, cache = tmp_path / "code", tmp_path / "cache"
