@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import math
 import pickle
 import re
 import reprlib
@@ -19,7 +18,9 @@ import optuna
 from hpo import space as spaces
 from hpo.contract.costs import COSTS, NO_BUDGET, check_goals, check_limits
 from hpo.contract.declared import check_task
+from hpo.contract.numbers import check_at_least
 from hpo.contract.optuna_objects import check_optuna_object, copy_for_trial, settings
+from hpo.contract.pruning import Median
 from hpo.contract.several_goals import SeveralGoals
 from hpo.data.passes import seeded
 from hpo.direction import Direction
@@ -34,39 +35,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
 TIERS = ("smoke", "cheap", "full")  # the fidelities of a study, from the cheapest to the dearest
 SPARED = 10  # one trial in so many is not pruned, to see what pruning costs
-
-
-@dataclass(frozen=True)
-class Median:
-    """Prune a trial whose best score so far is worse than the median of the completed trials' at the same epoch.
-
-    It is not pruned in its first `warmup_epochs`, nor before `startup_trials` are complete, nor where fewer than
-    `min_trials` have a value at that epoch. The best configurations are often slow starters, so the warm-up is a third
-    of the epochs unless it is given. One trial in ten is spared: it is marked where it would have been pruned, and
-    trained to its end. The report counts how many of those became good, which is what pruning costs.
-
-    Raises ValueError naming the key, what was given and what is allowed.
-    """
-
-    warmup_epochs: int | None = None  # of each trial, in which it is never pruned; None: a third of them, rounded up
-    min_trials: int = 4  # other trials that must have a value at the epoch
-    startup_trials: int = 5  # trials that must be complete before any is pruned
-
-    def __post_init__(self) -> None:
-        if self.warmup_epochs is not None:
-            _at_least("pruning.warmup_epochs", self.warmup_epochs, 0)
-        for key, least in (("min_trials", 1), ("startup_trials", 0)):
-            _at_least(f"pruning.{key}", getattr(self, key), least)
-
-    def warmup(self, epochs: int) -> int:
-        """In how many first epochs a trial of `epochs` is never pruned."""
-        return math.ceil(epochs / 3) if self.warmup_epochs is None else self.warmup_epochs
-
-    def pruner(self, epochs: int) -> optuna.pruners.BasePruner:
-        """The Optuna pruner of this rule, for trials of `epochs`."""
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup(epochs), n_min_trials=self.min_trials
-        )
 
 
 class Configuration(NamedTuple):
@@ -147,10 +115,10 @@ class StudySpec:
             ("seed", 0),
             ("cross_validate", 1),
         ):
-            _at_least(key, getattr(self, key), least)
+            check_at_least(key, getattr(self, key), least)
         for key in ("keep", "stop_after"):
             if getattr(self, key) is not None:
-                _at_least(key, getattr(self, key), 1)
+                check_at_least(key, getattr(self, key), 1)
         self._check_budget()
         check_limits(self.limits)
         check_goals(self.goals, self.task.goal)
@@ -351,8 +319,7 @@ class StudySpec:
 
     def _check_folds(self) -> None:
         folds = self.task.folds
-        if not isinstance(folds, int) or isinstance(folds, bool) or folds < 1:
-            raise ValueError(f"task.folds: must be a whole number of at least 1; got {folds!r}")
+        check_at_least("task.folds", folds, 1)
         if folds > 1 and "task.fold" not in spaces.known_names(self.owners):
             raise ValueError(
                 f"task.folds: a task with {folds} folds needs a field that says which one it is: `fold: int = 0` in "
@@ -468,11 +435,6 @@ class StudySpec:
 def _call(value: object) -> str:
     """A hint where a class was given instead of a value of it."""
     return f"; write {value.__name__}(...)" if isinstance(value, type) else ""
-
-
-def _at_least(key: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{key}: must be a whole number of at least {least}; got {value!r}")
 
 
 def fields_from_data(task: Task[Any], fidelity: Fidelity) -> dict[str, Any]:
