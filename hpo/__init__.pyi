@@ -4,6 +4,7 @@ __version__: str
 
 # a task
 from .cache import made_once as made_once
+from .contract.pruning import Median as Median
 from .contract.tuned import Tuned as Tuned
 from .data.batch import example_hash as example_hash
 from .direction import Direction as Direction
@@ -47,7 +48,6 @@ from .space import log as log
 from .space import put as put
 from .space import uniform as uniform
 from .space import when as when
-from .study import Median as Median
 from .study import StudySpec as StudySpec
 from .task import REFERENCE as REFERENCE
 from .task import Chart as Chart

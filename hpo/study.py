@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import itertools
-import math
 import pickle
-import re
 import reprlib
 import warnings
 from collections.abc import Mapping
@@ -17,56 +13,20 @@ from typing import Any, Literal, NamedTuple
 import optuna
 
 from hpo import space as spaces
-from hpo.contract.costs import COSTS, NO_BUDGET, check_goals, check_limits
-from hpo.contract.declared import check_task
-from hpo.contract.optuna_objects import check_optuna_object, copy_for_trial, settings
+from hpo.contract.costs import COSTS
+from hpo.contract.optuna_objects import copy_for_trial, settings
+from hpo.contract.pruning import Median
 from hpo.contract.several_goals import SeveralGoals
+from hpo.contract.study_fields import check_study
 from hpo.data.passes import seeded
 from hpo.direction import Direction
-from hpo.formatting import seconds_of
-from hpo.recipe import ONLY_WITH, Recipe
+from hpo.recipe import Recipe
 from hpo.seeds import derive
 from hpo.space import Distribution, Space, When
-from hpo.task import Fidelity, Overfit, Task, in_fold
+from hpo.task import Fidelity, Task, in_fold
 from hpo.watchdog.limit import Limit
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PARTS = ("task.part", "task.parts")  # the fields of a task that cross-validation sets
-TIERS = ("smoke", "cheap", "full")  # the fidelities of a study, from the cheapest to the dearest
 SPARED = 10  # one trial in so many is not pruned, to see what pruning costs
-
-
-@dataclass(frozen=True)
-class Median:
-    """Prune a trial whose best score so far is worse than the median of the completed trials' at the same epoch.
-
-    It is not pruned in its first `warmup_epochs`, nor before `startup_trials` are complete, nor where fewer than
-    `min_trials` have a value at that epoch. The best configurations are often slow starters, so the warm-up is a third
-    of the epochs unless it is given. One trial in ten is spared: it is marked where it would have been pruned, and
-    trained to its end. The report counts how many of those became good, which is what pruning costs.
-
-    Raises ValueError naming the key, what was given and what is allowed.
-    """
-
-    warmup_epochs: int | None = None  # of each trial, in which it is never pruned; None: a third of them, rounded up
-    min_trials: int = 4  # other trials that must have a value at the epoch
-    startup_trials: int = 5  # trials that must be complete before any is pruned
-
-    def __post_init__(self) -> None:
-        if self.warmup_epochs is not None:
-            _at_least("pruning.warmup_epochs", self.warmup_epochs, 0)
-        for key, least in (("min_trials", 1), ("startup_trials", 0)):
-            _at_least(f"pruning.{key}", getattr(self, key), least)
-
-    def warmup(self, epochs: int) -> int:
-        """In how many first epochs a trial of `epochs` is never pruned."""
-        return math.ceil(epochs / 3) if self.warmup_epochs is None else self.warmup_epochs
-
-    def pruner(self, epochs: int) -> optuna.pruners.BasePruner:
-        """The Optuna pruner of this rule, for trials of `epochs`."""
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup(epochs), n_min_trials=self.min_trials
-        )
 
 
 class Configuration(NamedTuple):
@@ -138,34 +98,7 @@ class StudySpec:
     goals: tuple[str, ...] = ()  # the task's goal and costs, all of which are to improve; (): the task's goal alone
 
     def __post_init__(self) -> None:
-        self._check_name()
-        self._check_kinds()
-        for key, least in (
-            ("trials", 1),
-            ("startup_trials", 0),
-            ("seeds", 1),
-            ("seed", 0),
-            ("cross_validate", 1),
-        ):
-            _at_least(key, getattr(self, key), least)
-        for key in ("keep", "stop_after"):
-            if getattr(self, key) is not None:
-                _at_least(key, getattr(self, key), 1)
-        self._check_budget()
-        check_limits(self.limits)
-        check_goals(self.goals, self.task.goal)
-        self._check_several()
-        spaces.check(self.space, self.owners)
-        self._check_warm()
-        self._check_folds()
-        self._check_parts()
-        self._check_test_split()
-        self._check_costs()
-        self._check_fixed()
-        self._check_rescored()
-        self._check_pruning()
-        self._check_recipe_settings()
-        self._check_overfit()
+        check_study(self)
 
     @property
     def direction(self) -> Direction:
@@ -299,180 +232,6 @@ class StudySpec:
     def is_rehearsal(self) -> bool:
         """Whether it is what `as_smoke` makes of a study."""
         return self.name.endswith("-smoke") and self.cheap == self.full == self.smoke
-
-    # -- refusals ------------------------------------------------------------------------------------------------
-    def _check_name(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise ValueError(
-                f"name: must be 1 to 64 letters, digits, '.', '_' or '-', and start with a letter or "
-                f"digit (it names a folder); got {reprlib.repr(self.name)}"
-            )
-
-    def _check_kinds(self) -> None:
-        kinds = {"task": Task, "recipe": Recipe, "smoke": Fidelity, "cheap": Fidelity, "full": Fidelity}
-        for key, kind in kinds.items():
-            value = getattr(self, key)
-            if not isinstance(value, kind):
-                raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}{_call(value)}")
-        is_known = isinstance(self.pruning, Median | optuna.pruners.BasePruner | None) or self.pruning == "auto"
-        if not is_known:
-            raise ValueError(
-                f'pruning: must be a Median, "auto", a pruner of Optuna\'s or None; got {reprlib.repr(self.pruning)}'
-                f"{_call(self.pruning)}"
-            )
-        if not isinstance(self.search, optuna.samplers.BaseSampler | None):
-            raise ValueError(
-                f"search: must be a sampler of Optuna's or None; got {reprlib.repr(self.search)}{_call(self.search)}"
-            )
-        for key, given in (("search", self.search), ("pruning", self.pruning)):
-            if isinstance(given, optuna.samplers.BaseSampler | optuna.pruners.BasePruner):
-                check_optuna_object(key, given)
-        if not isinstance(self.limit, Limit):
-            raise ValueError(f"limit: must be a Limit value; got {reprlib.repr(self.limit)}{_call(self.limit)}")
-        check_task(self.task)
-
-    def _check_budget(self) -> None:
-        if self.budget is None:
-            return
-        if not isinstance(self.budget, str):
-            raise ValueError(f"budget: must be a time such as '90s', '45m' or '2h', or None; got {self.budget!r}")
-        try:
-            seconds_of(self.budget)
-        except ValueError as error:
-            raise ValueError(f"budget: {error}") from error
-
-    def _check_warm(self) -> None:
-        if self.warm is None:
-            return
-        if not isinstance(self.warm, str) or not NAME.fullmatch(self.warm):
-            raise ValueError(f"warm: must be the name of an earlier study, or None; got {reprlib.repr(self.warm)}")
-        if self.warm == self.name:
-            raise ValueError(f"warm: must be the name of another study; {self.warm!r} is this one")
-
-    def _check_folds(self) -> None:
-        folds = self.task.folds
-        if not isinstance(folds, int) or isinstance(folds, bool) or folds < 1:
-            raise ValueError(f"task.folds: must be a whole number of at least 1; got {folds!r}")
-        if folds > 1 and "task.fold" not in spaces.known_names(self.owners):
-            raise ValueError(
-                f"task.folds: a task with {folds} folds needs a field that says which one it is: `fold: int = 0` in "
-                f"{type(self.task).__name__}"
-            )
-        if folds > 1 and "task.fold" in self.space:
-            raise ValueError("space['task.fold']: a fold is no hyperparameter; promotion runs through all of them")
-
-    def _check_parts(self) -> None:
-        if self.cross_validate == 1:
-            return
-        missing = [name for name in PARTS if name not in spaces.known_names(self.owners)]
-        if missing:
-            raise ValueError(
-                f"cross_validate: {type(self.task).__name__} needs the fields `part: int = 0` and `parts: int = 1`: "
-                f"what it trains and validates on is in `parts` parts, of which number `part` validates"
-            )
-        searched = [name for name in PARTS if name in self.space]
-        if searched:
-            raise ValueError(f"space: {searched} are set by cross_validate and cannot be searched")
-
-    def _check_test_split(self) -> None:
-        examples = self.full.limit("test")
-        if examples is not None and examples < 2:
-            raise ValueError(f"full.test: must be at least 2, or no interval can be given; got {examples}")
-
-    def _check_costs(self) -> None:
-        """A dearer fidelity is at least as large as a cheaper one in every respect."""
-        for cheaper, dearer in itertools.pairwise(TIERS):
-            for key in ("size", "train", "val", "epochs"):
-                value = getattr(getattr(self, cheaper), key)
-                limit = getattr(getattr(self, dearer), key)
-                if limit is not None and (value is None or value > limit):
-                    got = "None, the whole split" if value is None else value
-                    raise ValueError(f"{cheaper}.{key}: must be at most {dearer}.{key} = {limit}; got {got}")
-
-    def _check_fixed(self) -> None:
-        pins = {f"{tier}.fixed": getattr(self, tier).fixed for tier in TIERS}
-        for key, values in {**pins, "task.overfit.pinned": self.task.overfit.pinned}.items():
-            try:
-                spaces.put(values, self.owners)
-            except ValueError as error:
-                raise ValueError(f"{key}: {error}") from error
-        pinned = sorted(set(self.cheap.fixed) & set(self.space))
-        if pinned:
-            raise ValueError(f"cheap.fixed: pins {pinned}, which the space searches; remove it from one of them")
-
-    def _check_rescored(self) -> None:
-        first_settings = {name: settings[0] for name, settings in self.task.rescored().items()}
-        spaces.put(first_settings, self.owners)
-
-    def _check_pruning(self) -> None:
-        warmup = self.pruning.warmup_epochs if isinstance(self.pruning, Median) else None
-        if warmup is not None and warmup >= self.cheap.epochs:
-            raise ValueError(
-                f"pruning.warmup_epochs: must be below cheap.epochs = {self.cheap.epochs}, or nothing is ever pruned "
-                f"(for that, write pruning=None); got {warmup}"
-            )
-        if self.is_ladder and self.search is not None:
-            raise ValueError(
-                f'search: must be None with pruning="auto", which draws the configurations itself; '
-                f"got a {type(self.search).__name__}"
-            )
-
-    def _check_several(self) -> None:
-        if self.goals and self.pruning is not None:
-            raise ValueError(
-                "pruning: must be None with several goals, since Optuna prunes by one value; write pruning=None"
-            )
-        if self.goals and self.search is not None:
-            raise ValueError(
-                f"search: must be None with several goals, which TPE searches; got {reprlib.repr(self.search)}"
-            )
-        if self.goals and self.budget is not None:
-            raise ValueError(f"budget: {NO_BUDGET}; got {self.budget!r}")
-        if self.goals and self.stop_after is not None:
-            raise ValueError(
-                f"stop_after: must be None with several goals, of which none is the best; got {self.stop_after}"
-            )
-
-    def _check_recipe_settings(self) -> None:
-        """Each setting that is searched or set has an effect with some optimizer or schedule of this study."""
-        for setting, only_with in ONLY_WITH.items():
-            name, parent = f"recipe.{setting}", f"recipe.{only_with.field}"
-            has_default = getattr(self.recipe, setting) == getattr(Recipe(), setting)
-            has_own_optimizer = only_with.field == "optimizer" and type(self.task).optimizer is not Task.optimizer
-            if has_own_optimizer or (has_default and name not in self.space):
-                continue
-            possible = self._possible_values(parent, name)
-            if possible.isdisjoint(only_with.values):
-                raise ValueError(
-                    f"{name}: has no effect with {parent} = {', '.join(sorted(possible))}; "
-                    f"it belongs to {', '.join(only_with.values)}"
-                )
-
-    def _possible_values(self, parent: str, name: str) -> set[Any]:
-        """The values that `parent` can have where `name` is searched, or anywhere if it is not."""
-        conditions = spaces.conditions(name, self.space) if name in self.space else {}
-        if parent in conditions:
-            return {conditions[parent]}
-        owner, _, field = parent.partition(".")
-        values = {getattr(self.owners[owner], field)}
-        if parent in self.space:
-            values |= set(spaces.extremes(spaces.distribution_of(self.space[parent])))
-        return values | {tier.fixed[parent] for tier in (self.smoke, self.cheap, self.full) if parent in tier.fixed}
-
-    def _check_overfit(self) -> None:
-        bands = inspect.getattr_static(self.task, "overfit")
-        if isinstance(bands, Overfit):  # a property may have to read the data: preflight calls it
-            bands.check_direction(self.task.goal, self.direction)
-
-
-def _call(value: object) -> str:
-    """A hint where a class was given instead of a value of it."""
-    return f"; write {value.__name__}(...)" if isinstance(value, type) else ""
-
-
-def _at_least(key: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{key}: must be a whole number of at least {least}; got {value!r}")
 
 
 def fields_from_data(task: Task[Any], fidelity: Fidelity) -> dict[str, Any]:

@@ -26,12 +26,13 @@ import optuna
 import sqlalchemy
 import torch
 
+from hpo.contract.pruning import Median
 from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform, when
 from hpo.storage.database import _opened_once
 from hpo.storage.folder import RunFolder
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Fidelity
 from hpo.trial.provenance import identity
 from tests.toy import INPUTS, Toy

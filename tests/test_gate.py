@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import hpo
 from hpo.cli.main import app
+from hpo.contract.pruning import Median
 from hpo.direction import Direction
 from hpo.errors import Damaged
 from hpo.files import write_json
@@ -42,7 +43,7 @@ from hpo.promotion.results import Verdict
 from hpo.promotion.spread import spread_ratio
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Columns
 from hpo.trial.provenance import identity
 from hpo.trial.record import read_outcome

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
+from hpo.contract.pruning import Median
 from hpo.contract.several_goals import SeveralGoals
 from hpo.direction import Direction, front
 from hpo.page.collect import collect
@@ -25,7 +26,7 @@ from hpo.promotion.selection import select
 from hpo.search.sweep import sweep
 from hpo.storage.folder import RunFolder
 from hpo.storage.summary import Row, front_of
-from hpo.study import Median, distributions
+from hpo.study import distributions
 from hpo.trial.provenance import identity
 from tests.test_limits import parameters, stored, wide_study
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from hpo.checking.preflight import require_go
+from hpo.contract.pruning import Median
 from hpo.errors import Refused
 from hpo.recipe import Recipe
 from hpo.space import choose, log, uniform, when
 from hpo.storage.database import open_study, package_changes
 from hpo.storage.folder import RunFolder
 from hpo.storage.identity import code_difference, differing_parts, keep_details
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.provenance import identity, identity_details
 from tests.toy import CHEAP, Toy, toy_study

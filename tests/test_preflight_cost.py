@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from hpo.checking.cost import Cost, cost_check, measure_cost
+from hpo.contract.pruning import Median
 from hpo.space import choose
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Fidelity, Split
 from hpo.watchdog.limit import Limit
 from hpo.workers.coordinator import executor

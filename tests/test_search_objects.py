@@ -18,11 +18,12 @@ from optuna.samplers import CmaEsSampler, GPSampler, GridSampler, PartialFixedSa
 from scipy.stats import qmc
 
 from hpo.contract.optuna_objects import copy_for_trial, described, random_note, resume_note, settings
+from hpo.contract.pruning import Median
 from hpo.errors import Refused
 from hpo.search.sweep import sweep
 from hpo.space import choose, uniform, when
 from hpo.storage.folder import RunFolder
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.trial.provenance import identity
 from tests.sweeper import OBJECTS, Request, Sweeper, rows, sweeper
 from tests.toy import toy_study

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.code.harness import HARNESS, PACKAGE, PROMOTION, code_hash
+from hpo.contract.pruning import Median
 from hpo.recipe import Recipe
 from hpo.space import choose, log, uniform, when
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Fidelity
 from hpo.trial.data_identity import data_hash
 from hpo.trial.provenance import identity

@@ -24,6 +24,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hpo.contract.pruning import Median
 from hpo.engine.training import fit
 from hpo.errors import Refused, SweepFailed
 from hpo.recipe import Recipe
@@ -31,7 +32,7 @@ from hpo.search.sweep import SweepTrials, sweep
 from hpo.space import choose, integer, uniform
 from hpo.storage.folder import RunFolder
 from hpo.storage.summary import Summary, read_summary
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Columns, Moment
 from hpo.trial.lifecycle import Standing
 from hpo.trial.provenance import identity

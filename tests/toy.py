@@ -13,10 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hpo.contract.pruning import Median
 from hpo.recipe import Recipe
 from hpo.seeds import generator
 from hpo.space import log, uniform
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import REFERENCE, Columns, Fidelity, Method, Moment, Overfit, Split, Task
 
 INPUTS, OUTPUTS, NOISE = 6, 2, 0.1

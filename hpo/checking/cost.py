@@ -15,9 +15,10 @@ import optuna
 import torch
 
 from hpo import space
+from hpo.contract.pruning import Median
 from hpo.engine.own_training import epochs_of
 from hpo.formatting import count, duration
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Check, Fidelity
 from hpo.trial.guard import attempt
 

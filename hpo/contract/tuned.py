@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic
 
 from hpo import space as spaces
+from hpo.contract.numbers import check_at_least
 from hpo.plain import nearest
 from hpo.space import Space
 from hpo.task import B, Columns, Method
@@ -35,8 +36,7 @@ class Tuned(Generic[B]):
     def __post_init__(self) -> None:
         if not callable(self.method):
             raise ValueError(f"Tuned.method: must be a function from a batch to columns; got {self.method!r}")
-        if not isinstance(self.examples, int) or isinstance(self.examples, bool) or self.examples < 1:
-            raise ValueError(f"Tuned.examples: must be a whole number of at least 1; got {self.examples!r}")
+        check_at_least("Tuned.examples", self.examples, 1)
         if not isinstance(self.space, Mapping) or not self.space:
             raise ValueError(f"Tuned.space: must map at least one setting to its range; got {self.space!r}")
         known = _defaults(self.method)

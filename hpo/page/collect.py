@@ -16,6 +16,7 @@ import optuna
 import scipy  # which imports its parts at their first use
 
 from hpo.contract.optuna_objects import described
+from hpo.contract.pruning import Median
 from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.formatting import count, duration, finite
@@ -52,7 +53,7 @@ from hpo.space import When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.identity import differing_parts
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.trial import provenance
 from hpo.trial.adoption import read_adoption
 from hpo.trial.artifact import CARD

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial
 
+from hpo.contract.pruning import Median
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.held import inode_of_lock
 from hpo.storage.summary import Row, Summary, write_summary
 from hpo.storage.time_left import Pace, Plan, Pruning, ladder_seconds_left, pace_of, seconds_left
 from hpo.storage.transient import retry_storage
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.trial.handed_out import NO_ATTEMPTS, AttemptsLog
 from hpo.trial.rows import is_wanted, optuna_name, row_source, stored_rows
 

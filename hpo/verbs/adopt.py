@@ -15,6 +15,7 @@ from pathlib import Path
 
 import optuna
 
+from hpo.contract.study_fields import NAME
 from hpo.errors import Refused
 from hpo.files import write_whole
 from hpo.formatting import first_lines, listed
@@ -26,7 +27,7 @@ from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.foreign import Foreign, foreign_study
 from hpo.storage.transient import failures_as_halted
-from hpo.study import NAME, StudySpec
+from hpo.study import StudySpec
 from hpo.trial.adopting import SHOWN, AdoptedTrial, adopted_trial, names_of
 from hpo.trial.adoption import Adoption, make_storage, read_adoption, write_adoption
 from hpo.trial.foreign import attribute_text, direction_and_goal, searched_space, tools_of

@@ -11,11 +11,12 @@ from typing import NamedTuple, TypeAlias
 
 import cloudpickle
 
+from hpo.contract.study_fields import NAME
 from hpo.errors import Refused
 from hpo.files import check_encoding
 from hpo.storage.folder import SQLITE, RunFolder
 from hpo.storage.identity import Details
-from hpo.study import NAME, StudySpec
+from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption, read_adoption
 from hpo.trial.data_identity import data_before
 from hpo.trial.kept_data import KeptData

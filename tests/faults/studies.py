@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hpo.contract.pruning import Median
 from hpo.engine import checkpoint
 from hpo.engine.checkpoint_files import reached
 from hpo.engine.training import fit
@@ -23,7 +24,7 @@ from hpo.recipe import Recipe
 from hpo.search.sweep import sweep
 from hpo.space import choose, log, uniform
 from hpo.storage.folder import RunFolder
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Fidelity, Moment, Split
 from hpo.trial.provenance import identity
 from tests.epochs import epoch

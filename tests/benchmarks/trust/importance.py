@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import optuna
 
+from hpo.contract.pruning import Median
 from hpo.page.collect_sweep import trial_from
 from hpo.page.observed import study_separation
 from hpo.separation.stepwise import Separation
 from hpo.space import Space, choose, uniform
-from hpo.study import Median
 from tests.benchmarks.trust.experiment import Experiment, Row
 from tests.benchmarks.trust.planted import World, planted_study, sweep_planted
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import optuna
 
+from hpo.contract.pruning import Median
 from hpo.epoch import Epoch
 from hpo.search.proposal import begin_trial, draw, next_given
 from hpo.search.sweep import require_different_failures
 from hpo.space import Space, uniform
-from hpo.study import Median, StudySpec
+from hpo.study import StudySpec
 from hpo.task import Fidelity
 from hpo.trial.lifecycle import conclude
 from hpo.trial.objective import outcome_of, report_epochs
