@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, saved
+from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, saved, speed
 from hpo.checking.cost import Cost, cheap_check, cost_check, measure_cost
 from hpo.checking.overfit import Control, OverfitRun, RunName
 from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
@@ -196,6 +196,9 @@ def _run_training_checks(
         done.add(cost)
         return _Measured(overfitting)
     done.add(cost_check(study, cost), *cheap_check(study))
+    if speed.matters(study, cost):
+        done.begin(speed.NAME)
+        done.add(pool.submit(speed.speed_check, study, device).result())
     return _Measured(overfitting, cost)
 
 

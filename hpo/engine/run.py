@@ -70,7 +70,7 @@ class Run:
         self.model.train()
         for batch in self._training_batches(number):
             self._require_count(totals.batches < self.batches, "more")
-            self._step(self._place(batch), number, totals)
+            self.step(self.place(batch), number, totals)
         self._require_count(totals.batches == self.batches, totals.batches)
         self._check_skipped(totals, number)
         distributed.agree(self.model, self.average)
@@ -82,10 +82,10 @@ class Run:
         """The validation scores of this run's model with these weights, on this rank alone."""
         self.scored.load_state_dict(weights)
         batches = one_pass(self.task, "val", self.fidelity, self.recipe.batch_size, generator("validation"))
-        return evaluate(self.task, self.scored, map(self._place, batches), precision=self.recipe.precision)
+        return evaluate(self.task, self.scored, map(self.place, batches), precision=self.recipe.precision)
 
     # -- one step ----------------------------------------------------------------------------------------------------
-    def _step(self, batch: NamedTuple, epoch: int, totals: StepTotals) -> None:
+    def step(self, batch: NamedTuple, epoch: int, totals: StepTotals) -> None:
         at = Moment(epoch, self.fidelity.epochs, self.steps, self.batches * self.fidelity.epochs)
         self._set_rates(at, totals)
         terms = self._backward(batch, at)
@@ -176,10 +176,10 @@ class Run:
         rng = generator("validation")  # the same for every trial of every study
         batches = one_pass(self.task, "val", self.fidelity, self.recipe.batch_size, rng)
         with evaluating(self.scored, self.recipe.precision):
-            own = [judge_batch(self.task, self.scored, self._place(batch)) for batch in distributed.own(batches)]
+            own = [judge_batch(self.task, self.scored, self.place(batch)) for batch in distributed.own(batches)]
         return scores_of(self.task, join(distributed.interleaved(own)).columns)
 
-    def _place(self, batch: NamedTuple) -> NamedTuple:
+    def place(self, batch: NamedTuple) -> NamedTuple:
         return place(batch, self.device, channels_last=self.recipe.channels_last)
 
     def _require_count(self, holds: bool, got: object) -> None:

@@ -40,7 +40,7 @@ def check(device: str) -> Iterator[Claim]:
         eager = timed(run, streamed(run), device)
         yield figure(f"{name}: {eager.rate:.1f} steps/s as it is")
         run = fresh(name, device)
-        resident = [run._place(batch) for batch in run._training_batches(0)]
+        resident = [run.place(batch) for batch in run._training_batches(0)]
         yield from compared(name, "resident data", eager, timed(run, itertools.cycle(resident), device))
         for way, settings in (ON_CPU if device == "cpu" else COMPILED).items():
             run = fresh(name, device)
@@ -65,19 +65,19 @@ def fresh(name: str, device: str) -> Run:
 def streamed(run: Run) -> Iterator[NamedTuple]:
     """The batches of epoch after epoch, each brought to the device when it is needed."""
     for epoch in itertools.count():
-        yield from map(run._place, run._training_batches(epoch))
+        yield from map(run.place, run._training_batches(epoch))
 
 
 def timed(run: Run, batches: Iterable[NamedTuple], device: str) -> Speed:
     """Take steps for some seconds after the first ones, which are not counted."""
     first, rest, source = StepTotals(), StepTotals(), iter(batches)
     for batch in itertools.islice(source, WARM_STEPS):
-        run._step(batch, 0, first)
+        run.step(batch, 0, first)
     synchronize(device)
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < TIMED_S:
         run.steps = WARM_STEPS  # the schedule would come to its end, where nothing is trained
-        run._step(next(source), 0, rest)
+        run.step(next(source), 0, rest)
         synchronize(device)
         steps += 1
     return Speed(steps / (time.perf_counter() - began), first.mean_loss)

@@ -67,11 +67,11 @@ def measured(name: str, device: str) -> Claim:
     run.model.train()
     batches = run._training_batches(0)
     for batch in islice(batches, min(WARM_STEPS, run.batches - 1)):
-        run._step(run._place(batch), 0, totals)
+        run.step(run.place(batch), 0, totals)
     synchronize(device)
     made, started, steps = time.monotonic() - began, time.monotonic(), 0
     for batch in batches:
-        run._step(run._place(batch), 0, totals)
+        run.step(run.place(batch), 0, totals)
         synchronize(device)
         steps += 1
         if time.monotonic() - started > MOST_S:
