@@ -80,11 +80,11 @@ from .verbs.load import load_study as load_study
 from .verbs.logs import logs as logs
 from .verbs.next_study import next_study as next_study
 from .verbs.overview import status as status
-from .verbs.stages import preflight as preflight
-from .verbs.stages import promote as promote
-from .verbs.stages import report as report
-from .verbs.stages import run as run
-from .verbs.stages import sweep as sweep
+from .verbs.preflight import preflight as preflight
+from .verbs.promote import promote as promote
+from .verbs.report import report as report
+from .verbs.run import run as run
+from .verbs.sweep import sweep as sweep
 from .verbs.upkeep import rebuild as rebuild
 from .verbs.upkeep import retry as retry
 from .watchdog.limit import Limit as Limit

@@ -560,7 +560,7 @@ def test_help_waits_for_neither_torch_nor_optuna() -> None:
 
 
 def test_a_verb_begins_without_what_only_some_of_its_paths_need() -> None:
-    asked = "import sys, hpo.verbs.stages; print(sorted({'plotly.graph_objs._figure', 'scipy.special', 'scipy.stats', "
+    asked = "import sys, hpo.verbs.run; print(sorted({'plotly.graph_objs._figure', 'scipy.special', 'scipy.stats', "
     asked += "'sklearn', 'torch._dynamo'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"  # each takes from 0.2 to 1.1 s to import

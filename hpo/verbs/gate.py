@@ -12,7 +12,6 @@ from dataclasses import replace
 from hpo.checking.cost import least_share
 from hpo.errors import NoGo, Refused
 from hpo.formatting import count
-from hpo.ledger.keeping import entered
 from hpo.promotion.gate import FIRST, Gate, GatePair, is_one_fidelity, judge_gate, read_gate, stages, write_gate
 from hpo.promotion.gate_runs import train_at_full_fidelity
 from hpo.promotion.race import rounds_of, runs_of
@@ -38,6 +37,7 @@ from hpo.verbs.go import require_go_or_force
 from hpo.verbs.opening import AnyStudy, Opened, identity_of_promotion, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
+from hpo.verbs.watching import in_ledger, say_lines
 from hpo.workers import coordinator
 
 WORTH = 0.2  # the largest share of a study's cost that `run` spends on the gate
@@ -169,13 +169,11 @@ def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
     if change is None:
         require_same(folder, promotion_name(study.name), full_identity, identity_details(study, "promotion"))
     begin(opened)
-    note = go_on(opened, change)
-    if note:
-        display.say(note)
+    say_lines(display, go_on(opened, change))
     display.say(f"gate of {study.name}: {count(FIRST, 'random configuration')} at both fidelities, more if need be")
     with (
         failures_shown(opened, display),
-        entered(folder, say=display.say, warn=display.warn) as update_record,
+        in_ledger(opened, display) as update_record,
         study_lock(folder) as hold,
     ):
 

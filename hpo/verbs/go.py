@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hpo.checking import preflight as checking
-from hpo.errors import Refused
+from hpo.checking.preflight import Preflight
+from hpo.errors import NoGo, Refused
 from hpo.verbs.opening import Opened
 
 
@@ -22,3 +23,13 @@ def passed_before(opened: Opened) -> bool:
     except Refused:
         return False
     return True
+
+
+def require_passed_or_force(result: Preflight, opened: Opened) -> None:
+    """Raise NoGo after a preflight that says no-go, unless `force` is set, which is recorded."""
+    if result.status != "no-go":
+        return
+    if not opened.options.force:
+        failed = ", ".join(check.name for check in result.checks if check.status == "no-go")
+        raise NoGo(f"the preflight of {opened.study.name} said no-go ({failed}); mend that and run it again")
+    checking.record_force(opened.folder)

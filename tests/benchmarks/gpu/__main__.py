@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WHEELS = "tests/benchmarks/gpu/wheels.txt"
-NEEDED = ("hpo.verbs.stages", "skimage", "sklearn", "OpenEXR")
+NEEDED = ("hpo.verbs.run", "skimage", "sklearn", "OpenEXR")
 TOTAL_S = 470.0  # of the 8 minutes
 LIMITS = {  # seconds that a check may take at most; what decides about wrong and right comes first
     "precision": 60,

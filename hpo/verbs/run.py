@@ -1,0 +1,163 @@
+"""Run: preflight, gate, sweep, promote and report, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hpo.errors import StoppedEarly, SweepFailed
+from hpo.formatting import out_of
+from hpo.promotion.candidate import Tie
+from hpo.promotion.results import Verdict
+from hpo.promotion.selection import sweep_trials
+from hpo.storage.transient import failures_as_halted
+from hpo.trial.changes import Change
+from hpo.trial.guard import quits_as_errors
+from hpo.trial.lifecycle import Standing
+from hpo.trial.warm import Params, require_warm
+from hpo.verbs.budget import Budget, scheduled
+from hpo.verbs.changes import require_same_or_accepted
+from hpo.verbs.devices import check_shared
+from hpo.verbs.display import Display
+from hpo.verbs.gate import gate_in_run
+from hpo.verbs.go import passed_before, require_passed_or_force
+from hpo.verbs.news.announcer import Announcer, announced
+from hpo.verbs.opening import AnyStudy, Opened, open_study, require_own_trials
+from hpo.verbs.options import Folder, Options, require_unplanned
+from hpo.verbs.preflight import preflight_stage
+from hpo.verbs.progress import display_for
+from hpo.verbs.promote import promote_stage
+from hpo.verbs.report import report_stage
+from hpo.verbs.sweep import sweep_stage
+from hpo.verbs.tries import keep_first, require_tries
+
+
+@failures_as_halted()
+@quits_as_errors()
+def run(
+    study: AnyStudy,
+    *,
+    smoke: bool = False,
+    workers: int | None = None,
+    trials: int | None = None,
+    timeout: float | None = None,
+    budget: str | None = None,
+    tries: Sequence[Mapping[str, Any]] = (),
+    keep: int | None = None,
+    seeds: int | None = None,
+    tie: Tie = "default",
+    data: Folder | None = None,
+    device: str = "auto",
+    runs: Folder = "runs",
+    storage: str | None = None,
+    backend: str = "local",
+    scheduler: str | None = None,
+    devices: int = 1,
+    force: bool = False,
+    accept: Collection[str] = (),
+    log: Folder | None = None,
+    notify: str | None = None,
+    progress: bool | Display = False,
+) -> Verdict:
+    """Preflight, sweep, promote and report, in this order; called again, go on where it stopped.
+
+    The gate comes before the sweep where it costs at most a fifth of sweep and promotion. Raises NoGo after a preflight
+    that says no-go and after a gate that refuses, unless `force` is set, which is recorded; SweepFailed as `sweep`
+    does: then nothing is promoted, and the report is written; and StoppedEarly where `timeout` ends the sweep before
+    its trials are done: what was not searched through is not promoted unasked.
+
+    With `budget` ("2h"), or that of the study, all of it ends in that time: trials, `keep` and `seeds` are planned from
+    what preflight measures, and corrected by what trials and runs really take. There is no gate then. Raises Refused
+    where the budget is too short. Called again after an interruption, it has the whole budget again.
+    """
+    clock = Budget.of(budget)
+    options = Options(
+        smoke=smoke,
+        workers=workers,
+        trials=trials,
+        timeout=timeout,
+        budget=budget,
+        tries=tuple(tries),
+        keep=keep,
+        seeds=seeds,
+        tie=tie,
+        data=data,
+        device=device,
+        runs=runs,
+        storage=storage,
+        backend=backend,
+        scheduler=scheduler,
+        devices=devices,
+        force=force,
+        accept=tuple(accept),
+        log=log,
+        notify=notify,
+    )
+    opened = open_study("run", study, options, display_for(progress))
+    clock = clock or Budget.of(opened.study.budget)
+    if clock is not None:
+        require_unplanned(options, opened.study)
+    require_own_trials(opened.folder)
+    require_warm(opened.study, opened.folder, opened.identity)
+    check_shared(devices, opened.study, device=device, backend=backend)
+    change = require_same_or_accepted(opened)
+    tries = require_tries(opened)
+    display = display_for(progress)
+    with announced(opened, display) as news:
+        return _run(opened, display, news, change, tries, clock)
+
+
+def _run(
+    opened: Opened,
+    display: Display,
+    news: Announcer,
+    change: Change | None,
+    tries: Sequence[Params],
+    budget: Budget | None,
+) -> Verdict:
+    """All stages in order: the core of `hpo run`."""
+    if passed_before(opened):
+        display.say(f"preflight of {opened.study.name}: passed before, and nothing has changed since")
+    else:
+        require_passed_or_force(preflight_stage(opened, display), opened)
+    keep_first(opened, tries)
+    if budget is not None:
+        return _run_in_time(opened, display, news, change, budget)
+    try:
+        change = gate_in_run(opened, display, change)
+        standing = sweep_stage(opened, display, news, change)
+    except SweepFailed:
+        report_stage(opened, display)  # it shows what the trials failed with
+        raise
+    if standing.timed_out:
+        raise StoppedEarly(_unpromoted(opened, standing))
+    verdict = promote_stage(opened, display, news)
+    report_stage(opened, display)
+    return verdict
+
+
+def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Change | None, budget: Budget) -> Verdict:
+    """Sweep, promote and report in what is left of the budget. The first report shows how long the last one takes."""
+    schedule = scheduled(opened, budget)
+    opened = replace(opened, study=schedule.planned(sweep_trials(opened.study, opened.folder)))
+    display.say(schedule.sentence)
+    try:
+        sweep_stage(opened, display, news, change, schedule.trials_wanted)
+    except SweepFailed:
+        report_stage(opened, display)  # it shows what the trials failed with
+        raise
+    budget.measure_report(lambda: report_stage(opened, display))
+    opened = replace(opened, study=schedule.with_race())
+    display.say(schedule.race_sentence)
+    verdict = promote_stage(opened, display, news, schedule.seeds_wanted)
+    report_stage(opened, display)
+    return verdict
+
+
+def _unpromoted(opened: Opened, standing: Standing) -> str:
+    progress = f"{out_of(standing.done, standing.trials)} trials"
+    return (
+        f"--timeout has ended the sweep of {opened.study.name} after {progress}, so nothing is promoted yet; the same "
+        f"command goes on, and this one promotes what there is: {opened.help_command('promote')}"
+    )
