@@ -38,5 +38,5 @@ class _Progress:
             self.show = self.steps.enter_context(self.display.steps(self.title))
         self.show(Step(count(number, thing), seconds=seconds))
         if not self.is_said and seconds > SAY_AFTER_S:
-            self.display.say(f"{self.title}: {count(number, thing)} so far; it is read once, and not at a resume")
+            self.display.say(f"{self.title}: it is read once, and not at a resume")
             self.is_said = True
