@@ -40,13 +40,6 @@ def test_the_task_of_the_readme_runs_from_preflight_to_report(tmp_path):
     assert (tmp_path / "runs/disc/winner/weights.safetensors").exists()
 
 
-def test_the_study_of_the_readme_is_a_study(tmp_path):
-    from hpo.verbs.load import load_study
-
-    (tmp_path / "widths.py").write_text(next(block for block in blocks() if 'name="widths"' in block))
-    assert load_study(str(tmp_path / "widths.py")).defaults() == {"recipe.lr": 2e-3, "task.width": 16}
-
-
 def test_links_lead_to_files_and_commands_to_targets():
     text = README.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("http")]
