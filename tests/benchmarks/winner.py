@@ -3,9 +3,9 @@
     python -m tests.benchmarks.winner [NAME ...]
 
 Both search the same space, train the best and the default on three seeds, and say with an interval whether the best is
-better. The script searches as most people do: 24 trials at the full fidelity. hpo sweeps 12 on a quarter of the data. What
-each has chosen is then trained again on seeds that neither has used: so the price is compared for the quality that was
-bought. hpo's price includes its preflight and its report.
+better. The script searches as most people do: 24 trials at the full fidelity. hpo sweeps 12 on a quarter of the data.
+What each has chosen is then trained again on seeds that neither has used: so the price is compared for the quality that
+was bought. hpo's price includes its preflight and its report.
 """
 
 from __future__ import annotations
