@@ -34,7 +34,7 @@ from hpo.plain import fingerprint
 from hpo.promotion.candidate import DEFAULT, Candidate, RunKey, Tie
 from hpo.promotion.intervals import Interval
 from hpo.promotion.looks import confidence
-from hpo.promotion.more import Needed
+from hpo.promotion.more import LeastLead, Needed
 from hpo.promotion.noise import level_noise
 from hpo.promotion.outlook import Advice, export_of_leader, outlook, power
 from hpo.promotion.promote import promote
@@ -546,6 +546,16 @@ def test_so_few_seeds_can_hardly_decide_anything_and_what_more_would_show_is_sai
     assert power(in_runs([0.3, -0.1, 0.2])).startswith("3 seeds could show a lead of ")
     assert power(in_runs([0.1, 0.1001, 0.0999])) == "", "it is decided"
     assert power(in_runs([0.1])) == "", "the noise is not known"
+
+
+def test_more_seeds_that_would_show_less_are_not_named() -> None:
+    """A further look is held to a higher confidence: five seeds may show less than the four that there are."""
+    verdict = in_runs([0.3, -0.1, 0.2, 0.0])
+    assert verdict.leading is not None and verdict.leading.ahead_of_default is not None
+    now = verdict.leading.ahead_of_default.half_width
+    leads = (LeastLead(5, 1.2 * now), LeastLead(10, 0.5 * now))
+    assert power(replace(verdict, least_leads=leads)).endswith(f"or more; 10 could show {0.5 * now:.2g}")
+    assert power(replace(verdict, least_leads=leads[:1])).endswith("or more")
 
 
 def test_where_the_noise_is_unknown_two_seeds_are_advised_and_a_decided_lead_needs_nothing() -> None:

@@ -69,8 +69,10 @@ def power(verdict: Verdict) -> str:
     here = f"{count(seeds, 'seed')} could show {shown} or more"
     if seeds <= FEW_SEEDS:
         here = f"{count(seeds, 'seed')} can hardly decide anything: they could show {shown} or more"
-    more = [f"{least.seeds} could show {number(least.lead, 2)}" for least in verdict.least_leads]
-    return f"{here}; {listed(more)}"
+    # A further look is held to a higher confidence, so a few seeds more may show less than these did.
+    smaller = [least for least in verdict.least_leads if least.lead < lead.half_width]
+    more = [f"{least.seeds} could show {number(least.lead, 2)}" for least in smaller]
+    return f"{here}; {listed(more)}" if more else here
 
 
 def _units(verdict: Verdict) -> str:
