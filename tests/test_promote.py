@@ -551,7 +551,8 @@ def test_so_few_seeds_can_hardly_decide_anything_and_what_more_would_show_is_sai
 def test_more_seeds_that_would_show_less_are_not_named() -> None:
     """A further look is held to a higher confidence: five seeds may show less than the four that there are."""
     verdict = in_runs([0.3, -0.1, 0.2, 0.0])
-    assert verdict.leading is not None and verdict.leading.ahead_of_default is not None
+    assert verdict.leading is not None
+    assert verdict.leading.ahead_of_default is not None
     now = verdict.leading.ahead_of_default.half_width
     leads = (LeastLead(5, 1.2 * now), LeastLead(10, 0.5 * now))
     assert power(replace(verdict, least_leads=leads)).endswith(f"or more; 10 could show {0.5 * now:.2g}")
