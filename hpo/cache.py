@@ -25,9 +25,11 @@ def cache_folder() -> Path:
 def made_once(make: Callable[..., T], *arguments: Any) -> T:
     """Return `make(*arguments)`, from the cache where it has been made before.
 
-    Keyed by the arguments and by the code of `make`: its module, everything that this imports outside installed
-    packages, and the engine, as for a study. Changing any of it makes the data anew; a comment does not. Numpy arrays
-    come back memory-mapped and read-only. Of several processes that ask at once, one makes and the others wait.
+    Keyed by the arguments and by the code of `make`: the definitions that it uses, followed by their names through the
+    files outside installed packages; the statements that run when its module is imported; and the engine, as for a
+    study. Changing any of it makes the data anew; a comment, or a function beside it that it does not use, does not.
+    Numpy arrays come back memory-mapped and read-only. Of several processes that ask at once, one makes and the others
+    wait.
     """
     name = f"{make.__module__}.{make.__qualname__}"
     folder = cache_folder() / name / code_hash(make)

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 OptimizerName = Literal["adamw", "adam", "nadam", "radam", "adamax", "adagrad", "adafactor", "rmsprop", "sgd", "muon"]
-Precision = Literal["fp32", "bf16", "fp16"]
 ScheduleName = Literal["cosine", "constant", "linear", "onecycle", "step", "plateau"]
 
 OPTIMIZERS: Mapping[str, str] = {  # their names in torch.optim
@@ -74,7 +73,7 @@ class Recipe:
     drop_every: float = 1 / 3  # step: share of the steps after the warm-up from one drop to the next
     drop_patience: int = 3  # plateau: epochs without a better score that are waited for before a drop
     clip: float = 1.0  # largest norm of the whole gradient; infinity: no clipping
-    precision: Precision = "fp32"  # of the forward pass; the weights are always fp32
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the forward pass; the weights are always fp32
     channels_last: bool = False  # the memory layout of images, which may be faster
     ema: float = 0.0  # decay of the weights' running average, which is then what is scored; 0: off
     patience: int | None = None  # epochs without a better score before the run stops; None: never
@@ -93,7 +92,7 @@ class Recipe:
         self._require("final_lr", is_factor, "a factor in [0, 1]")
         is_norm = _is_number(self.clip) and self.clip > 0
         self._require("clip", is_norm, "a number above 0 (infinity: no clipping)")
-        self._require("precision", self.precision in get_args(Precision), "fp32, bf16 or fp16")
+        self._require("precision", self.precision in ("fp32", "bf16", "fp16"), "fp32, bf16 or fp16")
         self._require("ema", _is_share(self.ema), "a number in [0, 1)")
         is_patience = self.patience is None or _is_whole(self.patience, least=1)
         self._require("patience", is_patience, "None or a whole number of at least 1")

@@ -7,7 +7,7 @@ import linecache
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -405,6 +405,64 @@ def test_the_code_is_followed_without_running_any_of_it(disc: type, tmp_path: Pa
     (tmp_path / "fast.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "slow_checks.py").write_text("raise RuntimeError('imported')\n")
     code_hash(disc)
+
+
+# A package whose maker of data uses a part of it, and the rest of which its __init__ imports too.
+MAKER = {
+    "baked/__init__.py": "from baked.task import Task\n",
+    "baked/task.py": "from baked.data import make\n\nclass Task:\n    rate = 1\n",
+    "baked/data.py": """from baked import kinds, registry
+from baked.shapes import Oven
+
+def make(count):
+    return [Oven().bake(kinds, "flat") for _ in range(count)]
+
+def judge(cake):
+    return 1
+""",
+    "baked/shapes.py": """from baked.kinds import HEAT
+
+class Oven:
+    def bake(self, kinds, name):
+        return getattr(kinds, name)() * HEAT * factor()
+
+def factor():
+    return 3
+
+def unused():
+    return 4
+""",
+    "baked/kinds.py": "HEAT = 2\n\ndef flat():\n    return 5\n",
+    "baked/registry.py": "def register(made):\n    return made\n\n@register\ndef noted():\n    return 6\n",
+}
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None) -> Callable[[int], list[int]]:
+    write(tmp_path, MAKER)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module("baked.data").make
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "counts"),
+    [
+        ("data.py", "range(count)", "range(count + 1)", True),
+        ("shapes.py", "return 3", "return 30", True),  # through a class and its method
+        ("kinds.py", "HEAT = 2", "HEAT = 20", True),
+        ("kinds.py", "return 5", "return 50", True),  # the name is a text, so the whole module counts
+        ("registry.py", "return 6", "return 60", True),  # its decorator may have kept it anywhere
+        ("task.py", "rate = 1", "rate = 10", False),
+        ("data.py", "return 1", "return 10", False),
+        ("shapes.py", "return 4", "return 40", False),
+    ],
+)
+def test_a_function_is_known_by_what_it_uses_and_not_by_what_stands_beside_it(
+    maker: Callable[[int], list[int]], tmp_path: Path, file: str, before: str, after: str, counts: bool
+) -> None:
+    known = code_hash(maker)
+    edit(tmp_path / "baked" / file, before, after)
+    assert (code_hash(maker) != known) is counts
 
 
 def test_a_function_that_has_no_file_is_known_by_its_source():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -21,7 +21,7 @@ from hpo.engine.own_training import OwnTraining
 from hpo.engine.run import Run
 from hpo.engine.totals import StepTotals
 from hpo.formatting import count, listed, number
-from hpo.recipe import Precision, Recipe
+from hpo.recipe import Recipe
 from hpo.seeds import derive, generator
 from hpo.study import StudySpec
 from hpo.task import Check, Fidelity, Task
@@ -36,6 +36,8 @@ SECONDS = 3.0  # after which no other round begins
 STEPS = 24  # taken on the overfit check's set, in each precision and with each seed
 SEEDS = (1, 2)
 MAY_LACK = 0.05  # share of what fp32 has learned that a low precision may lack
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What of the user's code a class or a function depends on: followed through imports, outside installed packages and
 hpo itself, and through the names that each definition uses.
 
-What only the pictures, checks, baselines, origins and files of a task reach is left out, and so is the statement that
-makes a study of it: no trial depends on them. Whatever cannot be told counts.
+Of a class, what only the pictures, checks, baselines, origins and files of a task reach is left out, and so is the
+statement that makes a study of it: no trial depends on them. Whatever cannot be told counts. Of a function, what it
+uses by name counts, and the statements that run when its module is imported.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class _Program:
     def __init__(self, value: type | Callable[..., Any]) -> None:
         bases = inspect.getmro(value) if isinstance(value, type) else ()
         self.root = value.__module__
+        self.function = "" if isinstance(value, type) else value.__qualname__.partition(".")[0]
         self.own = [base for base in bases if own_file(base.__module__)]
         foreign = [base for base in bases if base not in self.own]
         self.hooks = {name for base in foreign for name in vars(base)} - set(BESIDE_TRAINING)
@@ -110,7 +112,11 @@ class _Program:
         return Code(self._label(self.root), files, packages)
 
     def _kept(self) -> set[_Key]:
-        """What is left out is reached by what is beside training, and by nothing else."""
+        """Of a function: what it reaches. Of a class, what is left out is reached by what is beside training, and by
+        nothing else."""
+        if self.function:
+            itself = self._binding(self.root, self.function) or self._keys(self.root)
+            return self._reach([*self._run(self.root), *itself])
         beside = [key for key in self.methods if self._unit(key).method in BESIDE_TRAINING]
         beside += [key for key in self._keys(self.root) if self._unit(key).kind == "study"]
         candidates = self._reach(beside)
