@@ -5,6 +5,7 @@ __version__: str
 # a task
 from .cache import made_once as made_once
 from .contract.pruning import Median as Median
+from .contract.pruning import Rungs as Rungs
 from .contract.tuned import Tuned as Tuned
 from .data.batch import example_hash as example_hash
 from .direction import Direction as Direction

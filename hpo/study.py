@@ -15,7 +15,7 @@ import optuna
 from hpo import space as spaces
 from hpo.contract.costs import COSTS
 from hpo.contract.optuna_objects import copy_for_trial, settings
-from hpo.contract.pruning import Median
+from hpo.contract.pruning import Median, Rungs
 from hpo.contract.several_goals import SeveralGoals
 from hpo.contract.study_fields import check_study
 from hpo.data.passes import seeded
@@ -54,11 +54,11 @@ class StudySpec:
     the best. They are counted by their numbers, and failed ones are passed over: they say nothing of the search.
 
     With `pruning="auto"` trials pause after 1, 2, 4, ... epochs, and the better half of each such rung goes on from its
-    checkpoint. The default runs straight to the end, and so does a drawn one once the ladder has brought a trial there,
-    and more where early rankings turn out to mislead. The sweep then begins many more trials than `trials`: all
-    together take at most the epochs of so many full-length ones. A trial's configuration is a point of a Sobol
-    sequence, or TPE's proposal from the completed trials. `stop_after=N` counts the epochs of N full-length trials, of
-    trials that have begun after the best one.
+    checkpoint; `Rungs(first=4)` leaves out the rungs below 4 epochs. The default runs straight to the end, and so does
+    a drawn one once the ladder has brought a trial there, and more where early rankings turn out to mislead. The sweep
+    then begins many more trials than `trials`: all together take at most the epochs of so many full-length ones. A
+    trial's configuration is a point of a Sobol sequence, or TPE's proposal from the completed trials. `stop_after=N`
+    counts the epochs of N full-length trials, of trials that have begun after the best one.
 
     `search` takes a sampler of Optuna's, or of the same interface, instead of the study's TPE, and `pruning` a pruner.
     Each trial gets a fresh copy whose generators are seeded by (study seed, trial number): seeds that they were given
@@ -83,8 +83,8 @@ class StudySpec:
     recipe: Recipe = field(default_factory=Recipe)  # how it is trained, with its defaults
     trials: int = 24  # of the sweep, in all
     startup_trials: int = 10  # drawn at random before TPE models anything
-    # None: all are trained to the end; "auto": the ladder
-    pruning: Median | optuna.pruners.BasePruner | Literal["auto"] | None = field(default_factory=Median)
+    # None: all are trained to the end; "auto" or Rungs: the ladder
+    pruning: Median | Rungs | optuna.pruners.BasePruner | Literal["auto"] | None = field(default_factory=Median)
     keep: int | None = None  # configurations that start the promotion's race beside the default; None: 4
     seeds: int = 2  # runs of the leader and the default in the last round of the race
     seed: int = 0  # everything random in the study derives from it
@@ -171,23 +171,31 @@ class StudySpec:
     @property
     def is_ladder(self) -> bool:
         """Whether trials pause and go on later."""
-        return isinstance(self.pruning, str)
+        return self.first_rung is not None
+
+    @property
+    def first_rung(self) -> int | None:
+        """Epochs that a trial takes before its first pause, at least; None where trials do not pause."""
+        if self.pruning == "auto":
+            return Rungs().first
+        return self.pruning.first if isinstance(self.pruning, Rungs) else None
 
     def pruner(self) -> optuna.pruners.BasePruner:
         """The Optuna pruner of the sweep."""
-        if self.pruning is None or self.is_ladder:
-            return optuna.pruners.NopPruner()
         if isinstance(self.pruning, Median):
             return self.pruning.pruner(self.cheap.epochs)
-        assert not isinstance(self.pruning, str)
+        if self.pruning is None or isinstance(self.pruning, str | Rungs):
+            return optuna.pruners.NopPruner()
         return copy_for_trial(self.pruning, self.seed, 0)
 
     @property
     def pruning_rule(self) -> Any:
         """How the trials of the sweep are pruned: the rule with its warm-up as a number of epochs, the settings of a
-        pruner that was given, "auto", or None."""
+        pruner that was given, "auto" where trials pause after the first epoch, or None."""
         if isinstance(self.pruning, Median):
             return replace(self.pruning, warmup_epochs=self.pruning.warmup(self.cheap.epochs))
+        if self.first_rung == Rungs().first:
+            return "auto"
         return self.pruning if self.pruning is None or self.is_ladder else settings(self.pruning)
 
     def spares(self, number: int) -> bool:
@@ -212,6 +220,8 @@ class StudySpec:
         pruning = self.pruning
         if isinstance(pruning, Median) and pruning.warmup_epochs is not None:
             pruning = replace(pruning, warmup_epochs=min(pruning.warmup_epochs, smoke.epochs - 1))
+        if isinstance(pruning, Rungs):
+            pruning = replace(pruning, first=min(pruning.first, max(1, smoke.epochs // 2)))
         return replace(
             self,
             name=f"{self.name[:58]}-smoke",

@@ -13,8 +13,9 @@ import numpy as np
 import optuna
 import pytest
 
-from hpo.checking.cost import Cost
+from hpo.checking.cost import Cost, rungs_check
 from hpo.cli.status import show_statuses
+from hpo.contract.pruning import Rungs
 from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.page.status import statuses
@@ -59,6 +60,12 @@ def test_rungs_are_halves_of_the_epochs_down_to_one() -> None:
         (1, 2, 3, 7, 14, 27),
         (1, 2, 3, 7, 14, 27, 54),
     ]
+
+
+def test_no_rung_is_below_the_first_one() -> None:
+    ladder = Ladder(27, 100, first=6)
+    assert ladder.rungs == (7, 14, 27)
+    assert ladder.next([]) == Begin(7, "ladder", "sobol")
 
 
 def test_new_trials_run_to_the_first_rung_and_two_straight_once_the_ladder_has_brought_one_to_the_end() -> None:
@@ -157,6 +164,10 @@ def unbroken(memory_disk: Path) -> Path:
     return folder
 
 
+def cost_of(trial: float) -> Cost:
+    return Cost(trial, trial, trial, trial, workers=1, peak_mb=1.0)
+
+
 def epochs_of(found: list[dict]) -> int:
     return sum(row["attributes"]["epochs"] for row in found)
 
@@ -169,6 +180,30 @@ def test_it_takes_at_most_the_epochs_of_so_many_full_length_trials(unbroken: Pat
     assert found[0]["state"] == "COMPLETE"  # the default
     assert not list(unbroken.rglob("epoch-*.pt"))
     assert read_summary(RunFolder(unbroken)).done == STUDY.trials
+
+
+def test_no_trial_pauses_before_the_first_rung(tmp_path: Path) -> None:
+    study = replace(STUDY, pruning=Rungs(first=2), trials=2)
+    run(study, tmp_path / study.name)
+    epochs = {row["attributes"]["epochs"] for row in rows(tmp_path / study.name, study.name)}
+    assert epochs == {2, EPOCHS}
+    assert study.as_smoke().first_rung == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "advice"), [(1, "pruning=Rungs(first=10)"), (10, None), (4, "pruning=Rungs(first=10)")]
+)
+def test_preflight_says_where_pauses_cost_more_than_a_tenth(first: int, advice: str | None) -> None:
+    """An epoch takes 0.1 s, and a pause as much: before the first one there must be ten of them."""
+    study = toy_study(pruning=Rungs(first=first), cheap=replace(CHEAP, epochs=40), full=replace(FULL, epochs=40))
+    assert [check.look_at for check in rungs_check(study, cost_of(trial=4.0))] == ([advice] if advice else [])
+
+
+def test_where_a_whole_trial_is_short_preflight_advises_a_pruner() -> None:
+    study = toy_study(pruning="auto", cheap=replace(CHEAP, epochs=40), full=replace(FULL, epochs=40))
+    (check,) = rungs_check(study, cost_of(trial=1.0))
+    assert (check.status, check.look_at) == ("caution", "pruning=Median()")
+    assert rungs_check(replace(study, pruning=None), cost_of(trial=1.0)) == []
 
 
 @pytest.mark.slow
@@ -286,7 +321,7 @@ def test_a_configuration_is_tried_also_after_fruitless_trials(tmp_path: Path) ->
 
 def schedule_of(folder: Path) -> Schedule:
     """Of an hour, where a trial takes a second and a run of the promotion ten."""
-    cost = Cost(1.0, 1.0, 1.0, 1.0, workers=1, peak_mb=1.0)
+    cost = cost_of(trial=1.0)
     opened = Opened("run", STUDY.name, STUDY, RunFolder(folder), {}, workers=1, on="inline", options=Options())
     return Schedule(opened, Budget(3600.0), cost, run_seconds=10.0)
 
@@ -316,5 +351,7 @@ def test_a_sweep_whose_promotion_has_begun_does_not_go_on(unbroken: Path, tmp_pa
 
 def test_it_is_part_of_the_question() -> None:
     assert identity(STUDY) != identity(replace(STUDY, pruning=None))
-    with pytest.raises(ValueError, match='pruning: must be a Median, "auto", a pruner'):
+    assert identity(STUDY) == identity(replace(STUDY, pruning=Rungs()))
+    assert identity(STUDY) != identity(replace(STUDY, pruning=Rungs(first=2)))
+    with pytest.raises(ValueError, match='pruning: must be a Median, "auto", a Rungs'):
         replace(STUDY, pruning="automatic")

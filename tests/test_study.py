@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.code.harness import HARNESS, PACKAGE, PROMOTION, code_hash
-from hpo.contract.pruning import Median
+from hpo.contract.pruning import Median, Rungs
 from hpo.recipe import Recipe
 from hpo.space import choose, log, uniform, when
 from hpo.study import StudySpec
@@ -59,7 +59,7 @@ BAD = [
     ({"recipe": {"lr": 0.1}}, "recipe: must be a Recipe value", "{'lr': 0.1}"),
     ({"cheap": {"size": 8}}, "cheap: must be a Fidelity value", "{'size': 8}"),
     ({"full": None}, "full: must be a Fidelity value", "None"),
-    ({"pruning": 5}, 'pruning: must be a Median, "auto", a pruner of Optuna\'s or None', "5"),
+    ({"pruning": 5}, 'pruning: must be a Median, "auto", a Rungs, a pruner of Optuna\'s or None', "5"),
     *(
         ({key: given}, f"{key}: must be a whole number of at least {least}", repr(given))
         for key, least in (("trials", 1), ("keep", 1), ("seeds", 1), ("startup_trials", 0), ("seed", 0))
@@ -81,9 +81,10 @@ BAD = [
     ({"pruning": Median(warmup_epochs=5)}, "pruning.warmup_epochs: must be below cheap.epochs = 5", "5"),
     (
         {"pruning": "auto", "search": optuna.samplers.RandomSampler()},
-        'search: must be None with pruning="auto", which draws the configurations itself',
+        'search: must be None with pruning="auto" or Rungs, which draw the configurations themselves',
         "RandomSampler",
     ),
+    ({"pruning": Rungs(first=3)}, "pruning.first: must be at most 2, half of cheap.epochs", "3"),
     ({"pruning": Median(warmup_epochs=50)}, "pruning.warmup_epochs: must be below cheap.epochs = 5", "50"),
     ({"space": {}}, "space: must map at least one hyperparameter to its range", "{}"),
     ({"space": {"recipe.learning_rate": log(0.01, 1)}}, "space: unknown hyperparameter 'recipe.learning_rate'", ""),

@@ -15,7 +15,7 @@ import optuna
 import torch
 
 from hpo import space
-from hpo.contract.pruning import Median
+from hpo.contract.pruning import HANDOVER_SECONDS, Median
 from hpo.engine.own_training import epochs_of
 from hpo.formatting import count, duration
 from hpo.study import StudySpec
@@ -23,6 +23,7 @@ from hpo.task import Check, Fidelity
 from hpo.trial.guard import attempt
 
 SOONEST = Median(warmup_epochs=0, startup_trials=1, min_trials=1)  # no pruner that was given can end a trial sooner
+PAUSE_AFTER_SECONDS = 10 * HANDOVER_SECONDS  # of training, at least
 LEAST_TIMED = 2  # trials that are timed: the default, and at least one that is drawn as the sweep draws its first
 
 
@@ -121,6 +122,19 @@ def cheap_check(study: StudySpec) -> list[Check]:
     seen = f"saves epochs ({cheap.epochs} of {full.epochs}) and no data"
     advice = "a quarter of the data, or half the size, with all epochs, most often finds better configurations"
     return [Check("cheap fidelity", "go", seen, advice)]
+
+
+def rungs_check(study: StudySpec, cost: Cost) -> list[Check]:
+    """A line where trials pause after so little work that the pauses cost more than a tenth of it; none elsewhere."""
+    if study.first_rung is None:
+        return []
+    epochs, epoch_seconds = study.cheap.epochs, cost.trial_seconds / study.cheap.epochs
+    if study.first_rung * epoch_seconds >= PAUSE_AFTER_SECONDS:
+        return []
+    least = math.ceil(PAUSE_AFTER_SECONDS / epoch_seconds)
+    seen = f"{duration(study.first_rung * epoch_seconds)} before the first pause; a pause costs {HANDOVER_SECONDS} s"
+    advice = f"pruning=Rungs(first={least})" if least < epochs / 2 else "pruning=Median()"
+    return [Check("rungs", "caution", seen, f"at least {duration(PAUSE_AFTER_SECONDS)}", advice)]
 
 
 def _drawn(study: StudySpec, number: int) -> dict[str, Any]:

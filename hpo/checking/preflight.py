@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 
 from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, saved, speed
-from hpo.checking.cost import Cost, cheap_check, cost_check, measure_cost
+from hpo.checking.cost import Cost, cheap_check, cost_check, measure_cost, rungs_check
 from hpo.checking.overfit import Control, OverfitRun, RunName
 from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
 from hpo.contract.returned import checked_checks
@@ -195,7 +195,7 @@ def _run_training_checks(
     if isinstance(cost, Check):
         done.add(cost)
         return _Measured(overfitting)
-    done.add(cost_check(study, cost), *cheap_check(study))
+    done.add(cost_check(study, cost), *cheap_check(study), *rungs_check(study, cost))
     if speed.matters(study, cost):
         done.begin(speed.NAME)
         done.add(pool.submit(speed.speed_check, study, device).result())

@@ -10,7 +10,7 @@ hpo/data/contract.py, which everybody gets them through.
 
 The values that a study may have in its fields, beside those of hpo/task.py, hpo/recipe.py and hpo/space.py:
 
-pruning.py         Median
+pruning.py         Median, Rungs
 tuned.py           Tuned, a classical method whose settings are searched
 costs.py           limits and goals
 several_goals.py   ... as Optuna's sampler sees them

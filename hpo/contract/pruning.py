@@ -1,4 +1,4 @@
-"""The pruning rule of a study: when a trial is hopeless enough to end it early."""
+"""The pruning rules of a study: when a trial is hopeless enough to end it early, or to pause it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import optuna
 
 from hpo.contract.numbers import check_at_least
+
+HANDOVER_SECONDS = 0.1  # of CPU, to pause a trial and to send it on: its checkpoint, its row, its data and its model
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,19 @@ class Median:
         return optuna.pruners.MedianPruner(
             n_startup_trials=self.startup_trials, n_warmup_steps=self.warmup(epochs), n_min_trials=self.min_trials
         )
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """Pause every trial at rungs, and send the better half of each on; "auto" is this rule with its default.
+
+    The rungs are halves of the epochs, down to `first`. To pause a trial and send it on costs about HANDOVER_SECONDS,
+    which should be a small part of the time to the first rung.
+
+    Raises ValueError naming the key, what was given and what is allowed.
+    """
+
+    first: int = 1  # epochs before the first pause, at least
+
+    def __post_init__(self) -> None:
+        check_at_least("pruning.first", self.first, 1)

@@ -15,7 +15,7 @@ from hpo.contract.costs import NO_BUDGET, check_goals, check_limits
 from hpo.contract.declared import check_task
 from hpo.contract.numbers import check_at_least
 from hpo.contract.optuna_objects import check_optuna_object
-from hpo.contract.pruning import Median
+from hpo.contract.pruning import Median, Rungs
 from hpo.formatting import seconds_of
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.task import Fidelity, Overfit, Task
@@ -70,11 +70,11 @@ def _check_kinds(study: StudySpec) -> None:
         value = getattr(study, key)
         if not isinstance(value, kind):
             raise ValueError(f"{key}: must be a {kind.__name__} value; got {reprlib.repr(value)}{_call_hint(value)}")
-    is_known = isinstance(study.pruning, Median | optuna.pruners.BasePruner | None) or study.pruning == "auto"
+    is_known = isinstance(study.pruning, Median | Rungs | optuna.pruners.BasePruner | None) or study.pruning == "auto"
     if not is_known:
         raise ValueError(
-            f'pruning: must be a Median, "auto", a pruner of Optuna\'s or None; got {reprlib.repr(study.pruning)}'
-            f"{_call_hint(study.pruning)}"
+            f'pruning: must be a Median, "auto", a Rungs, a pruner of Optuna\'s or None; '
+            f"got {reprlib.repr(study.pruning)}{_call_hint(study.pruning)}"
         )
     if not isinstance(study.search, optuna.samplers.BaseSampler | None):
         raise ValueError(
@@ -177,8 +177,14 @@ def _check_pruning(study: StudySpec) -> None:
         )
     if study.is_ladder and study.search is not None:
         raise ValueError(
-            f'search: must be None with pruning="auto", which draws the configurations itself; '
+            f'search: must be None with pruning="auto" or Rungs, which draw the configurations themselves; '
             f"got a {type(study.search).__name__}"
+        )
+    most = max(1, study.cheap.epochs // 2)
+    if isinstance(study.pruning, Rungs) and study.pruning.first > most:
+        raise ValueError(
+            f"pruning.first: must be at most {most}, half of cheap.epochs, or no trial ever pauses (for that, write "
+            f"pruning=None); got {study.pruning.first}"
         )
 
 

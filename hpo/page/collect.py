@@ -319,7 +319,7 @@ def _pruning(study: StudySpec) -> str:
     if study.pruning is None:
         return "nothing"
     if study.is_ladder:
-        return "auto, a ladder of halves beside full-length trials"
+        return f"a ladder of halves from {count(study.first_rung or 1, 'epoch')} on, beside full-length trials"
     if not isinstance(study.pruning, Median):
         return described(study.pruning)
     return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning_rule).items() if key != "class")

@@ -54,16 +54,20 @@ class GoOn:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rule for trials of so many epochs, of which all together take `budget` epochs at most."""
+    """The rule for trials of so many epochs, of which all together take `budget` epochs at most.
+
+    No trial pauses before `first` epochs.
+    """
 
     epochs: int
     budget: int
+    first: int = 1
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """The numbers of epochs at which trials pause, ascending; the last one is the end."""
         halves = {round(self.epochs / 2**power) for power in range(self.epochs.bit_length() + 1)}
-        return tuple(sorted(halves - {0}))
+        return tuple(sorted(rung for rung in halves if rung >= self.first))
 
     def next(self, curves: Sequence[Curve], *, is_given: bool = False) -> Begin | GoOn | None:
         """What comes next; None where nothing can come before a running trial pauses or ends, or nothing at all.

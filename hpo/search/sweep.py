@@ -155,9 +155,12 @@ class SweepTrials(AskTell):
 
     def _step(self, trials: Sequence[FrozenTrial], *, is_given: bool) -> Begin | GoOn | None:
         """What the ladder says comes next in a sweep that has these trials."""
+        return self._ladder.next(curves_of(trials, self.spec, self.firsts), is_given=is_given)
+
+    @property
+    def _ladder(self) -> Ladder:
         epochs = self.spec.cheap.epochs
-        ladder = Ladder(epochs, budget=self.spec.trials * epochs)
-        return ladder.next(curves_of(trials, self.spec, self.firsts), is_given=is_given)
+        return Ladder(epochs, budget=self.spec.trials * epochs, first=self.spec.first_rung or 1)
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -198,7 +201,7 @@ class SweepTrials(AskTell):
         if self.spec.is_ladder and WAY not in orphan.user_attrs and not orphan.params:
             trials = [trial for trial in self.trials() if trial.number != orphan.number]
             step = self._step(trials, is_given=orphan.number in self.firsts)
-            first_rung = Begin(1, "ladder", "sobol")
+            first_rung = Begin(self._ladder.rungs[0], "ladder", "sobol")
             begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
