@@ -14,9 +14,10 @@ from hpo.page.axes import scales
 from hpo.page.collect import collect
 from hpo.page.draw_parallel import _title_lines, parallel
 from hpo.page.draw_sweep import curves
-from hpo.page.drawing import Drawing, hover, plot
+from hpo.page.drawing import Drawing, plot
 from hpo.page.report import write_report
 from hpo.page.shared_texts import SharedTexts
+from hpo.page.trial_marks import hover
 from hpo.storage.folder import RunFolder
 from tests.wide import swept, wide_study
 

@@ -31,12 +31,15 @@ from markdown_it import MarkdownIt
 
 from hpo.errors import Refused
 from hpo.ledger import harvest, keeping, reading
+from hpo.ledger.fields import HEADINGS
 from hpo.ledger.folder import Ledger
+from hpo.ledger.front_matter import toml
 from hpo.ledger.lint import promises, surroundings
 from hpo.ledger.markdown import markdown
+from hpo.ledger.name import STATUSES, name_of, variant_of
 from hpo.ledger.page import html, pages
 from hpo.ledger.reading import Column
-from hpo.ledger.record import HEADINGS, MARK, STATUSES, Record, blank, name_of, parse, render, toml, variant_of
+from hpo.ledger.record import MARK, Record, blank, parse, render
 from hpo.ledger.verdicts import NEXT, doubts, moved
 from hpo.storage.database import open_storage
 from hpo.storage.folder import RunFolder

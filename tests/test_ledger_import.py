@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hpo.errors import Refused
+from hpo.ledger.fields import HEADINGS as LEDGER_HEADINGS
 from hpo.ledger.folder import Ledger
 from hpo.ledger.importing.marks import heading_of
 from hpo.ledger.importing.text import Source, repaired
@@ -29,7 +30,6 @@ from hpo.ledger.page import html
 from hpo.ledger.prose import headings
 from hpo.ledger.question import Hypothesis, new_question
 from hpo.ledger.reading import planned
-from hpo.ledger.record import HEADINGS as LEDGER_HEADINGS
 from tests.finished import HOSTILE
 from tests.test_cli import hpo, refused
 from tests.test_ledger import AT, Tags, home, ledger
@@ -216,13 +216,13 @@ def test_a_table_alone_holds_an_experiment_a_row(ledger: Ledger) -> None:
 def test_dates_priorities_and_relations_are_read(ledger: Ledger) -> None:
     brought(ledger, (FILES / "sample.md").read_text())
     assert [ledger.find(name).date for name in ("d2", "d2_ft", "d1")] == ["2025-11-05", "2025-11-09", ""]
-    assert ledger.find("d1").named("superseded_by") == "v0.0_d2"
+    assert ledger.find("d1").field_text("superseded_by") == "v0.0_d2"
     assert [record.person.get("priority") for record in planned(ledger.records())] == [1, 2]
     assert ledger.find("90/10 MIX on glass").date == AT
     underlined = Ledger(ledger.path / "underlined")
     underlined.make()
     brought(underlined, (FILES / "underlined.md").read_text())
-    assert underlined.find("r2_deep").named("parent") == "v0.0_r1_wide"
+    assert underlined.find("r2_deep").field_text("parent") == "v0.0_r1_wide"
 
 
 def test_questions_have_hypotheses_with_their_states(ledger: Ledger) -> None:
@@ -397,7 +397,7 @@ def test_a_person_may_judge_what_was_imported_with_a_reason(home: Path, ledger: 
         "d0",
     )
     assert hpo("ledger", "set", "Mirror test", "parent", "D2").out == "v0.2_mirror-test_wip\n"
-    assert ledger.find("mirror test").named("parent") == "v0.0_d2"
+    assert ledger.find("mirror test").field_text("parent") == "v0.0_d2"
     alike = hpo("ledger", "similar", "90/10 mix on glass").out
     assert "v0.1_d2_ft" in alike
     assert "Mix at least 90" in alike

@@ -21,9 +21,10 @@ from hpo.files import write_whole
 from hpo.ledger.folder import Ledger, is_question
 from hpo.ledger.lint import promises, surroundings
 from hpo.ledger.mending import mended
+from hpo.ledger.name import CONCLUDED, STATUSES
 from hpo.ledger.prose import WRITTEN_BY_HPO, undated
 from hpo.ledger.question import render_question
-from hpo.ledger.record import CONCLUDED, STATUSES, Record, render
+from hpo.ledger.record import Record, render
 from hpo.ledger.verdicts import proposed
 
 Csv = Annotated[bool, typer.Option("--csv", help="Print the rows of the dashboard as CSV.")]
@@ -87,7 +88,9 @@ def _show(records: Iterable[Record]) -> None:
     for record in records:
         state = str(record.part("study").get("state", ""))
         day, tags = record.date[:10], ", ".join(record.tags)
-        title = record.label if not record.is_superseded else f"{record.label} (now {record.named('superseded_by')})"
+        title = (
+            record.label if not record.is_superseded else f"{record.label} (now {record.field_text('superseded_by')})"
+        )
         rows.append((record.id, day, record.status, state, result(record).shown, record.owner, tags, title))
     table("", ("experiment", "date", "status", "state", "result", "owner", "tags", "title"), rows)
 
@@ -99,7 +102,7 @@ def _print_csv(records: Iterable[Record]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*Column, "Title", "Old name", "Parent", "Priority", "Date", "Owner", "Tags"])
     for record in records:
-        named = [record.named(key) for key in ("title", "legacy_name", "parent", "priority")]
+        named = [record.field_text(key) for key in ("title", "legacy_name", "parent", "priority")]
         filed = [record.date[:10], record.owner, ", ".join(record.tags)]
         writer.writerow([*(cells(record) | {Column.STATUS: record.status}).values(), *named, *filed])
 

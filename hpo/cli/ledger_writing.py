@@ -12,9 +12,12 @@ from hpo.cli.exits import exits
 from hpo.cli.ledger_options import EXPERIMENTS, RUNS, Debug, Folder, Id, Json, Runs
 from hpo.cli.questions import in_one_line, question_in_json
 from hpo.cli.terminal import say
+from hpo.ledger.fields import field_of, heading_of
 from hpo.ledger.folder import Ledger, is_question, now, person
+from hpo.ledger.front_matter import Value
+from hpo.ledger.name import name_of
 from hpo.ledger.prose import dated
-from hpo.ledger.record import Record, Value, field_of, heading_of, name_of
+from hpo.ledger.record import Record
 from hpo.ledger.verdicts import moved
 
 RELATIONS = ("parent", "superseded_by")  # fields that name another experiment

@@ -27,8 +27,11 @@ or failed, and back to wip. The harness starts and ends the work; a person concl
 frozen. What is missing is one of three things: "not run" (the stage has not been), "not measured" (it has been, and
 gave no number) and "n/a" (there can be none).
 
-    record.py    names, the file's form: parse and render
+    name.py      the name of a record: id and status
+    fields.py    which fields and headings a person fills in
+    front_matter.py  the form of its file: TOML, and text below
     prose.py     what stands under which heading of a person's text
+    record.py    a record: parse and render
     question.py  an open question with its hypotheses, experiments/q1.md
     folder.py    the folder of records: lock, read, change, create
     verdicts.py  which status may follow which, and on what conditions

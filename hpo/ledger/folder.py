@@ -14,8 +14,10 @@ from pathlib import Path
 
 from hpo.errors import Refused
 from hpo.files import make_folder, write_whole
+from hpo.ledger.front_matter import Value
+from hpo.ledger.name import Name, name_of, variant_of
 from hpo.ledger.question import ID, Question, parse_question, render_question
-from hpo.ledger.record import Name, Record, Value, blank, name_of, parse, render, variant_of
+from hpo.ledger.record import Record, blank, parse, render
 
 NOTES = "notes-"  # how a file with notes that belong to no experiment begins
 
@@ -103,7 +105,7 @@ class Ledger:
             hint = f"; did you mean {close[0]}?" if close else f"; hpo ledger new {record_id} plans it"
             raise Refused(f"{key}: must be an experiment of the ledger; there is no {record_id} in {self.path}{hint}")
         line = [record_id]
-        while (ancestor := self.read(line[-1]).named(key)) in ids and ancestor not in line:
+        while (ancestor := self.read(line[-1]).field_text(key)) in ids and ancestor not in line:
             line.append(ancestor)
         if of in line:
             raise Refused(f"{key}: must lead to another experiment; {' -> '.join([of, *line])} leads back to {of}")
@@ -140,7 +142,7 @@ class Ledger:
         os.rename(self.file(record.id), self.file(new_id))
         for relative in self.records():
             for key in ("parent", "superseded_by"):
-                if relative.named(key) == record.id:
+                if relative.field_text(key) == record.id:
                     relative = self.write(relative.with_field(key, new_id))
         return self.read(new_id)
 

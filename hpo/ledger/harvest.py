@@ -17,7 +17,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.ledger.record import NOT_APPLICABLE, NOT_MEASURED
-from hpo.page.collect import best_rival, read_verdict
+from hpo.page.collect_promotion import best_rival, read_verdict
 from hpo.page.decoding import decode_commands, decode_preflight
 from hpo.page.findings import LoggedCommand
 from hpo.page.status import Status, statuses

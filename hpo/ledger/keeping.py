@@ -12,7 +12,8 @@ from typing import Any
 
 from hpo.ledger.folder import Ledger, person
 from hpo.ledger.harvest import further, harvest
-from hpo.ledger.record import CONCLUDED, HARNESS, OWN, Record
+from hpo.ledger.name import CONCLUDED
+from hpo.ledger.record import HARNESS, OWN, Record
 from hpo.ledger.verdicts import moved
 from hpo.page.status import statuses
 from hpo.storage.folder import RunFolder

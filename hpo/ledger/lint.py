@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 from hpo.errors import Refused
 from hpo.formatting import first_words
+from hpo.ledger.fields import CONFIDENCE, FIELDS, HEADINGS, SEVERAL
 from hpo.ledger.folder import NOTES, is_question
+from hpo.ledger.front_matter import MERGE
+from hpo.ledger.name import name_of
 from hpo.ledger.prose import headings
 from hpo.ledger.question import STATES, Question
-from hpo.ledger.record import CONFIDENCE, FIELDS, HEADINGS, MERGE, OWN, SEVERAL, Record, name_of
+from hpo.ledger.record import OWN, Record
 from hpo.ledger.verdicts import NEXT, lacking
 from hpo.plain import nearest
 
@@ -46,7 +49,9 @@ def promises(records: Sequence[Record], questions: Sequence[Question] = ()) -> l
     for record in records:
         warnings += [LintWarning(record.id, message) for message in _record_messages(record, known, today)]
     warnings += _twice("study", [(record.id, study) for record in records for study in record.studies])
-    warnings += _twice("alias", [(record.id, record.named("alias")) for record in records if record.named("alias")])
+    warnings += _twice(
+        "alias", [(record.id, record.field_text("alias")) for record in records if record.field_text("alias")]
+    )
     warnings += [LintWarning(IMPORTED, message) for message in _lacking_of_imported(records)]
     for question in questions:
         warnings += [LintWarning(question.id, message) for message in _question_messages(question, known)]
@@ -100,7 +105,7 @@ def _record_messages(record: Record, known: Mapping[str, Record], today: str) ->
 def _relations(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
     """What is wrong with the records that it names."""
     for key in ("parent", "superseded_by"):
-        record_id = record.named(key)
+        record_id = record.field_text(key)
         if record_id and record_id not in known:
             yield f"its {key} {record_id!r} is not in the ledger"
     if record.person.get("superseded_by") and record.person.get("alias"):
@@ -173,10 +178,10 @@ def _cause(record: Record, known: Mapping[str, Record]) -> Iterator[str]:
 
 def _is_own_ancestor(record: Record, known: Mapping[str, Record]) -> bool:
     visited: set[str] = set()
-    ancestor = record.named("parent")
+    ancestor = record.field_text("parent")
     while ancestor in known and ancestor not in visited and ancestor != record.id:
         visited.add(ancestor)
-        ancestor = known[ancestor].named("parent")
+        ancestor = known[ancestor].field_text("parent")
     return ancestor == record.id
 
 

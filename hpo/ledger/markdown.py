@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from hpo.formatting import count
 from hpo.ledger.lint import promises
+from hpo.ledger.name import STATUSES
 from hpo.ledger.prose import WRITTEN_BY_HPO, led
 from hpo.ledger.question import Question
 from hpo.ledger.reading import (
@@ -28,7 +29,7 @@ from hpo.ledger.reading import (
     rankings,
     remaining,
 )
-from hpo.ledger.record import STATUSES, Record
+from hpo.ledger.record import Record
 
 
 def markdown(

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from hpo.formatting import count
 from hpo.ledger.lint import promises
 from hpo.ledger.markdown import markdown
+from hpo.ledger.name import STATUSES
 from hpo.ledger.prose import led
 from hpo.ledger.question import Hypothesis, Question
 from hpo.ledger.reading import (
@@ -37,7 +38,7 @@ from hpo.ledger.reading import (
     rankings,
     remaining,
 )
-from hpo.ledger.record import STATUSES, Record
+from hpo.ledger.record import Record
 from hpo.ledger.verdicts import proposed
 from hpo.page.palette import COLOURS
 from hpo.page.rendering import render_page

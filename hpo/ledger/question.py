@@ -25,14 +25,13 @@ from functools import cached_property
 from typing import Any
 
 from hpo.errors import Refused
+from hpo.ledger.front_matter import split, toml, with_line
 from hpo.ledger.prose import contained, places, section, with_paragraph
-from hpo.ledger.record import toml, with_line
 
 STATES = ("open", "supported", "refuted")  # of a hypothesis
 ANSWERS = ("open", "answered")  # status of a question
 QUESTION_HEADINGS = ("Hypotheses", "Ideas", "Answer")
 ID = re.compile(r"q[1-9][0-9]{0,5}")
-_FORM = re.compile(r"\ufeff?\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)(.*)", re.DOTALL | re.MULTILINE)
 _HYPOTHESIS = re.compile(r"(?m)^[-*+][ \t]+(?P<state>[A-Za-z]+):[ \t]*(?P<text>.*(?:\n(?![-*+#\n]).*)*)")
 _EVIDENCE = re.compile(r"\s*\(evidence: (?P<evidence>[^)]*)\)\s*\Z")
 
@@ -138,8 +137,8 @@ def new_question(question_id: str, text: str, imported: Mapping[str, Any] | None
 def parse_question(question_id: str, content: bytes) -> Question:
     """A question from its file. Raises Refused naming the id and what is wrong."""
     try:
-        match = _FORM.fullmatch(content.decode())
-        question = Question(question_id, match[1], match[2]) if match else None
+        parts = split(content.decode())
+        question = Question(question_id, parts.fields, parts.prose) if parts else None
         if question is None or not question.text.strip():
             raise Refused(
                 f'the question {question_id}.md must begin with a line +++, question = "...", and another line +++'

@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 from hpo.direction import Direction
 from hpo.formatting import better, duration, finite, interval, label, score, setting
+from hpo.ledger.fields import HEADINGS
 from hpo.ledger.prose import headings, led, undated
 from hpo.ledger.question import ANSWERS, QUESTION_HEADINGS, Question
-from hpo.ledger.record import HEADINGS, NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
+from hpo.ledger.record import NOT_APPLICABLE, NOT_MEASURED, NOT_RUN, Record
 from hpo.ledger.verdicts import proposed
 from hpo.promotion.intervals import Interval
 

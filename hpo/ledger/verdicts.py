@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hpo.errors import Refused
-from hpo.ledger.record import CONCLUDED, NOT_MEASURED, STATUSES, Record, event
+from hpo.ledger.name import CONCLUDED, STATUSES
+from hpo.ledger.record import NOT_MEASURED, Record, event
 from hpo.promotion.candidate import DEFAULT
 
 NEXT = {  # status -> those that may follow it
@@ -89,7 +90,7 @@ def doubts(record: Record) -> list[str]:
 def proposed(record: Record) -> str:
     """What the harness would conclude, for the person who does."""
     if record.is_superseded:
-        return f"nothing: {record.named('superseded_by')} has taken its place"
+        return f"nothing: {record.field_text('superseded_by')} has taken its place"
     if record.is_by_hand:
         return "nothing: no study stands behind it"
     if "winner" not in record.part("promotion"):

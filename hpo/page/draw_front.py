@@ -10,9 +10,10 @@ from hpo.contract.costs import UNITS
 from hpo.direction import Direction, front
 from hpo.formatting import better, count, is_bounded, label, listed, mean_of, number, sentence
 from hpo.page.axes import Axis, axis_of
-from hpo.page.drawing import Curve, Drawing, blank, dots, hover, line, note, safe
+from hpo.page.drawing import Curve, Drawing, blank, dots, line, note, safe
 from hpo.page.findings import Sweep, Trial
 from hpo.page.palette import COMPLETE, DEFAULT, FAILED, PALE
+from hpo.page.trial_marks import hover
 from hpo.page.views import Key
 from hpo.promotion.candidate import DEFAULT as DEFAULT_NAME
 from hpo.promotion.intervals import Interval

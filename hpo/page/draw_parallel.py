@@ -19,9 +19,10 @@ from hpo.direction import Direction
 from hpo.formatting import label, listed, number, setting
 from hpo.page import axes
 from hpo.page.axes import Axis, Scale, axis_of
-from hpo.page.drawing import Curve, Drawing, blank, brief, line, safe, shortened
+from hpo.page.drawing import Curve, Drawing, blank, line, safe, shortened
 from hpo.page.findings import Sweep, Trial
 from hpo.page.palette import AXIS, COMPLETE, DEFAULT, INK, PALE, PRUNED, SOFT
+from hpo.page.trial_marks import brief
 from hpo.page.views import Key
 
 TITLE_HEIGHT = 1.03  # of a column's title; the columns reach from 0 to 1

@@ -1,30 +1,24 @@
-"""Figures of the promotion and of the preflight."""
+"""Figures of the promotion: scores and leads on the test split, and the training at full fidelity."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from hpo.direction import Direction
-from hpo.formatting import better, count, interval, label, listed, mean_of, number
+from hpo.formatting import better, interval, label, listed, mean_of, number
 from hpo.page.axes import Axis, axis_of
 from hpo.page.drawing import Curve, Drawing, blank, dots, line, note, safe, wrapped
-from hpo.page.findings import Agreement, FidelityPair, OverfitCurves, Promotion, PromotionRun
-from hpo.page.palette import AXIS, BASELINE, COLOURS, COMPLETE, DEFAULT, SOFT
+from hpo.page.findings import Promotion, PromotionRun
+from hpo.page.palette import AXIS, BASELINE, COMPLETE, DEFAULT
 from hpo.page.views import Key
 from hpo.promotion.candidate import DEFAULT as DEFAULT_NAME
 from hpo.promotion.intervals import Interval
 from hpo.promotion.results import Verdict
 
 REACH = 4.0
-_SYMBOL = {
-    COMPLETE: "circle",
-    DEFAULT: "diamond",
-    BASELINE: "square",
-}
+SYMBOL = {COMPLETE: "circle", DEFAULT: "diamond", BASELINE: "square"}  # of a mark, by its colour
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Row:
 def scores(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     """Every candidate and baseline on the test split, mean and interval. None where there is no interval."""
     rows = [
-        Row(verdict.title(result.candidate.name), result.test, _colour(result.candidate.name))
+        Row(verdict.title(result.candidate.name), result.test, colour_of(result.candidate.name))
         for result in verdict.results
         if result.test
     ]
@@ -60,7 +54,8 @@ def scores(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     return Drawing("scores", "Scores on the test split", _scores_point(promotion, verdict), figure, keys)
 
 
-def _colour(name: str) -> str:
+def colour_of(name: str) -> str:
+    """The colour of a candidate: the default has one of its own."""
     return DEFAULT if name == DEFAULT_NAME else COMPLETE
 
 
@@ -101,7 +96,7 @@ def _add_whisker(figure: go.Figure, row: Row, height: int, axis: Axis, *, signed
     text = _row_text(row)
     figure.add_trace(line([Curve([low, high], [height, height], text)], row.colour, 2))
     figure.add_trace(dots([low, high], [height, height], [text, text], row.colour, "line-ns-open", 9))
-    figure.add_trace(dots([mean], [height], [text], row.colour, _SYMBOL[row.colour], 9))
+    figure.add_trace(dots([mean], [height], [text], row.colour, SYMBOL[row.colour], 9))
     note(
         figure,
         mean_of(row.interval, signed=signed),
@@ -181,153 +176,6 @@ def leads(verdict: Verdict) -> Drawing | None:
     return Drawing("leads", "Lead over the default, on the same examples and seeds", point, figure)
 
 
-# -- cheap and full fidelity -----------------------------------------------------------------------------------------
-def fidelity_agreement(agreement: Agreement, promotion: Promotion, goal: str) -> Drawing | None:
-    """Cheap value against full value of each promoted configuration. None below two."""
-    if len(agreement.pairs) < 2:
-        return None
-    names = {pair.name for pair in agreement.pairs}
-    runs = [entry for entry in promotion.runs if entry.run.value is not None and entry.candidate in names]
-    keys = (
-        Key("complete", "dot", "mean of a promoted configuration"),
-        Key("default", "diamond", "of the default"),
-        Key("soft", "line", "one seed"),
-    )
-    figure = agreement_figure(agreement.pairs, runs, goal, names)
-    point = agreement_point(agreement)
-    return Drawing("agreement", "Does the cheap fidelity rank like the full one?", point, figure, keys)
-
-
-def agreement_figure(
-    pairs: Sequence[FidelityPair], runs: Sequence[PromotionRun], goal: str, named: Collection[str]
-) -> go.Figure:
-    """Cheap value against full value of each pair, with the single runs that its full value is a mean of. Those that
-    are `named` have their name beside them."""
-    cheap_values = {pair.name: pair.cheap for pair in pairs}
-    x_axis = axis_of(cheap_values.values())
-    y_axis = axis_of([*(pair.full for pair in pairs), *(entry.run.score for entry in runs)])
-    figure = blank(
-        340,
-        x=x_axis.plotly(title={"text": f"cheap: {safe(label(goal))} on validation"}),
-        y=y_axis.plotly(title={"text": f"full: {safe(label(goal))} on validation"}),
-    )
-    if runs:
-        x = [cheap_values[entry.candidate] for entry in runs]
-        y = [entry.run.score for entry in runs]
-        text = [f"{safe(entry.candidate)}, one seed: {number(entry.run.value)}" for entry in runs]
-        figure.add_trace(dots(x, y, text, SOFT, "line-ew-open", 8))
-    labelled: list[float] = []
-    for pair in pairs:
-        colour, height = _colour(pair.name), y_axis.share(pair.full)
-        text = [f"{safe(pair.name)}: cheap {number(pair.cheap)}, full {number(pair.full)}"]
-        figure.add_trace(dots([pair.cheap], [pair.full], text, colour, _SYMBOL[colour], 11))
-        if pair.name not in named or any(abs(height - labelled_height) < 0.06 for labelled_height in labelled):
-            continue  # it would cover another label; pointing at the mark tells
-        labelled.append(height)
-        _add_name(figure, pair, x_axis, y_axis)
-    return figure
-
-
-def _add_name(figure: go.Figure, pair: FidelityPair, x_axis: Axis, y_axis: Axis) -> None:
-    right = x_axis.share(pair.cheap) > 0.5
-    note(
-        figure,
-        pair.name,
-        x=x_axis.coordinate(pair.cheap),
-        y=y_axis.coordinate(pair.full),
-        xanchor="right" if right else "left",
-        xshift=-8 if right else 8,
-        bgcolor="rgba(0,0,0,0)",
-    )
-
-
-def agreement_point(agreement: Agreement) -> str:
-    """What the rank correlation says, and whether there are enough configurations to believe it."""
-    configurations = count(len(agreement.pairs), "configuration")
-    if agreement.spearman is None:
-        return f"{configurations} cannot be ranked against each other: too few, or all alike."
-    text = f"Spearman rank correlation {agreement.spearman:.2f} over {configurations}"
-    if len(agreement.pairs) < 6:
-        return f"{text}, far too few to judge the cheap fidelity by."
-    judgement = "the cheap fidelity does not predict the full one"
-    if agreement.spearman >= 0.7:
-        judgement = "the cheap fidelity ranks like the full one"
-    elif agreement.spearman >= 0.2:
-        judgement = "the cheap fidelity is a rough guide"
-    return f"{text}: {judgement}. They are the sweep's best and the default, not a random sample."
-
-
-# -- overfit check ---------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class CurveStyle:
-    """How a curve of the overfit check is drawn, and what it is called."""
-
-    colour: str
-    dash: str
-    width: float
-    key: Key
-    name: str
-
-
-_OVERFIT = {
-    "honest": CurveStyle(COMPLETE, "solid", 2.6, Key("complete", "line", "as it is"), "as it is"),
-    "shuffled": CurveStyle(DEFAULT, "dash", 2, Key("default", "dashed", "labels shuffled"), "shuffled labels"),
-    "zeroed": CurveStyle(BASELINE, "dot", 2, Key("baseline", "dotted", "inputs zeroed"), "zeroed inputs"),
-}
-
-
-def overfit(check: OverfitCurves) -> Drawing | None:
-    """The curves of the overfit check, with the bands that decide. None without curves."""
-    curves = {name: curve for name, curve in check.curves.items() if any(value is not None for value in curve)}
-    if "honest" not in curves:
-        return None
-    axis = axis_of([value for curve in curves.values() for value in curve] + [check.go, check.caution])
-    longest = max(len(curve) for curve in curves.values())
-    figure = blank(
-        320,
-        x={"title": {"text": "epoch"}, "range": [0, longest - 1 or 1], "tickformat": "d"},
-        y=axis.plotly(title={"text": safe(label(check.measure))}),
-    )
-    _add_bands(figure, check, axis)
-    for name, curve in curves.items():
-        style = _OVERFIT[name]
-        drawn = Curve(list(range(len(curve))), list(curve), name)
-        figure.add_trace(line([drawn], style.colour, style.width, line={"dash": style.dash}))
-    keys = tuple(_OVERFIT[name].key for name in curves)
-    return Drawing("overfit", "Overfitting a small set", _overfit_point(check, curves), figure, keys)
-
-
-def _add_bands(figure: go.Figure, check: OverfitCurves, axis: Axis) -> None:
-    """What is go, caution and no-go, as bands of colour with the bounds of the first two."""
-    best, worst = check.direction.ranked((axis.low, axis.high))
-    for first, second, role in (
-        (best, check.go, "good-wash"),
-        (check.go, check.caution, "warn-wash"),
-        (check.caution, worst, "bad-wash"),
-    ):
-        figure.add_hrect(y0=first, y1=second, fillcolor=COLOURS[role].light, line_width=0, layer="below")
-    lower_is_better = check.direction is Direction.MINIMIZE
-    for name, value in (("go", check.go), ("caution", check.caution)):
-        note(
-            figure,
-            f"{name} {'≤' if lower_is_better else '≥'} {number(value, 3)}",
-            x=1,
-            xref="paper",
-            xanchor="right",
-            y=axis.coordinate(value),
-            yanchor="top" if lower_is_better else "bottom",
-            bgcolor="rgba(0,0,0,0)",
-            font={"size": 11, "color": SOFT},
-        )
-
-
-def _overfit_point(check: OverfitCurves, curves: dict[str, tuple[float | None, ...]]) -> str:
-    honest = [value for value in curves["honest"] if value is not None]
-    text = f"{label(check.measure)} went from {number(honest[0])} to {number(honest[-1])} in {len(honest) - 1} epochs."
-    controls = [_OVERFIT[name].name for name in curves if name != "honest"]
-    return f"{text} With {listed(controls)} it should not come as far." if controls else text
-
-
 # -- training --------------------------------------------------------------------------------------------------------
 def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     """The leader's and the default's runs at full fidelity: best validation score by epoch, a line a seed."""
@@ -345,7 +193,7 @@ def training(promotion: Promotion, verdict: Verdict) -> Drawing | None:
     )
     for name in names:
         curves = [_training_curve(entry) for entry in runs if entry.candidate == name]
-        figure.add_trace(line(curves, _colour(name), 1.8))
+        figure.add_trace(line(curves, colour_of(name), 1.8))
     keys = [Key("default", "line", "the default")]
     if leader != DEFAULT_NAME:
         keys.insert(0, Key("complete", "line", verdict.title(leader)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hpo.direction import Direction
 from hpo.formatting import count, label
 from hpo.page.axes import axis_of
-from hpo.page.draw_sweep import DRAWN_STATES
-from hpo.page.drawing import STATE_COLOUR, STATE_SYMBOL, Curve, Drawing, blank, brief, dots, hover, keys_for, line, safe
+from hpo.page.drawing import Curve, Drawing, blank, dots, line, safe
 from hpo.page.findings import Sweep, Trial
 from hpo.page.palette import COMPLETE
+from hpo.page.trial_marks import DRAWN_STATES, STATE_COLOUR, STATE_SYMBOL, brief, hover, keys_for
 from hpo.page.views import Key
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from hpo.formatting import count, duration
-from hpo.page.draw_sweep import DRAWN_STATES
-from hpo.page.drawing import STATE_COLOUR, Drawing, blank, hover, keys_for
+from hpo.page.drawing import Drawing, blank
 from hpo.page.findings import Sweep, Trial
 from hpo.page.palette import SURFACE
+from hpo.page.trial_marks import DRAWN_STATES, STATE_COLOUR, hover, keys_for
 from hpo.page.views import Key
 from hpo.task import StateName
 

@@ -11,31 +11,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.contract.costs import UNITS
-from hpo.formatting import number, setting
-from hpo.page.findings import Trial
-from hpo.page.palette import COMPLETE, FAILED, INK, PRUNED, SURFACE
+from hpo.page.palette import INK, SURFACE
 from hpo.page.views import Key, Plot
-from hpo.task import StateName
 
 DIGITS = 8  # of a number in a figure: scores may differ in the sixth
-MOST_PARAMETERS = 15  # that are listed where a trial is pointed at: more do not fit on a screen
-STATE_COLOUR = {
-    "complete": COMPLETE,
-    "pruned": PRUNED,
-    "failed": FAILED,
-    "running": INK,
-    "paused": INK,
-    "waiting": PRUNED,
-}
-STATE_SYMBOL = {
-    "complete": "circle",
-    "pruned": "x-thin",
-    "failed": "x",
-    "running": "circle-open",
-    "paused": "circle-open-dot",
-    "waiting": "circle-open",
-}
 
 
 @dataclass(frozen=True)
@@ -98,30 +77,6 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def hover(trial: Trial, parameter: str = "") -> str:
-    """What a trial says when it is pointed at: at most MOST_PARAMETERS values, that of `parameter` among them."""
-    default = ", the default" if trial.is_default else ""
-    names = list(trial.params)
-    if parameter in names[MOST_PARAMETERS:]:
-        names = [parameter, *(name for name in names if name != parameter)]
-    lines = [
-        f"<b>trial {trial.number}</b>, {trial.state}{default}",
-        f"score {number(trial.value)}",
-        *(f"{number(cost)} {UNITS.get(name, name)}" for name, cost in trial.costs.items()),
-        *(f"{safe(name)} = {safe(setting(trial.params[name]))}" for name in names[:MOST_PARAMETERS]),
-    ]
-    if len(names) > MOST_PARAMETERS:
-        lines.append(f"and {len(names) - MOST_PARAMETERS} more: see the table of trials")
-    if trial.reason:
-        lines.append(safe(trial.reason[:90]))
-    return "<br>".join(lines)
-
-
-def brief(trial: Trial) -> str:
-    """The same on lines, where it is repeated at every point."""
-    return f"trial {trial.number}, {trial.state}: {number(trial.value)}"
-
-
 @dataclass(frozen=True)
 class Curve:
     """A line through points, and what it says when it is pointed at."""
@@ -170,18 +125,3 @@ def note(figure: go.Figure, text: str, *, x: Any, y: Any, **more: Any) -> None:
     """A label beside a mark, legible over lines. On a logarithmic axis x and y are logarithms, as plotly wants."""
     style = {"showarrow": False, "font": {"size": 12, "color": INK}, "bgcolor": SURFACE, "borderpad": 2, "opacity": 0.9}
     figure.add_annotation(text=safe(text), x=x, y=y, **{**style, **more})
-
-
-STATE_KEYS: dict[StateName, Key] = {
-    "complete": Key("complete", "dot", "complete"),
-    "pruned": Key("pruned", "thin-cross", "pruned"),
-    "failed": Key("failed", "cross", "failed"),
-    "running": Key("ink", "ring", "running or interrupted"),
-    "paused": Key("ink", "ring", "paused"),
-}
-
-
-def keys_for(trials: Iterable[Trial], *more: Key) -> tuple[Key, ...]:
-    """The legend of the states that occur, and more."""
-    states = {trial.state for trial in trials}
-    return (*(key for state, key in STATE_KEYS.items() if state in states), *more)

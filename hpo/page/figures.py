@@ -11,17 +11,18 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo import study as studies
-from hpo.page import draw_front, draw_promotion, draw_sweep
+from hpo.page import draw_agreement, draw_front, draw_overfit, draw_promotion, draw_slices, draw_sweep
 from hpo.page.axes import scales
 from hpo.page.draw_importance import importance
 from hpo.page.draw_parallel import parallel
 from hpo.page.draw_reports import reports
 from hpo.page.draw_separation import separation_bars
 from hpo.page.draw_timeline import timeline
-from hpo.page.drawing import Drawing, keys_for, safe
+from hpo.page.drawing import Drawing, safe
 from hpo.page.findings import Exhibit, Findings, Promotion, Sweep
 from hpo.page.gate import gate_drawing
 from hpo.page.palette import COLOURS, INK, SOFT, SURFACE, TEMPLATE
+from hpo.page.trial_marks import BEST_KEY, DEFAULT_KEY, keys_for
 from hpo.page.views import Key, Plot
 from hpo.study import StudySpec
 
@@ -66,7 +67,7 @@ def _drawings(findings: Findings) -> Iterator[Drawing | None]:
     if findings.sweep and findings.sweep.trials:
         yield from _of_sweep(findings.sweep, findings.study)
     if findings.preflight and findings.preflight.overfit:
-        yield draw_promotion.overfit(findings.preflight.overfit)
+        yield draw_overfit.overfit(findings.preflight.overfit)
 
 
 def _of_promotion(promotion: Promotion, goal: str) -> Iterator[Drawing | None]:
@@ -76,7 +77,7 @@ def _of_promotion(promotion: Promotion, goal: str) -> Iterator[Drawing | None]:
     yield draw_promotion.leads(promotion.verdict)
     yield draw_promotion.scores(promotion, promotion.verdict)
     if promotion.agreement:
-        yield draw_promotion.fidelity_agreement(promotion.agreement, promotion, goal)
+        yield draw_agreement.fidelity_agreement(promotion.agreement, promotion, goal)
     yield draw_promotion.training(promotion, promotion.verdict)
 
 
@@ -88,8 +89,8 @@ def _of_sweep(sweep: Sweep, study: StudySpec) -> Iterator[Drawing | None]:
         yield reports(sweep, goal) if sweep.origin else draw_sweep.curves(sweep, goal)
         yield separation_bars(sweep.separation)
         yield importance(sweep.importances, sweep.separation)
-        keys = (*keys_for(sweep.trials, *([draw_sweep.DEFAULT_KEY] if sweep.default else [])), draw_sweep.BEST_KEY)
-        yield from (replace(drawing, keys=keys) for drawing in draw_sweep.slices(sweep, searched, goal))
+        keys = (*keys_for(sweep.trials, *([DEFAULT_KEY] if sweep.default else [])), BEST_KEY)
+        yield from (replace(drawing, keys=keys) for drawing in draw_slices.slices(sweep, searched, goal))
         yield parallel(sweep, searched, goal)
     yield timeline(sweep)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hpo.formatting import count, duration, interval, sentence
-from hpo.page.draw_promotion import agreement_figure
+from hpo.page.draw_agreement import agreement_figure
 from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import FidelityPair, Findings, GateFindings
 from hpo.page.views import Badge, Key, Plot, Section

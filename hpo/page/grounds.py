@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hpo.formatting import NOTHING, count, duration, listed, sentence, setting
-from hpo.page import draw_promotion
+from hpo.page import draw_overfit
 from hpo.page.drawing import plot
 from hpo.page.findings import Findings, LoggedCommand, PreflightFindings, Provenance
 from hpo.page.views import Badge, Cell, Code, Plot, Section, Table, number_cell, table
@@ -50,7 +50,7 @@ def preflight_section(findings: Findings) -> PreflightSection | None:
     caveats = ["The sweep was forced past this preflight."] if preflight.forced else []
     if preflight.stale:
         caveats.append(f"It does not speak for this sweep: {listed(preflight.stale)} differed.")
-    overfit = draw_promotion.overfit(preflight.overfit) if preflight.overfit else None
+    overfit = draw_overfit.overfit(preflight.overfit) if preflight.overfit else None
     return PreflightSection(
         lead=_cost(preflight),
         badge=Badge(preflight.status),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hpo.formatting import count, duration, label, ordinal, setting
-from hpo.page import draw_front, draw_promotion
+from hpo.page import draw_agreement, draw_front, draw_promotion
 from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import Findings, Promotion, Trial
 from hpo.page.views import (
@@ -93,7 +93,7 @@ def promotion_section(findings: Findings) -> PromotionSection | None:
     verdict = promotion.verdict
     agreement = None
     if promotion.agreement:
-        agreement = draw_promotion.fidelity_agreement(promotion.agreement, promotion, goal)
+        agreement = draw_agreement.fidelity_agreement(promotion.agreement, promotion, goal)
     return PromotionSection(
         lead=(
             f"{count(len(verdict.results), 'configuration')} at full fidelity, the exported one first. "

@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 
 from hpo import study as studies
 from hpo.formatting import NOTHING, amount, better, count, duration, label, setting
-from hpo.page import draw_front, draw_sweep, separation_words
+from hpo.page import draw_front, draw_importance, draw_slices, draw_sweep, separation_words
 from hpo.page.axes import Scale, scales
 from hpo.page.draw_parallel import parallel
 from hpo.page.draw_reports import reports
 from hpo.page.draw_separation import separation_bars
 from hpo.page.draw_timeline import timeline
-from hpo.page.drawing import Drawing, keys_for, plot
+from hpo.page.drawing import Drawing, plot
 from hpo.page.findings import Findings, Sweep, Trial
 from hpo.page.results import state_cell
+from hpo.page.trial_marks import BEST_KEY, DEFAULT_KEY, keys_for
 from hpo.page.views import Cell, Key, Plot, Section, Table, Tagged, number_cell, score_cell, table
 from hpo.promotion.repeats import configurations, repeats_sd
 
@@ -89,7 +90,7 @@ def drawn_sweep(
         return SweepSection(lead=f"{lead} No trial has a score yet.", overview=tuple(timelines))
     repeats = _repeats(sweep, goal)
     parallel_lines = parallel(sweep, searched, goal)
-    default_keys = [draw_sweep.DEFAULT_KEY] if sweep.default else []
+    default_keys = [DEFAULT_KEY] if sweep.default else []
     return SweepSection(
         lead=f"{lead} {repeats}".rstrip(),
         overview=(
@@ -99,8 +100,8 @@ def drawn_sweep(
         ),
         audit=sweep.audit.sentence if sweep.audit else "",
         importances=_importances(sweep),
-        slice_keys=(*keys_for(sweep.trials, *default_keys), draw_sweep.BEST_KEY),
-        slices=tuple(plot(drawing) for drawing in draw_sweep.slices(sweep, searched, goal)),
+        slice_keys=(*keys_for(sweep.trials, *default_keys), BEST_KEY),
+        slices=tuple(plot(drawing) for drawing in draw_slices.slices(sweep, searched, goal)),
         details=(*([plot(parallel_lines)] if parallel_lines else []), *timelines),
     )
 
@@ -130,7 +131,7 @@ def _importances(sweep: Sweep) -> ImportancesView:
         separation=(plot(bars),) if bars else (),
         measures=_measures(sweep),
         caveats=(*failed, *importances.caveats),
-        bars=tuple(plot(drawing) for drawing in draw_sweep.importance_bars(importances)),
+        bars=tuple(plot(drawing) for drawing in draw_importance.importance_bars(importances)),
     )
 
 
@@ -141,7 +142,7 @@ def _measures(sweep: Sweep) -> str:
         f"They see the {count(sweep.importances.complete, 'completed trial')}, and none that was pruned.",
     ]
     if sweep.separation.named:
-        sentences.append(draw_sweep.compare_measures(sweep.importances))
+        sentences.append(draw_importance.compare_measures(sweep.importances))
     return " ".join(sentences).rstrip()
 
 

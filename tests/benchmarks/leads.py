@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo.page.collect import read_verdict
+from hpo.page.collect_promotion import read_verdict
 from hpo.promotion import selection
 from hpo.promotion.intervals import crossed_interval
 from hpo.storage.folder import RunFolder

@@ -8,14 +8,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.errors import Refused
+from hpo.ledger.fields import HEADINGS
+from hpo.ledger.front_matter import Value, toml
 from hpo.ledger.importing.dashboard import Row
 from hpo.ledger.importing.document import Item, Kind, Note
 from hpo.ledger.importing.labels import sorted_by_heading
 from hpo.ledger.importing.marks import day_of
 from hpo.ledger.importing.passages import passages_of
+from hpo.ledger.name import Name, name_of, variant_of
 from hpo.ledger.prose import contained, led, with_paragraph
 from hpo.ledger.question import QUESTION_HEADINGS, STATES, Question, new_question
-from hpo.ledger.record import HEADINGS, Name, Record, Value, event, name_of, toml, variant_of
+from hpo.ledger.record import Record, event
 
 IMPORT = "import"  # who, in a history
 DASHBOARD = "Dashboard"

@@ -12,7 +12,7 @@ from hpo.ledger.importing.labels import HEADING_OF, known_labels, label_key
 from hpo.ledger.importing.marks import STATUS_OF_MARK, Heading, heading_of, status_of
 from hpo.ledger.importing.outline import Section, outline, parse, plain
 from hpo.ledger.importing.passages import passages_of
-from hpo.ledger.record import STATUSES
+from hpo.ledger.name import STATUSES
 
 MAX_TITLE = 100
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpo.ledger.record import HEADINGS
+from hpo.ledger.fields import HEADINGS
 
 DETAILS = "Details"  # date, files, and what stands under no label
 SYNONYMS = {

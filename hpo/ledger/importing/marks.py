@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
-from hpo.ledger.record import STATUSES
+from hpo.ledger.name import STATUSES
 
 _MARKS = {
     "success": "✓✔✅☑🟢🏆🎉",

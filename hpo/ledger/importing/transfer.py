@@ -27,9 +27,10 @@ from hpo.ledger.importing.dashboard import Row, by_name, rows_of
 from hpo.ledger.importing.document import Document, Item, Note, legend, place, read_document
 from hpo.ledger.importing.passages import passages_of
 from hpo.ledger.importing.text import Source
+from hpo.ledger.name import variant_of
 from hpo.ledger.prose import WRITTEN_BY_HPO
 from hpo.ledger.question import Question
-from hpo.ledger.record import Record, variant_of
+from hpo.ledger.record import Record
 from hpo.plain import fingerprint
 
 
