@@ -127,7 +127,7 @@ class EndedRace:
             return None
         return self.tested(candidate, seeds).ahead_of(self.tested(default, seeds), self.study.direction)
 
-    def aheadof_baseline(self, tested: TestedRuns, seeds: Sequence[int], baseline: Baseline) -> Interval:
+    def ahead_of_baseline(self, tested: TestedRuns, seeds: Sequence[int], baseline: Baseline) -> Interval:
         """The lead of runs with these seeds over a baseline, which has no training noise of its own."""
         direction, folds = self.study.direction, self.study.task.folds
         columns = range(self.totals_KS.shape[1])

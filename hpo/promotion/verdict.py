@@ -99,7 +99,7 @@ def _result(candidate: Candidate, race: EndedRace, baselines: tuple[Baseline, ..
         ahead_of_default=lead.lead(race.lead_noise, race.race.comparisons, race.confidence) if lead else None,
         is_ruled_by_one=lead.is_ruled_by_one_block if lead else False,
         costs=race.costs(candidate),
-        ahead_of_baselines={baseline.name: race.aheadof_baseline(own, own_seeds, baseline) for baseline in baselines},
+        ahead_of_baselines={baseline.name: race.ahead_of_baseline(own, own_seeds, baseline) for baseline in baselines},
     )
 
 
