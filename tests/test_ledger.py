@@ -30,7 +30,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hpo.errors import Refused
-from hpo.ledger import harvest, keeping, reading
+from hpo.ledger import dashboard, harvest, keeping, reading
+from hpo.ledger.dashboard import Column
 from hpo.ledger.fields import HEADINGS
 from hpo.ledger.folder import Ledger
 from hpo.ledger.front_matter import toml
@@ -38,7 +39,6 @@ from hpo.ledger.lint import promises, surroundings
 from hpo.ledger.markdown import markdown
 from hpo.ledger.name import STATUSES, name_of, variant_of
 from hpo.ledger.page import html, pages
-from hpo.ledger.reading import Column
 from hpo.ledger.record import MARK, Record, blank, parse, render
 from hpo.ledger.verdicts import NEXT, doubts, moved
 from hpo.storage.database import open_storage
@@ -403,7 +403,7 @@ def test_a_study_that_is_swept_and_promoted_is_in_the_ledger_with_its_true_figur
     assert not Path("experiments").exists()  # nobody has asked for a ledger
     Path("experiments").mkdir()
     assert "ledger: v1.0_toy: wip -> analysis" in hpo("sweep", study, "--force", *INLINE).out
-    shown = reading.cells(Ledger(Path("experiments")).read("v1.0_toy"))
+    shown = dashboard.cells(Ledger(Path("experiments")).read("v1.0_toy"))
     columns = (Column.LEAD_OVER_DEFAULT, Column.LEAD_OVER_BASELINE, Column.SEEDS)
     assert [shown[column] for column in columns] == ["not run"] * 3
     assert hpo("promote", study, *INLINE, "--runs", str(home / "runs")).code == 0
@@ -572,7 +572,7 @@ def test_results_of_other_data_or_fidelity_are_never_ranked_together() -> None:
         )
 
     swept = record("v1.4_swept", "wip", person={"study": "x"}, study=STUDY, sweep={"best": 0.01, "eval": "e1"})
-    found = reading.rankings(
+    found = dashboard.rankings(
         [
             one("v1.0_a", 0.5),
             one("v1.1_b", 0.1, eval="e2", data="d2"),
@@ -596,7 +596,7 @@ def test_results_of_other_data_or_fidelity_are_never_ranked_together() -> None:
     ]
     down = one("v1.0_a", 0.5)
     upward = replace(down, kept={**down.kept, "study": {**STUDY, "direction": "maximize"}})
-    assert len(reading.rankings([upward, one("v1.2_c", 0.3)])) == 2
+    assert len(dashboard.rankings([upward, one("v1.2_c", 0.3)])) == 2
 
 
 def test_what_is_missing_is_told_apart() -> None:
@@ -616,7 +616,7 @@ def test_what_is_missing_is_told_apart() -> None:
     )
     shown = {}
     for one in (by_hand, planned, default_won, default_failed, all_failed):
-        row = reading.cells(one)
+        row = dashboard.cells(one)
         shown[one.id] = (row[Column.RESULT], row[Column.LEAD_OVER_DEFAULT])
     assert shown == {
         "v1.0_a": ("n/a", "n/a"),

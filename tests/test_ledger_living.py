@@ -15,9 +15,10 @@ import pytest
 import hpo as package
 from hpo.errors import InUse
 from hpo.ledger import keeping
+from hpo.ledger.dashboard import result
 from hpo.ledger.folder import Ledger, person
 from hpo.ledger.lint import promises
-from hpo.ledger.reading import planned, questions, result
+from hpo.ledger.reading import planned, questions
 from hpo.ledger.verdicts import proposed
 from hpo.storage.folder import RunFolder
 from hpo.storage.held import is_held

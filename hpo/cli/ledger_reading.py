@@ -82,7 +82,7 @@ def _matches(record: Record, status: str, text: str, tag: str, owner: str) -> bo
 
 
 def _show(records: Iterable[Record]) -> None:
-    from hpo.ledger.reading import result  # reads numbers as the pages do, with numpy
+    from hpo.ledger.dashboard import result  # reads numbers as the pages do, with numpy
 
     rows = []
     for record in records:
@@ -97,7 +97,7 @@ def _show(records: Iterable[Record]) -> None:
 
 def _print_csv(records: Iterable[Record]) -> None:
     """The rows of the dashboard, with the titles and the old names behind them."""
-    from hpo.ledger.reading import Column, cells
+    from hpo.ledger.dashboard import Column, cells
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*Column, "Title", "Old name", "Parent", "Priority", "Date", "Owner", "Tags"])

@@ -14,14 +14,14 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from hpo.code.fingerprint import SHORT, bytes_digest, code_digest
 from hpo.code.followed import Followed, FollowedOnce
-from hpo.code.modules import HARNESS, beside, own_file
+from hpo.code.modules import HARNESS, own_file
 from hpo.code.notebook import source_of
-from hpo.code.units import Import, Unit, units_of
+from hpo.code.program import Key, Program
+from hpo.code.units import Import, Unit
 from hpo.errors import Refused
 
 BESIDE_TRAINING = ("pictures", "checks", "baselines", "origins", "files")  # methods of a task that no trial depends on
@@ -57,35 +57,15 @@ def code_of(value: type | Callable[..., Any]) -> Code:
 
 
 def _follow(value: type | Callable[..., Any]) -> Followed[Code]:
-    program = _Program(value)
-    return Followed(program.code(), program.paths)
+    closure = _Closure(value)
+    return Followed(closure.code(), closure.program.paths)
 
 
 _code_once = FollowedOnce(_follow)
 
 
-@dataclass(frozen=True)
-class _Key:
-    """A unit of a module, by its place."""
-
-    module: str
-    index: int
-
-
-class _Module:
-    """The units of a module, and which of them bind a name."""
-
-    def __init__(self, name: str, units: tuple[Unit, ...]) -> None:
-        self.units = units
-        self.keys = [_Key(name, index) for index in range(len(units))]
-        self.binding: dict[str, list[_Key]] = {}
-        for key, unit in zip(self.keys, units, strict=True):
-            for bound in unit.binds:
-                self.binding.setdefault(bound, []).append(key)
-
-
-class _Program:
-    """The modules that a class or a function may reach, read as they are met."""
+class _Closure:
+    """What a class or a function may reach, from unit to unit."""
 
     def __init__(self, value: type | Callable[..., Any]) -> None:
         bases = inspect.getmro(value) if isinstance(value, type) else ()
@@ -94,40 +74,38 @@ class _Program:
         self.own = [base for base in bases if own_file(base.__module__)]
         foreign = [base for base in bases if base not in self.own]
         self.hooks = {name for base in foreign for name in vars(base)} - set(BESIDE_TRAINING)
-        self.modules: dict[str, _Module] = {}
-        self.paths: dict[str, Path | None] = {}  # of modules that have been asked for
-        self.files: dict[str, str] = {}  # of modules that are named by a path
-        self.runs: dict[str, list[_Key]] = {}  # what runs when a module is imported
-        self.methods = {key for base in self.own for key in self._keys(base.__module__) if self._unit(key).method}
+        self.program = Program(self.own)
+        keys = [key for base in self.own for key in self.program.keys(base.__module__)]
+        self.methods = {key for key in keys if self.program.unit(key).method}
 
     def code(self) -> Code:
         """The units that count, bundled by file."""
         kept = self._kept()
         files = {}
         for module in sorted({key.module for key in kept}):
-            units = [self._unit(key) for key in self._keys(module) if key in kept]
-            files[self._label(module)] = _digests(units)
-        imported = {target.module.partition(".")[0] for key in kept for target in self._unit(key).imports}
-        packages = tuple(sorted(name for name in imported if name and self._is_installed(name)))
-        return Code(self._label(self.root), files, packages)
+            units = [self.program.unit(key) for key in self.program.keys(module) if key in kept]
+            files[self.program.label(module)] = _digests(units)
+        imported = {target.module.partition(".")[0] for key in kept for target in self.program.unit(key).imports}
+        packages = tuple(sorted(name for name in imported if name and self.program.is_installed(name)))
+        return Code(self.program.label(self.root), files, packages)
 
-    def _kept(self) -> set[_Key]:
+    def _kept(self) -> set[Key]:
         """Of a function: what it reaches. Of a class, what is left out is reached by what is beside training, and by
         nothing else."""
         if self.function:
-            itself = self._binding(self.root, self.function) or self._keys(self.root)
-            return self._reach([*self._run(self.root), *itself])
-        beside = [key for key in self.methods if self._unit(key).method in BESIDE_TRAINING]
-        beside += [key for key in self._keys(self.root) if self._unit(key).kind == "study"]
+            itself = self.program.binding(self.root, self.function) or self.program.keys(self.root)
+            return self._reach([*self.program.run(self.root), *itself])
+        beside = [key for key in self.methods if self.program.unit(key).method in BESIDE_TRAINING]
+        beside += [key for key in self.program.keys(self.root) if self.program.unit(key).kind == "study"]
         candidates = self._reach(beside)
-        starts = [*self._run(self.root), *self._doubtful(self.root, candidates)]
-        starts += [key for base in self.own for key in self._class(base.__module__, base.__name__)]
+        starts = [*self.program.run(self.root), *self._doubtful(self.root, candidates)]
+        starts += [key for base in self.own for key in self.program.class_keys(base.__module__, base.__name__)]
         return self._reach(starts, lambda module: self._doubtful(module, candidates))
 
-    def _reach(self, starts: Iterable[_Key], enter: Callable[[str], Iterable[_Key]] = lambda _: ()) -> set[_Key]:
+    def _reach(self, starts: Iterable[Key], enter: Callable[[str], Iterable[Key]] = lambda _: ()) -> set[Key]:
         """The starts, and what these lead to. `enter` adds units of each module that something but its own statements
         is reached in."""
-        reached: set[_Key] = set()
+        reached: set[Key] = set()
         entered: set[str] = set()
         waiting = list(starts)
         while waiting:
@@ -136,65 +114,65 @@ class _Program:
                 continue
             reached.add(key)
             waiting += self._followed(key)
-            modules = set(self._targets(key))
-            if self._unit(key).kind != "statement":
+            modules = set(self.program.targets(key))
+            if self.program.unit(key).kind != "statement":
                 modules.add(key.module)
             for module in modules - entered:
                 entered.add(module)
                 waiting += enter(module)
         return reached
 
-    def _doubtful(self, module: str, candidates: set[_Key]) -> list[_Key]:
-        return [key for key in self._keys(module) if key not in candidates and not self._is_harmless(key)]
+    def _doubtful(self, module: str, candidates: set[Key]) -> list[Key]:
+        return [key for key in self.program.keys(module) if key not in candidates and not self._is_harmless(key)]
 
-    def _is_harmless(self, key: _Key) -> bool:
+    def _is_harmless(self, key: Key) -> bool:
         """Whether a unit that nobody uses has no effect: an import from hpo or from Python's own library."""
-        unit = self._unit(key)
+        unit = self.program.unit(key)
         tops = {target.module.partition(".")[0] for target in unit.imports}
         return unit.kind == "import" and all(
-            top == HARNESS or (top in sys.stdlib_module_names and not self._is_own(top)) for top in tops
+            top == HARNESS or (top in sys.stdlib_module_names and not self.program.is_own(top)) for top in tops
         )
 
     # -- what a unit leads to --------------------------------------------------------------------------------------
-    def _followed(self, key: _Key) -> Iterator[_Key]:
-        unit = self._unit(key)
+    def _followed(self, key: Key) -> Iterator[Key]:
+        unit = self.program.unit(key)
         for target in unit.imports:
             yield from self._imported(target, binds_at_top=unit.kind == "import")
         for name in unit.uses:
             yield from self._named(key.module, name.split("."))
         for text in unit.files:
-            yield from self._file(key.module, text)
-        yield from (method for method in self.methods if self._may_call(unit, self._unit(method).method))
+            yield from self.program.named_file(key.module, text)
+        yield from (method for method in self.methods if self._may_call(unit, self.program.unit(method).method))
         if unit.is_dynamic:
-            yield from self._keys(key.module)
+            yield from self.program.keys(key.module)
         if unit.name.startswith("class "):
             yield from self._hooks(key.module, unit.name.removeprefix("class "))
 
     def _may_call(self, unit: Unit, method: str) -> bool:
         return method in unit.mentions or (unit.asks_any and method not in BESIDE_TRAINING)
 
-    def _hooks(self, module: str, owner: str) -> Iterator[_Key]:
+    def _hooks(self, module: str, owner: str) -> Iterator[Key]:
         """The methods that hpo, or Python, calls by their name."""
-        for key in self._keys(module):
-            unit = self._unit(key)
+        for key in self.program.keys(module):
+            unit = self.program.unit(key)
             if unit.owner == owner and unit.method in self.hooks:
                 yield key
 
-    def _imported(self, target: Import, *, binds_at_top: bool) -> Iterator[_Key]:
+    def _imported(self, target: Import, *, binds_at_top: bool) -> Iterator[Key]:
         """What an import reaches: what runs then, and what the name is bound to. What is asked of a module that is
         imported inside a function is not followed: all of it counts."""
-        yield from self._run(target.module)
+        yield from self.program.run(target.module)
         if target.name == "*" or (target.name is None and not binds_at_top):
-            yield from self._keys(target.module)
+            yield from self.program.keys(target.module)
         elif target.name:
             yield from self._inside(target.module, [target.name])
 
-    def _named(self, module: str, name: list[str], asking: frozenset[str] = frozenset()) -> Iterator[_Key]:
+    def _named(self, module: str, name: list[str], asking: frozenset[str] = frozenset()) -> Iterator[Key]:
         """What a name stands for in a module, as far as its attributes can be followed. `asking` are the places from
         which it was asked for: modules may import a name from each other in a circle."""
-        for key in self._binding(module, name[0]):
+        for key in self.program.binding(module, name[0]):
             yield key
-            unit = self._unit(key)
+            unit = self.program.unit(key)
             if unit.kind != "import":
                 continue
             target = unit.imports[0]
@@ -207,106 +185,20 @@ class _Program:
                 is_top = target.module.startswith(f"{bound}.")
                 yield from self._inside(bound if is_top else target.module, name[1:], asking)
 
-    def _inside(self, module: str, name: list[str], asking: frozenset[str] = frozenset()) -> Iterator[_Key]:
+    def _inside(self, module: str, name: list[str], asking: frozenset[str] = frozenset()) -> Iterator[Key]:
         """What a name stands for that is asked of a module; all of the module where that is not clear."""
         place = f"{module}.{name[0]}" if name else ""
         is_circle = place in asking  # such as `from . import net` in a package: the name is its submodule
         asking |= {place}
-        if name and self._binding(module, name[0]) and not is_circle:
+        if name and self.program.binding(module, name[0]) and not is_circle:
             yield from self._named(module, name, asking)
-        elif name and (self._is_own(place) or not self._is_own(module)):  # of a package without a file, go on
-            yield from self._run(place)
+        elif name and (
+            self.program.is_own(place) or not self.program.is_own(module)
+        ):  # of a package without a file, go on
+            yield from self.program.run(place)
             yield from self._inside(place, name[1:], asking)
         else:
-            yield from self._keys(module)
-
-    def _file(self, module: str, text: str) -> Iterator[_Key]:
-        """A source file that a text names, beside the module that has the text."""
-        own = self._path(module)
-        path = beside(own, text) if own else None
-        if path:
-            name = text.replace(".", ":")  # no module has this name
-            self.paths[name], self.files[name] = path, text
-            yield from self._keys(name)
-
-    def _run(self, module: str) -> list[_Key]:
-        """The statements that run when a module is imported: its own, its packages' and those of what it imports."""
-        if module not in self.runs:
-            self.runs[module] = list(self._running(module))
-        return self.runs[module]
-
-    def _running(self, module: str) -> Iterator[_Key]:
-        waiting, met = [module], set()
-        while waiting:
-            name = waiting.pop()
-            if name in met:
-                continue
-            met.add(name)
-            if "." in name:
-                waiting.append(name.rpartition(".")[0])
-            for key in self._keys(name):
-                unit = self._unit(key)
-                if unit.kind == "statement":
-                    yield key
-                waiting += self._targets(key)
-
-    def _targets(self, key: _Key) -> list[str]:
-        """The module that an import at the top of a file names."""
-        unit = self._unit(key)
-        if unit.kind != "import" and unit.name != "import *":
-            return []
-        (target,) = unit.imports
-        submodule = f"{target.module}.{target.name}"
-        is_submodule = target.name and not self._binding(target.module, target.name) and self._is_own(submodule)
-        return [submodule if is_submodule else target.module]
-
-    # -- modules -----------------------------------------------------------------------------------------------------
-    def _keys(self, module: str) -> list[_Key]:
-        return self._module(module).keys
-
-    def _unit(self, key: _Key) -> Unit:
-        return self._module(key.module).units[key.index]
-
-    def _binding(self, module: str, name: str) -> list[_Key]:
-        return self._module(module).binding.get(name, [])
-
-    def _class(self, module: str, name: str) -> list[_Key]:
-        return [key for key in self._keys(module) if self._unit(key).name == f"class {name}"]
-
-    def _module(self, module: str) -> _Module:
-        if module not in self.modules:
-            self.modules[module] = _Module(module, self._read(module))
-        return self.modules[module]
-
-    def _read(self, module: str) -> tuple[Unit, ...]:
-        path = self._path(module)
-        if path is None:
-            return ()
-        split = frozenset(base.__name__ for base in self.own if base.__module__ == module)
-        status = path.stat()
-        return units_of(path, status.st_mtime_ns, status.st_size, module, split)
-
-    def _path(self, module: str) -> Path | None:
-        if module not in self.paths:
-            self.paths[module] = own_file(module)
-        return self.paths[module]
-
-    def _is_own(self, module: str) -> bool:
-        return self._path(module) is not None
-
-    def _is_installed(self, top: str) -> bool:
-        return top not in sys.stdlib_module_names and top != HARNESS and not self._is_own(top)
-
-    def _label(self, module: str) -> str:
-        """The file of a module, from where imports start: net.py, objectives/ris/task.py."""
-        path = self._path(module)
-        assert path is not None
-        if module in self.files:
-            return self.files[module]
-        if module == "__main__":
-            return path.name
-        place = module.replace(".", "/")
-        return f"{place}/__init__.py" if path.name == "__init__.py" else f"{place}.py"
+            yield from self.program.keys(module)
 
 
 def _digests(units: Iterable[Unit]) -> dict[str, str]:

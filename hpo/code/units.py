@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo.code.fingerprint import bytes_digest, is_text, nodes_digest
+from hpo.code.uses import Uses, dotted
 
 Kind = Literal["import", "definition", "statement", "study"]
 
@@ -38,7 +39,6 @@ HARMLESS_DECORATORS = {
     *("inference_mode", "lru_cache", "no_grad", "overload", "override", "property", "staticmethod", "total_ordering"),
 }
 LOADERS = {"SourceFileLoader", "exec", "run_path", "spec_from_file_location"}  # they run a file that a text names
-DYNAMIC = {"eval", "exec", "globals", "locals", "vars", "sys.modules"}  # whoever uses them may reach anything
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,14 @@ class _Reader:
         )
 
     def _is_pure_call(self, node: ast.AST, allow_classes: bool) -> bool:
-        called = _dotted(node.func) if isinstance(node, ast.Call) else ""
+        called = dotted(node.func) if isinstance(node, ast.Call) else ""
         first, last = called.partition(".")[0], called.rpartition(".")[2]
         return first in self.pure or (allow_classes and last[:1].isupper())
 
     def _unit(
         self, name: str, kind: Kind, nodes: ast.AST | Sequence[Any], binds: Collection[str] = (), **more: str
     ) -> Unit:
-        uses = _Uses()
+        uses = Uses()
         uses.visit_all(nodes)
         imports = [self._target(node, alias) for node in uses.imports for alias in node.names]
         return Unit(
@@ -191,93 +191,6 @@ class _Reader:
             asks_any=uses.asks_any,
             **more,
         )
-
-
-class _Uses(ast.NodeVisitor):
-    """What a piece of code refers to."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self.mentions: set[str] = set()
-        self.imports: list[ast.Import | ast.ImportFrom] = []
-        self.modules: list[str] = []  # that are imported by a call
-        self.literal_names: set[str] = set()  # variables whose values stand in the code
-        self.is_dynamic = self.asks_any = False
-
-    def visit_all(self, nodes: ast.AST | Sequence[Any]) -> None:
-        """Visit a node, or the nodes of a list of lists."""
-        if isinstance(nodes, ast.AST):
-            self.literal_names |= _looped_over_literals(nodes)
-            self.visit(nodes)
-        else:
-            for part in nodes:
-                self.visit_all(part)
-
-    def visit_Name(self, node: ast.Name) -> None:
-        self._add(node.id)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        self.mentions.add(node.attr)
-        dotted = _dotted(node)
-        if dotted:
-            self._add(dotted)
-            self.mentions.update(dotted.split(".")[1:])
-        else:
-            self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str):
-            self.mentions.add(node.value)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self.imports.append(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self.imports.append(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        name = _dotted(node.func).rpartition(".")[2]
-        first = node.args[0] if node.args else None
-        if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
-            self.modules.append(str(first.value))
-        if name == "getattr" and len(node.args) > 1 and not self._stands_in_the_code(node.args[1]):
-            self.asks_any |= _dotted(first).partition(".")[0] in ("", "self", "cls", "task")
-        self.generic_visit(node)
-
-    def _stands_in_the_code(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in self.literal_names)
-
-    def _add(self, name: str) -> None:
-        self.names.add(name)
-        self.is_dynamic |= name in DYNAMIC
-
-
-def _looped_over_literals(tree: ast.AST) -> set[str]:
-    """The variables of loops over constants that stand there."""
-    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.comprehension)]
-    return {
-        part.id
-        for loop in loops
-        if _is_literal(loop.iter)
-        for part in ast.walk(loop.target)
-        if isinstance(part, ast.Name)
-    }
-
-
-def _is_literal(node: ast.expr) -> bool:
-    if isinstance(node, ast.Tuple | ast.List):
-        return all(_is_literal(item) for item in node.elts)
-    return isinstance(node, ast.Constant)
-
-
-def _dotted(node: ast.AST | None) -> str:
-    """ "a.b.c" for that expression, "" for any other one."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        owner = _dotted(node.value)
-        return f"{owner}.{node.attr}" if owner else ""
-    return ""
 
 
 def _assigned(node: ast.stmt) -> set[str] | None:
@@ -306,7 +219,7 @@ def _bound(node: ast.stmt) -> set[str]:
 def _registers(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
     """Whether a definition may do more than define: what decorates it, or its metaclass, may keep it somewhere."""
     decorators = [part.func if isinstance(part, ast.Call) else part for part in node.decorator_list]
-    if any(_dotted(decorator).rpartition(".")[2] not in HARMLESS_DECORATORS for decorator in decorators):
+    if any(dotted(decorator).rpartition(".")[2] not in HARMLESS_DECORATORS for decorator in decorators):
         return True
     if not isinstance(node, ast.ClassDef):
         return False

@@ -27,21 +27,25 @@ or failed, and back to wip. The harness starts and ends the work; a person concl
 frozen. What is missing is one of three things: "not run" (the stage has not been), "not measured" (it has been, and
 gave no number) and "n/a" (there can be none).
 
-    name.py      the name of a record: id and status
-    fields.py    which fields and headings a person fills in
+    name.py          the name of a record: id and status
+    fields.py        which fields and headings a person fills in
     front_matter.py  the form of its file: TOML, and text below
-    prose.py     what stands under which heading of a person's text
-    record.py    a record: parse and render
-    question.py  an open question with its hypotheses, experiments/q1.md
-    folder.py    the folder of records: lock, read, change, create
-    verdicts.py  which status may follow which, and on what conditions
-    harvest.py   what a study's run folder says
-    mending.py   the records of studies that were killed
-    keeping.py   the records of studies, up to date with their folders
-    reading.py   what both pages and the list say of the records
-    markdown.py  EXPERIMENTS.md
-    page.py      EXPERIMENTS.html, from templates/
-    lint.py      what a record promises and does not keep
-    similar.py   which experiments are about the same
-    importing/   a file of experiments that people have kept by hand
+    prose.py         what stands under which heading of a person's text
+    record.py        a record: parse and render
+    question.py      an open question with its hypotheses, experiments/q1.md
+    folder.py        the folder of records: lock, read, change, create
+    verdicts.py      which status may follow which, and on what conditions
+    lint.py          what a record promises and does not keep
+    similar.py       which experiments are about the same
+
+    harvest.py       what a study's run folder says
+    keeping.py       the records of studies, up to date with their folders
+    mending.py       the records of studies that were killed
+
+    dashboard.py     tables of experiments that may be compared, for both pages and the list
+    reading.py       what else both pages and the list say of the records
+    markdown.py      EXPERIMENTS.md
+    page.py          EXPERIMENTS.html, from templates/; its sections are in html_*.py
+
+    importing/       a file of experiments that people have kept by hand
 """

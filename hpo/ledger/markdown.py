@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from hpo.formatting import count
+from hpo.ledger.dashboard import MARKS, MEANING, MISSING, Column, cells, rankings
 from hpo.ledger.lint import promises
 from hpo.ledger.name import STATUSES
 from hpo.ledger.prose import WRITTEN_BY_HPO, led
 from hpo.ledger.question import Question
 from hpo.ledger.reading import (
-    MARKS,
-    MEANING,
-    MISSING,
-    Column,
-    cells,
     facts,
     files,
     last_change,
@@ -26,7 +22,6 @@ from hpo.ledger.reading import (
     planned,
     prose,
     questions,
-    rankings,
     remaining,
 )
 from hpo.ledger.record import Record
