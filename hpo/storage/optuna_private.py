@@ -8,14 +8,33 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
 from optuna.storages._rdb.storage import _create_scoped_session
-from optuna.trial import BaseTrial, FrozenTrial
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
+
+ENDED = [state for state in TrialState if state.is_finished()]
 
 
 def trial_id(trial: BaseTrial) -> int:
     """The storage's own number of a trial, which a worker needs to find it again."""
     return int(trial._trial_id)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """The storage that a study was opened in."""
+    return study._storage  # noqa: SLF001
+
+
+def ended_numbers(storage: BaseStorage, study_name: str) -> list[int]:
+    """The numbers of a study's trials that have ended. Optuna itself reads all that is known of each."""
+    backend = storage._backend  # type: ignore[attr-defined]  # noqa: SLF001
+    with _create_scoped_session(backend.scoped_session) as session:
+        numbers = (
+            session.query(TrialModel.number)
+            .join(StudyModel, StudyModel.study_id == TrialModel.study_id)
+            .filter(StudyModel.study_name == study_name, TrialModel.state.in_(ENDED))
+        )
+        return [number for (number,) in numbers]
 
 
 def live_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:

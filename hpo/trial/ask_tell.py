@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial
 
 from hpo.storage.database import name_metric, open_study
 from hpo.storage.folder import Kind, RunFolder
-from hpo.storage.optuna_private import live_trial, trial_id
+from hpo.storage.optuna_private import live_trial, storage_of, trial_id
+from hpo.storage.reading import all_trials
 from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.task import Fidelity
@@ -28,6 +29,7 @@ from hpo.trial.ownership import claim, require_claimable
 from hpo.trial.pausing import pause
 from hpo.trial.provenance import identity_details
 from hpo.trial.record import Asked, Outcome, write_asked
+from hpo.trial.stored import Stored
 
 REMEMBERED = 8  # outcomes
 
@@ -71,9 +73,10 @@ class AskTell(ABC):
             pruner=spec.pruner(),
             details=identity_details(spec, kind),
         )
-        require_claimable(folder, spec.name)
+        stored = Stored(folder, storage_of(self.optuna))
+        require_claimable(folder, spec.name, stored)
         require_agreement(self.optuna, folder, kind, dict if folder.generation == 1 else partial(fit_params, spec))
-        claim(folder, spec.name)
+        claim(stored, folder, spec.name)
         retry_storage(partial(name_metric, self.optuna, spec.task.goal))
         self.bounds = bounds_of(spec, fidelity, kind, folder)
         self.running: dict[int, optuna.Trial] = {}
@@ -117,7 +120,7 @@ class AskTell(ABC):
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, as the storage has them now."""
-        return retry_storage(partial(self.optuna.get_trials, deepcopy=False))
+        return retry_storage(partial(all_trials, self.optuna))
 
     def _orphan(self) -> optuna.Trial | None:
         orphan = next((trial for trial in self.trials() if is_orphan(trial, self.running)), None)

@@ -13,6 +13,7 @@ from hpo.errors import Damaged
 from hpo.formatting import first_lines
 from hpo.storage.database import REBUILD
 from hpo.storage.folder import Kind, RunFolder
+from hpo.storage.reading import all_trials
 from hpo.trial.lifecycle import state_of
 from hpo.trial.record import read_asked, read_outcome
 
@@ -28,7 +29,7 @@ def require_agreement(
     `carried` makes of the parameters that a trial was asked with those that it has in this generation of the study.
     """
     try:
-        trials = study.get_trials(deepcopy=False)
+        trials = all_trials(study)
     except (LookupError, ValueError, TypeError, AssertionError) as error:
         raise Damaged(f"the storage {folder.storage} cannot be read ({error!r}); {REBUILD}") from error
     wrong = [f"trial {number}: is not in the storage" for number in folder.numbers(kind) if number >= len(trials)]

@@ -24,8 +24,9 @@ from hpo.storage.transient import retry_storage
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption, is_adopted, make_storage
 from hpo.trial.changes import Change, move_aside, read_changes
-from hpo.trial.ownership import if_readable, lacking, lacking_in_words, names_of, require_claimable, require_ours
+from hpo.trial.ownership import lacking, lacking_in_words, names_of, require_claimable, require_ours
 from hpo.trial.restore import TrialFolder, make_study, read_folders
+from hpo.trial.stored import if_readable
 
 BUDGET = frozenset({"trials", "stop_after"})  # user attributes of a sweep that say what was asked of it
 

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 from hpo.errors import SweepFailed
 from hpo.storage.database import stored_study
+from hpo.storage.reading import all_trials
 from hpo.storage.transient import retry_storage
 from hpo.trial.failures import FailureGroup, failures_among, faulty, grouped, too_many
+from hpo.trial.lifecycle import Standing
 from hpo.verbs.display import Display
 from hpo.verbs.opening import Opened
 
@@ -23,24 +25,26 @@ def failures_shown(opened: Opened, display: Display) -> Iterator[None]:
         raise
 
 
-def require_few_faults(opened: Opened, display: Display, ended: int) -> None:
+def require_few_faults(opened: Opened, display: Display, standing: Standing) -> None:
     """Show the failed trials of a sweep that has ended, by the kind of their error.
 
     Raises SweepFailed where more of them are faulty than a successful sweep may have.
     """
+    if not standing.failed:
+        return
     groups = _groups(opened)
     display.trials_failed(groups)
-    if not too_many(groups, ended):
+    if not too_many(groups, standing.done):
         return
     worst = next(group for group in groups if group.is_fault)
     not_promoted = "nothing was promoted; " if opened.verb == "run" else ""
     raise SweepFailed(
-        f"{faulty(groups)} of {ended} trials failed, more than a quarter (most often {worst.reason}); {not_promoted}"
-        f"mend that and train them again ({opened.help_command('retry')} --failed), or promote what was completed "
-        f"({opened.help_command('promote')})\n{worst.traceback}"
+        f"{faulty(groups)} of {standing.done} trials failed, more than a quarter (most often {worst.reason}); "
+        f"{not_promoted}mend that and train them again ({opened.help_command('retry')} --failed), or promote what was "
+        f"completed ({opened.help_command('promote')})\n{worst.traceback}"
     )
 
 
 def _groups(opened: Opened) -> tuple[FailureGroup, ...]:
     stored = retry_storage(lambda: stored_study(opened.folder, opened.study.name))
-    return grouped(failures_among(stored.get_trials(deepcopy=False)), opened.folder) if stored else ()
+    return grouped(failures_among(all_trials(stored)), opened.folder) if stored else ()

@@ -128,5 +128,5 @@ def sweep_stage(
         )
     display.sweep_ended(opened, standing)
     news.sweep_ended(standing)
-    require_few_faults(opened, display, standing.done)
+    require_few_faults(opened, display, standing)
     return standing

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
+from hpo.collector import paused_collector
 from hpo.workers.loky_private import end_now, is_broken
 from hpo.workers.process import new_process
 
@@ -62,7 +63,8 @@ def _is_worth_it() -> bool:
 
 
 def _import_what_trains() -> None:
-    import hpo.trial.objective  # noqa: F401  # torch and Optuna come with it
+    with paused_collector():
+        import hpo.trial.objective  # noqa: F401  # torch and Optuna come with it
 
 
 def _go_on_from(path: tuple[str, ...], folder: Path) -> None:

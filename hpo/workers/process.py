@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 from hpo import watchdog
+from hpo.collector import paused_collector
 from hpo.output.streams import steady_streams
 from hpo.workers.loky_private import start_tracker
 
@@ -48,8 +49,8 @@ def _start_worker(coordinator: int) -> None:
     watchdog.may_be_ended()
     allow_processes()
     steady_streams()
-    from hpo.workers.preparation import prepare_worker  # brings torch
-
+    with paused_collector():
+        from hpo.workers.preparation import prepare_worker  # brings torch
     prepare_worker()
 
 
