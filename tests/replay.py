@@ -1,7 +1,8 @@
 """Real sweeps and promotions, played again: what the estimator of the time left says at each moment, and what is true.
 
-`python -m tests.replay` prints the figures; `python -m tests.replay FOLDER KIND [FIRST WARMUP]` records runs/STUDY,
-which was trained in one go, as tests/replays/STUDY-KIND.json.
+`python -m tests.replay` prints the figures. `python -m tests.replay FOLDER NAME sweep [FIRST WARMUP]` and `… promotion
+[RATIO]` record what was trained in one go in a study's folder as tests/replays/NAME-KIND.json. FIRST and WARMUP are
+those of its pruning; RATIO is how many times as many examples an epoch of the promotion has as one of the sweep.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from hpo.storage.summary import Row
-from hpo.storage.time_left import Pruning, seconds_left
+from hpo.storage.time_left import Pace, Pruning, pace_of, seconds_left
 
 REPLAYS = Path(__file__).parent / "replays"
-MOMENTS = 200  # at which a recording is asked for the time left
-BEGAN, ENDED, WORKER = 2, 3, 4  # columns of a trial in a recording
+MOMENTS = 60  # at which a recording is asked for the time left
+BEGAN, ENDED = 2, 3  # columns of a trial in a recording
 ALLOWED = 0.25  # of the truth
 
 
@@ -59,6 +60,7 @@ class Recording:
     workers: int
     epochs: int
     trials: tuple[Played, ...]
+    before: Pace | None = None  # what is expected of a promotion, by its sweep
 
     @property
     def seconds(self) -> float:
@@ -77,7 +79,14 @@ class Recording:
 
     def _estimate(self, now: float) -> float | None:
         pruning = None if self.pruning is None else Pruning(*self.pruning)
-        return seconds_left(self.rows(now), self.rounds, workers=self.workers, epochs=self.epochs, pruning=pruning)
+        return seconds_left(
+            self.rows(now),
+            self.rounds,
+            workers=self.workers,
+            epochs=self.epochs,
+            pruning=pruning,
+            before=self.before,
+        )
 
     @property
     def share_near(self) -> float:
@@ -88,58 +97,70 @@ class Recording:
 def read(path: Path) -> Recording:
     record = json.loads(path.read_text())
     trials = tuple(Played(*trial[:-1], tuple(trial[-1])) for trial in record.pop("trials"))
-    return Recording(name=path.stem, trials=trials, **record)
+    ratio = record.pop("ratio", None)
+    before = None
+    if ratio is not None:
+        sweep = read(path.with_name(path.name.replace("-promotion", "-sweep")))
+        pace = pace_of(sweep.rows(sweep.seconds))
+        before = pace.times(ratio) if pace else None
+    return Recording(name=path.stem, trials=trials, before=before, **record)
 
 
 def recordings() -> list[Recording]:
     return [read(path) for path in sorted(REPLAYS.glob("*.json"))]
 
 
-def record(folder: Path, kind: str, pruning: list[int] | None) -> None:
+def record(folder: Path, name: str, kind: str, numbers: list[float]) -> None:
     """Write down what the folder of a study that was trained in one go says."""
-    name = folder.name if kind == "sweep" else f"{folder.name}.promotion"
     times: dict[tuple[str, int], float] = {}
     workers: dict[int, int] = {}
     for line in (folder / "events.log").read_text().splitlines():
         event = json.loads(line)
-        if event.get("study") == name and event["event"] in ("submit", "start", "end"):
+        if event["event"] in ("submit", "start", "end") and event["study"].endswith(".promotion") == (
+            kind == "promotion"
+        ):
             times[event["event"], event["trial"]] = datetime.fromisoformat(event["at"]).timestamp()
             if event["event"] == "start":
                 workers[event["trial"]] = event["pid"]
-    first, pids = min(times.values()), sorted(set(workers.values()))
+    pids = sorted(set(workers.values()))
     trials = []
     for result in sorted((folder / kind).glob("*/result.json")):
         number, outcome = int(result.parent.name), json.loads(result.read_text())
         epochs = [round(epoch["seconds"], 3) for epoch in outcome["history"]]
-        began, ended = (round(times[event, number] - first, 3) for event in ("submit", "end"))
+        began, ended = (times[event, number] for event in ("submit", "end"))
         trials.append([number, outcome["state"], began, ended, pids.index(workers[number]), epochs])
-    _cut_loading(trials)
+    side_by_side = max(sum(trial[BEGAN] <= begun[BEGAN] < trial[ENDED] for trial in trials) for begun in trials)
+    _cut_loading(trials, trials[:side_by_side])
     rounds = [len(trials)]
+    head: dict[str, Any] = {"kind": kind, "rounds": rounds, "pruning": None}
     if kind == "promotion":
         selection = json.loads((folder / "promotion.json").read_text())
-        rounds = [(each["others"] + 1) * len(each["seeds"]) for each in selection["rounds"]]
-    most = max(len(trial[-1]) for trial in trials)
-    head = json.dumps({"kind": kind, "rounds": rounds, "pruning": pruning, "workers": len(pids), "epochs": most})
+        head["rounds"] = [(each["others"] + 1) * len(each["seeds"]) for each in selection["rounds"]]
+        head["ratio"] = numbers[0] if numbers else None
+    elif numbers:
+        head["pruning"] = [int(number) for number in numbers]
+    opening = json.dumps(head | {"workers": side_by_side, "epochs": max(len(trial[-1]) for trial in trials)})
     rows = ",\n".join(json.dumps(trial) for trial in trials)
-    (REPLAYS / f"{folder.name}-{kind}.json").write_text(f'{head[:-1]}, "trials": [\n{rows}\n]}}\n')
+    (REPLAYS / f"{name}-{kind}.json").write_text(f'{opening[:-1]}, "trials": [\n{rows}\n]}}\n')
 
 
-def _cut_loading(trials: list[list[Any]]) -> None:
-    """Let the first trial of each worker begin without loading: in `hpo run` the preflight has loaded the workers."""
-    loaded: set[int] = set()
+def _cut_loading(trials: list[list[Any]], first: list[list[Any]]) -> None:
+    """Let the first trial of each worker begin without loading: in `hpo run` the preflight has loaded the workers.
+
+    Times are from the first begin on then.
+    """
     beside = statistics.median(ended - began - sum(epochs) for _, _, began, ended, _, epochs in trials)
+    for trial in first:
+        trial[BEGAN] = trial[ENDED] - sum(trial[-1]) - beside
+    earliest = min(trial[BEGAN] for trial in trials)
     for trial in trials:
-        if trial[WORKER] not in loaded:
-            loaded.add(trial[WORKER])
-            trial[BEGAN] = round(trial[ENDED] - sum(trial[-1]) - beside, 3)
-    first = min(trial[BEGAN] for trial in trials)
-    for trial in trials:
-        trial[BEGAN], trial[ENDED] = round(trial[BEGAN] - first, 3), round(trial[ENDED] - first, 3)
+        trial[BEGAN], trial[ENDED] = round(trial[BEGAN] - earliest, 3), round(trial[ENDED] - earliest, 3)
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        record(Path(sys.argv[1]), sys.argv[2], [int(word) for word in sys.argv[3:]] or None)
+        folder, name, kind, *numbers = sys.argv[1:]
+        record(Path(folder), name, kind, [float(number) for number in numbers])
         return
     print(f"{'':28} trials workers   within 25 %   ratio at 10 % 25 % 50 % 75 % 90 % of the time")
     for recording in recordings():

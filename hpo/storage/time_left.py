@@ -21,7 +21,8 @@ DRAWS, MOST = 24, 2000  # possible rests that are averaged, and new trials in al
 LATELY = 32  # trials that say how long epochs take: a sweep that learns turns to cheaper configurations, or dearer ones
 JUST_NOW = 8  # trials that say what else they take: it is of the machine, not of the configuration
 PRUNED = 0.5  # of the trials are expected to be pruned as soon as they may be, before anything is known
-TRUST = 4  # how many trials that expectation is worth
+TRUST = 4  # how many trials what is expected of them is worth
+LONGEST = 2  # times the median: what is longer beside the epochs of a trial is a pause, or the end of a round
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def seconds_left(
 
     `rows` are those of one sweep, or of one promotion. `rounds` are how many trials it has in all: each round waits for
     the one before it, and a sweep is one round. `epochs` are those of a whole trial. `before` is the pace that is
-    expected until an epoch has ended.
+    expected, until the trials themselves say it.
     """
-    pace = pace_of(rows) or before
+    pace = pace_of(rows, before)
     ended = sum(row.has_ended for row in rows)
     if ended >= sum(rounds):
         return 0.0
@@ -202,13 +203,17 @@ def _deaths(rows: Sequence[Row], epochs: int, warmup: int | None) -> list[float]
 
 
 # -- how fast they are -----------------------------------------------------------------------------------------------
-def pace_of(rows: Sequence[Row]) -> Pace | None:
+def pace_of(rows: Sequence[Row], before: Pace | None = None) -> Pace | None:
     """The pace of trials; None where nothing is known of it.
 
-    It is that of trials that have begun, whether they have ended or not: the fast ones end first.
+    It is that of trials that have begun, whether they have ended or not: the fast ones end first. `before` is the pace
+    that was expected: it is the answer until an epoch has ended, and counts for what trials take beside their epochs
+    until many have ended.
     """
     paces = [pace for pace in map(_epoch, rows) if pace is not None]
-    return Pace(tuple(paces[-LATELY:]), _beside(rows)) if paces else None
+    if not paces:
+        return before
+    return Pace(tuple(paces[-LATELY:]), _beside(rows, 0.0 if before is None else before.beside))
 
 
 def _epoch(row: Row) -> float | None:
@@ -218,23 +223,43 @@ def _epoch(row: Row) -> float | None:
     return row.pace
 
 
-def _beside(rows: Sequence[Row]) -> float:
-    """What the last trials took beside their epochs, and until the next one began.
+def _beside(rows: Sequence[Row], before: float) -> float:
+    """What the last trials took beside their epochs, until their worker began its next one.
 
-    The first trial of a worker loads what the next ones find loaded. Medians, for the one before a pause waits long.
+    The first trial of a worker loads what the next ones find loaded. A pause, or the end of a round, is no such time,
+    so none counts for much more than the median. The first few say little, for a machine is busy when a sweep begins:
+    what was expected `before` is worth TRUST of them.
     """
     loading = _first_of_workers(rows)
     ended = sorted((row for row in rows if row.has_ended), key=lambda row: row.ended or 0.0)
-    whole = [row for row in ended if row.attempts == 1 and row.began and row.ended and row not in loading][-JUST_NOW:]
-    if not whole:
-        return 0.0
-    begun = sorted(row.began for row in rows if row.began)
-    own = [max(0.0, row.ended - row.began - (row.seconds or 0.0)) for row in whole if row.ended and row.began]
-    gaps = []
-    for row in whole:
-        after = bisect.bisect_left(begun, row.ended or 0.0)
-        gaps += [begun[after] - (row.ended or 0.0)] if after < len(begun) else []
-    return statistics.median(own) + (statistics.median(gaps) if gaps else 0.0)
+    whole = [row for row in ended if row.attempts == 1 and row not in loading]
+    begins = _begins_of_workers(rows)
+    spans = [span for span in (_span_beside(row, begins.get(row.worker, [])) for row in whole) if span is not None]
+    if not spans:
+        return before
+    recent = spans[-JUST_NOW:]
+    longest = LONGEST * statistics.median(recent)
+    mean = statistics.fmean(min(span, longest) for span in recent)
+    return (len(spans) * mean + TRUST * before) / (len(spans) + TRUST)
+
+
+def _span_beside(row: Row, begins: Sequence[float]) -> float | None:
+    """Seconds from a trial's begin to the next one of its worker, without its epochs; None where there is no next."""
+    if row.began is None or row.ended is None:
+        return None
+    after = bisect.bisect_left(begins, row.ended)
+    if after == len(begins):
+        return None
+    return max(0.0, begins[after] - row.began - (row.seconds or 0.0))
+
+
+def _begins_of_workers(rows: Sequence[Row]) -> dict[str, list[float]]:
+    """When each worker began its trials, the first one first."""
+    begins: dict[str, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row.began or 0.0):
+        if row.began:
+            begins.setdefault(row.worker, []).append(row.began)
+    return begins
 
 
 def _first_of_workers(rows: Sequence[Row]) -> list[Row]:
