@@ -13,6 +13,7 @@ import pytest
 import hpo
 from hpo.cli.tries import joined, parsed
 from hpo.errors import Infeasible, Refused
+from hpo.promotion.selection import freeze
 from hpo.recipe import Recipe
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
@@ -154,6 +155,20 @@ def test_with_a_budget_of_time_no_number_of_trials_is_too_small(tmp_path: Path) 
     assert len(require_tries(opened)) == 1
     with pytest.raises(Refused, match="give --trials 2 too"):
         require_tries(replace(opened, verb="sweep"))
+
+
+def test_with_a_budget_of_time_it_is_refused_once_the_promotion_is_under_way(tmp_path: Path) -> None:
+    """The sweep is over then. What it has tried is no obstacle: the same command goes on with the promotion."""
+    sweep(STUDY, tmp_path, TRY)
+    folder = RunFolder(tmp_path / STUDY.name)
+    freeze(STUDY, folder)
+    written = sorted(folder.path.rglob("*"))
+    with pytest.raises(Refused, match="promotion of toy is under way, so its sweep is over, and 1 configuration"):
+        hpo.run(STUDY, runs=tmp_path, backend="inline", device="cpu", budget="1h", tries=({"recipe.lr": 0.03},))
+    assert sorted(folder.path.rglob("*")) == written
+    options = Options(runs=tmp_path, device="cpu", backend="inline", budget="1h", tries=(TRY,))
+    opened = Opened("run", STUDY.name, STUDY, folder, identity={}, workers=1, on="inline", options=options)
+    assert len(require_tries(opened)) == 1
 
 
 def test_one_that_no_longer_lies_in_the_space_is_left_out(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial
 from pydantic import TypeAdapter, ValidationError
 
 from hpo import space as spaces
@@ -72,10 +73,8 @@ def _as_kept(study: StudySpec, name: str, value: Any) -> Any:
 
 def require_room(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -> None:
     """Raise Refused unless the sweep has trials left for all configurations that were not yet tried. Writes nothing."""
-    stored = retry_storage(lambda: stored_study(folder, study.name)) if tries else None
-    trials = retry_storage(lambda: stored.get_trials(deepcopy=False)) if stored else []
-    asked = {trial.user_attrs.get(TRY) for trial in trials}
-    waiting = sum(index not in asked for index in range(len(_joined(folder, tries))))
+    trials = _stored_trials(study, folder) if tries else []
+    waiting = _waiting(folder, tries, trials)
     given = 1 + MOST if study.warm and not folder.warm.exists() else len(first_configurations(study, folder))
     needed = used_up(trials, study) + max(0, given - begun(trials)) + waiting
     if waiting and needed > study.trials:
@@ -83,6 +82,21 @@ def require_room(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -
             f"--try: {count(waiting, 'configuration')} and the {count(needed - waiting, 'trial')} before them are more "
             f"than the {count(study.trials, 'trial')} of the sweep; give --trials {needed} too"
         )
+
+
+def count_untried(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -> int:
+    """How many of these configurations, and of those of earlier commands, no trial has tried yet. Writes nothing."""
+    return _waiting(folder, tries, _stored_trials(study, folder))
+
+
+def _stored_trials(study: StudySpec, folder: RunFolder) -> list[FrozenTrial]:
+    stored = retry_storage(lambda: stored_study(folder, study.name))
+    return retry_storage(lambda: stored.get_trials(deepcopy=False)) if stored else []
+
+
+def _waiting(folder: RunFolder, tries: Sequence[Params], trials: Iterable[FrozenTrial]) -> int:
+    asked = {trial.user_attrs.get(TRY) for trial in trials}
+    return sum(index not in asked for index in range(len(_joined(folder, tries))))
 
 
 def keep_tries(folder: RunFolder, tries: Sequence[Params]) -> None:

@@ -83,7 +83,7 @@ class Schedule:
         self.beside = 0.0  # seconds of a trial beside its epochs
         self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
         self.sweeping: float | None = None  # when the sweep began
-        under_way = _race_under_way(opened.folder)
+        under_way = race_under_way(opened.folder)
         self.is_racing = under_way is not None  # the promotion has begun, so the sweep is over
         self.plan = self._plan(opened.study.task.folds) if under_way is None else NO_SWEEP
         self.race = under_way or plan.Race(self.plan.keep, self.plan.seeds)
@@ -217,7 +217,7 @@ def _mean_seconds(ended: Sequence[FrozenTrial]) -> float | None:
     return statistics.mean(seconds) if seconds else None
 
 
-def _race_under_way(folder: RunFolder) -> plan.Race | None:
+def race_under_way(folder: RunFolder) -> plan.Race | None:
     """The race of a promotion that has begun and has no verdict: it goes on as it is."""
     selection = read_selection(folder)
     if selection is None or is_judged(selection, folder):
