@@ -22,6 +22,7 @@ from hpo.study import StudySpec
 from hpo.trial.attempts import failed_before, is_to_be_retried
 from hpo.trial.lifecycle import state_of
 from hpo.trial.record import read_outcome
+from hpo.verbs.display import Display
 from tests.test_generations import disc, edit, told  # noqa: F401  # disc is a fixture
 from tests.toy import Toy, toy_study
 
@@ -162,7 +163,7 @@ def test_a_retry_that_was_killed_between_its_steps_loses_nothing(
 ) -> None:
     numbers = failed(runs)
     with monkeypatch.context() as patched:
-        patched.setattr(f"hpo.search.retry.{step}", _Killed(step, calls=2 if step == "set_failure_aside" else 1))
+        patched.setattr(f"hpo.trial.retry.{step}", _Killed(step, calls=2 if step == "set_failure_aside" else 1))
         with pytest.raises(KeyboardInterrupt):
             hpo.retry(STUDY, failed=True, runs=runs)
     waiting = [number for number in numbers if is_to_be_retried(RunFolder(runs / "toy").trial("sweep", number))]
@@ -261,3 +262,68 @@ def test_the_command_says_what_is_trained_again(runs: Path, monkeypatch: pytest.
     sweep("retried_toy.py", runs, trials=6)
     assert "no trial has failed" in CliRunner().invoke(app, ["retry", "retried_toy.py", "--failed"]).stdout
     assert read_outcome(RunFolder(runs / "toy").trial("sweep", numbers[0])).state == "complete"
+
+
+# -- runs of a promotion ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Away(Toy):
+    """The disk holds what all but the default need."""
+
+    def model(self) -> nn.Module:
+        if Disk.is_broken and self.shift:
+            raise OSError("the disk is away")
+        return super().model()
+
+
+PROMOTED = toy_study(task=Away(), trials=4, startup_trials=4, pruning=None, keep=1, seeds=2)
+
+
+def promote(runs: Path, **more: Any) -> Any:
+    return hpo.promote(PROMOTED, runs=runs, backend="inline", device="cpu", **more)
+
+
+def values(verdict: Any) -> dict[str, list[float | None]]:
+    return {result.candidate.name: [run.value for run in result.runs] for result in verdict.results}
+
+
+def test_failed_runs_of_a_promotion_are_trained_again_and_the_next_verdict_is_another_look(tmp_path: Path) -> None:
+    sweep(PROMOTED, tmp_path)
+    runs = Path(shutil.copytree(tmp_path, tmp_path.with_name("away")))
+    Disk.is_broken = True
+    first = promote(runs)
+    Disk.is_broken = False
+    numbers = tuple(run.number for result in first.results for run in result.runs if run.state == "failed")
+    assert numbers
+    assert first.winner == "default"
+    assert values(promote(runs)) == values(first), "the same command alone changes no verdict"
+
+    with pytest.raises(Refused, match="only failed runs can be trained again, and run 0 of the promotion of 'toy'"):
+        hpo.retry(PROMOTED, [0], promotion=True, runs=runs)
+    retried = hpo.retry(PROMOTED, failed=True, promotion=True, runs=runs)
+    assert (retried.trials, set(retried.reasons)) == (numbers, {"OSError: the disk is away"})
+    (status,) = hpo.status("toy", runs=runs)
+    assert status.promotion_state == "unfinished"
+    second = promote(runs)
+    assert values(second) == values(promote(tmp_path)), "as if nothing had failed"
+    assert (first.look, second.look) == (1, 2)
+    assert promote(runs).look == 2, "the same command again is no further look"
+    assert [failed_before(RunFolder(runs / "toy").trial("promotion", number)) for number in numbers] == [
+        ["OSError: the disk is away"] for _ in numbers
+    ]
+
+
+def test_a_promotion_says_which_runs_failed_and_how_they_are_trained_again(tmp_path: Path) -> None:
+    sweep(PROMOTED, tmp_path)
+    Disk.is_broken = True
+    shown = Said()
+    promote(tmp_path, progress=shown)
+    Disk.is_broken = False
+    assert any("OSError: the disk is away" in line and "--promotion --failed" in line for line in shown.lines)
+
+
+class Said(Display):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)

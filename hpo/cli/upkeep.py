@@ -93,6 +93,9 @@ def retry(
     study: Study,
     trials: Annotated[list[int] | None, typer.Argument(metavar="[N]...", help="Numbers of failed trials.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All trials that have failed.")] = False,
+    promotion: Annotated[
+        bool, typer.Option("--promotion", help="Runs of the promotion, not the sweep's trials.")
+    ] = False,
     smoke: Smoke = False,
     data: Data = None,
     runs: Runs = Path("runs"),
@@ -101,14 +104,17 @@ def retry(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Let the next sweep train failed trials again, under their numbers. How they had failed is kept."""
+    """Let the next sweep train failed trials again, or the next promotion failed runs. They keep their numbers, and how
+    they had failed is kept."""
     with document("retry", as_json) as answer, exits(debug):
         from hpo.formatting import count
 
+        noun, stage = ("run", "promotion") if promotion else ("trial", "sweep")
         retried = hpo.retry(
             study,
             trials or (),
             failed=failed,
+            promotion=promotion,
             smoke=smoke,
             data=data,
             runs=runs,
@@ -117,11 +123,12 @@ def retry(
         )
         answer(retried)
         if not retried.trials:
-            say("no trial has failed")
+            say(f"no {noun} has failed")
             return
         for number, reason in zip(retried.trials, retried.reasons, strict=True):
-            say(f"trial {number} had failed: {reason}")
-        say(f"the next sweep trains {count(len(retried.trials), 'trial')} again; number, configuration and seed stay")
+            say(f"{noun} {number} had failed: {reason}")
+        trained = f"the next {stage} trains {count(len(retried.trials), noun)} again"
+        say(f"{trained}; number, configuration and seed stay")
 
 
 def rebuild(

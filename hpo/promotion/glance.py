@@ -38,7 +38,7 @@ def glance(folder: RunFolder, rows: Iterable[Row], direction: Direction) -> Prom
         selection = _record(folder.selection)
         verdict = _record(folder.verdict) if folder.verdict.exists() else {}
         race = _race(selection, direction)
-        key = key_of([race.default, *race.others], race.rounds, selection["generation"])
+        key = key_of([race.default, *race.others], race.rounds, selection["generation"], selection.get("retries", 0))
         if verdict and verdict["selection"] == key:
             return PromotionGlance("judged", outcome_of(verdict), str(verdict.get("sentence", "")))
         keys = {candidate["name"]: fingerprint(candidate["params"]) for candidate in selection["candidates"]}

@@ -41,6 +41,7 @@ from hpo.trial.artifact import load_winner
 from hpo.trial.changes import code_note
 from hpo.trial.guard import run_check
 from hpo.trial.lifecycle import state_of
+from hpo.trial.retry import finish_retry
 from hpo.trial.summarize import keep_summary
 from hpo.workers import coordinator
 from hpo.workers.preparation import prepare_worker
@@ -74,6 +75,7 @@ def promote(
     candidate has a failed run.
     """
     with study_lock(folder) as hold:
+        finish_retry(study, folder, identity, "promotion")
         selection = freeze(study, folder, wish)
         source = retry_storage(lambda: PromotionRuns(study, selection, folder, identity, wanted=wanted, device=device))
         run = run_candidate if devices == 1 else partial(run_on_devices, devices)

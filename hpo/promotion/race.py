@@ -55,9 +55,10 @@ def runs_of(rounds: Iterable[Round]) -> int:
     return sum(race_round.runs for race_round in rounds)
 
 
-def key_of(candidates: Sequence[str], rounds: Sequence[Round], generation: int) -> str:
+def key_of(candidates: Sequence[str], rounds: Sequence[Round], generation: int, retries: int) -> str:
     """A fingerprint of what is judged, which the verdict keeps. `candidates` are their keys, the default's first."""
-    return fingerprint({"candidates": list(candidates), "rounds": tuple(rounds), "generation": generation})
+    judged = {"candidates": list(candidates), "rounds": tuple(rounds), "generation": generation}
+    return fingerprint({**judged, "retries": retries} if retries else judged)
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,12 @@ class Selection:
     added: int = 0  # how many of the rounds --more has added
     look: int = 1  # which verdict on the study's test split this is
     generation: int = 1  # of the study
+    retries: int = 0  # how often runs that had failed were trained again after a verdict
 
     @property
     def key(self) -> str:
         """A fingerprint of what is judged, which the verdict keeps."""
-        return key_of([candidate.key for candidate in self.candidates], self.rounds, self.generation)
+        return key_of([candidate.key for candidate in self.candidates], self.rounds, self.generation, self.retries)
 
     @property
     def key_before_races(self) -> str:
@@ -152,6 +153,15 @@ def keep_selection(selection: Selection, folder: RunFolder) -> Selection:
     """Write down what is promoted from now on, and return it."""
     write_json(folder.selection, plain(asdict(selection)))
     return selection
+
+
+def count_retry(folder: RunFolder) -> None:
+    """Let the next verdict be another look, where the last selection has one: who decides to train a failed run again
+    has read it."""
+    selection = read_selection(folder)
+    if selection is not None and is_judged(selection, folder):
+        look = len(read_looks(folder)) + 1
+        keep_selection(replace(selection, retries=selection.retries + 1, look=look), folder)
 
 
 def with_seeds(selection: Selection, seeds: int) -> Selection:

@@ -36,7 +36,10 @@ def judge(
     race = EndedRace(study, selection, runs)
     if not race.ranked:
         reasons = "; ".join(sorted({run.outcome.reason for run in runs.values() if run.value is None}))
-        raise SweepFailed(f"no configuration could be trained at full fidelity: {reasons}")
+        raise SweepFailed(
+            f"no configuration could be trained at full fidelity: {reasons}; mend that and train the runs again: "
+            f"hpo retry {study.name} --promotion --failed, then hpo promote {study.name}"
+        )
     sample = race.sample
     results = [_result(candidate, race, baselines) for candidate in race.ranked]
     within = [result for result in results if not result.over(study.limits)] or results

@@ -17,7 +17,6 @@ from hpo.formatting import count
 from hpo.search.climb import begin_again, begin_climb, curves_of, send_on
 from hpo.search.ladder import Begin, GoOn, Ladder
 from hpo.search.proposal import TRY, begin_trial, begun, draw, next_given
-from hpo.search.retry import finish_retry
 from hpo.search.tries import fitting_tries
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
@@ -35,6 +34,7 @@ from hpo.trial.objective import run_trial, settle
 from hpo.trial.over_limit import ended_epochs
 from hpo.trial.pausing import LADDER, UNTIL, WAY, is_paused
 from hpo.trial.record import Outcome, read_pause, summary
+from hpo.trial.retry import finish_retry
 from hpo.trial.summarize import keep_summary
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
@@ -112,7 +112,7 @@ class SweepTrials(AskTell):
     ) -> None:
         require_measurable(study)
         keep_warm(study, folder, identity)
-        finish_retry(study, folder, identity)
+        finish_retry(study, folder, identity, "sweep")
         super().__init__(study, study.cheap, folder, "sweep", study.name, identity, device=device)
         self.firsts = first_configurations(study, folder)
         self.tries = fitting_tries(study, folder)

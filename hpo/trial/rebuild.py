@@ -86,18 +86,18 @@ def make_generation(study: StudySpec, folder: RunFolder, identity: Mapping[str, 
     _remake(study, folder, identity, get_args(Kind))
 
 
-def remake_sweep(study: StudySpec, folder: RunFolder, identity: Mapping[str, str]) -> None:
-    """Make the sweep again in its storage, beside what it was there. Hold the study's lock.
+def remake(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], kind: Kind) -> None:
+    """Make the sweep, or the promotion, again in its storage, beside what it was there. Hold the study's lock.
 
     Raises Refused where a trial was asked another question that was not accepted.
     """
-    _remake(study, folder, identity, ("sweep",))
+    _remake(study, folder, identity, (kind,))
 
 
 def _remake(study: StudySpec, folder: RunFolder, identity: Mapping[str, str], kinds: Sequence[Kind]) -> None:
     require_claimable(folder, study.name)
     trials: Trials = {kind: read_folders(folder, kind) for kind in kinds}
-    _require_same_question(trials["sweep"], identity, read_changes(folder))
+    _require_same_question(trials.get("sweep", ()), identity, read_changes(folder))
     _rebuild_elsewhere(study, folder, identity, trials, keep_id(folder))
 
 

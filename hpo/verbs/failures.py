@@ -1,4 +1,4 @@
-"""What a verb says of the trials of a sweep that failed, and whether there were too many."""
+"""What a verb says of trials of a sweep that failed, and whether there were too many, and of runs of a promotion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hpo.errors import SweepFailed
+from hpo.formatting import count
+from hpo.promotion.results import Verdict
 from hpo.storage.database import stored_study
 from hpo.storage.reading import all_trials
 from hpo.storage.transient import retry_storage
@@ -42,6 +44,21 @@ def require_few_faults(opened: Opened, display: Display, standing: Standing) -> 
         f"{faulty(groups)} of {standing.done} trials failed, more than a quarter (most often {worst.reason}); "
         f"{not_promoted}mend that and train them again ({opened.help_command('retry')} --failed), or promote what was "
         f"completed ({opened.help_command('promote')})\n{worst.traceback}"
+    )
+
+
+def failed_runs(opened: Opened, verdict: Verdict) -> str:
+    """A line about the runs of a promotion that failed, and how they are trained again; "" where none has."""
+    failed = [
+        (result.candidate.name, run) for result in verdict.results for run in result.runs if run.state == "failed"
+    ]
+    if not failed:
+        return ""
+    runs = "; ".join(f"run {run.number} of {name}, {run.reason or 'the reason was not kept'}" for name, run in failed)
+    again = f"{opened.help_command('retry')} --promotion --failed, then {opened.help_command('promote')}"
+    return (
+        f"{count(len(failed), 'run')} failed, and took their configurations out of the race ({runs}); to train them "
+        f"again, once that is mended: {again}"
     )
 
 

@@ -48,6 +48,7 @@ class Options:
     force: bool = False
     tries: tuple[Mapping[str, Any], ...] = ()  # configurations that the sweep tries first; --try on the command line
     failed: bool = False  # all trials that have failed
+    promotion: bool = False  # runs of the promotion, and not trials of the sweep
     accept: tuple[str, ...] = ()  # changes of the study to go on with: "space", "code"
     log: Folder | None = None  # a file that a line is appended to for each trial that ends
     notify: str | None = None  # a command that is started for each event

@@ -19,6 +19,7 @@ from hpo.verbs.changes import go_on, require_same_or_accepted, require_same_prom
 from hpo.verbs.command_log import begin
 from hpo.verbs.devices import check_shared
 from hpo.verbs.display import Display
+from hpo.verbs.failures import failed_runs
 from hpo.verbs.news.announcer import Announcer, announced
 from hpo.verbs.opening import AnyStudy, Opened, identity_of_promotion, open_study
 from hpo.verbs.options import Folder, Options
@@ -128,6 +129,7 @@ def promote_stage(opened: Opened, display: Display, news: Announcer, wanted: See
             watch=watcher(runs_of(selection.rounds), update, update_record, news),
         )
     display.promotion_ended(opened, verdict)
+    say_lines(display, failed_runs(opened, verdict))
     news.promotion_ended(verdict)
     return verdict
 

@@ -6,13 +6,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from hpo.errors import Refused
-from hpo.search import retry as search
-from hpo.search.retry import Retried, retryable
-from hpo.storage.folder import RunFolder
+from hpo.promotion.selection import count_retry
+from hpo.storage.folder import Kind, RunFolder
+from hpo.storage.locks import study_lock
 from hpo.storage.transient import failures_as_halted
 from hpo.trial import rebuild as from_folders
+from hpo.trial import retry as again
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.rebuild import Rebuilt
+from hpo.trial.retry import Retried, retryable
 from hpo.verbs.changes import go_on, require_same_or_accepted
 from hpo.verbs.command_log import begin
 from hpo.verbs.opening import AnyStudy, adoption_of, open_study, require_own_trials
@@ -26,29 +28,44 @@ def retry(
     trials: Collection[int] = (),
     *,
     failed: bool = False,
+    promotion: bool = False,
     smoke: bool = False,
     data: Folder | None = None,
     runs: Folder = "runs",
     storage: str | None = None,
     accept: Collection[str] = (),
 ) -> Retried:
-    """Let the next sweep train these failed trials again, or with `failed` all that have failed.
+    """Let the next sweep train these failed trials again, or with `failed` all that have failed. With `promotion` they
+    are runs of the promotion, and the next promotion trains them.
 
     Each keeps its number, its configuration and its seed, begins anew, and counts once in the budget. How it had failed
-    is kept in its folder. Where the code was mended since, `accept=["code"]` is needed, as for a sweep. Raises Refused
-    where a trial has not failed.
+    is kept in its folder. Where the promotion has a verdict, that has been read: the next one is another look at the
+    test split, with wider intervals. Where the code was mended since, `accept=["code"]` is needed, as for a sweep.
+    Raises Refused where a trial has not failed.
     """
-    options = Options(smoke=smoke, data=data, runs=runs, storage=storage, accept=tuple(accept), failed=failed)
+    options = Options(
+        smoke=smoke,
+        data=data,
+        runs=runs,
+        storage=storage,
+        accept=tuple(accept),
+        failed=failed,
+        promotion=promotion,
+    )
+    kind: Kind = "promotion" if promotion else "sweep"
     if failed == bool(trials):
         raise Refused("retry: name the failed trials by their numbers, or give --failed for all of them; one of both")
     opened = open_study("retry", study, options)
     require_own_trials(opened.folder)
     change = require_same_or_accepted(opened)
-    if not retryable(opened.folder, trials):
+    if not retryable(opened.folder, trials, kind):
         return Retried((), ())
     begin(opened, *map(str, trials))
     go_on(opened, change)
-    return search.retry(opened.study, opened.folder, opened.identity, trials)
+    with study_lock(opened.folder):
+        if kind == "promotion":
+            count_retry(opened.folder)
+        return again.retry(opened.study, opened.folder, opened.identity, trials, kind)
 
 
 @failures_as_halted()
