@@ -137,3 +137,53 @@ def test_mlflow(told: list[dict[str, Any]], tmp_path: Path) -> None:
     assert (name, state) == ("sweep 0", "complete")
     assert params == {name: str(value) for name, value in trial["params"].items()}
     assert metrics["best epoch mse"] == trial["scores"]["mse"] == trial["value"]
+
+
+READ_WANDB = """
+import glob, json, struct
+from wandb.proto.wandb_internal_pb2 import Record
+
+BLOCK, HEADER = 32768, struct.Struct("<IHB")  # of a LevelDB log: a checksum, how many bytes follow, and which part
+(path,) = glob.glob("wandb/offline-run-*/run-*.wandb")
+content, at, parts = open(path, "rb").read(), 7, b""
+project, config, history, summary = "", {}, [], {}
+while at < len(content):
+    if BLOCK - at % BLOCK < HEADER.size:
+        at += BLOCK - at % BLOCK
+    _, length, part = HEADER.unpack_from(content, at)
+    at += HEADER.size + length
+    parts += content[at - length : at]
+    if part not in (1, 4):  # whole, or the last one
+        continue
+    record, parts = Record.FromString(parts), b""
+    if record.run.project:
+        project = [record.run.project, record.run.display_name]
+        config = {item.key: json.loads(item.value_json) for item in record.run.config.update}
+    if record.history.item:
+        history.append({item.nested_key[0]: json.loads(item.value_json) for item in record.history.item})
+    for item in record.summary.update:
+        summary[item.key or item.nested_key[0]] = json.loads(item.value_json)
+print(json.dumps([project, config, history, summary]))
+"""
+
+
+@pytest.mark.mlflow
+def test_wandb(told: list[dict[str, Any]], tmp_path: Path) -> None:
+    """HPO_WANDB_PYTHON names a Python with wandb, which writes into a folder."""
+    python = os.environ.get("HPO_WANDB_PYTHON")
+    if python is None:
+        pytest.skip("HPO_WANDB_PYTHON names no Python with wandb")
+    tell("wandb", told[:1], tmp_path, python, WANDB_MODE="offline", WANDB_SILENT="true", PYTHONPATH="")
+    query = [python, "-c", READ_WANDB]
+    shown = subprocess.run(
+        query, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, stdout=subprocess.PIPE, check=True
+    )
+    titles, config, history, summary = json.loads(shown.stdout)
+    trial = told[0]["trial"]
+    result = json.loads(Path(trial["folder"], "result.json").read_text())
+    assert titles == ["toy", "sweep 0"]
+    assert {name: config[name] for name in trial["params"]} == trial["params"]
+    assert [(row["_step"], row["mse"]) for row in history] == [
+        (each["epoch"], each["value"]) for each in result["history"]
+    ]
+    assert (summary["state"], summary["mse"]) == ("complete", trial["scores"]["mse"])
