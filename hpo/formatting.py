@@ -173,6 +173,16 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def duration_range(least: float, most: float) -> str:
+    """Times from `least` to `most` in one unit, to two digits: "14 to 29 min"; "about 14 min" where both are equal."""
+    unit, seconds = "s", 1
+    for name, length in (("min", 60), ("h", 3600)):
+        if most >= 1.5 * length:
+            unit, seconds = name, length
+    low, high = (number(float(f"{time / seconds:.2g}"), 3) for time in (least, most))
+    return f"about {high} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
 def seconds_of(text: str) -> float:
     """The seconds of "90 s", "45m", "2h" or "1 h 30 min". Raises ValueError for anything else, and for nothing."""
     match = DURATION.fullmatch(text.strip())

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hpo.storage.summary import Row
-from hpo.storage.time_left import Pace, Pruning, pace_of, seconds_left
+from hpo.storage.time_left import Pace, Pruning, doubt, pace_of, seconds_left
 
 REPLAYS = Path(__file__).parent / "replays"
 MOMENTS = 60  # at which a recording is asked for the time left
@@ -93,6 +93,17 @@ class Recording:
         """In which share of the time after the first tenth the estimate was within a quarter of the truth."""
         return float(np.mean([abs(ratio - 1) <= ALLOWED for ratio in self.ratios()]))
 
+    @property
+    def share_covered(self) -> float:
+        """In which share of the time after the first tenth the truth lay in the range that is shown."""
+        return float(np.mean([self._is_covered(now) for now in self.moments()]))
+
+    def _is_covered(self, now: float) -> bool:
+        estimate = self._estimate(now)
+        ended = [row.seconds for row in self.rows(now) if row.has_ended and row.seconds]
+        factor = doubt(ended, sum(self.rounds) - len(ended))
+        return estimate is not None and 1 / factor <= (self.seconds - now) / estimate <= factor
+
 
 def read(path: Path) -> Recording:
     record = json.loads(path.read_text())
@@ -162,12 +173,13 @@ def main() -> None:
         folder, name, kind, *numbers = sys.argv[1:]
         record(Path(folder), name, kind, [float(number) for number in numbers])
         return
-    print(f"{'':28} trials workers   within 25 %   ratio at 10 % 25 % 50 % 75 % 90 % of the time")
+    print(f"{'':28} trials workers   within 25 %  in the range   ratio at 10 % 25 % 50 % 75 % 90 % of the time")
     for recording in recordings():
         ratios = recording.ratios()
         at = [ratios[int((share - 0.1) / 0.9 * MOMENTS)] for share in (0.1, 0.25, 0.5, 0.75, 0.9)]
         print(
             f"{recording.name:28} {sum(recording.rounds):6} {recording.workers:7} {100 * recording.share_near:11.0f} %"
+            f"{100 * recording.share_covered:14.0f} %"
             f"   {'':11} {' '.join(f'{ratio:.2f}' for ratio in at)}"
         )
 

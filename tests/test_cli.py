@@ -406,6 +406,7 @@ def test_the_verbs_one_after_the_other_for_people_and_for_programs(home: Path) -
         "best": best.value,
         "best_trial": best.number,
         "seconds_left": 0.0,
+        "time_left": "",
         "preflight": "go",
         "promotion": f"winner: {verdict['winner']}",
         "promotion_state": "judged",

@@ -79,9 +79,10 @@ def test_each_trial_that_ends_is_told_once_and_those_of_before_are_not() -> None
         Row("sweep", 2, "failed", seconds=0.5, ended=2.0, reason="ValueError: no"),
     )
     ended = trials.update(told.summary())
+    progress = "best psnr_db 31.50 dB (trial 1), 1.3 to 8.3 min left"
     assert [ended_line(each) for each in ended] == [
-        "trial 2 failed, 0.5 s: ValueError: no; 2 of 5 done, best psnr_db 31.50 dB (trial 1), 3 min 20 s left",
-        "trial 1 complete, psnr_db 31.50 dB, 1 min 15 s; 3 of 5 done, best psnr_db 31.50 dB (trial 1), 3 min 20 s left",
+        f"trial 2 failed, 0.5 s: ValueError: no; 2 of 5 done, {progress}",
+        f"trial 1 complete, psnr_db 31.50 dB, 1 min 15 s; 3 of 5 done, {progress}",
     ]
     assert [each.improves for each in ended] == [False, True]
     assert trials.update(told.summary()) == []

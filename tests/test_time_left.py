@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
 
+from hpo.formatting import duration_range
 from hpo.storage.summary import Row
-from hpo.storage.time_left import Pace, Pruning, pace_of, seconds_left
+from hpo.storage.time_left import Pace, Pruning, doubt, pace_of, seconds_left
 from tests.replay import Recording, recordings
 
 RECORDED = {recording.name: recording for recording in recordings()}
@@ -122,6 +124,34 @@ def test_fast_trials_end_first_and_that_does_not_make_the_others_fast() -> None:
 
 def test_the_first_run_of_a_promotion_is_as_dear_as_the_sweep_times_its_epochs() -> None:
     assert left([], 4, epochs=20, before=Pace((2.0,), 0.0).times(3)) == pytest.approx(4 * 20 * 6)
+
+
+def test_the_range_is_as_wide_as_trials_differ_and_wider_where_few_are_known() -> None:
+    """With many trials before and after, only the machine's drift is left: exp(1.28 x 0.2)."""
+    assert doubt([10.0] * 10_000, 10_000) == pytest.approx(math.exp(1.28 * 0.2), rel=0.01)
+    assert doubt([], 10_000) == pytest.approx(math.exp(1.28 * math.hypot(0.4, 0.2)), rel=0.01)
+    assert doubt([5.0, 15.0] * 8, 8) > doubt([9.0, 11.0] * 8, 8) > doubt([9.0, 11.0] * 80, 80)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_the_truth_lies_in_the_range_four_times_in_five(name: str) -> None:
+    """Not where others made the machine many times slower, or faster, meanwhile."""
+    assert RECORDED[name].share_covered >= {"hdr-sweep": 0.35, "ris-promotion": 0.7, "xtrans-sweep": 0.7}.get(name, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "words"),
+    [
+        (840, 1740, "14 to 29 min"),
+        (30, 31, "30 to 31 s"),
+        (3000, 7000, "0.83 to 1.9 h"),
+        (125, 170, "2.1 to 2.8 min"),
+        (36000, 36100, "about 10 h"),
+        (400_000, 500_000, "110 to 140 h"),
+    ],
+)
+def test_a_range_of_time_is_said_in_one_unit(least: float, most: float, words: str) -> None:
+    assert duration_range(least, most) == words
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))

@@ -123,7 +123,7 @@ def _study_cells(status: Status) -> tuple[Cell, ...]:
         _sweep_progress(status),
         ", ".join([str(status.running), *stopped]),
         _best(status),
-        duration(status.seconds_left) if status.seconds_left else "",
+        status.time_left,
         status.promotion,
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 from hpo.contract.optuna_objects import described
 from hpo.contract.pruning import Median
 from hpo.errors import Refused
-from hpo.formatting import count, duration
+from hpo.formatting import count
 from hpo.page.collect_gate import gate_findings
 from hpo.page.collect_promotion import collect_earlier, collect_promotion
 from hpo.page.collect_sweep import collect_sweep
@@ -113,8 +113,8 @@ def _missing(
 
 def _left(folder: RunFolder) -> str:
     """The time left, as a clause; "" where it is not known."""
-    seconds = status_of(folder).seconds_left
-    return f"; the rest takes about {duration(seconds)}" if seconds else ""
+    left = status_of(folder).time_left
+    return f"; the rest takes {left}" if left else ""
 
 
 # -- the rest of the folder ------------------------------------------------------------------------------------------

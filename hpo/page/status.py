@@ -19,6 +19,7 @@ from hpo.promotion.glance import PromotionGlance, PromotionState, glance
 from hpo.storage.folder import RunFolder
 from hpo.storage.held import Sight, sight_of_lock
 from hpo.storage.summary import Row, Summary, best_of, front_of, read_summary
+from hpo.storage.time_left import left_in_words, seconds_left
 from hpo.trial.ended_rows import with_folders
 
 BEGUN: dict[Sight, str] = {"held": "running", "free": "interrupted", "hidden": "unknown"}  # the state of what has begun
@@ -43,6 +44,7 @@ class Status:
     best_trial: int | None = None
     front: tuple[int, ...] = ()  # with several goals: the trials that no other one dominates
     seconds_left: float | None = None  # of what is at work, or stands still; None before the first trial has ended
+    time_left: str = ""  # the same in words, from the least to the most: "14 to 29 min"
     preflight: str = "not run"  # or "go", "caution", "no-go"
     promotion: str = "not run"  # or "2/9 runs", or "winner: trial 7": for people
     promotion_state: PromotionState = "not run"
@@ -104,6 +106,7 @@ def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept:
     begun = Counter(row.state for row in (*sweep, *promotion))
     best = best_of(sweep, Direction(summary.direction))
     race = _promotion(folder, promotion, Direction(summary.direction))
+    left = _seconds_left(summary, sweep, sight)
     return Status(
         study=folder.path.name,
         done=summary.ended_of_sweep(sweep),
@@ -119,7 +122,8 @@ def _summarized(folder: RunFolder, summary: Summary, preflight: str, *, is_kept:
         best=best.value if best else None,
         best_trial=best.number if best else None,
         front=tuple(row.number for row in front_of(sweep, Direction(summary.direction), summary.goals)),
-        seconds_left=_seconds_left(summary, sweep, sight),
+        seconds_left=left,
+        time_left=left_in_words(summary, left),
         preflight=preflight,
         promotion=race.text,
         promotion_state=race.state,
@@ -144,8 +148,6 @@ def _seconds_left(summary: Summary, sweep: Sequence[Row], sight: Sight) -> float
         return max(0.0, summary.seconds_left - (time.time() - summary.written))
     if summary.seconds_left is not None or summary.stage != "sweep" or summary.trials is None:
         return summary.seconds_left
-    from hpo.storage.time_left import seconds_left  # the summary says it otherwise
-
     epochs = max((row.epoch for row in sweep), default=0)
     return seconds_left(sweep, (max(summary.trials, len(sweep)),), workers=summary.workers, epochs=epochs)
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from hpo.formatting import duration, number, out_of
 from hpo.output.kept import STDERR
 from hpo.output.streams import leads_to, steady
+from hpo.storage.time_left import left_in_words
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Preflight, Step
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 
 class Update(Protocol):
-    """Is called with how many are done, with a note, and with the seconds that are left, where that is known."""
+    """Is called with how many are done, with a note, and with the time left in words, where that is known."""
 
-    def __call__(self, done: int, note: str, seconds_left: float | None = None) -> None: ...
+    def __call__(self, done: int, note: str, left: str = "") -> None: ...
 
 
 class Display:
@@ -103,8 +104,8 @@ class Bars(Display):
         ):
             task = progress.add_task(title, total=total, note="", left="")
 
-            def update(done: int, note: str, seconds_left: float | None = None) -> None:
-                progress.update(task, completed=done, note=note, left=left(seconds_left))
+            def update(done: int, note: str, left: str = "") -> None:
+                progress.update(task, completed=done, note=note, left=left)
 
             yield update
 
@@ -163,9 +164,10 @@ def _show_nothing(*_: object, **__: object) -> None:
     pass
 
 
-def left(seconds: float | None) -> str:
+def left_note(summary: Summary) -> str:
     """The time left, in words; empty where it is not known, or nothing is left."""
-    return f"{duration(seconds)} left" if seconds else ""
+    words = left_in_words(summary, summary.seconds_left)
+    return f"{words} left" if words else ""
 
 
 def standing_note(standing: Standing, goal: str) -> str:

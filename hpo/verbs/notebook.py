@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import DisplayHandle
 
 from hpo.formatting import duration
-from hpo.verbs.display import Display, Update, check_line, left
+from hpo.verbs.display import Display, Update, check_line
 
 if TYPE_CHECKING:
     from hpo.checking.preflight import Step
@@ -25,8 +25,8 @@ class NotebookBars(Display):
     def bar(self, title: str, total: int) -> Iterator[Update]:
         line, began = OutputLine(), time.monotonic()
 
-        def show(done: int, note: str, seconds_left: float | None = None) -> None:
-            parts = [f"{title}: {done} of {total}", note, duration(time.monotonic() - began), left(seconds_left)]
+        def show(done: int, note: str, left: str = "") -> None:
+            parts = [f"{title}: {done} of {total}", note, duration(time.monotonic() - began), left]
             line.show(", ".join(filter(None, parts)), done / max(1, total))
 
         show(0, "")

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from hpo.ledger.keeping import entered
 from hpo.storage.summary import Summary
-from hpo.verbs.display import Display, Update, progress_note
+from hpo.verbs.display import Display, Update, left_note, progress_note
 from hpo.verbs.news.announcer import Announcer
 from hpo.verbs.opening import Opened
 
@@ -25,7 +25,7 @@ def watcher(
     """A function to be called with each summary: it updates the bar, the record in the ledger and the announcements."""
 
     def watch(now: Summary) -> None:
-        update(min(now.done, total), progress_note(now), now.seconds_left)
+        update(min(now.done, total), progress_note(now), left_note(now))
         update_record()
         news.update(now)
 

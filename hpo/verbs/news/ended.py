@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hpo.formatting import amount, duration
 from hpo.storage.summary import Row, Summary
+from hpo.storage.time_left import left_in_words
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def title(row: Row) -> str:
 
 
 def ended_line(ended: Ended) -> str:
-    """ "trial 17 complete, mse 0.1234, 12 s; 18 of 40 done, best mse 0.1187 (trial 9), 3 min 20 s left"."""
+    """ "trial 17 complete, mse 0.1234, 12 s; 18 of 40 done, best mse 0.1187 (trial 9), 3 to 5 min left"."""
     row, goal = ended.row, ended.now.goal
     parts = [f"{title(row)} {row.state}"]
     if row.best is not None:
@@ -68,10 +69,10 @@ def ended_line(ended: Ended) -> str:
 
 
 def _progress(ended: Ended) -> str:
-    goal, left = ended.now.goal, ended.now.seconds_left
+    goal, left = ended.now.goal, left_in_words(ended.now, ended.now.seconds_left)
     parts = [f"{ended.done} done" if ended.of is None else f"{ended.done} of {ended.of} done"]
     if ended.best is not None:
         parts.append(f"best {goal} {amount(ended.best.value, goal)} ({ended.best.name or title(ended.best)})")
-    if left is not None and ended.done != ended.of:
-        parts.append(f"{duration(left)} left")
+    if left and ended.done != ended.of:
+        parts.append(f"{left} left")
     return ", ".join(parts)
