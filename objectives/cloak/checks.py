@@ -9,6 +9,7 @@ from hpo import Check, Epoch, Evidence, Status
 from objectives.cloak.model import RAW_LIMIT
 from objectives.cloak.recognition import Recognition
 from objectives.cloak.scores import TOLERANCE
+from objectives.common.checks import go_if
 
 ROUNDING = 1e-6
 MIN_RECOGNISED = 0.95  # share of varied pictures that an encoder must recognise, and accept
@@ -75,7 +76,7 @@ def _check_recognises(encoder: EncoderState) -> Check:
     known = encoder.recognition
     return Check(
         f"{encoder.role} recognises faces",
-        _go_if(min(known.first, known.accepted) >= MIN_RECOGNISED),
+        go_if(min(known.first, known.accepted) >= MIN_RECOGNISED),
         f"{encoder.name}: nearest {known.first:.2f}, accepted {known.accepted:.2f}",
         f"both at least {MIN_RECOGNISED} of varied pictures",
         "encoders.py: a change means nothing to an encoder that recognises nobody",
@@ -98,7 +99,7 @@ def _check_apart(encoder: EncoderState, apart: float) -> Check:
 def _check_frozen(encoder: EncoderState) -> Check:
     return Check(
         f"{encoder.role} is not trained",
-        _go_if(encoder.untouched),
+        go_if(encoder.untouched),
         "as loaded" if encoder.untouched else "changed",
         "as loaded, no gradient",
         "optimizer groups, requires_grad of the encoder",
@@ -108,7 +109,7 @@ def _check_frozen(encoder: EncoderState) -> Check:
 def _check_different(critics: Sequence[EncoderState], judge: EncoderState) -> Check:
     return Check(
         "critic and judge are different encoders",
-        _go_if(judge.identity not in {critic.identity for critic in critics}),
+        go_if(judge.identity not in {critic.identity for critic in critics}),
         f"{' and '.join(critic.name for critic in critics)}; judged by {judge.name}",
         "a judge that is not attacked",
         "task.judge: scores by the encoder that was attacked are too good",
@@ -118,7 +119,7 @@ def _check_different(critics: Sequence[EncoderState], judge: EncoderState) -> Ch
 def _check_gradients(norms: Mapping[str, float]) -> Check:
     return Check(
         "gradients at the first step",
-        _go_if(min(norms.values()) > MIN_GRADIENT),
+        go_if(min(norms.values()) > MIN_GRADIENT),
         ", ".join(f"{name} {norm:.1e}" for name, norm in norms.items()),
         f"above {MIN_GRADIENT:.0e}",
         "task.start: without any change the gradient vanishes",
@@ -139,7 +140,7 @@ def _check_bounds(bounds: Bounds, evidence: Evidence) -> Iterator[Check]:
         if name in evidence.scores:
             value = evidence.scores[name]
             yield Check(
-                f"{name} is within its limit", _go_if(value <= limit), f"{value:.4g}", f"at most {limit:.4g}", look_at
+                f"{name} is within its limit", go_if(value <= limit), f"{value:.4g}", f"at most {limit:.4g}", look_at
             )
 
 
@@ -159,7 +160,7 @@ def _check_separation_grows(history: tuple[Epoch, ...]) -> Check:
     first, last = history[0].scores["separation_critic"], history[-1].scores["separation_critic"]
     return Check(
         "the separation from the original grows",
-        _go_if(last > first),
+        go_if(last > first),
         f"{first:.3f} -> {last:.3f}",
         "grows",
         "task.noise_lr, task.grid_lr, task.identity_weight",
@@ -169,7 +170,7 @@ def _check_separation_grows(history: tuple[Epoch, ...]) -> Check:
 def _check_identity(scores: Mapping[str, float]) -> Check:
     return Check(
         "an unchanged photograph matches itself",
-        _go_if(abs(scores["separation"]) < MAX_SELF_SEPARATION),
+        go_if(abs(scores["separation"]) < MAX_SELF_SEPARATION),
         f"separation {scores['separation']:.4f}",
         f"below {MAX_SELF_SEPARATION}: 0 but for the face that is found anew in the JPEG",
         "Critic.embed, faces.found_again",
@@ -181,12 +182,8 @@ def _check_beats_baselines(evidence: Evidence) -> Check:
     exposure, rival = evidence.scores["exposure"], evidence.baselines[best]["exposure"]
     return Check(
         "beats every change that uses no encoder",
-        _go_if(exposure < rival),
+        go_if(exposure < rival),
         f"{exposure:.3f}",
         f"below {rival:.3f} ({best})",
         "more steps, task.noise_lr, task.grid",
     )
-
-
-def _go_if(passed: bool) -> Status:
-    return "go" if passed else "no-go"

@@ -24,9 +24,15 @@ from objectives.cloak.faces import Framed, framed, region_around, the_face
 from objectives.common import photographs
 from objectives.common.colour import as_float, as_uint8
 from objectives.common.crops import resized
+from objectives.common.packaged import PackagedFile
 
 Part = Literal["val", "test"]  # train has no photographs of its own: it uses these, with the other encoder
-FACES_SHA256 = "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"
+FACES_FILE = PackagedFile(
+    "skimage",
+    "data/lfw_subset.npy",
+    "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c",
+    "no licence stated: read it where it is installed, do not redistribute",
+)
 CRITICS_LEARN_FROM = range(60)
 FACES: dict[Part, range] = {"val": range(60, 80), "test": range(80, 100)}
 ASTRONAUT = (slice(20, 220), slice(120, 320))  # rows and columns of the face
@@ -94,10 +100,7 @@ def faces() -> Tensor:
 
 @lru_cache(maxsize=1)
 def _faces() -> Tensor:
-    path = photographs.path_of("astronaut").parent / "lfw_subset.npy"
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-    if sha256 != FACES_SHA256:
-        raise ValueError(f"{path} must be scikit-image's, with sha256 {FACES_SHA256}; got {sha256}")
+    path = FACES_FILE.checked("the faces of scikit-image")
     return torch.from_numpy(np.load(path, allow_pickle=False)).float()[:100, None]
 
 

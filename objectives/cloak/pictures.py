@@ -18,7 +18,9 @@ from hpo import Chart, Picture
 from objectives.cloak.baseline import Method
 from objectives.cloak.data import Batch
 from objectives.cloak.model import Cloaked, apply_change
-from objectives.common.colour import as_uint8, round8
+from objectives.common.batches import joined
+from objectives.common.colour import round8
+from objectives.common.pictures import pixels
 
 ROWS = 4  # photographs that are shown
 NOISE_SHOWN, WARP_SHOWN = 4.0, 2.0  # changes are drawn this many times too large
@@ -49,7 +51,7 @@ def pictures(
 ) -> Iterator[Picture | Chart]:
     """A row for each of the first photographs, and one chart of all of them."""
     device = next(model.parameters()).device
-    whole = Batch(*(torch.cat(fields).to(device) for fields in zip(*batches, strict=True)))
+    whole = joined(batches, device)
     cloaked: Cloaked = model(whole.photo_B3SS, whole.number_B)
     rival_B3SS = torch.stack([rival(photo) for photo in whole.photo_B3SS])
     changed = Version(cloaked.image_B3SS, judgement.scores(cloaked.image_B3SS, whole))
@@ -74,7 +76,7 @@ def _row(row: int, photo_3SS: Tensor, flow_2QQ: Tensor, changed: Version, noisy:
         f"Separation from the original, by the judge after JPEG: changed {separation:.2f}, {RIVAL} "
         f"{rival_separation:.2f}; above 1 it no longer matches. Visible change: {visible:.3f} and {rival_visible:.3f}."
     )
-    return Picture(f"Photograph {row}", {name: _pixels(panel) for name, panel in panels.items()}, caption)
+    return Picture(f"Photograph {row}", {name: _enlarged(panel) for name, panel in panels.items()}, caption)
 
 
 def _warped_lattice(flow_2QQ: Tensor) -> Tensor:
@@ -103,7 +105,6 @@ def _chart(judgement: Judgement, changed: Version, noisy: Version) -> Chart:
     )
 
 
-def _pixels(rgb_3SS: Tensor) -> np.ndarray:
-    pixels_SS3 = as_uint8(rgb_3SS.float().cpu()).permute(1, 2, 0).numpy()
-    factor = -(-MIN_SIDE // pixels_SS3.shape[0])
-    return pixels_SS3.repeat(factor, 0).repeat(factor, 1)
+def _enlarged(rgb_3SS: Tensor) -> np.ndarray:
+    factor = -(-MIN_SIDE // rgb_3SS.shape[-1])
+    return pixels(rgb_3SS).repeat(factor, 0).repeat(factor, 1)

@@ -18,8 +18,3 @@ def columns_over(method: Callable[[B], Columns], batches: Iterable[B]) -> Column
     parts = [method(batch) for batch in batches]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     return {name: column.double() if column.is_floating_point() else column for name, column in joined.items()}
-
-
-def parts_of(batch: B, size: int) -> list[B]:
-    """A large batch in batches of `size` examples, of which the last may be shorter. Its fields are tensors."""
-    return [batch._make(fields) for fields in zip(*(field.split(size) for field in batch), strict=True)]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from objectives.common.headers import EXR_START, LONGEST, check_pixels, describe
+from objectives.common.headers import EXR_START, check_pixels, describe, start_of
 
 REC709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue and white: the default
 _CHROMA = ("RY", "BY")
@@ -129,8 +129,7 @@ def _picture(path: Path) -> _Picture:
 def _headers(path: Path) -> list[Mapping[str, Any]]:
     import OpenEXR
 
-    with path.open("rb") as file:
-        start = file.read(LONGEST)
+    start = start_of(path)
     if not start.startswith(EXR_START):
         raise ValueError(f"it is no OpenEXR file: {describe(start)}")
     try:

@@ -18,7 +18,7 @@ from torch import Tensor
 from objectives.common.colour import srgb_from_linear
 from objectives.common.content import content_hash
 from objectives.common.formats import ADVICE, READ, SUFFIXES, format_of
-from objectives.common.headers import LONGEST, MAX_PIXELS, describe
+from objectives.common.headers import MAX_PIXELS, describe, start_of
 from objectives.common.listing import pictures_in, warn_of_skipped
 from objectives.common.profiles import ProfileError, changes_colours, linear_from_profile, rgb_from_profile
 
@@ -224,5 +224,4 @@ def _what_it_is(path: Path) -> str:
         return ADVICE[name]
     if name in READ:
         return f"it is a {name} file that is damaged, or of a kind that is not read"
-    with path.open("rb") as file:
-        return f"{describe(file.read(LONGEST))}; allowed: {', '.join(READ)}"
+    return f"{describe(start_of(path))}; allowed: {', '.join(READ)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from objectives.common.headers import LONGEST, format_at
+from objectives.common.headers import format_at, start_of
 
 READ = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "AVIF")  # Pillow's names
 SUFFIXES = frozenset(
@@ -34,7 +34,6 @@ def format_of(path: Path) -> str | None:
 
     Raises OSError where the file cannot be opened.
     """
-    with path.open("rb") as file:
-        name = format_at(file.read(LONGEST))
+    name = format_at(start_of(path))
     is_raw = name in ("RAF", "CR3") or path.suffix.lower() in RAW_SUFFIXES
     return "raw" if is_raw else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 MAX_PIXELS = 120_000_000  # a small file can declare a huge image, so the header is checked before anything is decoded
 EXR_START = b"\x76\x2f\x31\x01"
@@ -32,6 +33,12 @@ _STARTS = (
     ("HTML", rb"\s*<(?:!DOCTYPE|html|HTML)"),
 )
 _LIKE = {"TIFF": "TIFF or a raw file like it"}
+
+
+def start_of(path: Path) -> bytes:
+    """The first LONGEST bytes of a file. Raises OSError where it cannot be opened."""
+    with path.open("rb") as file:
+        return file.read(LONGEST)
 
 
 def format_at(start: bytes) -> str | None:

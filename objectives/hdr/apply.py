@@ -24,9 +24,10 @@ from objectives.common.command import settings_of, work
 from objectives.common.folder import Job, Result, carry_out
 from objectives.common.light import write_light
 from objectives.hdr.data import Batch, fills
-from objectives.hdr.frames import ScaledFrame, frame_files, layer_files, read_frame
+from objectives.hdr.frames import frame_files, layer_files
 from objectives.hdr.listing import NEEDED, plan_frames
 from objectives.hdr.model import predict
+from objectives.hdr.reading import ScaledFrame, read_frame
 from objectives.hdr.task import HDR
 
 

@@ -6,21 +6,11 @@ Each check takes values; none of them knows the task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from hpo import REFERENCE, Check, Epoch, Evidence, Status
+from hpo import Check, Epoch, Evidence, Status
+from objectives.common.checks import HealthyRange, check_lead, check_range, go_if
 from objectives.hdr.frames import FrameSequence
 from objectives.hdr.model import HARD_CLAMP, SCALE_RANGE
-
-
-@dataclass(frozen=True)
-class HealthyRange:
-    """Where a score must lie, both ends included, and where to look if it does not."""
-
-    low: float
-    high: float
-    look_at: str
-
 
 MAX_UNREACHABLE = 0.01  # share of the pixels in the training holes
 MAX_OVERFLOW = 1e-4  # share of pixels: below it, and above 0, a highlight was guessed too bright, which is a caution
@@ -42,6 +32,7 @@ MIN_EPOCHS = 3  # a shorter run has no course to judge
 MAX_DEFICIT_DB = 0.1  # how far the network may fall below the filled picture that it starts from
 NEAR_PERFECT_DB = 40.0  # an error of 1 % of the visible range: above it no improvement is asked for
 MIN_FALL = 0.02  # of the loss, over the first half of a run
+LOOK_AT = "more epochs, more photographs, recipe.lr"  # where a classical method is ahead
 RIVAL_SCORES = ("score", "psnr_mu", "ssim_mu")
 
 
@@ -57,7 +48,7 @@ def checks(evidence: Evidence, *, unreachable: float, cap: float, sequence: Fram
     if _has_course(evidence.history):
         results += _check_course(evidence.history)
     if evidence.stage == "promotion" and evidence.scores and evidence.baselines:
-        results += [_check_lead(evidence, score) for score in RIVAL_SCORES]
+        results += [check_lead(evidence, score, behind="no-go", look_at=LOOK_AT) for score in RIVAL_SCORES]
     return results
 
 
@@ -66,7 +57,7 @@ def _check_reach(unreachable: float, cap: float) -> Check:
     """Zeros in holes, or an EPS that is too small, put the target out of reach of any bounded residual."""
     return Check(
         "residual can reach the target",
-        _status(unreachable < MAX_UNREACHABLE),
+        go_if(unreachable < MAX_UNREACHABLE),
         f"{unreachable:.2%} of the pixels in the training holes are beyond {cap:g}",
         f"below {MAX_UNREACHABLE:.0%}",
         "how holes are filled (task.base), EPS, task.abs_max",
@@ -85,23 +76,12 @@ def _check_files(sequence: FrameSequence) -> Check:
 
 # -- the scores of a run ---------------------------------------------------------------------------------------------
 def _check_scores(scores: Mapping[str, float]) -> list[Check]:
-    results = [_check_range(name, scores[name]) for name in HEALTHY if name in scores]
+    results = [check_range(name, scores[name], healthy) for name, healthy in HEALTHY.items() if name in scores]
     if "overflow_rate" in scores:
         results.append(_check_overflow("health: overflow_rate", scores["overflow_rate"], MAX_OVERFLOW))
     if "scale" in scores:
         results.append(_check_scale(scores["scale"]))
     return results
-
-
-def _check_range(name: str, value: float) -> Check:
-    healthy = HEALTHY[name]
-    return Check(
-        f"health: {name}",
-        _status(healthy.low <= value <= healthy.high),
-        f"{value:.3g}",
-        f"{healthy.low:g} to {healthy.high:g}",
-        healthy.look_at,
-    )
 
 
 def _check_scale(scale: float) -> Check:
@@ -152,7 +132,7 @@ def _check_clamp(history: Sequence[Epoch]) -> Check:
     worst = max(epoch.scores["clamp_rate"] for epoch in history)
     return Check(
         "hard clamp idle once settled",
-        _status(worst <= MAX_CLAMPED),
+        go_if(worst <= MAX_CLAMPED),
         f"at most {worst:.3g} of the pixels clamped",
         f"at most {MAX_CLAMPED:g}",
         HEALTHY["clamp_rate"].look_at,
@@ -164,7 +144,7 @@ def _check_gain(history: Sequence[Epoch]) -> Check:
     gains = [epoch.scores["gain_db"] for epoch in history if epoch.scores["psnr_mu_hole"] < NEAR_PERFECT_DB]
     return Check(
         "never worse than its base",
-        _status(min(gains, default=0.0) >= -MAX_DEFICIT_DB),
+        go_if(min(gains, default=0.0) >= -MAX_DEFICIT_DB),
         f"{min(gains):+.2f} dB at worst" if gains else f"always above {NEAR_PERFECT_DB:g} dB",
         f"at least {-MAX_DEFICIT_DB:g} dB after a quarter of the run",
         "the learning rate, task.log_weight",
@@ -182,21 +162,3 @@ def _check_loss(history: Sequence[Epoch]) -> Check:
         f"by {MIN_FALL:.0%} over the first half",
         "the learning rate",
     )
-
-
-# -- rivals ----------------------------------------------------------------------------------------------------------
-def _check_lead(evidence: Evidence, score: str) -> Check:
-    """The network against the best classical method in one score."""
-    rivals = {name: scores[score] for name, scores in evidence.baselines.items() if not name.endswith(REFERENCE)}
-    best = max(rivals, key=rivals.__getitem__)
-    return Check(
-        f"beats every classical method in {score}",
-        _status(evidence.scores[score] > rivals[best]),
-        f"{evidence.scores[score]:.3f}",
-        f"above {rivals[best]:.3f} ({best})",
-        "more epochs, more photographs, recipe.lr",
-    )
-
-
-def _status(holds: bool) -> Status:
-    return "go" if holds else "no-go"

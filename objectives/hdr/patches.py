@@ -13,16 +13,15 @@ import torch
 from torch import Tensor
 
 from hpo import Split, generator
-from objectives.hdr import frames
+from objectives.hdr.frames import FrameFiles
+from objectives.hdr.reading import read_frame
 from objectives.hdr.warp import Frame
 
 HOLE_SHARE = 0.005  # a patch of a user's frame is taken at once if it has this share of holes
 TRIES = 8  # patches that are drawn before the best of them is taken
 
 
-def make_from_frames(
-    user_frames: Sequence[frames.FrameFiles], split: Split, size: int, count: int
-) -> dict[str, np.ndarray]:
+def make_from_frames(user_frames: Sequence[FrameFiles], split: Split, size: int, count: int) -> dict[str, np.ndarray]:
     """`count` patches of the user's frames in turn.
 
     Arrays named as the fields of Frame, and "source", [N]: the number of each frame's sequence, because neighbouring
@@ -37,7 +36,7 @@ def make_from_frames(
     sources = np.zeros(count, np.int64)
     for place, index in enumerate(order[:count]):  # each frame is decoded once
         paths = user_frames[index]
-        frame = frames.read_frame(paths.warp, paths.hole, paths.ref, paths.layers)
+        frame = read_frame(paths.warp, paths.hole, paths.ref, paths.layers)
         assert frame.target_3HW is not None  # `ref` was given
         for row in range(place, count, len(user_frames)):
             rows, columns = _random_window(frame.hole_1HW, size, rng, paths.hole)

@@ -5,7 +5,7 @@ Shapes: light [B, 3, H, W] or [3, H, W], linear; pixels [H, W, 3], uint8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,26 +13,26 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from hpo import REFERENCE, Chart, Picture
-from objectives.common.colour import as_uint8, luma, srgb_from_linear
-from objectives.common.columns import columns_over, parts_of
+from hpo import Chart, Picture
+from objectives.common.batches import example, joined, parts_of
+from objectives.common.colour import luma, srgb_from_linear
+from objectives.common.columns import columns_over
+from objectives.common.exposure import grey_gain
+from objectives.common.pictures import NETWORK, Scores, best_rival, evenly_spaced, pixels
 from objectives.hdr import baseline, loss, parallax
-from objectives.hdr.data import Batch, log_light
+from objectives.hdr.data import EPS, Batch
 from objectives.hdr.loss import TOO_BRIGHT
 from objectives.hdr.model import HARD_CLAMP, predict
 
 STOPS = (-4, 0, 3)  # exposures of a bracket, around a middle grey
-GREY = 0.18
 HOLE_COLOUR = (0.85, 0.1, 0.6)
 COMPOSED, RENDERED, REAL = "composed", "rendered", "real parallax"
 SHOWN = 3  # examples of each set that get an exposure bracket
 SCORING_BATCH = 16
 CAPS = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0)
 OLD_CAP = 19.2  # 1.2 x 16: exp(19.2) = 2.2e8
-NETWORK = "network"
+SCORE = "score"  # by which the best rival is chosen
 KINDS_OF_HOLE = {"all holes": "psnr_mu_hole", "cracks": "psnr_mu_crack", "disocclusions": "psnr_mu_disocc"}
-
-Scores = Mapping[str, Mapping[str, float]]  # method -> score -> value
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def drawn(model: nn.Module, batches: Sequence[Batch], *, base: str, cap: float) 
     """
     device = next(model.parameters()).device
     model = model.cpu()
-    test = Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))
+    test = joined(batches)
     candidates = {
         COMPOSED: Batch(*(field[test.rendered_B == 0] for field in test)),
         RENDERED: Batch(*(field[test.rendered_B == 1] for field in test)),
@@ -56,9 +56,9 @@ def drawn(model: nn.Module, batches: Sequence[Batch], *, base: str, cap: float) 
         yield methods_chart(name, scores[name], len(batch.hole_B1SS))
     yield overflow_chart(test, cap, max(methods[NETWORK]["overflow_rate"] for methods in scores.values()))
     for name, batch in sets.items():
-        rival = best_rival(scores[name])
+        rival = best_rival(scores[name], SCORE)
         for row in rows_by_gain(model, batch, SHOWN):
-            yield exposure_bracket(model, _example(batch, row), rival, f"{name} {row}")
+            yield exposure_bracket(model, example(batch, row), rival, f"{name} {row}")
     model.to(device)
 
 
@@ -70,23 +70,11 @@ def method_scores(model: nn.Module, batch: Batch) -> Scores:
     return {name: loss.measured_means(columns_over(method, parts)) for name, method in by_method.items()}
 
 
-def best_rival(scores: Scores) -> str:
-    """The name of the classical method with the best score; references do not count."""
-    rivals = [name for name in scores if name != NETWORK and not name.endswith(REFERENCE)]
-    return max(rivals, key=lambda name: scores[name]["score"])
-
-
 def rows_by_gain(model: nn.Module, batch: Batch, count: int) -> list[int]:
     """`count` rows, evenly spaced from the example with the smallest gain to the one with the largest."""
-    examples = [_example(batch, row) for row in range(len(batch.hole_B1SS))]
-    gains = torch.cat([loss.model_scores(model, example)["gain_db"] for example in examples])
-    places = torch.linspace(0, len(gains) - 1, min(count, len(gains))).round().long().unique()
-    return gains.argsort()[places].tolist()
-
-
-def _example(batch: Batch, row: int) -> Batch:
-    """A batch of one example."""
-    return Batch(*(field[row : row + 1] for field in batch))
+    gains = torch.cat([loss.model_scores(model, part)["gain_db"] for part in parts_of(batch, 1)])
+    order = gains.argsort().tolist()
+    return [order[place] for place in evenly_spaced(len(order), count)]
 
 
 # -- brackets --------------------------------------------------------------------------------------------------------
@@ -100,7 +88,7 @@ def exposure_bracket(model: nn.Module, example: Batch, rival: str, title: str) -
         NETWORK: predict(model, example).light_B3HW,
         "rendered": example.target_B3SS,
     }
-    gain = GREY / max(1e-8, float(torch.exp(log_light(luma(example.target_B3SS)).mean())))
+    gain = float(grey_gain(luma(example.target_B3SS), least=EPS))
     panels = {
         name: exposures(light_B3HW[0], gain, hole_1HW if name == "input" else None)
         for name, light_B3HW in light.items()
@@ -121,7 +109,7 @@ def exposures(light_3HW: Tensor, gain: float, hole_1HW: Tensor | None = None) ->
         if hole_1HW is not None:
             rgb = torch.where(hole_1HW, torch.tensor(HOLE_COLOUR).view(3, 1, 1), rgb)
         rows += [rgb, torch.ones(3, 2, rgb.shape[-1])]
-    return as_uint8(torch.cat(rows[:-1], 1)).permute(1, 2, 0).numpy()
+    return pixels(torch.cat(rows[:-1], 1))
 
 
 # -- charts ----------------------------------------------------------------------------------------------------------
@@ -133,7 +121,7 @@ def methods_chart(set_name: str, scores: Scores, count: int) -> Chart:
         labels = ["" if value is None else f"{value:.1f}" for value in values]
         figure.add_bar(name=kind, x=list(scores), y=values, text=labels)
     figure.update_layout(height=360, showlegend=True, yaxis_title="mu-law PSNR in holes (dB)", barmode="group")
-    rival = best_rival(scores)
+    rival = best_rival(scores, SCORE)
     lead = scores[NETWORK]["psnr_mu_hole"] - scores[rival]["psnr_mu_hole"]
     return Chart(
         f"Every method, {set_name}",

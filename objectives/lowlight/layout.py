@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpo import Split
+from objectives.common.data_folder import names_in, require_folder
 
 FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "our485"),
@@ -29,14 +30,12 @@ def sides_of_splits(root: Path) -> dict[Split, Sides]:
 
     Raises ValueError where there are none for training, or where two could be meant.
     """
-    if not root.is_dir():
-        raise ValueError(f"--data {root} must be a folder; it is not")
+    require_folder(root)
     sides = {split: _sides(root, split) for split in FOLDERS}
     if sides["train"] is None:
-        names = ", ".join(sorted(path.name for path in root.iterdir())[:10]) or "nothing"
         raise ValueError(
             f"--data {root} must hold the folders low and high (or {', '.join(LOW[1:])}; {', '.join(HIGH[1:])}), "
-            f"directly or in {' or '.join(FOLDERS['train'])}, or train_data and train_gt; found: {names}"
+            f"directly or in {' or '.join(FOLDERS['train'])}, or train_data and train_gt; found: {names_in(root)}"
         )
     return {split: folders for split, folders in sides.items() if folders}
 

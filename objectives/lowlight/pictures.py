@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hpo import Picture, generator
-from objectives.common.colour import as_uint8, round8, srgb_from_linear
+from objectives.common.colour import round8, srgb_from_linear
 from objectives.common.crops import shrunk
+from objectives.common.pictures import NETWORK, evenly_spaced, pixels
 from objectives.lowlight import loss
 from objectives.lowlight.baseline import Enhance
 from objectives.lowlight.camera import darken
@@ -45,8 +45,7 @@ def views_of_scenes(numbers: Sequence[int]) -> Iterator[View]:
 
 def views_of_pairs(pairs: Sequence[Pair]) -> Iterator[View]:
     """The middle of up to MOST_PAIRS of a user's pairs, at their own resolution: shrinking would remove the noise."""
-    rows = np.unique(np.linspace(0, len(pairs) - 1, min(MOST_PAIRS, len(pairs))).round().astype(int))
-    for pair in (pairs[row] for row in rows):
+    for pair in (pairs[row] for row in evenly_spaced(len(pairs), MOST_PAIRS)):
         both_6HW = read_pair(pair)
         height, width = both_6HW.shape[-2:]
         top, left = max(0, (height - LONGEST) // 2), max(0, (width - LONGEST) // 2)
@@ -66,13 +65,13 @@ def drawn(model: nn.Module, shown: Sequence[View], rival: str, enhance: Enhance)
         panels = {
             "input": view.low_3HW,
             rival: enhance(view.low_3HW, view.high_3HW),
-            "network": made[row],
+            NETWORK: made[row],
             "target": view.high_3HW,
         }
         quality = [_quality(name, panel, view.high_3HW) for name, panel in panels.items() if name != "target"]
         yield Picture(
             title=f"{view.title}: the {place} of {len(shown)} views by the network's score",
-            panels={name: as_uint8(panel).permute(1, 2, 0).numpy() for name, panel in panels.items()},
+            panels={name: pixels(panel) for name, panel in panels.items()},
             caption="; ".join(quality),
         )
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import torch
 from torch import Tensor
 
 from hpo import Split
 from objectives.common import panoramas, photographs
 from objectives.common.colour import luma
+from objectives.common.exposure import grey_gain
 from objectives.common.panoramas import PANORAMAS
 
 EVERYDAY = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
@@ -35,7 +35,6 @@ NUMBERS = {name: number for number, name in enumerate((*SCENES, *TEXTURES))}
 
 FOV = 75.0  # degrees: about what a telephone's main camera sees
 VIEW_SIZE = 224  # pixels a side: as many as the panorama has over FOV
-KEY = 0.18  # luminance that a view's geometric mean is exposed to. Source: Reinhard et al. 2002, eqs. 1 and 2
 DARKEST = 1e-4  # share of the view's mean below which the luminance of a pixel counts as this
 
 
@@ -62,7 +61,6 @@ def views(name: str) -> tuple[Tensor, ...]:
 
 
 def exposed(light_3HW: Tensor) -> Tensor:
-    """The view as bright as a camera would make it: the geometric mean of its luminance is KEY."""
+    """The view as bright as a camera would make it: the geometric mean of its luminance is middle grey."""
     luminance = luma(light_3HW)
-    least = DARKEST * float(luminance.mean())
-    return light_3HW * (KEY / torch.exp(torch.log(luminance.clamp(min=least)).mean()))
+    return light_3HW * grey_gain(luminance, least=DARKEST * float(luminance.mean()))

@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
 from hpo import Chart
+from objectives.common.batches import joined
 from objectives.ris.chart_style import (
     CLASSICAL_COLOUR,
     GREEDY_COLOUR,
@@ -43,7 +44,7 @@ LINES = {  # method -> (colour, dash, width)
 def charts(pipeline: Pipeline, scenario: Scenario, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Chart]:
     """OSPA of every method by SNR, paired differences, matched errors, spectra, and scenes."""
     device = next(model.parameters()).device
-    batch = Batch(*(torch.cat(field).to(device) for field in zip(*batches, strict=True)))
+    batch = joined(batches, device)
     tables = compare(pipeline, model, batch)
     edges = bin_edges(scenario)
     yield _table(tables, edges)

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
 from hpo import Chart
+from objectives.common.batches import example
 from objectives.ris.chart_style import CLASSICAL_COLOUR, GREEDY_COLOUR, LEGEND_BELOW
 from objectives.ris.covariance import truth
 from objectives.ris.data import Batch
@@ -26,7 +27,7 @@ def spectra_chart(pipeline: Pipeline, model: nn.Module, batch: Batch, judged: Ju
     """MUSIC spectra of one scene: of R_samp, R_pred, R_blend and R_true."""
     ranked = _ranked_rows(judged)
     row = ranked[len(ranked) // 2]
-    scene = Batch(*(field[row : row + 1] for field in batch))
+    scene = example(batch, row)
     sight = pipeline.sight(model, scene.z)
     covariances = {
         "R_samp": sight.samp,

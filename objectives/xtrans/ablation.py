@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from hpo import Columns, Fidelity, Interval, Recipe, Split, crossed_interval, fit
-from objectives.common.columns import columns_over, parts_of
+from objectives.common.batches import parts_of
+from objectives.common.columns import columns_over
 from objectives.xtrans import data, loss
 from objectives.xtrans.data import Batch, model_inputs
 from objectives.xtrans.loss import Demosaic

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from objectives.common.headers import format_at, start_of
 from objectives.xtrans.cfa import SIDE
 
-RAF_START = b"FUJIFILMCCD-RAW"
 _RAF_DATA = 100  # where a RAF says at which byte its TIFF structure begins; big-endian
 _RAF_FOLDER, _RAF_BLACK = 0xF000, 0xF00A
 _RATIONAL = (5, 10)  # types of TIFF: pairs of whole numbers
@@ -31,18 +31,13 @@ def above_lowest(path: Path) -> np.ndarray:
     All 0 where the file has one level for all places, or says nothing that can be read.
     """
     try:
-        levels = _of_raf(path) if _is_raf(path) else _of_dng(path)
+        levels = _of_raf(path) if format_at(start_of(path)) == "RAF" else _of_dng(path)
     except (OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, struct.error):  # a file of another kind
         levels = np.zeros((1, 1))
     if SIDE % levels.shape[0] or SIDE % levels.shape[1] or not np.isfinite(levels).all():
         levels = np.zeros((1, 1))
     tile_66 = np.tile(levels, (SIDE // levels.shape[0], SIDE // levels.shape[1]))
     return tile_66 - tile_66.min()
-
-
-def _is_raf(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(RAF_START)) == RAF_START
 
 
 def _of_raf(path: Path) -> np.ndarray:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hpo import load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import settings_of, work
+from objectives.common.files import write_png
 from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
 from objectives.common.formats import RAW_SUFFIXES
 from objectives.xtrans import cfa, raf, reference_free
@@ -32,10 +32,6 @@ from objectives.xtrans.model import Demosaicer
 from objectives.xtrans.task import XTrans
 
 ROWS, MARGIN = 480, 60  # of a strip, and of its overlap: multiples of 12, beyond the receptive field of every network
-OTHER_RAW = frozenset(
-    {".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".fff"}
-    | {".iiq", ".mos", ".mrw", ".kdc", ".dcr", ".erf", ".mef", ".x3f", ".gpr", ".rwl"}
-)
 
 
 @torch.no_grad()
@@ -67,7 +63,7 @@ def develop(winner: Path, folder: Path, into: Path) -> Iterator[Result]:
         (path,) = job.inputs
         raw, look = raf.read(path), read_look(path)
         srgb_3HW = render(demosaic_in_strips(model, raw.mosaic_1HW, raw.gain_3), raw.gain_3, look)
-        Image.fromarray(as_uint8(srgb_3HW).permute(1, 2, 0).numpy()).save(output, "PNG")
+        write_png(as_uint8(srgb_3HW), output)
         return _sidecar(raw, look) | _scores(model, raw)
 
     yield from carry_out(plan, settings_of("xtrans.develop", winner), make)

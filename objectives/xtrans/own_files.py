@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from hpo import Split
 from objectives.common.content import sha256_of
+from objectives.common.data_folder import require_folder
 from objectives.common.folder import Skipped, list_files, summary_of_skipped
 from objectives.common.listing import warn_of_skipped, why_not_picture
 from objectives.xtrans import raf
@@ -31,8 +32,7 @@ def split_own_files(folder: str, fold: int, folds: int) -> dict[Split, tuple[Own
     other one, unless there are so few files that a split would be empty. Raises ValueError where there are fewer
     different files than one for validation and one for each fold.
     """
-    if not Path(folder).is_dir():
-        raise ValueError(f"--data {folder} must be a folder")
+    require_folder(Path(folder))
     paths, skipped = _own_files(Path(folder))
     warn_of_skipped(folder, skipped)
     path_by_hash = {sha256_of(path): path for path in paths}

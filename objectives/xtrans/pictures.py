@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo import REFERENCE, Chart, Picture
+from hpo import Chart, Picture
+from objectives.common.batches import example, joined
 from objectives.common.colour import as_uint8
+from objectives.common.pictures import NETWORK, Scores, best_rival, evenly_spaced
 from objectives.xtrans import loss, torture
 from objectives.xtrans.baseline import PLAIN
 from objectives.xtrans.data import BORDER, Batch, model_inputs
 from objectives.xtrans.light import per_channel, to_display
 from objectives.xtrans.loss import Demosaic, inner
 
-NETWORK = "network"
 SHOWN_TILES, SHOWN_PATTERNS = 5, 2
 ENLARGED = 4
 ERROR_GAIN = 8.0  # an error of 1/16 of white is drawn as bright as can be
-Scores = Mapping[str, Mapping[str, float]]  # by method
 
 
 @torch.no_grad()
@@ -38,10 +38,10 @@ def draw_pictures(
     """
     device = next(model.parameters()).device
     model = model.cpu()
-    tiles = Batch(*(torch.cat(fields).cpu() for fields in zip(*batches, strict=True)))
+    tiles = joined(batches)
     methods: dict[str, Demosaic] = {NETWORK: lambda batch: model(*model_inputs(batch)), **baselines}
     scores = {name: loss.summary(loss.method_columns(method, tiles, probes=False)) for name, method in methods.items()}
-    rival = best_rival(scores)
+    rival = best_rival(scores, "psnr_lin")
     yield methods_chart(scores, len(tiles.gain_B3), missing)
     patterns = loss.all_patterns(tiles)
     yield patterns_chart({name: loss.pattern_scores(methods[name], patterns) for name in (NETWORK, rival)})
@@ -52,18 +52,11 @@ def draw_pictures(
     model.to(device)
 
 
-def best_rival(scores: Scores) -> str:
-    """The classical method with the best psnr_lin."""
-    rivals = [name for name in scores if name != NETWORK and not name.endswith(REFERENCE)]
-    return max(rivals, key=lambda name: scores[name]["psnr_lin"])
-
-
 def _tile_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator[Picture]:
     """Some tiles, spread evenly from the network's worst to its best."""
-    order = loss.tile_scores(methods[NETWORK](tiles), tiles)["psnr_lin"].argsort()
-    places = torch.linspace(0, len(order) - 1, min(SHOWN_TILES, len(order))).round().long().unique()
-    for row in order[places].tolist():
-        yield tile_picture(methods, _row(tiles, row), f"Tile {row}")
+    order = loss.tile_scores(methods[NETWORK](tiles), tiles)["psnr_lin"].argsort().tolist()
+    for row in (order[place] for place in evenly_spaced(len(order), SHOWN_TILES)):
+        yield tile_picture(methods, example(tiles, row), f"Tile {row}")
 
 
 def _pattern_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator[Picture]:
@@ -71,11 +64,7 @@ def _pattern_pictures(methods: Mapping[str, Demosaic], tiles: Batch) -> Iterator
     patterns = loss.all_patterns(tiles)
     kinds = list(torture.KINDS)
     for row in loss.pattern_scores(methods[NETWORK], patterns).argsort()[:SHOWN_PATTERNS].tolist():
-        yield tile_picture(methods, _row(patterns, row), f"Pattern: {kinds[row % len(kinds)]}")
-
-
-def _row(batch: Batch, row: int) -> Batch:
-    return Batch(*(field[row : row + 1] for field in batch))
+        yield tile_picture(methods, example(patterns, row), f"Pattern: {kinds[row % len(kinds)]}")
 
 
 def tile_picture(methods: Mapping[str, Demosaic], tile: Batch, title: str) -> Picture:

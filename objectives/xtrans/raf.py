@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from objectives.common.headers import LONGEST, describe
+from objectives.common.headers import describe, format_at, start_of
 from objectives.xtrans import black, cfa
 from objectives.xtrans.light import area_mean, per_channel
 
@@ -167,9 +167,8 @@ def _camera(path: Path) -> str:
     """The camera's name: from the header of a RAF, or the tags of a DNG; "unknown" where there is none."""
     import tifffile
 
-    with path.open("rb") as file:
-        start = file.read(_NAME.stop)
-    if start.startswith(black.RAF_START):
+    start = start_of(path)
+    if format_at(start) == "RAF":
         return start[_NAME].split(b"\0")[0].decode("latin1").strip()
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -186,9 +185,8 @@ def _cause(path: Path, error: Exception) -> str:
 
     if not path.is_file():
         return "there is no such file"
-    with path.open("rb") as file:
-        start = file.read(LONGEST)
-    is_raw = start.startswith((black.RAF_START, b"II", b"MM"))
+    start = start_of(path)
+    is_raw = format_at(start) in ("RAF", "TIFF")
     if not is_raw or isinstance(error, rawpy.LibRawFileUnsupportedError):
         return f"LibRaw knows no such raw file; {describe(start)}"
     if isinstance(error, rawpy.LibRawIOError | rawpy.LibRawDataError):

@@ -23,6 +23,7 @@ from torch import Tensor
 from hpo import Split, made_once
 from objectives.common import files, panoramas, photographs
 from objectives.common.colour import linear_from_srgb
+from objectives.common.exposure import grey_gain
 from objectives.common.scenes import origin
 from objectives.xtrans import raf
 from objectives.xtrans.light import area_mean
@@ -49,7 +50,6 @@ TEACH = ("ihc", "hubble", "retina")  # no everyday scenes: always training, and 
 RARELY = 0.25  # how often a crop is taken from one of these, where a scene has 1
 FIELD = 72.0  # degrees: the five views around meet at the horizon and do not overlap
 VIEW = 288  # pixels a side before shrinking by `down`; at half of that no detail is invented
-MIDDLE_GREY = 0.18  # the geometric mean of a view's light after exposure; what is then above 1 is clipped
 MIN_LIGHT = 1e-6
 MIN_SIDE = 72  # pixels of a user's picture after shrinking: a tile must fit
 
@@ -122,8 +122,7 @@ def make_views(name: str, down: int) -> list[np.ndarray]:
 
 def exposed(light_3HW: Tensor) -> Tensor:
     """Light at a geometric mean of middle grey, clipped at 1."""
-    mean = light_3HW.mean(0).clamp(min=MIN_LIGHT).log().mean().exp()
-    return (light_3HW * MIDDLE_GREY / mean).clamp(0, 1)
+    return (light_3HW * grey_gain(light_3HW.mean(0), least=MIN_LIGHT)).clamp(0, 1)
 
 
 # -- a user's own files ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo import Chart, Check, Columns, Evidence, Fidelity, Method, Moment, Overfit, Picture, Split, Task
-from objectives.common.columns import parts_of
+from objectives.common.batches import parts_of
 from objectives.common.fields import require
 from objectives.xtrans import baseline, data, loss
 from objectives.xtrans.checks import checks

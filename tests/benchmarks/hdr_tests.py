@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from hpo import Method, Split, Tuned, crossed_interval, fit, tune_baselines
-from objectives.common.columns import columns_over, parts_of
+from objectives.common.batches import parts_of
+from objectives.common.columns import columns_over
 from objectives.hdr import FULL, HDR, baseline, loss, parallax
 from objectives.hdr.data import Batch
 from objectives.hdr.splits import Scenes

@@ -21,6 +21,7 @@ from objectives.common.exr import Window, Windows
 from objectives.common.light import SUFFIXES, read_light, read_mask, read_windows, write_light
 from objectives.hdr import HDR, frames, loss
 from objectives.hdr.apply import apply, main
+from objectives.hdr.reading import read_frame
 from tests.objectives.exported import exported
 from tests.objectives.exr_bytes import Plane, write_exr
 
@@ -431,15 +432,15 @@ def test_a_frame_is_scaled_to_a_middle_grey_by_what_the_network_may_see(tmp_path
         root / folder / f"{name}-0001.exr"
         for folder, name in (("warp", "warped_hole"), ("hole", "hole"), ("ref", "ref"))
     ]
-    frame = frames.read_frame(*paths)
+    frame = read_frame(*paths)
     shown = frame.warped_3HW[:, ~frame.hole_1HW[0]]
     luminance = (shown * torch.tensor([0.2126, 0.7152, 0.0722])[:, None]).sum(0)
     assert float(luminance.median()) == pytest.approx(0.2, rel=1e-4)
     assert torch.allclose(frame.target_3HW / frame.gain, read_light(paths[2]), rtol=1e-5)
     warped = read_light(paths[0])
     write_light(paths[0], torch.where(frame.hole_1HW, 1e6, warped))
-    assert frames.read_frame(*paths).gain == frame.gain
-    assert (frames.read_frame(*paths).warped_3HW[:, frame.hole_1HW[0]] == 0).all()
+    assert read_frame(*paths).gain == frame.gain
+    assert (read_frame(*paths).warped_3HW[:, frame.hole_1HW[0]] == 0).all()
 
 
 def test_light_that_is_not_finite_is_refused_with_a_count_except_under_holes(tmp_path: Path) -> None:
@@ -451,24 +452,24 @@ def test_light_that_is_not_finite_is_refused_with_a_count_except_under_holes(tmp
         OpenEXR.File({}, {"RGB": torch.where(where, torch.nan, light).permute(1, 2, 0).numpy().copy()}).write(str(path))
 
     spoil(warp, mask)
-    assert torch.isfinite(frames.read_frame(warp, hole, None).warped_3HW).all()
+    assert torch.isfinite(read_frame(warp, hole, None).warped_3HW).all()
     spoil(warp, ~mask)
     with pytest.raises(ValueError, match=rf"warped_hole-0001.exr: {3 * int((~mask).sum())} values outside its holes"):
-        frames.read_frame(warp, hole, None)
+        read_frame(warp, hole, None)
     write_light(warp, light)
     spoil(ref, mask)
     with pytest.raises(ValueError, match=rf"ref-0001.exr: {3 * int(mask.sum())} values in it are not finite"):
-        frames.read_frame(warp, hole, ref)
+        read_frame(warp, hole, ref)
 
 
 def test_negative_light_counts_as_none_and_sizes_must_agree(tmp_path: Path) -> None:
     root = _tree(tmp_path, 3)
     warp, hole = root / "warp/warped_hole-0001.exr", root / "hole/hole-0001.exr"
     write_light(warp, read_light(warp) - 1.0)
-    assert frames.read_frame(warp, hole, None).warped_3HW.min() == 0
+    assert read_frame(warp, hole, None).warped_3HW.min() == 0
     write_light(warp, _light(10, 10))
     with pytest.raises(ValueError, match=r"must have the same size and place; got data window \(0, 0\)-\(55, 47\)"):
-        frames.read_frame(warp, hole, None)
+        read_frame(warp, hole, None)
 
 
 def _windowed(path: Path, picture: Tensor, left: int, top: int, frame: tuple[int, int] = (56, 48)) -> Path:
@@ -490,7 +491,7 @@ def test_files_of_a_frame_are_aligned_by_their_windows(tmp_path: Path) -> None:
     Image.fromarray((hole[0] * 255).byte().numpy()).save(tmp_path / "frame.png")
     Image.fromarray((hole[0, :, 8:] * 255).byte().numpy()).save(tmp_path / "data.png")
     for mask in (cropped, tmp_path / "frame.png", tmp_path / "data.png"):
-        frame = frames.read_frame(warp, mask, ref)
+        frame = read_frame(warp, mask, ref)
         assert torch.equal(frame.hole_1HW, hole[..., 8:])
         assert torch.allclose(frame.target_3HW / frame.gain, light[..., 8:], rtol=1e-5)
         assert frame.windows == Windows(Window(8, 0, 55, 47), Window(0, 0, 55, 47))
@@ -501,18 +502,18 @@ def test_files_that_cannot_be_aligned_are_refused_with_both_windows(tmp_path: Pa
     warp = _windowed(tmp_path / "warp.exr", light, 8, 0)
     elsewhere = _windowed(tmp_path / "hole.exr", hole, 0, 0, frame=(48, 48))
     with pytest.raises(ValueError, match=r"size and place; got data window \(0, 0\)-\(47, 47\) .*\(8, 0\)-\(55"):
-        frames.read_frame(warp, elsewhere, None)
+        read_frame(warp, elsewhere, None)
     left = _windowed(tmp_path / "hole.exr", hole, 0, 0)
     outside = int(hole[..., :8].sum())
     with pytest.raises(ValueError, match=rf"hole.exr marks {outside} pixels that .*warp.exr does not hold; got da"):
-        frames.read_frame(warp, left, None)
+        read_frame(warp, left, None)
     here = _windowed(tmp_path / "hole.exr", hole, 8, 0)
     short = _windowed(tmp_path / "ref.exr", light, 0, 0)
     with pytest.raises(ValueError, match=r"ref.exr must cover the pixels of .*warp.exr; got .*\(0, 0\)-\(47, 47\)"):
-        frames.read_frame(warp, here, short)
+        read_frame(warp, here, short)
     Image.fromarray((hole[0, 1:] * 255).byte().numpy()).save(tmp_path / "other.png")
     with pytest.raises(ValueError, match=r"other.png and .* must have the same size; got 48 x 47 pixels"):
-        frames.read_frame(warp, tmp_path / "other.png", None)
+        read_frame(warp, tmp_path / "other.png", None)
 
 
 def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> None:
@@ -525,7 +526,7 @@ def test_patches_of_a_users_frames_are_patches_of_its_files(tmp_path: Path) -> N
     assert not batch.source_B.any()  # one sequence
     assert (batch.hole_B1SS.mean((1, 2, 3)) > 0.005).all()
     assert torch.equal(batch.warped_B3SS, batch.target_B3SS * (1 - batch.hole_B1SS))
-    wholes = [frames.read_frame(f.warp, f.hole, f.ref).target_3HW for f in frames.read_sequence(tmp_path).train]
+    wholes = [read_frame(f.warp, f.hole, f.ref).target_3HW for f in frames.read_sequence(tmp_path).train]
     for target in batch.target_B3SS:
         assert any(
             torch.equal(target, whole[:, top : top + 32, left : left + 32])
@@ -641,7 +642,7 @@ def _with_layers(root: Path, count: int) -> Path:
 def test_layers_and_motion_are_read_where_a_folder_has_them(tmp_path: Path) -> None:
     """Motion is minus its mean over what is seen, in units of 8 pixels, and 0 in holes, where nothing is known."""
     paths = frames.read_sequence(_with_layers(tmp_path, 3)).train[0]
-    frame = frames.read_frame(paths.warp, paths.hole, paths.ref, paths.layers)
+    frame = read_frame(paths.warp, paths.hole, paths.ref, paths.layers)
     seen = ~frame.hole_1HW[0]
     left = (torch.arange(32) < 16).expand(32, 32)
     assert torch.equal(frame.occluder_1HW[0], left & seen)
@@ -703,7 +704,7 @@ def test_applied_files_score_as_the_task_scores_the_same_frames(tmp_path: Path, 
         expected = task.score(model, batch)
     written = [made.output for made in apply(winner, tmp_path / "shot", tmp_path / "out")]
     paths = frames.read_sequence(tmp_path / "shot").test[0]
-    gain = frames.read_frame(paths.warp, paths.hole, paths.ref).gain
+    gain = read_frame(paths.warp, paths.hole, paths.ref).gain
     scores = loss.light_scores(gain * read_light(written[2])[None], *loss.score_references(batch))
     for name in ("score", "psnr_mu", "gain_db", "psnr_mu_hole"):
         assert float(scores[name]) == pytest.approx(float(expected[name]), abs=1e-3)

@@ -19,11 +19,12 @@ from hpo import Fidelity
 from objectives.common import panoramas, photographs
 from objectives.common.colour import as_float, as_uint8, linear_from_srgb, luma
 from objectives.common.crops import resized
+from objectives.common.exposure import MIDDLE_GREY
 from objectives.lowlight import LowLight
 from objectives.lowlight.camera import Camera, darken
 from objectives.lowlight.data import examples
 from objectives.lowlight.pairs import match, scene_of, split_pairs
-from objectives.lowlight.scenes import KEY, NUMBERS, SCENES, TEXTURES, VALIDATION, scenes_of, views
+from objectives.lowlight.scenes import NUMBERS, SCENES, TEXTURES, VALIDATION, scenes_of, views
 
 SMALL = Fidelity(size=32, train=10, val=6, epochs=1, test=4)
 
@@ -108,7 +109,7 @@ def test_a_scene_has_the_same_number_in_every_split_and_fold() -> None:
 def test_a_view_of_a_panorama_is_exposed_to_its_key_and_a_photograph_is_left_as_it_was_taken() -> None:
     """Closed form: the geometric mean of the luminance. It is a lobby whose darkest pixel is far above the floor."""
     for view in views("st_fagans_interior"):
-        assert float(torch.exp(torch.log(luma(view)).mean())) == pytest.approx(KEY, rel=1e-3)
+        assert float(torch.exp(torch.log(luma(view)).mean())) == pytest.approx(MIDDLE_GREY, rel=1e-3)
         assert float(view.max()) > 1  # light that the bright picture clips
     assert torch.equal(views("coffee")[0], photographs.linear("coffee"))
 

@@ -1,0 +1,48 @@
+"""Checks that several tasks make: a score in its healthy range, and the best classical method beaten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo import REFERENCE, Check, Evidence, Status
+
+
+@dataclass(frozen=True)
+class HealthyRange:
+    """Where a score must lie, both ends included, and where to look if it does not."""
+
+    low: float
+    high: float
+    look_at: str
+
+
+def go_if(holds: bool) -> Status:
+    """ "go" where the condition holds, or else "no-go"."""
+    return "go" if holds else "no-go"
+
+
+def check_range(name: str, value: float, healthy: HealthyRange) -> Check:
+    """A score lies in its healthy range."""
+    return Check(
+        f"health: {name}",
+        go_if(healthy.low <= value <= healthy.high),
+        f"{value:.3g}",
+        f"{healthy.low:g} to {healthy.high:g}",
+        healthy.look_at,
+    )
+
+
+def check_lead(evidence: Evidence, score: str, *, behind: Status, look_at: str) -> Check:
+    """The network is ahead of every classical method in a score that is better where it is higher.
+
+    `behind` is the status where it is not. References do not count: they are told what the network has to find.
+    """
+    rivals = {name: scores[score] for name, scores in evidence.baselines.items() if not name.endswith(REFERENCE)}
+    best = max(rivals, key=rivals.__getitem__)
+    return Check(
+        f"beats every classical method in {score}",
+        "go" if evidence.scores[score] > rivals[best] else behind,
+        f"{evidence.scores[score]:.3f}",
+        f"above {rivals[best]:.3f} ({best})",
+        look_at,
+    )
