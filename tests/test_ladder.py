@@ -92,8 +92,26 @@ def test_where_early_rankings_mislead_new_trials_run_straight() -> None:
     misled = [arm(0, 1.0), arm(9, 1.5), climber(1, *[2.0] * 8), climber(2, *[3.0] * 8)]
     assert LADDER.next(misled) == Begin(8, "straight", "sobol")
     assert LADDER.next([*misled, *(arm(number, 1.0) for number in range(3, 8))]) == Begin(8, "straight", "tpe")
-    believed = [arm(0, 1.0), arm(9, 1.0), climber(1, *[1.0] * 8), climber(2, *[3.0] * 8), climber(3, *[0.5] * 8)]
-    assert LADDER.next(believed) == Begin(1, "ladder", "sobol")  # a tie counts half
+    doubted = [arm(0, 1.0), arm(9, 3.0), climber(1, *[2.0] * 8)]  # better than one of two: chance does as much
+    assert LADDER.next(doubted) == Begin(8, "straight", "sobol")
+    believed = [*doubted, climber(2, *[0.5] * 8), climber(3, *[1.0] * 8)]  # 4.5 of 6 pairs, since a tie counts half
+    assert LADDER.next(believed) == Begin(1, "ladder", "sobol")
+
+
+def test_the_default_is_no_arm() -> None:
+    """Nobody can be better than a perfect default, and that says nothing about early rankings."""
+    perfect = Curve(0, "given", (0.0,) * 8, 8, is_complete=True)
+    assert LADDER.next([perfect, climber(1, *[2.0] * 8)]) == Begin(8, "straight", "sobol")
+    assert LADDER.next([perfect, climber(1, *[2.0] * 8), arm(2, 3.0), arm(3, 4.0)]) == Begin(1, "ladder", "sobol")
+
+
+def test_every_second_new_trial_begins_near_the_best_once_five_are_completed() -> None:
+    curves = [arm(0, 2.0), arm(1, 3.0), *(climber(number, *[1.0] * 8) for number in (2, 3))]
+    assert LADDER.next(curves) == Begin(1, "ladder", "sobol")
+    curves.append(climber(4, *[1.0] * 8))
+    assert LADDER.next(curves) == Begin(1, "ladder", "sobol")
+    curves.append(Curve(5, "ladder", (), 1))
+    assert LADDER.next(curves) == Begin(1, "ladder", "near")
 
 
 def test_it_ends_where_the_budget_brings_no_trial_to_its_end() -> None:
@@ -122,6 +140,36 @@ def test_each_point_belongs_to_its_number_and_covers_every_kind_of_parameter() -
     assert counts[1].min() >= 50
     assert all(("e" in point) == (point["d"] == "y") for point in points)
     assert points[100] == sobol_params(space, 3, 100)
+
+
+def test_what_is_drawn_near_the_best_lies_in_the_space_around_it() -> None:
+    space = {
+        "a": uniform(-1, 1),
+        "b": log(1e-4, 1e-1),
+        "c": integer(2, 10, step=2),
+        "d": choose("x", "y", "z"),
+        "e": when("d", "y", uniform(0, 1)),
+    }
+    params = {"a": 0.5, "b": 1e-2, "c": 6, "d": "x"}
+    inner = {name: distribution for name, distribution in space.items() if name in params}
+    best, worse, paused = (
+        optuna.trial.create_trial(params=params | {"a": a}, distributions=inner, **more)
+        for a, more in (
+            (0.5, {"value": 3.0}),
+            (-0.5, {"value": 2.0}),
+            (-0.9, {"state": optuna.trial.TrialState.RUNNING, "intermediate_values": {0: 9.0}}),
+        )
+    )
+    draws = [drawn_params("near", space, 1, number, [worse, best, paused], Direction.MAXIMIZE) for number in range(500)]
+    a, b = np.array([draw["a"] for draw in draws]), np.log10([draw["b"] for draw in draws])
+    assert (a.mean(), a.std()) == (pytest.approx(0.5, abs=0.04), pytest.approx(0.2, abs=0.03))
+    assert (b.mean(), b.std()) == (pytest.approx(-2, abs=0.05), pytest.approx(0.3, abs=0.05))
+    assert a.max() <= 1
+    assert {4, 6, 8} <= {draw["c"] for draw in draws} <= {2, 4, 6, 8, 10}
+    assert np.mean([draw["c"] == 6 for draw in draws]) == pytest.approx(0.683, abs=0.06)  # within one deviation
+    assert np.mean([draw["d"] == "x" for draw in draws]) == pytest.approx(0.6 + 0.4 / 3, abs=0.06)
+    assert all(("e" in draw) == (draw["d"] == "y") for draw in draws)
+    assert draws[7] == drawn_params("near", space, 1, 7, [worse, best], Direction.MAXIMIZE)
 
 
 def test_tpe_sees_completed_trials_alone() -> None:

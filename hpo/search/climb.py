@@ -36,8 +36,6 @@ def _curve(trial: FrozenTrial, spec: StudySpec, given: Collection[int]) -> Curve
 
 def _way(trial: FrozenTrial, given: Collection[int]) -> Way:
     """How a trial came to be. Those that the fidelity gate has begun are drawn, and run straight to the end."""
-    if trial.number == 0:  # the default
-        return "straight"
     if trial.number in given or TRY in trial.user_attrs:
         return "given"
     way: Way = trial.user_attrs.get(WAY, "straight")

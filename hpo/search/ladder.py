@@ -1,7 +1,9 @@
 """The ladder: trials pause at rungs and the better half of each rung goes on, beside arms that run straight to the end.
 
-Early rankings may mislead. The arms show it: they run to their end whatever they look like, and where those that the
-ladder has brought to the end are no better, new trials run straight too.
+Early rankings may mislead. The arms show it: they run to their end whatever they look like, and unless most of those
+that the ladder has brought to the end are better, new trials run straight too.
+
+Once a few trials are completed, every second trial of the ladder begins near the best of them.
 
 What comes next follows from the trials' curves alone. So a sweep that was killed, or a replay of recorded curves, asks
 the same as an unbroken one. Values are costs here: lower is better.
@@ -16,11 +18,13 @@ from typing import Literal
 import numpy as np
 
 Way = Literal["given", "straight", "ladder"]  # given: chosen by somebody; it runs straight, and is no arm
-Draw = Literal["sobol", "tpe"]
+Draw = Literal["sobol", "near", "tpe"]  # near: close to the best completed trial
 
-ARMS = 2  # trials that run straight to the end once the ladder has brought one there, the default among them
+ARMS = 2  # drawn trials that run straight to the end once the ladder has brought one there
 MODELLED = 8  # completed trials that TPE needs to propose anything
 PAIRS = 2  # of an arm's end and a ladder's end, before the early rankings are judged
+TRUSTED = 2 / 3  # share of these pairs in which the ladder's end is better, where the early rankings are believed
+LOCAL = 5  # completed trials before others begin near the best of them
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Ladder:
         if self.epochs <= left and (_lacks_arms(curves) or is_misled(curves)):
             return Begin(self.epochs, "straight", _draw_of_arm(curves))
         best = next((step for step in self._promotions(curves) if self._cost(step, curves) <= left), None)
-        return best or (Begin(self.rungs[0], _way_to(self), "sobol") if self.rungs[0] <= left else None)
+        if best is None and self.rungs[0] <= left:
+            return Begin(self.rungs[0], _way_to(self), _draw_of_climber(curves))
+        return best
 
     def _may_complete(self, curves: Sequence[Curve], left: int) -> bool:
         """Whether what is left of the budget brings any trial to its end."""
@@ -108,8 +114,8 @@ def _lacks_arms(curves: Sequence[Curve]) -> bool:
 
 
 def is_misled(curves: Sequence[Curve]) -> bool:
-    """Whether the trials that the ladder has brought to the end are no better than the arms, so that early rankings are
-    not to be believed."""
+    """Whether too few of the trials that the ladder has brought to the end are better than the arms for early rankings
+    to be believed. Where these say nothing, half of the pairs are, by chance."""
     ends: dict[Way, list[float]] = {"given": [], "straight": [], "ladder": []}
     for curve in curves:
         if curve.is_complete:
@@ -118,11 +124,17 @@ def is_misled(curves: Sequence[Curve]) -> bool:
     if arms.size * climbed.size < PAIRS:
         return False
     better = (climbed[:, None] < arms).mean() + (climbed[:, None] == arms).mean() / 2
-    return bool(better < 0.5)
+    return bool(better < TRUSTED)
 
 
 def _draw_of_arm(curves: Sequence[Curve]) -> Draw:
     return "tpe" if sum(curve.is_complete for curve in curves) >= MODELLED else "sobol"
+
+
+def _draw_of_climber(curves: Sequence[Curve]) -> Draw:
+    """Half of the new trials search near the best one; the others still cover the whole space."""
+    is_local = sum(curve.is_complete for curve in curves) >= LOCAL and len(curves) % 2 == 0
+    return "near" if is_local else "sobol"
 
 
 def _way_to(ladder: Ladder) -> Way:

@@ -1,4 +1,4 @@
-"""Configurations that a ladder draws: points of a scrambled Sobol sequence, and what TPE proposes."""
+"""Configurations that a ladder draws: Sobol points, ones near the best completed trial, and what TPE proposes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import space as spaces
@@ -20,6 +20,8 @@ from hpo.space import Choice, Distribution, Space
 from hpo.study import tpe_sampler
 
 BLOCK = 64  # points that are made together
+NEAR = 0.1  # standard deviation of a step away from the best configuration, as a share of each range
+CHANGED = 0.4  # probability that a choice of the best configuration is drawn anew, maybe as the same
 
 
 def sobol_params(space: Space, seed: int, number: int) -> dict[str, Any]:
@@ -71,12 +73,50 @@ def _between(low: float, high: float, u: float, log: bool) -> float:
     return low + u * (high - low)
 
 
+def near_best(space: Space, seed: int, trials: Sequence[FrozenTrial], direction: Direction) -> dict[str, Any]:
+    """A configuration near that of the best completed trial, as the seed determines.
+
+    Each number is moved by a normal step and reflected at the bounds. Each choice is drawn anew with the probability
+    CHANGED, and so is always what the best one has no value for.
+    """
+    completed = (trial for trial in trials if trial.state is TrialState.COMPLETE)
+    best = direction.best(completed, key=lambda trial: trial.value).params
+    rng = np.random.default_rng(seed)
+    values = {}
+    for name, entry in space.items():
+        distribution = spaces.distribution_of(entry)
+        is_kept = name in best and spaces.contains(distribution, best[name])
+        values[name] = _nearby(distribution, best[name], rng) if is_kept else _value(distribution, rng.random())
+    return spaces.active(space, values)
+
+
+def _nearby(distribution: Distribution, value: Choice, rng: np.random.Generator) -> Choice:
+    if isinstance(distribution, CategoricalDistribution):
+        return _value(distribution, rng.random()) if rng.random() < CHANGED else value
+    u = abs(_share(distribution, value) + rng.normal(0, NEAR))
+    u = 1 - abs(1 - u)
+    return _value(distribution, min(max(0.0, u), math.nextafter(1, 0)))
+
+
+def _share(distribution: FloatDistribution | IntDistribution, value: Any) -> float:
+    """The inverse of `_value`: where in the distribution a number lies; of a step, its middle."""
+    low, high = float(distribution.low), float(distribution.high)
+    if isinstance(distribution, IntDistribution) or distribution.step is not None:
+        half = (distribution.step or 1) / 2
+        low, high = low - half, high + half
+    if distribution.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (value - low) / (high - low) if high > low else 0.5
+
+
 def drawn_params(
     draw: Draw, space: Space, seed: int, number: int, trials: Sequence[FrozenTrial], direction: Direction
 ) -> dict[str, Any]:
     """The configuration that is drawn for the trial of this number, by the study's seed."""
     if draw == "sobol":
         return sobol_params(space, derive(seed, "sobol"), number)
+    if draw == "near":
+        return near_best(space, derive(seed, "near", number), trials, direction)
     return _tpe_params(space, derive(seed, "sampler", number), trials, direction)
 
 
