@@ -89,7 +89,7 @@ def test_a_study_that_was_swept_and_not_promoted_has_the_figures_of_its_sweep(tm
     assert [name for name in figures if name != "timeline"] == names
     findings = hpo.findings(study, runs=tmp_path)
     assert findings.promotion is None
-    assert [missing.what for missing in findings.missing][-1].startswith("No promotion")
+    assert [missing.sentence for missing in findings.missing][-1].startswith("No promotion")
     with pytest.raises(KeyError, match="there is no figure 'scores' of this study so far; there are: history, curves"):
         figures["scores"]
 

@@ -193,7 +193,7 @@ def test_an_empty_folder_stays_empty(tmp_path: Path) -> None:
 def test_trials_without_their_storage_can_be_rebuilt(folder: RunFolder) -> None:
     folder.database.unlink()
     missing = collect(STUDY, folder).missing[0]
-    assert "9 trials" in missing.what
+    assert "9 trials" in missing.sentence
     assert missing.command == "hpo rebuild toy --runs there"
 
 

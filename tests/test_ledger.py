@@ -758,7 +758,7 @@ def test_the_pages_are_the_same_in_any_place_and_their_drift_is_exit_code_1(home
 def test_neither_torch_nor_optuna_is_needed_to_read_the_ledger(home: Path, ledger: Ledger, verb: str) -> None:
     ledger.create("v1.0_toy", {"title": "Toy"})
     modules = imported_by("ledger", verb)
-    assert "hpo.ledger.reading" in modules
+    assert "hpo.ledger.dashboard" in modules
     assert modules.isdisjoint({"torch", "optuna", "sqlalchemy", "plotly"})
 
 

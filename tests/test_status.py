@@ -177,7 +177,7 @@ def test_the_report_of_an_unfinished_sweep_says_how_long_the_rest_takes(swept: P
     folder = RunFolder(runs / "toy")
     folder.summary.unlink()
     open_study(folder, "sweep", "toy", "minimize", SAME).set_user_attr("trials", 30)
-    said = [missing.what for missing in collect(study(trials=30), folder).missing]
+    said = [missing.sentence for missing in collect(study(trials=30), folder).missing]
     assert any(re.match(r"The sweep has 3 of 30 trials; the rest takes about \d", line) for line in said)
 
 

@@ -95,7 +95,7 @@ def _record_messages(record: Record, known: Mapping[str, Record], today: str) ->
     yield from _fields(record)
     yield from _course(record)
     if not record.is_imported_by_hand:
-        yield from (requirement.what for requirement in lacking(record, record.status))
+        yield from (requirement.sentence for requirement in lacking(record, record.status))
     yield from _relations(record, known)
     yield from _progress(record, today)
     yield from _cause(record, known)

@@ -38,11 +38,11 @@ def moved(record: Record, to: str, *, at: str, who: str, why: str = "") -> Recor
 class Requirement:
     """What a record must have, and how it gets it."""
 
-    what: str
+    sentence: str
     command: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.command}"
+        return f"{self.sentence}: {self.command}"
 
 
 def lacking(record: Record, status: str) -> list[Requirement]:

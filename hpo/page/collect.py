@@ -91,8 +91,8 @@ def _missing(
 ) -> list[Missing]:
     missing = []
 
-    def add(what: str, verb: str) -> None:
-        missing.append(Missing(what, suggest_command(verb, study, commands)))
+    def add(sentence: str, verb: str) -> None:
+        missing.append(Missing(sentence, suggest_command(verb, study, commands)))
 
     trials = len(folder.numbers("sweep"))
     if sweep is None and trials:

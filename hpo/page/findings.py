@@ -31,7 +31,7 @@ from hpo.trial.failures import FailureGroup
 class Missing:
     """A stage that has not been run, and the command that runs it."""
 
-    what: str
+    sentence: str
     command: str
 
 

@@ -169,7 +169,7 @@ def _top(findings: ForeignFindings) -> Top:
         study=findings.name,
         badge=_badge(sweep),
         verdict=verdict,
-        steps=tuple(Step(stage.what, stage.command) for stage in findings.missing),
+        steps=tuple(Step(stage.sentence, stage.command) for stage in findings.missing),
         notes=findings.notes,
         tiles=tuple(tiles),
     )

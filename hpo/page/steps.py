@@ -35,7 +35,7 @@ class Step:
 
 def steps(findings: Findings) -> tuple[Step, ...]:
     """What to do next, the most urgent first."""
-    missing = tuple(Step(stage.what, stage.command) for stage in findings.missing)
+    missing = tuple(Step(stage.sentence, stage.command) for stage in findings.missing)
     if findings.study.is_rehearsal:
         return missing or (Step("This was a rehearsal. The study itself:", _without_smoke(_command("run", findings))),)
     sweep, promotion = findings.sweep, findings.promotion

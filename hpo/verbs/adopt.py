@@ -127,8 +127,8 @@ def _require_new(name: str, folder: RunFolder) -> None:
         )
     if folder.path.exists() and any(folder.path.iterdir()):
         before = read_adoption(folder)
-        what = before.sentence if before else "It holds a study already."
-        raise Refused(f"{folder.path} is there, and nothing in it is overwritten. {what} Choose another name")
+        reason = before.sentence if before else "It holds a study already."
+        raise Refused(f"{folder.path} is there, and nothing in it is overwritten. {reason} Choose another name")
     folder.check_writable()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hpo.ledger.importing.document import Item, Kind, Note
 from hpo.ledger.importing.marks import heading_of, status_of
-from hpo.ledger.importing.outline import parse, plain
+from hpo.ledger.importing.outline import parse, plain, row_cells
 
 
 @dataclass(frozen=True)
@@ -35,20 +34,15 @@ def rows_of(note: Note, marks: Mapping[str, str]) -> Iterator[Row]:
     for token in parse(note.text):
         if token.type == "table_open" and token.level == 0 and token.map:
             first, end = token.map
-            head = [plain(cell) for cell in cells(lines[first])]
+            head = [plain(cell) for cell in row_cells(lines[first])]
             for number in range(first + 2, end):
-                row = cells(lines[number])
+                row = row_cells(lines[number])
                 named = list(zip(head, row, strict=False))
                 stated = [status_of(cell, marks) for name, cell in named if name.casefold() == "status"]
                 labelled = tuple(f"**{name}:** {cell.strip()}" for name, cell in named[1:] if name and cell.strip())
                 text = "\n".join((lines[first], lines[first + 1], lines[number]))
                 status = next(iter(stated), "")
                 yield Row(_name(row[0], marks), note.start + number, note.start + first, text, status, labelled)
-
-
-def cells(row: str) -> list[str]:
-    """The cells of a table's row, as written."""
-    return re.split(r"(?<!\\)\|", row.strip().removeprefix("|").removesuffix("|"))
 
 
 def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -59,6 +59,11 @@ def plain(heading: str) -> str:
 
 
 @cache
+def row_cells(row: str) -> list[str]:
+    """The cells of a table's row, as written."""
+    return re.split(r"(?<!\\)\|", row.strip().removeprefix("|").removesuffix("|"))
+
+
 def _parser(*, underlined_headings: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("table").disable("inline")  # the text of a line is read by labels.py
     return parser if underlined_headings else parser.disable("lheading")

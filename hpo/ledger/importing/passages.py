@@ -16,7 +16,7 @@ from itertools import zip_longest
 from markdown_it.token import Token
 
 from hpo.ledger.importing.labels import HEADING_OF, Passage, label_key
-from hpo.ledger.importing.outline import parse, plain
+from hpo.ledger.importing.outline import parse, plain, row_cells
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _item_cuts(text: str, starts: Sequence[int], items: Sequence[int]) -> list[_
 
 def _row_cuts(text: str, starts: Sequence[int], lines: Sequence[int]) -> list[_Cut]:
     """A cut at each row of a table of two columns, if its first column has labels of the ledger's."""
-    rows = {line: _cells(text[starts[line] : starts[line + 1]]) for line in lines}
+    rows = {line: row_cells(text[starts[line] : starts[line + 1]]) for line in lines}
     known = [cells for cells in rows.values() if label_key(plain(cells[0])) in HEADING_OF]
     if not known or any(len(cells) != 2 for cells in rows.values()):
         return []
@@ -182,7 +182,3 @@ def _row_cuts(text: str, starts: Sequence[int], lines: Sequence[int]) -> list[_C
             behind = 0 if "](" in cells[0] else row.index(cells[0]) + len(cells[0]) + 1  # a link stays
             cuts.append(_Cut(starts[line], starts[line] + behind, label, is_row=True))
     return cuts
-
-
-def _cells(row: str) -> list[str]:
-    return re.split(r"(?<!\\)\|", row.strip().removeprefix("|").removesuffix("|"))
