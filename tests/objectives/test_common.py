@@ -9,6 +9,7 @@ import io
 import math
 import zlib
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +18,11 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from objectives.common import colour, crops, files, image_scores, perceptual, photographs
+from hpo import REFERENCE, Evidence
+from objectives.common import batches, colour, crops, files, image_scores, perceptual, photographs
+from objectives.common.checks import check_lead
+from objectives.common.exposure import grey_gain
+from objectives.common.pictures import best_rival, evenly_spaced
 
 
 def _rng(seed: int = 0) -> torch.Generator:
@@ -321,3 +326,41 @@ def test_a_folder_is_listed_by_name_and_an_empty_or_missing_one_refused(tmp_path
     for folder, cause in ((tmp_path / "empty", "holds no image"), (tmp_path / "none", "must be a folder")):
         with pytest.raises(ValueError, match=cause):
             files.image_files(folder)
+
+
+# -- what several tasks share ------------------------------------------------------------------------------------------
+class _Pair(NamedTuple):
+    number_B: Tensor
+    picture_B1SS: Tensor
+
+
+def test_batches_are_joined_and_cut_again_without_a_change() -> None:
+    whole = _Pair(torch.arange(5), torch.arange(20.0).view(5, 1, 2, 2))
+    parts = batches.parts_of(whole, 2)
+    assert [len(part.number_B) for part in parts] == [2, 2, 1]
+    for field, expected in zip(batches.joined(parts), whole, strict=True):
+        assert torch.equal(field, expected)
+    assert batches.example(whole, 3).picture_B1SS.flatten().tolist() == [12, 13, 14, 15]
+    with pytest.raises(ValueError, match="there must be a batch to join"):
+        batches.joined([])
+
+
+def test_the_grey_gain_brings_the_geometric_mean_to_middle_grey() -> None:
+    """Of 1/16 and 1/4 that mean is 1/8; of 0, which counts as 1/64, and 1/4 it is 1/16."""
+    assert float(grey_gain(torch.tensor([1 / 16, 1 / 4]), least=1e-6)) == pytest.approx(0.18 * 8)
+    assert float(grey_gain(torch.tensor([0.0, 1 / 4]), least=1 / 64)) == pytest.approx(0.18 * 16)
+
+
+def test_shown_rows_are_evenly_spaced_from_the_first_to_the_last() -> None:
+    assert evenly_spaced(9, 3) == [0, 4, 8]
+    assert evenly_spaced(2, 5) == [0, 1]
+    assert evenly_spaced(4, 1) == [0]
+
+
+def test_the_best_rival_is_no_reference_and_not_the_network() -> None:
+    scores = {"network": {"score": 9.0}, "a": {"score": 2.0}, "b": {"score": 3.0}, f"told{REFERENCE}": {"score": 8.0}}
+    assert best_rival(scores, "score") == "b"
+    rivals = {name: each for name, each in scores.items() if name != "network"}
+    evidence = Evidence("promotion", scores={"score": 2.5}, baselines=rivals)
+    check = check_lead(evidence, "score", behind="caution", look_at="more epochs")
+    assert (check.status, check.allowed) == ("caution", "above 3.000 (b)")
