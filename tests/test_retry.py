@@ -16,11 +16,14 @@ from typer.testing import CliRunner
 import hpo
 from hpo.cli.main import app
 from hpo.errors import Refused, SweepFailed
+from hpo.search.sweep import sweep as search_sweep
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
+from hpo.storage.summary import Summary
 from hpo.study import StudySpec
 from hpo.trial.attempts import failed_before, is_to_be_retried
 from hpo.trial.lifecycle import state_of
+from hpo.trial.provenance import identity
 from hpo.trial.record import read_outcome
 from hpo.verbs.display import Display
 from tests.test_generations import disc, edit, told  # noqa: F401  # disc is a fixture
@@ -221,6 +224,39 @@ def test_a_storage_that_lost_all_of_it_is_rebuilt_with_the_attempts_that_failed(
     (runs / "toy" / "study.db").unlink()
     hpo.rebuild(STUDY, runs=runs)
     assert [(told(trial), trial.user_attrs.get("failed_before")) for trial in stored(runs)] == before
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_on_a_ladder_failed_trials_are_retried_beside_paused_ones(tmp_path: Path) -> None:
+    """The storage is made anew for a retry. Trials that were paused are paused in it, and go on."""
+    cheap, full = (replace(fidelity, epochs=4) for fidelity in (STUDY.cheap, STUDY.full))
+    study = replace(STUDY, pruning="auto", trials=4, cheap=cheap, full=full)
+    folder = RunFolder(tmp_path / study.name)
+
+    def interrupt(summary: Summary) -> None:
+        if min(summary.count("paused"), summary.count("failed")) >= 2:
+            raise Interrupted
+
+    Disk.is_broken = True
+    with pytest.raises(Interrupted):
+        search_sweep(study, folder, identity(study), device="cpu", watch=interrupt)
+    Disk.is_broken = False
+    before = {trial.number: (state_of(trial), trial.params) for trial in stored(tmp_path, study)}
+    retried = hpo.retry(study, failed=True, runs=tmp_path).trials
+    assert retried == tuple(number for number, (state, _) in before.items() if state == "failed")
+    after = {trial.number: (state_of(trial), trial.params) for trial in stored(tmp_path, study)}
+    assert {number: trial for number, trial in after.items() if number not in retried} == {
+        number: trial for number, trial in before.items() if number not in retried
+    }
+
+    assert search_sweep(study, folder, identity(study), device="cpu").is_over
+    trials = stored(tmp_path, study)
+    assert {state_of(trial) for trial in trials} == {"complete", "pruned"}
+    assert all(trials[number].params == params for number, (_, params) in before.items())
+    assert sum(trial.user_attrs["epochs"] for trial in trials) <= 4 * 4
 
 
 def test_a_result_that_is_lost_is_no_retry(runs: Path) -> None:
