@@ -159,7 +159,7 @@ def test_what_cannot_be_retried_is_refused_and_nothing_is_written(runs: Path) ->
 
 @pytest.mark.parametrize(
     ("step", "way_on"),
-    [("set_failure_aside", "retry"), ("finish_retry", "sweep"), ("finish_retry", "rebuild"), ("remake_sweep", "retry")],
+    [("set_failure_aside", "retry"), ("finish_retry", "sweep"), ("finish_retry", "rebuild"), ("remake", "retry")],
 )
 def test_a_retry_that_was_killed_between_its_steps_loses_nothing(
     step: str, way_on: str, runs: Path, whole: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
@@ -183,7 +183,7 @@ class _Killed:
     """Is interrupted at the call of this number."""
 
     def __init__(self, step: str, calls: int) -> None:
-        from hpo.search import retry
+        from hpo.trial import retry
 
         self.step, self.left = getattr(retry, step), calls
 
