@@ -17,7 +17,6 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpo.errors import Infeasible
 from hpo.plain import nearest, plain
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _(value: When) -> dict[str, Any]:
 def log(low: float, high: float) -> FloatDistribution:
     """A positive number whose logarithm is uniform on [log low, log high]. Raises ValueError for unusable bounds."""
     low, high = _python(low), _python(high)
-    _check_bounds("log", low, high)
+    check_bounds("log", low, high)
     if low <= 0:
         raise ValueError(f"log: low must be above 0; got low={low!r}, high={high!r}")
     return FloatDistribution(float(low), float(high), log=True)
@@ -65,14 +64,14 @@ def log(low: float, high: float) -> FloatDistribution:
 def uniform(low: float, high: float) -> FloatDistribution:
     """A number that is uniform on [low, high]. Raises ValueError for unusable bounds."""
     low, high = _python(low), _python(high)
-    _check_bounds("uniform", low, high)
+    check_bounds("uniform", low, high)
     return FloatDistribution(float(low), float(high))
 
 
 def integer(low: int, high: int, *, step: int = 1) -> IntDistribution:
     """A whole number: low, low + step, ... high. Raises ValueError for unusable bounds, or a step that misses high."""
     low, high, step = _python(low), _python(high), _python(step)
-    _check_bounds("integer", low, high)
+    check_bounds("integer", low, high)
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in (low, high, step)):
         raise ValueError(f"integer: bounds and step must be whole numbers; got {low=}, {high=}, {step=}")
     if max(abs(low), abs(high)) > EXACT:
@@ -88,7 +87,7 @@ def choose(*choices: Choice) -> CategoricalDistribution:
     NumPy's scalars become Python's.
     """
     choices = tuple(_python(choice) for choice in choices)
-    _check_choices("choose", choices)
+    check_choices("choose", choices)
     return CategoricalDistribution(choices)
 
 
@@ -110,6 +109,11 @@ def _python(value: Any) -> Any:
 def distribution_of(entry: Distribution | When) -> Distribution:
     """The distribution of an entry, whatever its condition."""
     return entry.distribution if isinstance(entry, When) else entry
+
+
+def distributions(space: Space) -> dict[str, Distribution]:
+    """The distributions of a space by name, whatever their conditions."""
+    return {name: distribution_of(entry) for name, entry in space.items()}
 
 
 def extremes(distribution: Distribution) -> tuple[Any, ...]:
@@ -189,7 +193,7 @@ def put(values: Mapping[str, Any], owners: Mapping[str, T]) -> dict[str, T]:
     changes: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"unknown hyperparameter {name!r}{_hint(name, owners)}")
+            raise ValueError(f"unknown hyperparameter {name!r}{name_hint(name, owners)}")
         owner_name, _, field = name.partition(".")
         changes.setdefault(owner_name, {})[field] = value
     changed = {owner_name: replace(owners[owner_name], **fields) for owner_name, fields in changes.items()}
@@ -227,49 +231,7 @@ def known_names(owners: Mapping[str, Any]) -> list[str]:
     ]
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
-def check(space: Space, owners: Mapping[str, Any]) -> None:
-    """Raise ValueError unless a study can search this space; the message names the key, the value and what is allowed.
-
-    `owners` maps "task" and "recipe" to the dataclass values that own the fields.
-    """
-    if not isinstance(space, Mapping) or not space:
-        raise ValueError(f"space: must map at least one hyperparameter to its range; got {space!r}")
-    for name in space:
-        _check_entry(name, space, owners)
-
-
-def _check_entry(name: str, space: Space, owners: Mapping[str, Any]) -> None:
-    known = known_names(owners)
-    if name not in known:
-        raise ValueError(f"space: unknown hyperparameter {name!r}{_hint(name, owners)}")
-    owner, _, field = name.partition(".")
-    check_entry(name, space, getattr(owners[owner], field))
-    for value in extremes(distribution_of(space[name])):
-        try:
-            put({**conditions(name, space), name: value}, owners)
-        except Infeasible:
-            continue  # beside the defaults; with other values it may be feasible
-        except ValueError as error:
-            raise ValueError(f"space[{name!r}]: {value!r} lies in the space but is refused: {error}") from error
-
-
-def check_entry(name: str, space: Space, default: Any) -> None:
-    """Raise ValueError unless an entry of a space can be searched and has the default in it."""
-    entry = space[name]
-    if not isinstance(entry, BaseDistribution | When):
-        raise ValueError(f"space[{name!r}]: must be log, uniform, integer, choose or when; got {entry!r}")
-    distribution = distribution_of(entry)
-    _check_distribution(name, distribution)
-    if isinstance(entry, When):
-        _check_condition(name, entry, space)
-    if not contains(distribution, default):
-        raise ValueError(
-            f"space[{name!r}]: the default {default!r} must lie in the space; allowed: {describe(distribution)}"
-        )
-
-
-def _hint(name: object, owners: Mapping[str, Any]) -> str:
+def name_hint(name: object, owners: Mapping[str, Any]) -> str:
     """A clause that says why a name is not known: it is no field, is written in other characters, or is misspelt."""
     known = known_names(owners)
     owner_name, _, attribute = str(name).partition(".")
@@ -291,35 +253,8 @@ def _no_hyperparameter(owner: DataclassInstance, attribute: str) -> str:
     return f"{full_name} is no field, and only fields can be searched; a field has a type: `{attribute}: TYPE = ...`"
 
 
-def _check_condition(name: str, entry: When, space: Space) -> None:
-    names = list(space)
-    if entry.parent not in space:
-        hint = nearest(entry.parent, names)
-        raise ValueError(f"space[{name!r}]: its condition names {entry.parent!r}, which is not searched{hint}")
-    if names.index(entry.parent) >= names.index(name):
-        raise ValueError(f"space[{name!r}]: must stand after {entry.parent!r}, which it depends on")
-    parent = distribution_of(space[entry.parent])
-    if isinstance(parent, FloatDistribution):
-        raise ValueError(
-            f"space[{name!r}]: its condition names {entry.parent!r}, which is searched by {describe(parent)} and "
-            f"hardly ever takes {entry.value!r}; use choose or integer there"
-        )
-    if not contains(parent, entry.value):
-        raise ValueError(
-            f"space[{name!r}]: its condition {entry.parent} = {entry.value!r} can never hold; "
-            f"allowed: {describe(parent)}"
-        )
-
-
-def _check_distribution(name: str, distribution: Distribution) -> None:
-    """Refuse what log, uniform, integer and choose refuse: the distribution may have been made without them."""
-    if isinstance(distribution, CategoricalDistribution):
-        _check_choices(f"space[{name!r}]", distribution.choices)
-    else:
-        _check_bounds(f"space[{name!r}]", distribution.low, distribution.high)
-
-
-def _check_choices(kind: str, choices: tuple[Choice, ...]) -> None:
+def check_choices(kind: str, choices: tuple[Choice, ...]) -> None:
+    """Raise ValueError, which begins with `kind`, unless the choices are plain values, all different."""
     if not choices:
         raise ValueError(f"{kind}: needs at least one choice; got none")
     for choice in choices:
@@ -340,7 +275,8 @@ def _check_choices(kind: str, choices: tuple[Choice, ...]) -> None:
             raise ValueError(f"{kind}: choices must differ; {choice!r} stands twice in {choices!r}")
 
 
-def _check_bounds(kind: str, low: float, high: float) -> None:
+def check_bounds(kind: str, low: float, high: float) -> None:
+    """Raise ValueError, which begins with `kind`, unless these are the bounds of a range."""
     for bound in (low, high):
         if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) < math.inf:
             raise ValueError(f"{kind}: bounds must be finite numbers; got low={low!r}, high={high!r}")

@@ -22,7 +22,7 @@ from hpo.data.passes import seeded
 from hpo.direction import Direction
 from hpo.recipe import Recipe
 from hpo.seeds import derive
-from hpo.space import Distribution, Space, When
+from hpo.space import Space, When
 from hpo.task import Fidelity, Task, in_fold
 from hpo.watchdog.limit import Limit
 
@@ -289,8 +289,3 @@ def tpe_sampler(space: Space, seed: int, *, startup_trials: int) -> optuna.sampl
         return optuna.samplers.TPESampler(
             seed=seed % 2**32, n_startup_trials=startup_trials, multivariate=True, group=conditional
         )
-
-
-def distributions(space: Space) -> dict[str, Distribution]:
-    """The distributions of a space by name, whatever their conditions."""
-    return {name: spaces.distribution_of(entry) for name, entry in space.items()}

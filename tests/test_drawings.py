@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hpo import study as studies
 from hpo.page.axes import scales
 from hpo.page.collect import collect
 from hpo.page.draw_parallel import _title_lines, parallel
@@ -18,6 +17,7 @@ from hpo.page.drawing import Drawing, plot
 from hpo.page.report import write_report
 from hpo.page.shared_texts import SharedTexts
 from hpo.page.trial_marks import hover
+from hpo.space import distributions
 from hpo.storage.folder import RunFolder
 from tests.wide import swept, wide_study
 
@@ -25,7 +25,7 @@ from tests.wide import swept, wide_study
 def parallel_of(tmp_path: Path, parameters: int) -> Drawing:
     study = wide_study(parameters)
     sweep = collect(study, swept(RunFolder(tmp_path / str(parameters)), study, 12)).sweep
-    drawing = parallel(sweep, scales(studies.distributions(study.space)), study.task.goal)
+    drawing = parallel(sweep, scales(distributions(study.space)), study.task.goal)
     assert drawing is not None
     return drawing
 

@@ -24,9 +24,9 @@ from hpo.promotion.promote import promote
 from hpo.promotion.results import Result
 from hpo.promotion.selection import select
 from hpo.search.sweep import sweep
+from hpo.space import distributions
 from hpo.storage.folder import RunFolder
 from hpo.storage.summary import Row, front_of
-from hpo.study import distributions
 from hpo.trial.provenance import identity
 from tests.test_limits import parameters, stored, wide_study
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hpo.contract.space_entries import check_space
 from hpo.plain import fingerprint
 from hpo.recipe import Recipe
 from hpo.space import (
-    check,
     choose,
     contains,
     defaults,
@@ -105,7 +105,7 @@ def test_a_range_that_cannot_be_drawn_from_is_refused(make, message: str) -> Non
     assert message in str(error.value)
 
 
-# -- refused by check: what each message must contain --------------------------------------------------------------
+# -- refused by check_space: what each message must contain --------------------------------------------------------
 UNFIT = [
     ({}, "space: must map at least one hyperparameter to its range; got {}"),
     ([("recipe.lr", log(1e-4, 1))], "space: must map at least one hyperparameter to its range; got [("),
@@ -162,13 +162,13 @@ UNFIT = [
 @pytest.mark.parametrize(("space", "message"), UNFIT, ids=[message[:60] for _, message in UNFIT])
 def test_a_space_that_no_study_can_be_run_with_is_refused(space, message: str) -> None:
     with pytest.raises(ValueError, match="space") as error:
-        check(space, OWNERS)
+        check_space(space, OWNERS)
     assert message in str(error.value)
 
 
 def test_a_sound_space_passes_conditional_and_plain_and_of_optunas_own_distributions() -> None:
-    check(SPACE, OWNERS)
-    check(
+    check_space(SPACE, OWNERS)
+    check_space(
         {
             "task.gain": FloatDistribution(0, 2, step=0.25),
             "task.heads": IntDistribution(1, 64, log=True),
@@ -176,7 +176,7 @@ def test_a_sound_space_passes_conditional_and_plain_and_of_optunas_own_distribut
         },
         OWNERS,
     )
-    check({"task.gate": choose(None, 0.5), "task.name": choose("relu", "gelu")}, OWNERS)
+    check_space({"task.gate": choose(None, 0.5), "task.name": choose("relu", "gelu")}, OWNERS)
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -280,7 +280,7 @@ def test_a_chain_of_conditions_holds_only_where_every_link_does() -> None:
         "task.heads": when("task.attention", True, choose(4, 8)),
         "task.gain": when("task.heads", 8, uniform(0, 2)),
     }
-    check(space, OWNERS)
+    check_space(space, OWNERS)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(30):
         values = suggest(study.ask(), space)

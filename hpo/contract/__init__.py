@@ -3,6 +3,7 @@
 declared.py        what the class of a task and its fields must be, looked at when a study is loaded
 returned.py        what its methods must return, looked at where a value first arrives
 study_fields.py    what the fields of a study must be
+space_entries.py   what the entries of its space must be
 numbers.py         whole numbers that a user gives
 
 A breach of a task's is a ContractError, with the line of the task (hpo/code/place.py). Its batches are looked at by

@@ -16,6 +16,7 @@ from hpo.contract.declared import check_task
 from hpo.contract.numbers import check_at_least
 from hpo.contract.optuna_objects import check_optuna_object
 from hpo.contract.pruning import Median, Rungs
+from hpo.contract.space_entries import check_space
 from hpo.formatting import seconds_of
 from hpo.recipe import ONLY_WITH, Recipe
 from hpo.task import Fidelity, Overfit, Task
@@ -43,7 +44,7 @@ def check_study(study: StudySpec) -> None:
     check_limits(study.limits)
     check_goals(study.goals, study.task.goal)
     _check_several_goals(study)
-    spaces.check(study.space, study.owners)
+    check_space(study.space, study.owners)
     _check_warm(study)
     _check_folds(study)
     _check_parts(study)

@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from hpo import space as spaces
 from hpo.contract.numbers import check_at_least
+from hpo.contract.space_entries import check_entry
 from hpo.plain import nearest
 from hpo.space import Space
 from hpo.task import B, Columns, Method
@@ -46,7 +47,7 @@ class Tuned(Generic[B]):
                     f"Tuned.space: {name!r} must be an argument of {_name(self.method)} with a default"
                     f"{nearest(name, list(known)) if known else '; it has none'}"
                 )
-            spaces.check_entry(name, self.space, known[name])
+            check_entry(name, self.space, known[name])
 
     def __call__(self, batch: B) -> Columns:
         """What the examples of a batch come to with the defaults."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo import study as studies
 from hpo.page import draw_agreement, draw_front, draw_overfit, draw_promotion, draw_slices, draw_sweep
 from hpo.page.axes import scales
 from hpo.page.draw_importance import importance
@@ -24,6 +23,7 @@ from hpo.page.gate import gate_drawing
 from hpo.page.palette import COLOURS, INK, SOFT, SURFACE, TEMPLATE
 from hpo.page.trial_marks import BEST_KEY, DEFAULT_KEY, keys_for
 from hpo.page.views import Key, Plot
+from hpo.space import distributions
 from hpo.study import StudySpec
 
 TITLE_PX, LINE_PX, LEGEND_PX = 34, 18, 28  # the heights of a title, a line of the text under it, and the legend
@@ -82,7 +82,7 @@ def _of_promotion(promotion: Promotion, goal: str) -> Iterator[Drawing | None]:
 
 
 def _of_sweep(sweep: Sweep, study: StudySpec) -> Iterator[Drawing | None]:
-    goal, searched = study.task.goal, scales(studies.distributions(study.space))
+    goal, searched = study.task.goal, scales(distributions(study.space))
     if any(trial.value is not None for trial in sweep.trials):
         yield from draw_front.trade_offs(sweep, goal, study.limits)
         yield draw_sweep.history(sweep, goal)

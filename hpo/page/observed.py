@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpo import study as studies
 from hpo.page.findings import Trial
 from hpo.seeds import derive
 from hpo.separation.responses import Observation
 from hpo.separation.stepwise import Separation, separation
+from hpo.space import distributions
 from hpo.study import StudySpec
 
 DIVERGED = "diverged"  # how the reason of a trial begins whose loss or scores were no finite numbers
@@ -18,7 +18,7 @@ def study_separation(study: StudySpec, trials: Sequence[Trial]) -> Separation:
     """What separates in the sweep of a study. The same trials give the same answer."""
     return separation(
         observations(trials, study.random_trials),
-        studies.distributions(study.space),
+        distributions(study.space),
         study.direction,
         seed=derive(study.seed, "separation"),
     )

@@ -8,7 +8,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from hpo import study as studies
 from hpo.formatting import NOTHING, amount, better, count, duration, label, setting
 from hpo.page import draw_front, draw_importance, draw_slices, draw_sweep, separation_words
 from hpo.page.axes import Scale, scales
@@ -22,6 +21,7 @@ from hpo.page.results import state_cell
 from hpo.page.trial_marks import BEST_KEY, DEFAULT_KEY, keys_for
 from hpo.page.views import Cell, Key, Plot, Section, Table, Tagged, number_cell, score_cell, table
 from hpo.promotion.repeats import configurations, repeats_sd
+from hpo.space import distributions
 
 NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 
@@ -67,7 +67,7 @@ def sweep_section(findings: Findings) -> SweepSection | None:
         lead = f"{sweep.origin} {label(goal)}: {better(study.direction)}."
     return drawn_sweep(
         sweep,
-        scales(studies.distributions(study.space)),
+        scales(distributions(study.space)),
         goal,
         lead=lead,
         curves=partial(reports if sweep.origin else draw_sweep.curves, sweep, goal),
