@@ -16,7 +16,11 @@ from optuna.trial import TrialState
 import hpo
 from hpo.collector import paused_collector
 from hpo.errors import Damaged
+from hpo.search.sweep import SweepTrials
+from hpo.storage.folder import RunFolder
 from hpo.storage.optuna_private import ended_numbers, storage_of
+from hpo.trial.lifecycle import standing
+from hpo.trial.provenance import identity
 from tests.toy import toy_study
 
 STUDY = toy_study(trials=4, startup_trials=6, pruning=None)
@@ -54,6 +58,12 @@ def test_a_resume_reads_the_trials_that_have_ended_once_and_still_finds_that_one
         sweep(tmp_path)
     assert sum("FROM trial_params" in statement for statement in statements) == 1
     assert len(opened) <= 5
+    source = SweepTrials(STUDY, RunFolder(tmp_path / "toy"), identity(STUDY), device="cpu")
+    trials = source.trials()
+    statements.clear()
+    with heard(sqlalchemy.engine.Engine, "before_cursor_execute", note_statement):
+        now = source.standing(trials)
+    assert (now, statements) == (standing(source.optuna, STUDY.trials), [])
     shutil.rmtree(tmp_path / "toy" / "sweep" / "0002")
     with pytest.raises(Damaged, match=r"lack:\n  sweep: trial 2, complete, "):
         sweep(tmp_path)

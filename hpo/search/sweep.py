@@ -29,7 +29,7 @@ from hpo.trial.ask_tell import AskTell, Question
 from hpo.trial.costs import require_measurable
 from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.job import Job
-from hpo.trial.lifecycle import Standing, fruitless, standing
+from hpo.trial.lifecycle import Standing, fruitless, standing_of
 from hpo.trial.objective import run_trial, settle
 from hpo.trial.over_limit import ended_epochs
 from hpo.trial.pausing import LADDER, UNTIL, WAY, is_paused
@@ -75,14 +75,15 @@ def sweep(
 
             def look() -> None:
                 hold()
-                trials, now = source.trials(), retry_storage(source.standing)
+                trials = source.trials()
+                now = source.standing(trials)
                 summary_file.study = source.spec
                 watch(summary_file.update(trials, plan_of(now, trials), workers=pool.workers, ended=now.end))
 
             coordinator.drive(source, run_trial, pool=pool, watch=look)
             source.end_paused()
             look()
-        now = retry_storage(source.standing)
+        now = source.standing(source.trials())
         now = replace(now, timed_out=timeout is not None and not now.is_over)
     if now.done and not now.complete:
         reasons = [outcome.reason for outcome in source.outcomes if outcome.reason]
@@ -220,9 +221,15 @@ class SweepTrials(AskTell):
     def is_wanted(self, trial: optuna.Trial) -> bool:  # noqa: ARG002
         return True
 
-    def standing(self) -> Standing:
-        """How far the sweep has come."""
-        return standing(self.optuna, self.spec.trials, self.spec.stop_after)
+    def standing(self, trials: Sequence[FrozenTrial]) -> Standing:
+        """How far the sweep has come that has these trials."""
+        return standing_of(
+            trials,
+            self.spec.trials,
+            self.spec.direction,
+            stop_after=self.spec.stop_after,
+            full_length=self.spec.cheap.epochs if self.spec.is_ladder else None,
+        )
 
 
 def require_different_failures(outcomes: Sequence[Outcome]) -> None:

@@ -128,15 +128,32 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
 
 
 def standing(study: optuna.Study, trials: int, stop_after: int | None = None) -> Standing:
-    """The standing of a sweep of so many trials, from its storage.
+    """The standing of a sweep of so many trials, from its storage."""
+    return standing_of(
+        study.get_trials(deepcopy=False),
+        trials,
+        direction_of(study),
+        stop_after=stop_after,
+        full_length=study.user_attrs.get(LADDER),
+    )
 
-    Of a ladder, `done` counts full-length trials: the epochs of all, over those of one.
+
+def standing_of(
+    all_trials: Sequence[FrozenTrial],
+    trials: int,
+    direction: Direction,
+    *,
+    stop_after: int | None = None,
+    full_length: int | None = None,
+) -> Standing:
+    """The standing of a sweep of so many trials that has these. Asks no storage.
+
+    Of a ladder, whose trials have `full_length` epochs, `done` counts full-length trials: the epochs of all, over those
+    of one.
     """
-    all_trials = study.get_trials(deepcopy=False)
     finished = [trial for trial in all_trials if trial.state.is_finished()]
     counts = Counter(state_of(trial) for trial in finished)
-    best = best_of(finished, direction_of(study))
-    full_length = study.user_attrs.get(LADDER)
+    best = best_of(finished, direction)
     done = len(finished) if full_length is None else climbed(all_trials, full_length, trials)
     return Standing(
         done=done,
@@ -147,7 +164,7 @@ def standing(study: optuna.Study, trials: int, stop_after: int | None = None) ->
         best=best.value if best else None,
         best_number=best.number if best else None,
         unfinished=len(all_trials) - len(finished),
-        fruitless=fruitless(all_trials, direction_of(study), full_length),
+        fruitless=fruitless(all_trials, direction, full_length),
         stop_after=stop_after,
         is_ladder=full_length is not None,
     )
