@@ -102,10 +102,10 @@ def test_layouts_are_compared_where_the_model_has_kernels() -> None:
 @pytest.mark.parametrize(
     ("task", "recipe", "advice"),
     [
-        (Timed(), Recipe(), "recipe.precision='bf16' saves time"),
+        (Timed(), Recipe(), "recipe.precision='bf16': 4.00 times as fast"),
         (Timed(bf16_ms=20), Recipe(), "the recipe stays: nothing is faster"),
         (Timed(), Recipe(precision="bf16"), "the recipe stays: nothing is faster"),
-        (Timed(fp32_ms=5, bf16_ms=20), Recipe(precision="bf16"), "recipe.precision='fp32' saves time"),
+        (Timed(fp32_ms=5, bf16_ms=20), Recipe(precision="bf16"), "recipe.precision='fp32': 4.00 times as fast"),
         (LearnsNothing(), Recipe(), "the recipe stays: bf16 is faster and learns less"),
         (LearnsNothing(), Recipe(precision="bf16"), "recipe.precision='fp32': bf16 learns less"),
         (Unsupported(), Recipe(), "the recipe stays: nothing is faster"),

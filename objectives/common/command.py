@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hpo import CARD
 from objectives.common.content import content_hash
-from objectives.common.folder import Failed, Made, Result, Skipped, summary_of_skipped
+from objectives.common.folder import Failed, Made, Result
+from objectives.common.walk import Skipped, summary_of_skipped
 
 DONE, INCOMPLETE, INTERRUPTED = 0, 1, 130  # exit codes
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from objectives.common.folder import Skipped, list_files, summary_of_skipped
 from objectives.common.formats import ADVICE, READ, SUFFIXES, format_of
+from objectives.common.walk import Skipped, list_files, summary_of_skipped
 
 
 def why_not_picture(path: Path) -> Skipped | None:

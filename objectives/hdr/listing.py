@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from objectives.common.folder import Job, Plan, Skipped, list_files
+from objectives.common.folder import Job, Plan
 from objectives.common.light import MASK_SUFFIXES
+from objectives.common.walk import Skipped, list_files
 
 NEEDED = ("warp", "hole")
 NumberedFiles = Mapping[str, Mapping[int, Path]]  # kind -> number of the frame -> file

@@ -18,8 +18,8 @@ import numpy as np
 
 from hpo import Split, made_once
 from objectives.common.content import content_hash
-from objectives.common.folder import summary_of_skipped
 from objectives.common.listing import pictures_in
+from objectives.common.walk import summary_of_skipped
 from objectives.lowlight.copies import scene_numbers_by_look, thumbnail
 from objectives.lowlight.layout import Sides, sides_of_splits, unused_folders
 from objectives.lowlight.matching import Pairing, match, scene_of

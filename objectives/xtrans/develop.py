@@ -24,8 +24,9 @@ from hpo import load_winner
 from objectives.common.colour import as_uint8
 from objectives.common.command import settings_of, work
 from objectives.common.files import write_png
-from objectives.common.folder import Job, Made, Result, Skipped, carry_out, plan_folder
+from objectives.common.folder import Job, Made, Result, carry_out, plan_folder
 from objectives.common.formats import RAW_SUFFIXES
+from objectives.common.walk import Skipped
 from objectives.xtrans import cfa, raf, reference_free
 from objectives.xtrans.look import Look, read_look, render
 from objectives.xtrans.model import Demosaicer

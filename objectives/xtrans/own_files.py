@@ -10,8 +10,8 @@ from typing import NamedTuple
 from hpo import Split
 from objectives.common.content import sha256_of
 from objectives.common.data_folder import require_folder
-from objectives.common.folder import Skipped, list_files, summary_of_skipped
 from objectives.common.listing import warn_of_skipped, why_not_picture
+from objectives.common.walk import Skipped, list_files, summary_of_skipped
 from objectives.xtrans import raf
 
 HELD_OUT = 0.2  # approximate share of the files for validation

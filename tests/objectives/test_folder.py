@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from objectives.common import command, folder
-from objectives.common.folder import Failed, Job, Made, Plan, Result, Skipped
+from objectives.common import command, folder, walk
+from objectives.common.folder import Failed, Job, Made, Plan, Result
 from objectives.common.record import RECORD
+from objectives.common.walk import Skipped
 
 
 def _why_not(path: Path) -> Skipped | None:
@@ -58,7 +59,7 @@ def test_every_file_is_read_or_is_skipped_with_a_reason(tmp_path: Path) -> None:
     (root / "broken.jpg").symlink_to("nowhere.jpg")
     (root / "linked").symlink_to(root / "sub")
     os.mkfifo(root / "pipe.jpg")
-    paths, skipped = folder.list_files(root, _why_not)
+    paths, skipped = walk.list_files(root, _why_not)
     assert [str(path.relative_to(root)) for path in paths] == ["a.jpg", "sub/c.jpg", "sub/deep/d.jpg"]
     reasons = {file.path.name: file.reason.split(",")[0] for file in skipped}
     assert reasons == {
