@@ -19,6 +19,9 @@ from hpo.cli.results import Terminal
 from hpo.errors import SweepFailed
 from hpo.page.collect import collect
 from hpo.search.avoid import likely_feasible, unit_point
+from hpo.search.climb import begin_climb
+from hpo.search.ladder import Begin
+from hpo.search.proposal import draw
 from hpo.search.sweep import SweepTrials
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
@@ -240,6 +243,27 @@ def test_what_would_probably_fail_is_drawn_again() -> None:
 
 def killed(params: dict) -> str:
     return "killed" if params["task.a"] > 0.5 else ""
+
+
+def test_a_ladder_keeps_away_from_what_fails() -> None:
+    """Of drawn points, half would fail. Of the trials that survive, some are only paused."""
+    spec = planted_study(pruning="auto", seed=3)
+    study = optuna.create_study()
+    for a in (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95):
+        study.enqueue_trial({"task.a": a, "task.b": 0.5})
+        trial = study.ask()
+        draw(trial, spec)
+        if killed(trial.params):
+            conclude(study, trial, Outcome("failed"), "sweep")
+        else:
+            trial.set_user_attr("until", 1)
+            trial.set_user_attr("paused_at", 1)
+    drawn = []
+    for _ in range(20):
+        trial = begin_climb(study, spec, study.trials, Begin(1, "ladder", "sobol"), None)
+        drawn.append(draw(trial, spec))
+    assert sum(bool(killed(params)) for params in drawn) <= 2
+    assert max(params["task.a"] for params in drawn) > 0.4
 
 
 def test_nothing_is_concluded_from_a_single_failure() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,35 +23,44 @@ if TYPE_CHECKING:
 ENOUGH = 2  # trials that failed, and as many that did not, before anything is concluded from them
 REDRAWS = 20  # of one proposal, at most
 LIKELY = 0.5  # a proposal that fails with a higher probability is drawn again
+KNOWN = ("complete", "pruned", "failed", "paused")  # states of trials of which it is known whether they fail
 SHARPNESS = 100.0  # inverse of the penalty on the coefficients: at an edge the probability may change steeply
 
 
 def likely_feasible(spec: StudySpec, trials: Sequence[FrozenTrial], number: int) -> dict[str, Any] | None:
     """The configuration of the next trial, which is not expected to fail; None where too little is known.
 
-    It is the sampler's first proposal unless that would probably fail: then it is drawn again, REDRAWS times at most,
-    and of proposals that are all likely to fail the least likely one is taken. It follows from the trials, the study's
-    seed and the trial's number alone, so that a resumed sweep proposes the same. A sampler that the study was given is
-    taken at its word.
+    It follows from the trials, the study's seed and the trial's number alone, so that a resumed sweep proposes the
+    same. A sampler that the study was given is taken at its word.
     """
-    if spec.search is not None:
+    classifier = None if spec.search is not None else failure_classifier(spec.space, trials)
+    if classifier is None:
         return None
-    ended = [trial for trial in trials if trial.state.is_finished() and trial.params]
-    failed = np.array([state_of(trial) == "failed" for trial in ended], dtype=bool)
-    if min(failed.sum(), (~failed).sum()) < ENOUGH:
-        return None
-    classifier = _classifier().fit(np.stack([unit_point(spec.space, trial.params) for trial in ended]), failed)
     drafts = optuna.create_study(direction=spec.direction.value)
     drafts.add_trials(trials)
-    safest, least = None, math.inf
+    return safest(spec.space, classifier, partial(_draft, drafts, spec, number))
+
+
+def failure_classifier(searched: Space, trials: Sequence[FrozenTrial]) -> Pipeline | None:
+    """What tells from a configuration how probably it fails; None where too little is known. A paused trial has not
+    failed."""
+    known = [trial for trial in trials if trial.params and state_of(trial) in KNOWN]
+    failed = np.array([state_of(trial) == "failed" for trial in known], dtype=bool)
+    if min(failed.sum(), (~failed).sum()) < ENOUGH:
+        return None
+    return _classifier().fit(np.stack([unit_point(searched, trial.params) for trial in known]), failed)
+
+
+def safest(searched: Space, classifier: Pipeline, propose: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """The first proposal unless that would probably fail: then `propose` is called for further attempts, REDRAWS at
+    most, and of proposals that are all likely to fail the least likely one is taken."""
+    candidates: list[tuple[float, dict[str, Any]]] = []
     for attempt in range(REDRAWS + 1):
-        params = _draft(drafts, spec, number, attempt)
-        probability = classifier.predict_proba(unit_point(spec.space, params)[None])[0, 1]
-        if probability < least:
-            safest, least = params, probability
-        if least <= LIKELY:
+        params = propose(attempt)
+        candidates.append((classifier.predict_proba(unit_point(searched, params)[None])[0, 1], params))
+        if candidates[-1][0] <= LIKELY:
             break
-    return safest
+    return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
 def unit_point(searched: Space, params: Mapping[str, Any]) -> np.ndarray:

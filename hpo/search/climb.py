@@ -8,9 +8,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.search.avoid import failure_classifier, safest
 from hpo.search.ladder import Begin, Curve, GoOn, Way
 from hpo.search.points import drawn_params
 from hpo.search.proposal import TRY, Given, begun
+from hpo.seeds import derive
 from hpo.storage.optuna_private import fix_params, live_trial, trial_id
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import state_of
@@ -68,7 +70,14 @@ def begin_climb(
 
 
 def _drawn(spec: StudySpec, trials: Sequence[FrozenTrial], step: Begin, number: int) -> dict[str, Any]:
-    return drawn_params(step.draw, spec.space, spec.seed, number, trials, spec.direction)
+    """The configuration that is drawn for the trial of this number, unless that would probably fail: then another."""
+
+    def propose(attempt: int) -> dict[str, Any]:
+        seed = derive(spec.seed, "attempt", attempt) if attempt else spec.seed
+        return drawn_params(step.draw, spec.space, seed, number, trials, spec.direction)
+
+    classifier = failure_classifier(spec.space, trials)
+    return propose(0) if classifier is None else safest(spec.space, classifier, propose)
 
 
 def begin_again(

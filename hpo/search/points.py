@@ -38,7 +38,7 @@ def sobol_params(space: Space, seed: int, number: int) -> dict[str, Any]:
     return spaces.active(space, values)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _points(dimensions: int, seed: int, block: int) -> np.ndarray:
     from scipy.stats import qmc  # takes a second to import, and most sweeps draw no such point
 
