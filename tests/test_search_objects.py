@@ -167,7 +167,7 @@ def test_a_sweep_with_other_settings_is_another_question(tmp_path: Path) -> None
     [
         ({"search": GPSampler}, r"search: must be a sampler of Optuna's or None; .*; write GPSampler\(...\)"),
         ({"search": MedianPruner()}, "search: must be a sampler of Optuna's or None; got <optuna"),
-        ({"pruning": RandomSampler()}, 'pruning: must be a Median, "auto", a pruner of Optuna\'s or None'),
+        ({"pruning": RandomSampler()}, 'pruning: must be a Median, "auto", a Rungs, a pruner of Optuna\'s or None'),
         ({"search": GridSampler({"recipe.lr": [0.1]})}, "search: GridSampler ends a study itself"),
         ({"search": PartialFixedSampler({}, GridSampler({"recipe.lr": [0.1]}))}, "search: GridSampler ends"),
         (

@@ -377,7 +377,8 @@ def test_no_file_of_hpo_has_the_name_of_a_public_function() -> None:
 
 
 def test_a_verb_is_a_function_before_and_after_its_namesake_is_imported() -> None:
-    modules = "search.sweep checking.preflight promotion.promote page.report page.status trial.rebuild verbs.stages"
+    modules = "search.sweep checking.preflight promotion.promote page.report page.status trial.rebuild"
+    modules += " verbs.preflight verbs.sweep verbs.promote verbs.report verbs.run"
     done = python(
         f"""
 import importlib, inspect, hpo
