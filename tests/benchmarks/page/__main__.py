@@ -39,7 +39,8 @@ def main() -> int:
 
 
 def draw(results: dict[str, Kept]) -> None:
-    """Write the page, and the table between its marks in README.md."""
+    """Write the page, and the table between its marks in README.md, both in the order of the parts."""
+    results = {name: results[name] for name in parts.TITLES if name in results}
     PAGE.write_text(page(results, parts.TITLES))
     README.write_text(with_table(README.read_text(), results))
 
