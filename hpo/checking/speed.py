@@ -15,14 +15,14 @@ import torch
 from hpo.checking.cost import Cost
 from hpo.checking.overfit import SEED, FixedSet, OverfitSet, fixed_set
 from hpo.data.batch import examples_in
-from hpo.data.passes import one_pass, seed_globals
+from hpo.data.passes import one_pass
 from hpo.engine.evaluation import resolve_device
 from hpo.engine.own_training import OwnTraining
 from hpo.engine.run import Run
 from hpo.engine.totals import StepTotals
 from hpo.formatting import count, listed, number
 from hpo.recipe import Recipe
-from hpo.seeds import derive, generator
+from hpo.seeds import generator
 from hpo.study import StudySpec
 from hpo.task import Check, Fidelity, Task
 from hpo.trial.guard import attempt
@@ -233,12 +233,4 @@ def _losses(fixed: FixedSet, recipe: Recipe, seed: int, device: str) -> list[flo
     passes = max(2, math.ceil(STEPS / len(fixed.batches)))
     fidelity = replace(fixed.fidelity, epochs=passes)
     run = Run(OverfitSet(fixed.task, fixed.batches), recipe, fidelity, seed, resolve_device(device))
-    run.model.train()
-    losses = []
-    for epoch in range(passes):
-        seed_globals(derive(seed, "epoch", epoch))
-        totals = StepTotals()
-        for batch in fixed.batches:
-            run.step(run.place(batch), epoch, totals)
-        losses.append(totals.mean_loss)
-    return losses
+    return [run.train_pass(epoch).mean_loss for epoch in range(passes)]

@@ -31,7 +31,7 @@ PROMOTION = ("promotion/runs.py", "promotion/retune.py", "promotion/test_split.p
 NO_EFFECT: Mapping[str, str] = {
     "a67efcf8cbdf": "6278a6dbd4ec",  # hpo/space.py
     "cd92dd1bda6c": "06ecb12b0d71",  # hpo/engine/checkpoint.py
-    "8cd8c9f39e9d": "9727fb9732c7",  # hpo/engine/run.py
+    "f5a9953db08f": "9727fb9732c7",  # hpo/engine/run.py
     "ce040c2f24a1": "35aefe1fb289",  # hpo/study.py
     "d60c0f678eb1": "2404b9d1f9c9",  # hpo/trial/objective.py
     "985cc12f80ed": "bf557084ff80",  # hpo/promotion/runs.py

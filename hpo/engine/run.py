@@ -65,6 +65,15 @@ class Run:
     def train_epoch(self, number: int) -> Epoch:
         """Train one epoch, score it, and append it to the record. Raises Diverged."""
         started = time.perf_counter()
+        totals = self.train_pass(number)
+        self._check_skipped(totals, number)
+        distributed.agree(self.model, self.average)
+        scores = distributed.agreed(self._validate())
+        self.record.append(self._conclude(number, totals, scores, time.perf_counter() - started))
+        return self.record[-1]
+
+    def train_pass(self, number: int) -> StepTotals:
+        """Take the steps of one epoch, and score nothing."""
         seed_globals(derive(self.seed, "epoch", number, *distributed.seed_parts()))
         totals = StepTotals()
         self.model.train()
@@ -72,11 +81,7 @@ class Run:
             self._require_count(totals.batches < self.batches, "more")
             self.step(self.place(batch), number, totals)
         self._require_count(totals.batches == self.batches, totals.batches)
-        self._check_skipped(totals, number)
-        distributed.agree(self.model, self.average)
-        scores = distributed.agreed(self._validate())
-        self.record.append(self._conclude(number, totals, scores, time.perf_counter() - started))
-        return self.record[-1]
+        return totals
 
     def rescore(self, weights: Mapping[str, Any]) -> dict[str, float]:
         """The validation scores of this run's model with these weights, on this rank alone."""
