@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -124,12 +125,9 @@ def _run(
     keep_first(opened, tries)
     if budget is not None:
         return _run_in_time(opened, display, news, change, budget)
-    try:
+    with _report_of_failure(opened, display):
         change = gate_in_run(opened, display, change)
         standing = sweep_stage(opened, display, news, change)
-    except SweepFailed:
-        report_stage(opened, display)  # it shows what the trials failed with
-        raise
     if standing.timed_out:
         raise StoppedEarly(_unpromoted(opened, standing))
     verdict = promote_stage(opened, display, news)
@@ -142,17 +140,24 @@ def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Chan
     schedule = scheduled(opened, budget)
     opened = replace(opened, study=schedule.planned(sweep_trials(opened.study, opened.folder)))
     display.say(schedule.sentence)
-    try:
+    with _report_of_failure(opened, display):
         sweep_stage(opened, display, news, change, schedule.trials_wanted)
-    except SweepFailed:
-        report_stage(opened, display)  # it shows what the trials failed with
-        raise
     budget.measure_report(lambda: report_stage(opened, display))
     opened = replace(opened, study=schedule.with_race())
     display.say(schedule.race_sentence)
     verdict = promote_stage(opened, display, news, schedule.seeds_wanted)
     report_stage(opened, display)
     return verdict
+
+
+@contextmanager
+def _report_of_failure(opened: Opened, display: Display) -> Iterator[None]:
+    """Write the report where the sweep fails: it shows what the trials failed with."""
+    try:
+        yield
+    except SweepFailed:
+        report_stage(opened, display)
+        raise
 
 
 def _unpromoted(opened: Opened, standing: Standing) -> str:
