@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo import REFERENCE, Check, Evidence, Status
+from hpo import Check, Evidence, Status
+from objectives.common.rivals import best_rival
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ def check_range(name: str, value: float, healthy: HealthyRange) -> Check:
 def check_lead(evidence: Evidence, score: str, *, behind: Status, look_at: str) -> Check:
     """The network is ahead of every classical method in a score that is better where it is higher.
 
-    `behind` is the status where it is not. References do not count: they are told what the network has to find.
+    `behind` is the status where it is not.
     """
-    rivals = {name: scores[score] for name, scores in evidence.baselines.items() if not name.endswith(REFERENCE)}
-    best = max(rivals, key=rivals.__getitem__)
+    best = best_rival(evidence.baselines, score)
+    best_score = evidence.baselines[best][score]
     return Check(
         f"beats every classical method in {score}",
-        "go" if evidence.scores[score] > rivals[best] else behind,
+        "go" if evidence.scores[score] > best_score else behind,
         f"{evidence.scores[score]:.3f}",
-        f"above {rivals[best]:.3f} ({best})",
+        f"above {best_score:.3f} ({best})",
         look_at,
     )

@@ -1,19 +1,12 @@
-"""What the pictures of several tasks are made of: pixels, the examples to show, and the rival to show beside them."""
+"""What the pictures of several tasks are made of: pixels, and the examples to show."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hpo import REFERENCE
 from objectives.common.colour import as_uint8
-
-NETWORK = "network"  # its name among the methods
-
-Scores = Mapping[str, Mapping[str, float]]  # method -> score -> value
 
 
 def pixels(rgb_3HW: Tensor) -> np.ndarray:
@@ -25,9 +18,3 @@ def pixels(rgb_3HW: Tensor) -> np.ndarray:
 def evenly_spaced(count: int, most: int) -> list[int]:
     """Up to `most` of the rows 0 to `count` - 1, evenly spaced, with the first and the last."""
     return torch.linspace(0, count - 1, min(most, count)).round().long().unique().tolist()
-
-
-def best_rival(scores: Scores, by: str) -> str:
-    """The name of the classical method with the highest score `by`; references do not count."""
-    rivals = [name for name in scores if name != NETWORK and not name.endswith(REFERENCE)]
-    return max(rivals, key=lambda name: scores[name][by])

@@ -18,7 +18,8 @@ from objectives.common.batches import example, joined, parts_of
 from objectives.common.colour import luma, srgb_from_linear
 from objectives.common.columns import columns_over
 from objectives.common.exposure import grey_gain
-from objectives.common.pictures import NETWORK, Scores, best_rival, evenly_spaced, pixels
+from objectives.common.pictures import evenly_spaced, pixels
+from objectives.common.rivals import NETWORK, Scores, best_rival
 from objectives.hdr import baseline, loss, parallax
 from objectives.hdr.data import EPS, Batch
 from objectives.hdr.loss import TOO_BRIGHT

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hpo import Picture, generator
 from objectives.common.colour import round8, srgb_from_linear
 from objectives.common.crops import shrunk
-from objectives.common.pictures import NETWORK, evenly_spaced, pixels
+from objectives.common.pictures import evenly_spaced, pixels
+from objectives.common.rivals import NETWORK
 from objectives.lowlight import loss
 from objectives.lowlight.baseline import Enhance
 from objectives.lowlight.camera import darken

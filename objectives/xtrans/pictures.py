@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from hpo import Chart, Picture
 from objectives.common.batches import example, joined
 from objectives.common.colour import as_uint8
-from objectives.common.pictures import NETWORK, Scores, best_rival, evenly_spaced
+from objectives.common.pictures import evenly_spaced
+from objectives.common.rivals import NETWORK, Scores, best_rival
 from objectives.xtrans import loss, torture
 from objectives.xtrans.baseline import PLAIN
 from objectives.xtrans.data import BORDER, Batch, model_inputs

@@ -22,7 +22,8 @@ from hpo import REFERENCE, Evidence
 from objectives.common import batches, colour, crops, files, image_scores, perceptual, photographs
 from objectives.common.checks import check_lead
 from objectives.common.exposure import grey_gain
-from objectives.common.pictures import best_rival, evenly_spaced
+from objectives.common.pictures import evenly_spaced
+from objectives.common.rivals import best_rival
 
 
 def _rng(seed: int = 0) -> torch.Generator:
