@@ -9,9 +9,7 @@ from urllib.parse import quote
 from hpo.ledger.html_records import FileLink, Passage, rendered
 from hpo.ledger.prose import led
 from hpo.ledger.question import Hypothesis, Question
-from hpo.ledger.reading import (
-    remaining,
-)
+from hpo.ledger.reading import remaining
 from hpo.page.views import Badge, Section
 
 ANSWER_BADGES = {"open": "open", "answered": "go"}

@@ -11,11 +11,7 @@ from markdown_it.rules_core import StateCore
 from markupsafe import Markup
 
 from hpo.ledger.html_dashboard import status_badge
-from hpo.ledger.reading import (
-    facts,
-    files,
-    prose,
-)
+from hpo.ledger.reading import facts, files, prose
 from hpo.ledger.record import Record
 from hpo.ledger.verdicts import proposed
 from hpo.page.views import Badge, Cell, Section, Table, table

@@ -100,9 +100,8 @@ def seconds_left(
 def left_in_words(summary: Summary, seconds: float | None) -> str:
     """The time left as it is shown: "14 to 29 min", in which the truth lies four times in five.
 
-    Empty where nothing is known, or nothing is left.
     It is as wide as trials have differed, and wider where few have ended, or few are left; and it allows for a machine
-    that others use too.
+    that others use too. Empty where nothing is known, or nothing is left.
     """
     if not seconds:
         return ""
