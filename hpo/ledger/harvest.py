@@ -30,6 +30,7 @@ from hpo.space import describe
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.held import is_held
+from hpo.storage.reading import all_trials
 from hpo.trial.artifact import CARD
 from hpo.trial.lifecycle import state_of
 from hpo.trial.weights import WEIGHTS
@@ -46,8 +47,8 @@ def harvest(folder: RunFolder) -> dict[str, Any] | None:
     try:
         stored_sweep = stored_study(folder, name)
         stored_promotion = stored_study(folder, promotion_name(name))
-        trials = stored_sweep.get_trials(deepcopy=False) if stored_sweep else []
-        runs = stored_promotion.get_trials(deepcopy=False) if stored_promotion else []
+        trials = all_trials(stored_sweep) if stored_sweep else []
+        runs = all_trials(stored_promotion) if stored_promotion else []
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
         return None
     has_run = status.trials is not None or bool(folder.numbers("sweep"))  # says the summary, or the folders

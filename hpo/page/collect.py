@@ -188,8 +188,8 @@ def _pruning(study: StudySpec) -> str:
     """The pruner's settings in one line."""
     if study.pruning is None:
         return "nothing"
-    if study.is_ladder:
-        return f"a ladder of halves from {count(study.first_rung or 1, 'epoch')} on, beside full-length trials"
+    if study.first_rung is not None:
+        return f"a ladder of halves from {count(study.first_rung, 'epoch')} on, beside full-length trials"
     if not isinstance(study.pruning, Median):
         return described(study.pruning)
     return ", ".join(f"{key} = {value}" for key, value in plain(study.pruning_rule).items() if key != "class")

@@ -13,6 +13,7 @@ from hpo.promotion.gate import FIRST, Gate, is_one_fidelity, read_gate, stages
 from hpo.promotion.results import Verdict
 from hpo.promotion.spread import spread_ratio
 from hpo.storage.folder import RunFolder
+from hpo.storage.reading import all_trials
 from hpo.study import StudySpec
 
 
@@ -24,7 +25,7 @@ def gate_findings(
     if is_one_fidelity(study):
         return None
     gate = read_gate(folder)
-    runs = [run for run in stored.get_trials(deepcopy=False) if run.state.is_finished()] if stored else []
+    runs = [run for run in all_trials(stored) if run.state.is_finished()] if stored else []
     full_runs = [seconds for seconds in map(_seconds, runs) if seconds]
     verdict = promotion.verdict if promotion else None
     return GateFindings(

@@ -30,6 +30,7 @@ from hpo.promotion.selection import Selection, earlier_promotions, is_judged, ke
 from hpo.promotion.standing import is_given_up, run_key, values_of
 from hpo.promotion.test_split import Baseline
 from hpo.storage.folder import RunFolder
+from hpo.storage.reading import all_trials
 from hpo.study import StudySpec
 from hpo.trial.changes import read_changes
 from hpo.trial.lifecycle import direction_of
@@ -48,7 +49,7 @@ def collect_promotion(
     if chosen is None:
         return None
     verdict = read_verdict(folder, chosen)
-    trials = stored.get_trials(deepcopy=False) if stored else []
+    trials = all_trials(stored) if stored else []
     race = chosen.race(Direction.MINIMIZE if stored is None else direction_of(stored))
     runs = _runs(chosen, race, trials)
     return Promotion(

@@ -20,6 +20,7 @@ from hpo.page.findings import Improvement, Sweep, Trial
 from hpo.page.importance import importances
 from hpo.page.observed import study_separation
 from hpo.space import When
+from hpo.storage.reading import all_trials
 from hpo.study import StudySpec
 from hpo.trial.adoption import Adoption
 from hpo.trial.attempts import FAILED_BEFORE
@@ -34,7 +35,7 @@ def collect_sweep(study: StudySpec, stored: optuna.Study, adoption: Adoption | N
     """What a sweep came to, so far; the study is only read."""
     direction = study.direction
     read = partial(foreign_trial, direction=direction) if adoption else trial_from
-    trials = _sweep_trials(study, [read(frozen) for frozen in stored.get_trials(deepcopy=False)])
+    trials = _sweep_trials(study, [read(frozen) for frozen in all_trials(stored)])
     steps = improvements(trials, direction)
     starts = [trial.began for trial in trials if trial.began]
     ends = [trial.ended for trial in trials if trial.ended]

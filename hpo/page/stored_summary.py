@@ -17,6 +17,7 @@ from hpo.promotion.standing import standing_of
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.held import inode_of_lock, last_holder
+from hpo.storage.reading import all_trials
 from hpo.storage.summary import Summary
 from hpo.trial.lifecycle import direction_of, goals_of, standing
 from hpo.trial.pausing import LADDER
@@ -73,6 +74,6 @@ def stored_glance(folder: RunFolder) -> PromotionGlance:
         record = verdict_record(folder) or {}
         return PromotionGlance("judged", outcome_of(record), str(record.get("sentence", "")))
     stored = stored_study(folder, promotion_name(folder.path.name))
-    runs = stored.get_trials(deepcopy=False) if stored else []
+    runs = all_trials(stored) if stored else []
     now = standing_of(selection.race(Direction.MINIMIZE if stored is None else direction_of(stored)), runs)
     return PromotionGlance("unfinished", f"{now.done}/{now.runs} runs")

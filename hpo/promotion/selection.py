@@ -21,9 +21,8 @@ from hpo.promotion.gate import read_gate
 from hpo.promotion.looks import Look, read_looks, verdict_record
 from hpo.promotion.race import Race, Round, key_of, rounds_of
 from hpo.promotion.repeats import TriedConfiguration, configurations
-from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.storage.transient import retry_storage
+from hpo.storage.reading import stored_trials
 
 if TYPE_CHECKING:
     from hpo.study import StudySpec
@@ -269,12 +268,7 @@ def require_trials(study: StudySpec, folder: RunFolder, command: str) -> None:
 
 def sweep_trials(study: StudySpec, folder: RunFolder) -> list[optuna.trial.FrozenTrial]:
     """All trials of the study's sweep, in the order of their numbers; none where there is no sweep yet."""
-
-    def read() -> list[optuna.trial.FrozenTrial]:
-        stored = stored_study(folder, study.name)
-        return stored.get_trials(deepcopy=False) if stored else []
-
-    return retry_storage(read)
+    return stored_trials(folder, study.name)
 
 
 def read_selection(folder: RunFolder) -> Selection | None:

@@ -19,9 +19,8 @@ from hpo.files import write_json
 from hpo.formatting import count
 from hpo.search.proposal import TRY, begun, used_up
 from hpo.space import When, contains, describe, distribution_of
-from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.storage.transient import retry_storage
+from hpo.storage.reading import stored_trials
 from hpo.study import StudySpec
 from hpo.trial.carry import fit_params, misfit
 from hpo.trial.warm import MOST, Params, first_configurations
@@ -73,7 +72,7 @@ def _as_kept(study: StudySpec, name: str, value: Any) -> Any:
 
 def require_room(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -> None:
     """Raise Refused unless the sweep has trials left for all configurations that were not yet tried. Writes nothing."""
-    trials = _stored_trials(study, folder) if tries else []
+    trials = stored_trials(folder, study.name) if tries else []
     waiting = _waiting(folder, tries, trials)
     given = 1 + MOST if study.warm and not folder.warm.exists() else len(first_configurations(study, folder))
     needed = used_up(trials, study) + max(0, given - begun(trials)) + waiting
@@ -86,12 +85,7 @@ def require_room(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -
 
 def count_untried(study: StudySpec, folder: RunFolder, tries: Sequence[Params]) -> int:
     """How many of these configurations, and of those of earlier commands, no trial has tried yet. Writes nothing."""
-    return _waiting(folder, tries, _stored_trials(study, folder))
-
-
-def _stored_trials(study: StudySpec, folder: RunFolder) -> list[FrozenTrial]:
-    stored = retry_storage(lambda: stored_study(folder, study.name))
-    return retry_storage(lambda: stored.get_trials(deepcopy=False)) if stored else []
+    return _waiting(folder, tries, stored_trials(folder, study.name))
 
 
 def _waiting(folder: RunFolder, tries: Sequence[Params], trials: Iterable[FrozenTrial]) -> int:

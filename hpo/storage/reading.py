@@ -5,10 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpo.collector import paused_collector
+from hpo.storage.database import stored_study
+from hpo.storage.transient import retry_storage
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+    from hpo.storage.folder import RunFolder
+
+
+def stored_trials(folder: RunFolder, name: str) -> list[FrozenTrial]:
+    """All trials of the study of that name in a folder's storage, by their numbers; none where there is no such study.
+
+    Waits for a storage that cannot be reached.
+    """
+
+    def read() -> list[FrozenTrial]:
+        stored = stored_study(folder, name)
+        return all_trials(stored) if stored else []
+
+    return retry_storage(read)
 
 
 def all_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -18,6 +18,7 @@ from hpo.direction import Direction
 from hpo.storage.database import value_of
 from hpo.storage.folder import Kind
 from hpo.storage.optuna_private import set_user_attributes, trial_id
+from hpo.storage.reading import all_trials
 from hpo.trial.pausing import LADDER, climbed, is_paused, report_missing, spent
 from hpo.trial.record import SPARED_AT, Outcome, State
 
@@ -130,7 +131,7 @@ def conclude(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, kind: K
 def standing(study: optuna.Study, trials: int, stop_after: int | None = None) -> Standing:
     """The standing of a sweep of so many trials, from its storage."""
     return standing_of(
-        study.get_trials(deepcopy=False),
+        all_trials(study),
         trials,
         direction_of(study),
         stop_after=stop_after,
@@ -139,7 +140,7 @@ def standing(study: optuna.Study, trials: int, stop_after: int | None = None) ->
 
 
 def standing_of(
-    all_trials: Sequence[FrozenTrial],
+    stored: Sequence[FrozenTrial],
     trials: int,
     direction: Direction,
     *,
@@ -151,10 +152,10 @@ def standing_of(
     Of a ladder, whose trials have `full_length` epochs, `done` counts full-length trials: the epochs of all, over those
     of one.
     """
-    finished = [trial for trial in all_trials if trial.state.is_finished()]
+    finished = [trial for trial in stored if trial.state.is_finished()]
     counts = Counter(state_of(trial) for trial in finished)
     best = best_of(finished, direction)
-    done = len(finished) if full_length is None else climbed(all_trials, full_length, trials)
+    done = len(finished) if full_length is None else climbed(stored, full_length, trials)
     return Standing(
         done=done,
         trials=trials,
@@ -163,8 +164,8 @@ def standing_of(
         failed=counts["failed"],
         best=best.value if best else None,
         best_number=best.number if best else None,
-        unfinished=len(all_trials) - len(finished),
-        fruitless=fruitless(all_trials, direction, full_length),
+        unfinished=len(stored) - len(finished),
+        fruitless=fruitless(stored, direction, full_length),
         stop_after=stop_after,
         is_ladder=full_length is not None,
     )

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from hpo.errors import Refused
 from hpo.formatting import count, first_words
-from hpo.storage.database import stored_study
 from hpo.storage.folder import Kind, RunFolder, promotion_name
-from hpo.storage.transient import retry_storage
+from hpo.storage.reading import stored_trials
 from hpo.study import StudySpec
 from hpo.trial.attempts import failed_before, is_to_be_retried, set_failure_aside
 from hpo.trial.failures import failures_among
@@ -98,6 +97,4 @@ def finish_retry(study: StudySpec, folder: RunFolder, identity: Mapping[str, str
 def _has_ended_trials(study: StudySpec, folder: RunFolder, waiting: Collection[int], kind: Kind) -> bool:
     """Whether the storage still says of one of these trials that it has failed."""
     name = study.name if kind == "sweep" else promotion_name(study.name)
-    stored = retry_storage(lambda: stored_study(folder, name))
-    trials = retry_storage(lambda: stored.get_trials(deepcopy=False)) if stored else []
-    return any(failure.number in waiting for failure in failures_among(trials))
+    return any(failure.number in waiting for failure in failures_among(stored_trials(folder, name)))

@@ -12,6 +12,7 @@ from hpo.contract.several_goals import COSTS
 from hpo.plain import fingerprint
 from hpo.storage.database import stored_study
 from hpo.storage.folder import Kind, RunFolder, promotion_name
+from hpo.storage.reading import all_trials
 from hpo.storage.summary import Row
 from hpo.trial.handed_out import NO_ATTEMPTS, Attempts, AttemptsLog
 from hpo.trial.lifecycle import SUPERSEDED, state_of
@@ -69,7 +70,7 @@ def stored_rows(folder: RunFolder, source: RowSource) -> tuple[Row, ...]:
     if stored is None:
         return ()
     attempts = AttemptsLog(folder.events, stored.study_name).update()
-    trials = stored.get_trials(deepcopy=False)
+    trials = all_trials(stored)
     return tuple(source.row(trial, attempts.get(trial.number, NO_ATTEMPTS)) for trial in trials if is_wanted(trial))
 
 

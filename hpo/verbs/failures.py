@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from hpo.errors import SweepFailed
 from hpo.formatting import count
 from hpo.promotion.results import Verdict
-from hpo.storage.database import stored_study
-from hpo.storage.reading import all_trials
-from hpo.storage.transient import retry_storage
+from hpo.storage.reading import stored_trials
 from hpo.trial.failures import FailureGroup, failures_among, faulty, grouped, too_many
 from hpo.trial.lifecycle import Standing
 from hpo.verbs.display import Display
@@ -63,5 +61,4 @@ def failed_runs(opened: Opened, verdict: Verdict) -> str:
 
 
 def _groups(opened: Opened) -> tuple[FailureGroup, ...]:
-    stored = retry_storage(lambda: stored_study(opened.folder, opened.study.name))
-    return grouped(failures_among(all_trials(stored)), opened.folder) if stored else ()
+    return grouped(failures_among(stored_trials(opened.folder, opened.study.name)), opened.folder)

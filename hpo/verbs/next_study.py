@@ -21,6 +21,7 @@ from hpo.plain import fingerprint
 from hpo.space import Distribution, When
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
+from hpo.storage.reading import all_trials
 from hpo.storage.transient import failures_as_halted, retry_storage
 from hpo.study import StudySpec
 from hpo.trial.guard import quits_as_errors
@@ -83,7 +84,7 @@ def _finished_sweep(study: StudySpec, folder: RunFolder, command: str) -> optuna
     sweep = retry_storage(lambda: stored_study(folder, study.name))
     if sweep is None:
         raise Refused(f"there is no sweep of {study.name!r} in {folder.path}; run: {command}")
-    trials = sweep.get_trials(deepcopy=False)
+    trials = all_trials(sweep)
     ended = sum(trial.state.is_finished() for trial in trials)
     asked = int(sweep.user_attrs.get("trials", 0))
     if ended < asked and not standing(sweep, asked, sweep.user_attrs.get("stop_after")).end:
