@@ -163,6 +163,11 @@ class SweepTrials(AskTell):
         epochs = self.spec.cheap.epochs
         return Ladder(epochs, budget=self.spec.trials * epochs, first=self.spec.first_rung or 1)
 
+    @property
+    def _full_length(self) -> int | None:
+        """The epochs of a full-length trial, where the trials of a ladder are counted by them."""
+        return self.spec.cheap.epochs if self.spec.is_ladder else None
+
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
 
@@ -194,8 +199,7 @@ class SweepTrials(AskTell):
     def _is_fruitless(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether so many trials in a row were no better that the search ends."""
         limit = self.spec.stop_after
-        full_length = self.spec.cheap.epochs if self.spec.is_ladder else None
-        return limit is not None and fruitless(trials, self.spec.direction, full_length) >= limit
+        return limit is not None and fruitless(trials, self.spec.direction, self._full_length) >= limit
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
@@ -228,7 +232,7 @@ class SweepTrials(AskTell):
             self.spec.trials,
             self.spec.direction,
             stop_after=self.spec.stop_after,
-            full_length=self.spec.cheap.epochs if self.spec.is_ladder else None,
+            full_length=self._full_length,
         )
 
 
