@@ -1,6 +1,7 @@
 """An image classifier: which digit is on the picture? scikit-learn's digits, 8 pixels a side."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,14 @@ class Batch(NamedTuple):
     digit_B: Tensor
 
 
+@cache
+def pictures():
+    """All images and their digits, in one order: read once in a process, not in each epoch."""
+    data = load_digits()
+    order_N = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
+    return torch.tensor(data.images[order_N, None] / 16).float(), torch.tensor(data.target[order_N])
+
+
 @dataclass(frozen=True)
 class Digits(Task[Batch]):
     channels: int = 16
@@ -27,10 +36,8 @@ class Digits(Task[Batch]):
     inputs, labels = ("image_B1HW",), ("digit_B",)
 
     def batches(self, split, fidelity, batch_size, rng):
-        data = load_digits()
-        order_N = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
-        rows_N = order_N[ROWS[split]][: fidelity.limit(split)]
-        dataset = TensorDataset(torch.tensor(data.images[rows_N, None] / 16).float(), torch.tensor(data.target[rows_N]))
+        images_N1HW, digits_N = (part[ROWS[split]][: fidelity.limit(split)] for part in pictures())
+        dataset = TensorDataset(images_N1HW, digits_N)
         for image_B1HW, digit_B in DataLoader(dataset, batch_size, shuffle=split == "train", generator=rng):
             yield Batch(image_B1HW, digit_B)
 

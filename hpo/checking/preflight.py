@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, saved, speed
+from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, reading, saved, speed
 from hpo.checking.cost import Cost, cheap_check, cost_check, measure_cost, rungs_check
 from hpo.checking.overfit import Control, OverfitRun, RunName
 from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
@@ -199,6 +199,8 @@ def _run_training_checks(
     if speed.matters(study, cost):
         done.begin(speed.NAME)
         done.add(pool.submit(speed.speed_check, study, device).result())
+        done.begin(reading.NAME)
+        done.add(*pool.submit(reading.reading_check, study, device).result())
     return _Measured(overfitting, cost)
 
 
