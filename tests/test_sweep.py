@@ -5,6 +5,7 @@ Workers that die, hang or poison: tests/faults.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import os
@@ -215,6 +216,7 @@ SMALL = replace(CHEAP, epochs=1, train=16, val=16)
 
 def test_no_file_handles_pile_up_from_trial_to_trial(tmp_path: Path) -> None:
     seen = []
+    gc.collect()  # what the tests before have left open
     run(
         toy_study(trials=20, pruning=None, smoke=SMALL, cheap=SMALL),
         tmp_path,

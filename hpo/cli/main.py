@@ -5,6 +5,8 @@ That face loads on first use, so that `hpo --help` waits for neither torch nor O
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import stat
 import sys
@@ -64,6 +66,7 @@ app.add_typer(ledger, name="ledger")
 def main() -> None:
     """The entry point: every verb of the command line."""
     steady_streams()
+    atexit.register(gc.freeze)  # else Python takes torch apart, which takes half a second
     os.umask(os.umask(0) | stat.S_IWOTH)  # what is written here is loaded again: nobody else may change it
     words = sys.argv[1:]
     del sys.argv[1:]  # a study file that parses the command line, here or in a worker, finds no words of hpo's

@@ -34,7 +34,7 @@ def train_at_full_fidelity(
     """Train the configurations of the sweep's trials once at full fidelity, and return their values at both fidelities.
 
     A run's test scores are kept for a promotion; nothing here looks at them. Hold the study's lock. `watch` is called
-    with how many runs have ended about twice a second.
+    with how many runs have ended about once a second.
     """
     candidates = tuple(_candidate(study, trial) for trial in trials)
     others = len(candidates) - 1

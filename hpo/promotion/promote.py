@@ -87,6 +87,7 @@ def promote(
                 trials = source.trials()
                 watch(summary_file.update(trials, plan_of(source.race, trials), workers=pool.workers, note=note))
 
+            look()
             coordinator.drive(source, run, pool=pool, watch=look)
             look()
             prepare_worker()

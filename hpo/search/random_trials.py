@@ -45,7 +45,7 @@ def train_random_trials(
     """Train trials of the sweep until so many different configurations are completed, and return those.
 
     The first is the default, the others are drawn at random. Hold the study's lock. `watch` is called with how many
-    are completed about twice a second. Raises SweepFailed where two of three configurations fail.
+    are completed about once a second. Raises SweepFailed where two of three configurations fail.
     """
 
     def open_source() -> RandomTrials:

@@ -64,7 +64,7 @@ def sweep(
     `on` names the backend (see coordinator.executor). Trial 0 is the default configuration, and the next ones are those
     that `study.warm` and `--try` give. A trial that an earlier call was interrupted in goes on under its own number,
     and the budget counts every trial once. `watch` is called with the summary, which is kept in the folder too, about
-    twice a second. Raises Refused and SweepFailed.
+    once a second. Raises Refused and SweepFailed.
     """
     with study_lock(folder) as hold:
         source = retry_storage(
@@ -80,6 +80,7 @@ def sweep(
                 summary_file.study = source.spec
                 watch(summary_file.update(trials, plan_of(now, trials), workers=pool.workers, ended=now.end))
 
+            look()
             coordinator.drive(source, run_trial, pool=pool, watch=look)
             source.end_paused()
             look()

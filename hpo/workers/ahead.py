@@ -64,6 +64,8 @@ def _is_worth_it() -> bool:
 
 def _import_what_trains() -> None:
     with paused_collector():
+        import alembic.context  # noqa: F401  # Optuna imports it when it opens a storage
+
         import hpo.trial.objective  # noqa: F401  # torch and Optuna come with it
 
 

@@ -29,7 +29,7 @@ from hpo.workers.loky_private import loading_error
 from hpo.workers.preparation import prepare_worker
 
 ATTEMPTS = 3  # of a job whose worker dies each time, without a new epoch in between
-POLL_S = 0.5
+POLL_S = 1.0  # between two looks at what runs: each reads the storage, which takes some milliseconds
 FOREIGN_IDLE_S = 60.0
 
 
@@ -47,7 +47,7 @@ class Source(Protocol):
 
 
 def drive(source: Source, run: Callable[[Job], Outcome], *, pool: Backend, watch: Callable[[], None]) -> None:
-    """Keep the pool at work until the source has no more jobs. `watch` is called about twice a second
+    """Keep the pool at work until the source has no more jobs. `watch` is called about once a second
     and after each end.
 
     A job whose worker dies runs again, from its checkpoint; one whose workers have died ATTEMPTS times without a new

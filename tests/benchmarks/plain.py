@@ -1,14 +1,17 @@
 """The same trials as a person would write them without hpo: a torch loop under plain `study.optimize`.
 
-    python -m tests.benchmarks.plain trials.json storage.db
+    python -m tests.benchmarks.plain STUDY trials.json storage.db
 
-trials.json holds a list of parameter mappings, which are enqueued one by one. Prints the values as JSON.
+STUDY is a module of tests.benchmarks. trials.json holds a list of parameter mappings, which are enqueued one by one.
+Prints the values as JSON.
 """
 
+import importlib
 import json
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,14 @@ from hpo import space
 from hpo.recipe import Recipe
 from hpo.schedule import warmup_cosine
 from hpo.seeds import derive, generator
+from hpo.study import StudySpec
 from hpo.task import Fidelity, Held, Moment, Split, Task
-from tests.benchmarks.small import study
 
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def objective(trial: optuna.Trial) -> float:
+def objective(study: StudySpec, trial: optuna.Trial) -> float:
     task, recipe = study.configure(space.suggest(trial, study.space), study.cheap)
 
     def report(best: float, epoch: int, model: nn.Module) -> None:
@@ -100,7 +103,8 @@ def laid_out(batch, channels_last: bool):
     return type(batch)(*(t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for t in batch))
 
 
-def main(trials: Path, storage: Path) -> None:
+def main(name: str, trials: Path, storage: Path) -> None:
+    study = importlib.import_module(f"tests.benchmarks.{name}").study
     optimized = optuna.create_study(
         storage=f"sqlite:///{storage}",
         direction=study.task.direction,
@@ -109,9 +113,9 @@ def main(trials: Path, storage: Path) -> None:
     wanted = json.loads(trials.read_text())
     for params in wanted:
         optimized.enqueue_trial(params)
-    optimized.optimize(objective, n_trials=len(wanted))
+    optimized.optimize(partial(objective, study), n_trials=len(wanted))
     print(json.dumps([trial.value for trial in optimized.trials]))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
