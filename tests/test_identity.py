@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.checking.preflight import require_go
+from hpo.checking.kept import require_go
 from hpo.contract.pruning import Median
 from hpo.errors import Refused
 from hpo.recipe import Recipe

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from hpo.checking import overfit
-from hpo.checking.preflight import Preflight, Step, preflight, require_go
+from hpo.checking.kept import require_go
+from hpo.checking.made import Step
+from hpo.checking.preflight import Preflight, preflight
 from hpo.errors import Refused
 from hpo.recipe import Recipe
 from hpo.seeds import generator

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
-from types import MappingProxyType
 
-from hpo.checking import checks, data, folds, moving, overfit, overfit_checks, own, reading, saved, speed
+from hpo.checking import checks, data, folds, moving, own, reading, saved, speed
 from hpo.checking.cost import Cost, cheap_check, cost_check, measure_cost, rungs_check
-from hpo.checking.overfit import Control, OverfitRun, RunName
-from hpo.checking.overfit_checks import CONTROL_CHECK, OverfitRuns
-from hpo.contract.returned import checked_checks
+from hpo.checking.made import Made, Step, worst_status
+from hpo.checking.overfit_step import Overfitting, run_overfit_check
 from hpo.engine.own_training import OwnTraining
-from hpo.errors import Refused
 from hpo.files import write_json
 from hpo.plain import nulled
 from hpo.storage.folder import RunFolder
-from hpo.storage.identity import Details, differences, differing_parts, keep_details
+from hpo.storage.identity import keep_details
 from hpo.study import StudySpec
-from hpo.task import Check, Evidence, Status
+from hpo.task import Check, Status
 from hpo.trial.guard import attempt, failed_check, run_check
 from hpo.trial.provenance import identity_details
 from hpo.workers import coordinator
 from hpo.workers.local import Backend, Processes
 from hpo.workers.logged import Logged
 from hpo.workers.loky_private import loading_error
-
-
-@dataclass(frozen=True)
-class Overfitting:
-    """The curves of the overfit check: its measure after every epoch, from the untrained model on."""
-
-    measure: str
-    go: float
-    caution: float
-    epochs: int
-    honest: tuple[float, ...]
-    shuffled: tuple[float, ...]
-    zeroed: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -66,39 +49,6 @@ class _Measured:
     cost: Cost | None = None
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step of a preflight: at work, or with one of the checks that it has made."""
-
-    name: str
-    check: Check | None = None  # None: the step begins, or goes on
-    seconds: float = 0.0  # since it began; 0 where it begins
-
-
-@dataclass
-class _Checks:
-    """The checks made so far. `watch` is called when a step begins, and with each check as soon as it is made."""
-
-    watch: Callable[[Step], None]
-    made: list[Check] = field(default_factory=list)
-    step: str = ""
-    began: float = field(default_factory=time.perf_counter)
-
-    def begin(self, step: str) -> None:
-        """Say what is at work from now on."""
-        self.step, self.began = step, time.perf_counter()
-        self.watch(Step(step))
-
-    def add(self, *new: Check) -> None:
-        """Keep checks that the step has made."""
-        for check in new:
-            self.made.append(check)
-            self.watch(Step(self.step, check, time.perf_counter() - self.began))
-
-    def have_failed(self) -> bool:
-        return worst_status(self.made) == "no-go"
-
-
 def preflight(
     study: StudySpec,
     folder: RunFolder,
@@ -118,7 +68,7 @@ def preflight(
     """
     started = time.perf_counter()
     folder.make()
-    done = _Checks(watch)
+    done = Made(watch)
     measured = _Measured()
     pool = coordinator.executor(workers, on, device=device)
     log = folder.preflight_log.absolute()
@@ -145,7 +95,7 @@ def preflight(
 
 
 def _run_checks(
-    study: StudySpec, done: _Checks, pool: Executor, elsewhere: Executor, workers: int, device: str
+    study: StudySpec, done: Made, pool: Executor, elsewhere: Executor, workers: int, device: str
 ) -> _Measured:
     """Run all checks in order. A fault in the data, or in the smoke run, makes the later ones pointless."""
     if isinstance(study.task, OwnTraining):
@@ -170,12 +120,12 @@ def _run_checks(
     if done.have_failed():
         return _Measured()
     is_own = isinstance(study.task, OwnTraining)
-    overfitting = None if is_own else _run_overfit_check(study, done, pool, device)
+    overfitting = None if is_own else run_overfit_check(study, done, pool, device)
     return _run_training_checks(study, overfitting, done, pool, workers, device)
 
 
 def _run_training_checks(
-    study: StudySpec, overfitting: Overfitting | None, done: _Checks, pool: Executor, workers: int, device: str
+    study: StudySpec, overfitting: Overfitting | None, done: Made, pool: Executor, workers: int, device: str
 ) -> _Measured:
     """Run the checks on the smoke run, on what is searched, and on the cost."""
     done.begin("smoke run")
@@ -213,14 +163,6 @@ def _workers_check(error: BrokenExecutor) -> Check:
     return Check("workers", "no-go", seen, "no exception", "what the task's file does when a worker imports it")
 
 
-def worst_status(made: Iterable[Check]) -> Status:
-    """The worst status among the checks: "no-go", then "caution", then "go"."""
-    statuses = {check.status for check in made}
-    if "no-go" in statuses:
-        return "no-go"
-    return "caution" if "caution" in statuses else "go"
-
-
 # -- the checks that need more than the study ------------------------------------------------------------------------
 def _elsewhere(pool: Backend) -> Executor:
     """A process that orders sets otherwise than this one.
@@ -237,65 +179,6 @@ def _processes_agree(study: StudySpec, elsewhere: Mapping[str, str] | Check) -> 
     if isinstance(elsewhere, Check):  # the task's code has raised there
         return [elsewhere]
     return run_check("every process, same batches", partial(data.check_processes_agree, study, elsewhere))
-
-
-def _run_overfit_check(study: StudySpec, done: _Checks, pool: Executor, device: str) -> Overfitting | None:
-    """Train the fixed set as it is and with both controls, and check what came of it.
-
-    Returns the curves; None where an exception ended the honest run.
-    """
-    done.begin("overfit")
-    names: tuple[RunName, ...] = ("honest", "shuffled", "zeroed")
-    honest, shuffled, zeroed = pool.map(partial(_overfit_run, study, device), names)
-    assert honest is not None  # every task has an honest run
-    if isinstance(honest, Check):
-        done.add(honest)
-        return None
-    runs = OverfitRuns(honest, _run_or_none(shuffled), _run_or_none(zeroed))
-    bands = overfit_checks.bands_of(study, runs)
-    done.add(overfit_checks.check_start(study, honest))
-    done.add(overfit_checks.check_overfit(study, runs))
-    done.add(overfit_checks.check_finite(honest))
-    if not honest.failure:
-        done.add(overfit_checks.check_moves(honest))
-    controls: dict[Control, OverfitRun | Check | None] = {"shuffled": shuffled, "zeroed": zeroed}
-    for control, run in controls.items():
-        done.add(run if isinstance(run, Check) else overfit_checks.check_control(control, honest, run, bands))
-    if honest.scores is not None:
-        done.begin("the task's checks")
-        evidence = Evidence("preflight", scores=honest.scores, history=honest.history)
-        done.add(*pool.submit(run_check, "the task's checks", partial(_task_checks, study, evidence)).result())
-    return Overfitting(
-        measure=bands.measure,
-        go=bands.go,
-        caution=bands.caution,
-        epochs=len(honest.history),
-        honest=honest.curve,
-        shuffled=runs.shuffled.curve if runs.shuffled else (),
-        zeroed=runs.zeroed.curve if runs.zeroed else (),
-    )
-
-
-def _run_or_none(run: OverfitRun | Check | None) -> OverfitRun | None:
-    return run if isinstance(run, OverfitRun) else None
-
-
-def _overfit_run(study: StudySpec, device: str, name: RunName) -> OverfitRun | Check | None:
-    """One run of the overfit check; a failed Check where the task's code raised, None where there is nothing to spoil.
-
-    Runs in a worker.
-    """
-    has_fields = {"honest": True, "shuffled": bool(study.task.labels), "zeroed": bool(study.task.inputs)}
-    if not has_fields[name]:
-        return None
-    check_name = "overfit" if name == "honest" else CONTROL_CHECK[name]
-    return attempt(check_name, partial(overfit.overfit_run, study, name, device))
-
-
-def _task_checks(study: StudySpec, evidence: Evidence) -> list[Check]:
-    """The task's own checks on the overfit run."""
-    task, _ = study.configure({}, study.cheap)
-    return checked_checks(task, task.checks(evidence))
 
 
 @dataclass(frozen=True)
@@ -324,33 +207,3 @@ def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
 def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:
     """Check one searched hyperparameter. Runs in a worker."""
     return run_check(checks.affects_training(name), lambda: [checks.check_affects_training(study, device, smoke, name)])
-
-
-# -- the verdict that is kept ----------------------------------------------------------------------------------------
-def require_go(
-    folder: RunFolder, identity: Mapping[str, str], command: str, details: Details = MappingProxyType({})
-) -> None:
-    """Raise Refused unless the study's folder holds the verdict of a preflight of this identity, and it is not no-go.
-
-    `command` is what the message tells the user to run.
-    """
-    if not folder.preflight.exists():
-        raise Refused(f"no preflight has been run for this study in {folder.path}; run: {command}")
-    try:
-        verdict = json.loads(folder.preflight.read_text())
-    except json.JSONDecodeError as error:
-        raise Refused(f"{folder.preflight} is damaged ({error}); run: {command}") from error
-    before = {part: verdict["identity"].get(part) for part in identity}
-    changed = differing_parts(before, identity)
-    if changed:
-        lines = "; ".join(differences(folder, before, identity, details))
-        raise Refused(f"the preflight is stale: {', '.join(changed)} changed since ({lines}); run: {command}")
-    if verdict["status"] == "no-go":
-        failed = ", ".join(check["name"] for check in verdict["checks"] if check["status"] == "no-go")
-        raise Refused(f"the preflight said no-go ({failed}); fix that, then run: {command}")
-
-
-def record_force(folder: RunFolder) -> None:
-    """Note in the kept verdict that a sweep was run in spite of it."""
-    if folder.preflight.exists():
-        write_json(folder.preflight, {**json.loads(folder.preflight.read_text()), "forced": True})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from hpo.checking.preflight import Step
+from hpo.checking.made import Step
 from hpo.formatting import count
 from hpo.trial.contents import Watch
 from hpo.verbs.display import Display

@@ -19,7 +19,8 @@ from hpo.output.streams import leads_to, steady
 from hpo.storage.time_left import left_in_words
 
 if TYPE_CHECKING:
-    from hpo.checking.preflight import Preflight, Step
+    from hpo.checking.made import Step
+    from hpo.checking.preflight import Preflight
     from hpo.promotion.gate import Gate
     from hpo.promotion.results import Verdict
     from hpo.storage.summary import Summary

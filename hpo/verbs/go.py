@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.checking import preflight as checking
+from hpo.checking import kept
 from hpo.checking.preflight import Preflight
 from hpo.errors import NoGo, Refused
 from hpo.verbs.opening import Opened
@@ -11,15 +11,15 @@ from hpo.verbs.opening import Opened
 def require_go_or_force(opened: Opened) -> None:
     """Raise Refused without a fresh preflight that did not say no-go, unless `force` is set, which is recorded."""
     if not opened.options.force:
-        checking.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
+        kept.require_go(opened.folder, opened.identity, opened.help_command("preflight"), opened.details)
     elif not passed_before(opened):
-        checking.record_force(opened.folder)
+        kept.record_force(opened.folder)
 
 
 def passed_before(opened: Opened) -> bool:
     """Whether a preflight of this very code, data and space is there, and did not say no-go."""
     try:
-        checking.require_go(opened.folder, opened.identity, "", opened.details)
+        kept.require_go(opened.folder, opened.identity, "", opened.details)
     except Refused:
         return False
     return True
@@ -32,4 +32,4 @@ def require_passed_or_force(result: Preflight, opened: Opened) -> None:
     if not opened.options.force:
         failed = ", ".join(check.name for check in result.checks if check.status == "no-go")
         raise NoGo(f"the preflight of {opened.study.name} said no-go ({failed}); mend that and run it again")
-    checking.record_force(opened.folder)
+    kept.record_force(opened.folder)

@@ -15,7 +15,7 @@ from hpo.formatting import duration
 from hpo.verbs.display import Display, Update, check_line
 
 if TYPE_CHECKING:
-    from hpo.checking.preflight import Step
+    from hpo.checking.made import Step
 
 
 class NotebookBars(Display):
