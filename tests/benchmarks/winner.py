@@ -75,7 +75,7 @@ def measure(*names: str) -> Measured:
 
 def rows_of(name: str, pairs: list[Pair]) -> list[Row]:
     study = study_of(name, 0)
-    better = "higher" if study.direction.name == "maximize" else "lower"
+    better = "higher" if study.task.direction == "maximize" else "lower"
     return [
         Row(
             f"{name}: CPU time of `hpo run`, as a multiple of the script's",
