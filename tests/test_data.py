@@ -24,9 +24,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from hpo.checking.data import check_repeatable, check_splits
+from hpo.checking.data import check_splits
 from hpo.checking.folds import check_folds, check_parts
 from hpo.checking.preflight import preflight
+from hpo.checking.repeatable import check_repeatable
 from hpo.data.batch import example_hash, examples_in, pieces, rows, without_padding
 from hpo.data.passes import one_pass
 from hpo.engine.cross_validation import fit_parts

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from hpo import load_winner
-from hpo.checking import checks, saved
+from hpo.checking import saved
 from hpo.checking.overfit import overfit_run
 from hpo.checking.overfit_checks import check_moves
+from hpo.checking.promotable import check_promotable
+from hpo.checking.smoke import check_rows, smoke_run
 from hpo.engine.model import RunningAverage
 from hpo.engine.training import Progress, fit, require_same_score
 from hpo.errors import Unfaithful
@@ -241,12 +243,12 @@ def test_a_model_is_trained_resumed_exported_and_loaded_with_the_same_score(
 @pytest.mark.parametrize("kind", MODELS)
 def test_preflight_lets_these_models_pass(kind: str) -> None:
     study = toy_study(task=Modelled(kind=kind), space={"recipe.lr": log(1e-3, 0.3)})
-    smoke = checks.smoke_run(study, "cpu")
+    smoke = smoke_run(study, "cpu")
     honest = overfit_run(study, "honest", "cpu")
     made = [
         *saved.check_saved(study, "cpu", smoke.numbers),
-        *run_check("rows", lambda: checks.check_rows(study, smoke.model)),
-        *run_check("promotable", lambda: checks.check_promotable(study, smoke.model)),
+        *run_check("rows", lambda: check_rows(study, smoke.model)),
+        *run_check("promotable", lambda: check_promotable(study, smoke.model)),
         check_moves(honest),
     ]
     assert [(check.name, check.seen) for check in made if check.status != "go"] == []
@@ -355,7 +357,7 @@ def test_preflight_says_what_of_a_model_cannot_be_kept(fault: str, monkeypatch: 
     model, said = FAULTS[fault]
     monkeypatch.setitem(MODELS, fault, model)
     study = toy_study(task=Modelled(kind=fault))
-    [check] = run_check("saved", lambda: saved.check_saved(study, "cpu", checks.smoke_run(study, "cpu").numbers))
+    [check] = run_check("saved", lambda: saved.check_saved(study, "cpu", smoke_run(study, "cpu").numbers))
     assert check.status == "no-go"
     assert re.search(said, check.seen), check.seen
 

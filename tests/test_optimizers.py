@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hpo import Held, Moment, Recipe, choose, fit, log, uniform, when
-from hpo.checking import checks
+from hpo.checking.searched import check_affects_training
+from hpo.checking.smoke import smoke_run
 from hpo.engine.optimizers import optimizer_of
 from hpo.engine.training import Progress
 from hpo.recipe import OPTIMIZERS, SCHEDULES
@@ -245,8 +246,8 @@ CHOICES = {
 
 def test_a_space_of_optimizers_and_their_settings_is_searched_and_each_affects_training() -> None:
     study = toy_study(space=CHOICES)
-    smoke = checks.smoke_run(study, "cpu").numbers
-    made = [checks.check_affects_training(study, "cpu", smoke, name) for name in CHOICES]
+    smoke = smoke_run(study, "cpu").numbers
+    made = [check_affects_training(study, "cpu", smoke, name) for name in CHOICES]
     assert [(check.name, check.seen) for check in made if check.status != "go"] == []
     sgd = study.configure({"recipe.optimizer": "sgd", "recipe.momentum": 0.5}, study.cheap).recipe
     assert (sgd.optimizer, sgd.momentum) == ("sgd", 0.5)
@@ -297,8 +298,8 @@ def test_a_setting_without_effect_is_refused_when_the_study_is_loaded(
 def test_momentum_that_is_searched_for_adamw_too_is_found_to_affect_nothing() -> None:
     space = {"recipe.optimizer": choose("adamw", "sgd"), "recipe.momentum": uniform(0, 0.99)}
     study = toy_study(space=space)
-    smoke = checks.smoke_run(study, "cpu").numbers
-    check = checks.check_affects_training(study, "cpu", smoke, "recipe.momentum")
+    smoke = smoke_run(study, "cpu").numbers
+    check = check_affects_training(study, "cpu", smoke, "recipe.momentum")
     assert (check.status, check.seen) == ("no-go", "no value changes the run")
 
 

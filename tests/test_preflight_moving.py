@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo.checking.checks import smoke_run
 from hpo.checking.moving import NAME, check_goal_stays
 from hpo.checking.preflight import preflight
+from hpo.checking.smoke import smoke_run
 from hpo.seeds import generator
 from hpo.space import Space, choose, uniform, when
 from hpo.storage.folder import RunFolder

@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from hpo.checking import checks, data, overfit
+from hpo.checking import overfit
+from hpo.checking.data import check_splits
+from hpo.checking.promotable import check_promotable
+from hpo.checking.repeatable import check_repeatable
+from hpo.checking.smoke import check_rows, check_same_run, smoke_run
 from hpo.engine.evaluation import baseline_columns, evaluate, scores_of
 from hpo.engine.training import fit
 from hpo.seeds import generator
 from hpo.space import contains, distribution_of
 from hpo.study import StudySpec
-from hpo.task import Moment, Split, example_hash
+from hpo.task import Check, Moment, Split, example_hash
 from hpo.verbs.load import load_study
 from tests.toy import study as toy
 
@@ -42,7 +46,7 @@ def one_study(request: pytest.FixtureRequest) -> StudySpec:
     return named(request.param)
 
 
-def said(study: StudySpec, *found: checks.Check) -> None:
+def said(study: StudySpec, *found: Check) -> None:
     """Every one of these checks says go; what it saw otherwise."""
     assert [(check.name, check.seen) for check in found if check.status != "go"] == []
 
@@ -84,7 +88,7 @@ def test_the_loss_is_made_of_finite_scalars_with_a_gradient(study: StudySpec) ->
 
 
 def test_the_same_seed_gives_the_same_run_to_the_bit_and_another_one_another(one_study: StudySpec) -> None:
-    said(one_study, *checks.check_same_run(one_study, "cpu", checks.smoke_run(one_study, "cpu").numbers))
+    said(one_study, *check_same_run(one_study, "cpu", smoke_run(one_study, "cpu").numbers))
 
 
 def rows(study: StudySpec, split: Split, batch_size: int, seed: str) -> list[str]:
@@ -106,14 +110,14 @@ def test_validation_and_test_depend_on_neither_batch_size_nor_rng(one_study: Stu
 def test_the_batches_are_sound_and_the_splits_disjoint(one_study: StudySpec) -> None:
     said(
         one_study,
-        *data.check_splits(one_study.as_smoke()),
-        *data.check_repeatable(one_study),
+        *check_splits(one_study.as_smoke()),
+        *check_repeatable(one_study),
     )
 
 
 def test_a_trained_model_is_judged_example_by_example_and_can_be_promoted(one_study: StudySpec) -> None:
-    trained = checks.smoke_run(one_study, "cpu").model
-    said(one_study, *checks.check_rows(one_study, trained), *checks.check_promotable(one_study, trained))
+    trained = smoke_run(one_study, "cpu").model
+    said(one_study, *check_rows(one_study, trained), *check_promotable(one_study, trained))
 
 
 def test_the_baselines_have_scores_of_the_models_names_and_the_goal(one_study: StudySpec) -> None:

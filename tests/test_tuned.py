@@ -27,8 +27,8 @@ from hpo import (
     uniform,
     when,
 )
-from hpo.checking.checks import check_promotable
 from hpo.checking.own import smoke_checks
+from hpo.checking.promotable import check_promotable
 from hpo.cli.results import Terminal, _tuned
 from hpo.errors import Damaged, SweepFailed
 from hpo.page.decoding import decode_verdict

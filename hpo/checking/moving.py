@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from hpo import space
-from hpo.checking.checks import NOISE, relative_difference, searchable
 from hpo.checking.controls import without_inputs
+from hpo.checking.numbers import NOISE, relative_difference, searchable
 from hpo.checking.wording import first_fault
 from hpo.data.passes import one_pass
 from hpo.engine.evaluation import evaluate, judge_baselines, scores_of

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from hpo.checking.checks import Numbers, changes_run, numbers_of, score_faults, searchable
+from hpo.checking.numbers import Numbers, changes_run, numbers_of, searchable
+from hpo.checking.promotable import score_faults
 from hpo.checking.wording import yes_or_no
 from hpo.contract.returned import checked_methods
 from hpo.engine.own_training import OwnProgress, OwnTraining, follow, own_rows

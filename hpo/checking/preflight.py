@@ -10,9 +10,10 @@ from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from hpo.checking import checks, data, folds, moving, own, reading, saved, speed
+from hpo.checking import data, folds, moving, own, promotable, reading, repeatable, saved, searched, smoke, speed
 from hpo.checking.cost import Cost, cheap_check, cost_check, measure_cost, rungs_check
 from hpo.checking.made import Made, Step, worst_status
+from hpo.checking.numbers import Numbers
 from hpo.checking.overfit_step import Overfitting, run_overfit_check
 from hpo.engine.own_training import OwnTraining
 from hpo.files import write_json
@@ -102,13 +103,13 @@ def _run_checks(
         done.add(own.unseen(study.task))
         if not own.reads_batches(study.task):
             return _run_training_checks(study, None, done, pool, workers, device)
-    foreign = elsewhere.submit(attempt, "every process, same batches", partial(data.field_hashes, study))
+    foreign = elsewhere.submit(attempt, "every process, same batches", partial(repeatable.field_hashes, study))
     readable = pool.submit(run_check, "data", partial(data.check_splits, study))
-    repeatable = pool.submit(run_check, "same seed, same batches", partial(data.check_repeatable, study))
+    repeated = pool.submit(run_check, "same seed, same batches", partial(repeatable.check_repeatable, study))
     done.begin("data")
     done.add(*readable.result())
     done.begin("same seed, same batches")
-    done.add(*repeatable.result())
+    done.add(*repeated.result())
     done.begin("folds")
     done.add(*pool.submit(run_check, "folds", partial(folds.check_folds, study)).result())
     done.begin("cross-validation")
@@ -129,14 +130,14 @@ def _run_training_checks(
 ) -> _Measured:
     """Run the checks on the smoke run, on what is searched, and on the cost."""
     done.begin("smoke run")
-    smoke = pool.submit(attempt, "smoke run", partial(_smoke_checks, study, device)).result()
-    if isinstance(smoke, Check):
-        done.add(smoke)
+    trained = pool.submit(attempt, "smoke run", partial(_smoke_checks, study, device)).result()
+    if isinstance(trained, Check):
+        done.add(trained)
         return _Measured(overfitting)
-    done.add(*smoke.checks)
-    knobs = [pool.submit(_check_affects_training, study, device, smoke.numbers, name) for name in study.space]
+    done.add(*trained.checks)
+    knobs = [pool.submit(_check_affects_training, study, device, trained.numbers, name) for name in study.space]
     for name, future in zip(study.space, knobs, strict=True):
-        done.begin(checks.affects_training(name))
+        done.begin(searched.affects_training(name))
         done.add(*future.result())
     if done.have_failed():
         return _Measured(overfitting)
@@ -178,14 +179,14 @@ def _elsewhere(pool: Backend) -> Executor:
 def _processes_agree(study: StudySpec, elsewhere: Mapping[str, str] | Check) -> list[Check]:
     if isinstance(elsewhere, Check):  # the task's code has raised there
         return [elsewhere]
-    return run_check("every process, same batches", partial(data.check_processes_agree, study, elsewhere))
+    return run_check("every process, same batches", partial(repeatable.check_processes_agree, study, elsewhere))
 
 
 @dataclass(frozen=True)
 class _SmokeChecks:
     """The numbers of the smoke run, and the checks on it. The model stays in the process that has trained it."""
 
-    numbers: checks.Numbers
+    numbers: Numbers
     checks: list[Check]
 
 
@@ -193,17 +194,19 @@ def _smoke_checks(study: StudySpec, device: str) -> _SmokeChecks:
     """Run the default configuration at the smoke fidelity, and check the run. Raises Diverged. Runs in a worker."""
     if isinstance(study.task, OwnTraining):
         return _SmokeChecks(*own.smoke_checks(study))
-    smoke = checks.smoke_run(study, device)
+    run = smoke.smoke_run(study, device)
     made = [
-        *run_check("same seed, same run", partial(checks.check_same_run, study, device, smoke.numbers)),
-        *run_check(saved.NAME, partial(saved.check_saved, study, device, smoke.numbers)),
-        *run_check("rows belong to examples", partial(checks.check_rows, study, smoke.model)),
-        *run_check(moving.NAME, partial(moving.check_goal_stays, study, smoke.model)),
-        *run_check("can be promoted", partial(checks.check_promotable, study, smoke.model)),
+        *run_check("same seed, same run", partial(smoke.check_same_run, study, device, run.numbers)),
+        *run_check(saved.NAME, partial(saved.check_saved, study, device, run.numbers)),
+        *run_check("rows belong to examples", partial(smoke.check_rows, study, run.model)),
+        *run_check(moving.NAME, partial(moving.check_goal_stays, study, run.model)),
+        *run_check("can be promoted", partial(promotable.check_promotable, study, run.model)),
     ]
-    return _SmokeChecks(smoke.numbers, made)
+    return _SmokeChecks(run.numbers, made)
 
 
-def _check_affects_training(study: StudySpec, device: str, smoke: checks.Numbers, name: str) -> list[Check]:
+def _check_affects_training(study: StudySpec, device: str, numbers: Numbers, name: str) -> list[Check]:
     """Check one searched hyperparameter. Runs in a worker."""
-    return run_check(checks.affects_training(name), lambda: [checks.check_affects_training(study, device, smoke, name)])
+    return run_check(
+        searched.affects_training(name), lambda: [searched.check_affects_training(study, device, numbers, name)]
+    )

@@ -9,7 +9,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
-from hpo.checking.checks import Numbers, distance, is_exact, numbers_of, searchable
+from hpo.checking.numbers import Numbers, distance, is_exact, numbers_of, searchable
 from hpo.engine.training import Progress, fit, require_same_score
 from hpo.errors import Unfaithful
 from hpo.study import StudySpec
