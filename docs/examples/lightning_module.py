@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hpo import Fidelity, OwnEpoch, OwnTraining, StudySpec, choose, log
 
 FIRST = {"train": 0, "val": 900, "test": 1300}
+digits = load_digits()
 
 
 class Digits(lightning.LightningModule):
@@ -32,7 +33,6 @@ class LightningDigits(OwnTraining):
     goal, direction, bounds = "accuracy", "maximize", {"accuracy": (0, 1)}
 
     def rows(self, split, fidelity):
-        digits = load_digits()
         rows = slice(FIRST[split], FIRST[split] + fidelity.examples(split))
         return TensorDataset(torch.tensor(digits.data[rows] / 16).float(), torch.tensor(digits.target[rows]))
 
