@@ -341,7 +341,8 @@ def test_the_plan_is_said_a_line_each_stage(tmp_path: Path) -> None:
     first, *lines = plan_lines(schedule_of(toy_study(), tmp_path, gate=24))
     assert re.fullmatch(r"budget of 16 min 40 s, done by \d\d:\d\d:\d\d; the plan, on 1 worker:", first)
     assert lines == [
-        "  gate: full runs of 8 to 19 random configurations, in at most 3 min 14 s",
+        "  gate: full runs of 8 to 19 random configurations, in at most 3 min 14 s; their cheap trials are the "
+        "first of the sweep",
         "  sweep: about 258 trials of 2.1 s, in 9 min 02 s",
         "  promotion: 25 runs of 10 s, in rounds, 8 configurations and the default, in about 4 min 15 s",
         "  verdict and reports: 9 s",

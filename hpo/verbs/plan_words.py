@@ -34,7 +34,8 @@ def _gate(schedule: Schedule) -> Iterator[str]:
     plan = schedule.plan
     if plan.gate:
         tried = f"{FIRST}" if plan.gate == FIRST else f"{FIRST} to {plan.gate}"
-        yield f"  gate: full runs of {tried} random configurations, in at most {duration(plan.gate_seconds)}"
+        runs = f"full runs of {tried} random configurations, in at most {duration(plan.gate_seconds)}"
+        yield f"  gate: {runs}; their cheap trials are the first of the sweep"
     elif schedule.has_untested:
         least = duration(gate_seconds(FIRST, schedule.run_seconds, workers=schedule.race_workers))
         yield (
