@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
 
 import hpo
-from hpo.checking.cost import cheap_check
+from hpo.checking.cost import Cost, cheap_check
+from hpo.direction import Direction
 from hpo.errors import Refused
+from hpo.files import write_json
 from hpo.formatting import duration, seconds_of
-from hpo.promotion.race import rounds_of, runs_of
-from hpo.promotion.selection import read_selection
+from hpo.promotion.gate import Gate, RankCorrelation, read_gate, write_gate
+from hpo.promotion.race import RoundsOf, rounds_of, rounds_of_front, runs_of
+from hpo.promotion.selection import read_selection, sweep_trials
+from hpo.space import distributions
 from hpo.storage.folder import RunFolder
+from hpo.study import StudySpec
 from hpo.task import Fidelity
+from hpo.trial.provenance import identity
+from hpo.trial.record import Outcome, write_outcome
+from hpo.verbs.budget import Schedule
+from hpo.verbs.clock import Budget
+from hpo.verbs.display import Display
+from hpo.verbs.gate import gate_in_run
+from hpo.verbs.opening import open_study
+from hpo.verbs.options import Options
 from hpo.verbs.plan import (
     SLACK,
     BudgetPlan,
@@ -30,6 +47,10 @@ from hpo.verbs.plan import (
     races,
     seeds_in_time,
 )
+from hpo.verbs.plan_words import kept_line, plan_lines
+from tests.epochs import epoch
+from tests.test_gate import GO, misleading, started
+from tests.test_limits import FIDELITY, Wide, wide_study
 from tests.toy import FULL, Toy, toy_study
 
 # -- the plan, by hand -----------------------------------------------------------------------------------------------
@@ -68,13 +89,64 @@ def test_the_smallest_promotion_may_take_half_and_no_more() -> None:
         plan_budget(79, costs, workers=1, race_workers=1)
 
 
+@pytest.mark.parametrize(
+    ("runs", "race"),
+    [
+        (12, Race(1, 2)),  # a third of it is 4 runs: two seeds of the one and of the default
+        (24, Race(3, 2)),  # 8 runs: two seeds of four
+        (54, Race(8, 2)),  # 18 runs: two seeds of nine
+        (80, Race(8, 2)),  # 26 runs: a third seed of nine would be the 27th
+        (81, Race(8, 3)),
+        (10_000, Race(8, 8)),
+    ],
+)
+def test_with_several_goals_all_that_start_train_equally_often(runs: int, race: Race) -> None:
+    costs = Costs(trial=1, run=10, report=0)
+    plan = plan_budget(10.0 * runs, costs, workers=1, race_workers=1, rounds=rounds_of_front)
+    assert Race(plan.keep, plan.seeds) == race
+    assert plan.promotion_seconds == 10 * (race.keep + 1) * race.seeds
+    assert plan.sweep_seconds + plan.promotion_seconds == 10 * runs
+
+
+def test_where_few_configurations_can_race_there_are_more_seeds() -> None:
+    """A gate said that two are enough, or the front has two: 3 + 2 x 2 runs, then 3 + 2 x 3, and so on."""
+    assert largest_race(70, 10, workers=1, most=2) == Race(2, 2)
+    assert largest_race(109, 10, workers=1, most=2) == Race(2, 3)
+    assert largest_race(1000, 10, workers=1, most=2) == Race(2, 8)
+    assert largest_race(120, 10, workers=1, rounds=rounds_of_front, most=2) == Race(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("runs", "workers", "gate", "gate_seconds"),
+    [
+        (39, 1, 0, 0),  # a fifth of it is 7 runs, and the gate decides nothing before the 8th
+        (40, 1, 8, 80),
+        (60, 1, 12, 120),
+        (300, 1, 24, 240),  # it never needs more
+        (19, 2, 0, 0),  # three times two side by side
+        (20, 2, 8, 40),
+    ],
+)
+def test_the_gate_has_at_most_a_fifth_and_the_rest_is_shared(
+    runs: int, workers: int, gate: int, gate_seconds: float
+) -> None:
+    costs = Costs(trial=1, run=10, report=0)
+    plan = plan_budget(10.0 * runs, costs, workers=workers, race_workers=workers, gate=24)
+    assert (plan.gate, plan.gate_seconds) == (gate, gate_seconds)
+    assert plan.gate_seconds + plan.sweep_seconds + plan.promotion_seconds == 10 * runs
+    assert plan.promotion_seconds <= (10 * runs - gate_seconds) / 3
+    assert plan_budget(10.0 * runs, costs, workers=workers, race_workers=workers).gate == 0, "nothing to test"
+
+
 def test_on_several_devices_runs_come_one_at_a_time() -> None:
     assert plan_budget(240, Costs(1, 10, 0), workers=4, race_workers=1).promotion_seconds == 70
 
 
-def test_races_are_planned_from_the_shortest_to_the_longest() -> None:
+@pytest.mark.parametrize("rounds", [rounds_of, rounds_of_front])
+@pytest.mark.parametrize("most", [1, 2, 8])
+def test_races_are_planned_from_the_shortest_to_the_longest(rounds: RoundsOf, most: int) -> None:
     for workers in (1, 2, 3, 4, 8):
-        lengths = [race_seconds(race, 1, workers=workers) for race in races()]
+        lengths = [race_seconds(race, 1, workers=workers, rounds=rounds) for race in races(most)]
         assert lengths == sorted(lengths)
 
 
@@ -129,20 +201,22 @@ def test_the_last_round_has_as_many_seeds_as_fit(
     assert fitting == seeds
 
 
-def spend(budget: float, costs: Costs, *, slower: float, pruned: float) -> float:
+def spend(budget: float, costs: Costs, rounds: RoundsOf, *, slower: float, pruned: float) -> float:
     """When a study ends on one worker whose epochs take `slower` times as long as measured, and of whose trials every
     second one is pruned after a share of its epochs. The report takes what was expected."""
-    race_plan = plan_budget(budget, costs, workers=1, race_workers=1)
-    race, now, known, recent = Race(race_plan.keep, race_plan.seeds), 0.0, 1.0, costs.trial
+    planned = plan_budget(budget, costs, workers=1, race_workers=1, rounds=rounds)
+    race, now, known, recent = Race(planned.keep, planned.seeds), 0.0, 1.0, costs.trial
     trials = 0
     while further_trials(
-        budget - costs.report - now - race_seconds(race, costs.run * known, workers=1), recent, workers=1
+        budget - costs.report - now - race_seconds(race, costs.run * known, workers=1, rounds=rounds),
+        recent,
+        workers=1,
     ):
         now += costs.trial * slower * (pruned if trials % 2 else 1.0)
         trials += 1
         known, recent = slower, costs.trial * slower * (1 + pruned) / 2
-    race = largest_race(budget - costs.report - now, costs.run * known, workers=1)
-    *earlier, last = rounds_of(race.keep, race.seeds)
+    race = largest_race(budget - costs.report - now, costs.run * known, workers=1, rounds=rounds)
+    *earlier, last = rounds(race.keep, race.seeds)
     run = costs.run * slower
     now += run * runs_of(earlier)
     begun, entrants = 0, last.others + 1
@@ -158,10 +232,148 @@ def spend(budget: float, costs: Costs, *, slower: float, pruned: float) -> float
 @pytest.mark.parametrize("slower", [0.7, 1.0, 1.6])
 @pytest.mark.parametrize("pruned", [0.3, 1.0])
 @pytest.mark.parametrize("budget", [120, 600, 7200])
-def test_the_end_is_within_a_tenth_of_the_budget(budget: float, pruned: float, slower: float) -> None:
+@pytest.mark.parametrize("rounds", [rounds_of, rounds_of_front])
+def test_the_end_is_within_a_tenth_of_the_budget(rounds: RoundsOf, budget: float, pruned: float, slower: float) -> None:
     """Whether the machine is as fast as measured or not, and however many trials are pruned."""
     costs = Costs(trial=1.5, run=5, report=4)
-    assert spend(budget, costs, slower=slower, pruned=pruned) == pytest.approx(budget, rel=0.1)
+    assert spend(budget, costs, rounds, slower=slower, pruned=pruned) == pytest.approx(budget, rel=0.1)
+
+
+# -- the plan, kept to what things take ------------------------------------------------------------------------------
+
+
+def schedule_of(study: StudySpec, runs: Path, seconds: float = 1000, *, gate: int = 0) -> Schedule:
+    """One worker; a cheap trial takes 1 s with the default and up to 3 s with others, a run of the default 10 s."""
+    opened = open_study("run", study, Options(runs=runs, workers=1, backend="inline"))
+    cost = Cost(1.0, 3.0, sweep_least_seconds=0, sweep_seconds=0, workers=1, peak_mb=0)
+    return Schedule(opened, Budget(seconds), cost, 10.0, gate=gate)
+
+
+def completed(
+    schedule: Schedule, number: int, params: dict[str, Any], value: float, seconds: float, **attributes: Any
+) -> FrozenTrial:
+    """A trial that took so long, all of it in its epochs, and its folder."""
+    study = schedule.study
+    each = seconds / study.cheap.epochs
+    history = tuple(epoch(index, seconds=each) for index in range(study.cheap.epochs))
+    outcome = Outcome("complete", value, epochs=len(history), seconds=seconds, history=history)
+    write_outcome(schedule.folder.trial("sweep", number), outcome, "")
+    trial = optuna.trial.create_trial(
+        value=value,
+        params=study.defaults() | params,
+        distributions=distributions(study.space),
+        user_attrs={"seconds": seconds, **attributes},
+    )
+    trial.number = number
+    trial.datetime_start = datetime(2026, 1, 1)
+    trial.datetime_complete = datetime(2026, 1, 1) + timedelta(seconds=seconds)
+    return trial
+
+
+def test_a_run_takes_as_many_times_as_long_as_the_trials_do_against_the_default(tmp_path: Path) -> None:
+    """Trials that are as fast as the default's say that runs are; that others would be slower does not matter."""
+    schedule = schedule_of(toy_study(), tmp_path)
+    schedule.planned([])
+    for seconds in (1.0, 2.0):
+        trials = [completed(schedule, number, {"task.shift": 0.01 * number}, 1.0, seconds) for number in range(12)]
+        schedule.epoch_seconds.clear()
+        schedule.trials_wanted(trials)
+        assert schedule.run_seconds == pytest.approx(10 * seconds)
+
+
+def test_the_first_trials_which_wait_for_their_worker_do_not_change_the_plan(tmp_path: Path) -> None:
+    """1000 s, 6 and 3 s for the reports; trials of 1 s and 0.1 beside, 2/3 of the rest: a slow start is no pace."""
+    schedule = schedule_of(toy_study(), tmp_path)
+    schedule.planned([])
+    first = completed(schedule, 0, {}, 1.0, 1.0)
+    first.datetime_complete = datetime(2026, 1, 1) + timedelta(seconds=60)
+    left = 991 - schedule.race_seconds
+    assert schedule.trials_wanted([first]) == pytest.approx(1 + left / 1.1, abs=2)
+
+
+def test_runs_of_a_front_are_as_slow_as_its_own_configurations(tmp_path: Path) -> None:
+    """The default takes 1 s and the other one on the front 3, so runs take 20 s, and 0.2 beside: in 144 s there is time
+    for 7, which are three seeds of both. The dominated one says nothing."""
+    longer = replace(FIDELITY, epochs=5)
+    study = wide_study(goals=("error", "parameters"), cheap=longer, full=longer, keep=None)
+    schedule = schedule_of(study, tmp_path, 150)
+    schedule.planned([])
+    trials = [
+        completed(schedule, 0, {}, 1.0, 1.0, costs={"parameters": 49.0}),
+        completed(schedule, 1, {"task.width": 60}, 0.5, 3.0, costs={"parameters": 361.0}),
+        completed(schedule, 2, {"task.width": 30}, 2.0, 1.0, costs={"parameters": 181.0}),
+    ]
+    raced = schedule.with_race(trials)
+    assert schedule.run_seconds == pytest.approx(20.2)
+    assert (raced.keep, raced.seeds) == (1, 3)
+
+
+def test_the_gate_says_how_many_may_start_the_race(tmp_path: Path) -> None:
+    """It takes two where the cheap setting ranks well; the time is for further seeds then."""
+    schedule = schedule_of(toy_study(), tmp_path)
+    schedule.planned([])
+    trials = [completed(schedule, number, {"task.shift": 0.01 * number}, 1.0, 1.0) for number in range(12)]
+    assert schedule.with_race(trials).keep == 8
+    write_gate(schedule.folder, Gate("pass", RankCorrelation(0.95, 0.7, 0.99, 8), 2, Direction.MINIMIZE, ()))
+    raced = schedule.with_race(trials)
+    assert (raced.keep, raced.seeds) == (2, 8)
+
+
+def test_the_gate_trains_nothing_fully_once_that_takes_much_longer_than_planned(tmp_path: Path) -> None:
+    """A fifth of 991 s is 198, and half as much again is borne: eight runs of 30 s are, those of 40 s are not."""
+    schedule = schedule_of(toy_study(), tmp_path, gate=24)
+    schedule.planned([])
+    for seconds, fits in ((3.0, True), (4.0, False)):
+        schedule.epoch_seconds.clear()
+        trials = [completed(schedule, number, {"task.shift": 0.01 * number}, 1.0, seconds) for number in range(8)]
+        assert schedule.affords_gate(trials) is fits
+
+
+def test_a_gate_that_takes_too_long_leaves_its_trials_to_the_sweep(tmp_path: Path) -> None:
+    opened = open_study("run", misleading(), Options(runs=tmp_path, workers=1, backend="inline", device="cpu"))
+    assert gate_in_run(opened, Display(), None, 24, lambda _: False) is None
+    assert len(sweep_trials(opened.study, opened.folder)) == len(started(tmp_path / "toy")) == 8
+    assert read_gate(opened.folder) is None
+
+
+def test_the_plan_is_said_a_line_each_stage(tmp_path: Path) -> None:
+    """A fifth of 991 s has time for 19 runs of 10.2 s, and a third of the rest for 9 + 4 + 2 x 6."""
+    first, *lines = plan_lines(schedule_of(toy_study(), tmp_path, gate=24))
+    assert re.fullmatch(r"budget of 16 min 40 s, done by \d\d:\d\d:\d\d; the plan, on 1 worker:", first)
+    assert lines == [
+        "  gate: full runs of 8 to 19 random configurations, in at most 3 min 14 s; their cheap trials are the "
+        "first of the sweep",
+        "  sweep: about 258 trials of 2.1 s, in 9 min 02 s",
+        "  promotion: 25 runs of 10 s, in rounds, 8 configurations and the default, in about 4 min 15 s",
+        "  verdict and reports: 9 s",
+    ]
+
+
+def test_the_plan_says_where_there_is_no_time_for_the_gate_and_what_a_front_takes(tmp_path: Path) -> None:
+    study = wide_study(goals=("error", "parameters"), keep=None)
+    _, gate, _, promotion, _ = plan_lines(schedule_of(study, tmp_path, 300, gate=24))
+    assert gate == (
+        "  gate: left out, since its first 8 full runs would take 1 min 22 s, more than a fifth of the time that is "
+        "left; so whether the cheap setting ranks like the full one is not tested"
+    )
+    assert promotion == (
+        "  promotion: 8 runs of 10 s, 2 each of the default and of up to 3 configurations of the front, in about "
+        "1 min 22 s"
+    )
+    assert not [line for line in plan_lines(schedule_of(study, tmp_path, 300)) if "gate" in line]
+
+
+def test_at_the_end_it_is_said_how_the_time_was_kept() -> None:
+    budget = Budget(600)
+    budget.spent = {"preflight": 20.0, "sweep": 200.0}
+    budget.end_stage("promotion")
+    assert re.fullmatch(
+        r"budget of 10 min 00 s: done (10 min 00|9 min 59) s before its end, after preflight 20 s, "
+        r"sweep 3 min 20 s and promotion \S+ s",
+        kept_line(budget),
+    )
+    budget.ends -= 630
+    assert "done 30 s after its end" in kept_line(budget)
 
 
 # -- the words -------------------------------------------------------------------------------------------------------
@@ -216,6 +428,21 @@ class Steady(Toy):
             yield batch
 
 
+def test_a_gate_that_refuses_ends_a_study_with_a_budget_too(tmp_path: Path) -> None:
+    """It says so after its own runs, and when the same command is given again; what it found is not asked again."""
+    study = misleading()
+    write_json(tmp_path / "toy/preflight.json", GO | {"identity": identity(study)})
+    for _ in range(2):
+        with pytest.raises(hpo.NoGo, match="does not rank like the full one"):
+            hpo.run(study, budget="10m", runs=tmp_path, backend="inline", device="cpu")
+        assert set(started(tmp_path / "toy").values()) == {1}
+    gate = read_gate(RunFolder(tmp_path / "toy"))
+    assert gate is not None
+    assert gate.decision == "refuse"
+    assert len(started(tmp_path / "toy")) == 2 * len(gate.pairs)
+    assert not (tmp_path / "toy/verdict.json").exists()
+
+
 @pytest.mark.slow
 def test_a_study_ends_in_its_budget_with_a_verdict(tmp_path: Path) -> None:
     """Against the clock, with room for a busy machine: what is tested is that the time is used and kept."""
@@ -230,4 +457,34 @@ def test_a_study_ends_in_its_budget_with_a_verdict(tmp_path: Path) -> None:
     assert verdict.sentence
     assert verdict.rounds == selection.rounds
     assert sweep.user_attrs["trials"] == len(sweep.trials) > 12  # more than the study itself says
+    assert 40 < took < 80
+
+
+@dataclass(frozen=True)
+class SteadyWide(Wide):
+    """The task with a front of error and parameters, with batches that take their time."""
+
+    def batches(self, split, fidelity, batch_size, rng):
+        for batch in super().batches(split, fidelity, batch_size, rng):
+            time.sleep(0.01)
+            yield batch
+
+
+@pytest.mark.slow
+def test_a_study_with_several_goals_ends_in_its_budget_with_a_front(tmp_path: Path) -> None:
+    small = Fidelity(train=64, val=32, epochs=4)
+    study = wide_study(
+        goals=("error", "parameters"),
+        task=SteadyWide(),
+        smoke=replace(small, epochs=1),
+        cheap=small,
+        full=replace(small, epochs=6, test=64),
+    )
+    began = time.monotonic()
+    verdict = hpo.run(study, budget="1m", workers=1, backend="inline", runs=tmp_path, device="cpu", force=True)
+    took = time.monotonic() - began
+    assert len({len(result.runs) for result in verdict.results}) == 1, "all run equally often"
+    assert len(verdict.rounds) == 1
+    assert verdict.rounds[0].others == len(verdict.results) - 1 <= 8
+    assert len(verdict.rounds[0].seeds) >= 2
     assert 40 < took < 80

@@ -454,6 +454,7 @@ def test_progress_bars_show_names_as_they_are(
     monkeypatch.setenv("COLUMNS", "120")
     with Bars().bar("sweep", 3) as update:
         update(1, "best [/of train]")
+        update(2, "best [/of train]", total=7)  # a budget of time plans anew as it goes on
     with Bars().steps("preflight") as show:
         show(preflight.Step("range [/0, 1]"))
         time.sleep(0.2)  # for the next frame
@@ -461,6 +462,7 @@ def test_progress_bars_show_names_as_they_are(
         time.sleep(0.2)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
     assert "best [/of train]" in shown
+    assert "2/7" in shown
     assert re.search(r"preflight: range \[/0, 1\] 0:00:0\d", shown)
     assert "(range [/0, 1]: go, 1.2 s)" in shown
 

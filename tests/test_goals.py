@@ -48,7 +48,6 @@ GOALS = ("error", "parameters")
         ({"goals": GOALS, "pruning": Median()}, "pruning: must be None with several goals"),
         ({"goals": GOALS, "pruning": "auto"}, "pruning: must be None with several goals"),
         ({"goals": GOALS, "search": optuna.samplers.NSGAIISampler()}, "search: must be None with several goals"),
-        ({"goals": GOALS, "budget": "1h"}, "budget: plans a race for one goal"),
         ({"goals": GOALS, "stop_after": 3}, "stop_after: must be None with several goals"),
     ],
 )

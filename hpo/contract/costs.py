@@ -17,8 +17,6 @@ COSTS = {
 EXACT = frozenset(COSTS) - {"milliseconds"}  # those that are the same whenever they are measured
 UNITS = {"parameters": "parameters", "flops": "flops", "milliseconds": "milliseconds", "memory_mb": "MB of memory"}
 
-NO_BUDGET = "plans a race for one goal, and a front has none; with several goals give trials, keep and seeds instead"
-
 Costs = Mapping[str, float]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from hpo import space as spaces
-from hpo.contract.costs import NO_BUDGET, check_goals, check_limits
+from hpo.contract.costs import check_goals, check_limits
 from hpo.contract.declared import check_task
 from hpo.contract.numbers import check_at_least
 from hpo.contract.optuna_objects import check_optuna_object
@@ -198,8 +198,6 @@ def _check_several_goals(study: StudySpec) -> None:
         raise ValueError(
             f"search: must be None with several goals, which TPE searches; got {reprlib.repr(study.search)}"
         )
-    if study.goals and study.budget is not None:
-        raise ValueError(f"budget: {NO_BUDGET}; got {study.budget!r}")
     if study.goals and study.stop_after is not None:
         raise ValueError(
             f"stop_after: must be None with several goals, of which none is the best; got {study.stop_after}"

@@ -28,6 +28,7 @@ Decision = Literal["pass", "refuse", "open"]
 FIRST = 8  # configurations that are tried before anything is decided
 MORE = 8  # that are added while it is open
 MOST = 24  # at which it is decided
+WORTH = 0.2  # the largest share of a study's cost that `hpo run` spends on its full runs
 TOO_LOW = math.atanh(0.40)  # a setting that ranks like this is refused
 HIGH_ENOUGH = math.atanh(0.85)  # and one that ranks like this is passed
 MIDDLE = (TOO_LOW + HIGH_ENOUGH) / 2  # a rank correlation of 0.69

@@ -9,10 +9,15 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from hpo.direction import Direction
 from hpo.plain import fingerprint
 from hpo.promotion.candidate import RunKey
+
+if TYPE_CHECKING:
+    from hpo.study import StudySpec
 
 MIDDLE = 1  # runs of each configuration in the middle round
 MIDDLE_IN_FOLDS = 2  # the same where each run is tested on another fold: one fold alone says too little
@@ -48,6 +53,25 @@ def rounds_of(others: int, seeds: int, *, folds: int = 1, first: int = 0) -> tup
         rounds.append(Round(size, tuple(range(first, first + length))))
         first += length
     return tuple(rounds)
+
+
+def rounds_of_front(others: int, seeds: int, *, first: int = 0) -> tuple[Round, ...]:
+    """Plan the race of a front, none of whose configurations is the best: one round, in which all train equally often.
+
+    It has new seed indices, which count from `first`.
+    """
+    return (Round(others, tuple(range(first, first + seeds))),)
+
+
+class RoundsOf(Protocol):
+    """Plans the race of so many configurations and the default: `rounds_of` or `rounds_of_front`."""
+
+    def __call__(self, others: int, seeds: int, *, first: int = 0) -> tuple[Round, ...]: ...
+
+
+def planner(study: StudySpec) -> RoundsOf:
+    """What plans the rounds of the study's promotions."""
+    return rounds_of_front if study.goals else partial(rounds_of, folds=study.task.folds)
 
 
 def runs_of(rounds: Iterable[Round]) -> int:

@@ -19,7 +19,7 @@ from hpo.plain import fingerprint, plain
 from hpo.promotion.candidate import DEFAULT, Candidate
 from hpo.promotion.gate import read_gate
 from hpo.promotion.looks import Look, read_looks, verdict_record
-from hpo.promotion.race import Race, Round, key_of, rounds_of
+from hpo.promotion.race import Race, Round, key_of, planner
 from hpo.promotion.repeats import TriedConfiguration, configurations
 from hpo.storage.folder import RunFolder
 from hpo.storage.reading import stored_trials
@@ -136,10 +136,13 @@ def kept(study: StudySpec, folder: RunFolder) -> int:
     """How many configurations start the race beside the default: as the study says, else as its gate found."""
     if study.keep is not None:
         return study.keep
-    if study.goals:
-        return KEEP_OF_FRONT
-    gate = read_gate(folder)
-    return KEEP if gate is None else gate.keep
+    gate = None if study.goals else read_gate(folder)
+    return default_keep(study) if gate is None else gate.keep
+
+
+def default_keep(study: StudySpec) -> int:
+    """How many configurations start the race beside the default, where neither the study nor its gate says it."""
+    return KEEP_OF_FRONT if study.goals else KEEP
 
 
 def freeze(study: StudySpec, folder: RunFolder, wish: Wish = NOTHING_ELSE) -> Selection:
@@ -219,10 +222,8 @@ def _is_planned(selection: Selection, study: StudySpec, first: int) -> bool:
 
 
 def _rounds(study: StudySpec, others: int, first: int) -> tuple[Round, ...]:
-    """The race of so many configurations; with several goals one round of all, since none of them is the best."""
-    if study.goals:
-        return (Round(others, tuple(range(first, first + study.seeds))),)
-    return rounds_of(others, study.seeds, folds=study.task.folds, first=first)
+    """The race of so many configurations, with seed indices from `first` on."""
+    return planner(study)(others, study.seeds, first=first)
 
 
 def _keys(candidates: tuple[Candidate, ...]) -> list[str]:

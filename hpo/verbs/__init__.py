@@ -30,7 +30,7 @@ devices.py      which devices there are
 go.py           whether preflight lets a study be searched
 changes.py      a study that was changed since it began
 tries.py        the configurations of --try
-budget.py       a budget of time at work; plan.py plans it, and clock.py says when it began
+budget.py       a budget of time at work; plan.py plans it, clock.py counts its time, and plan_words.py says it
 failures.py     which trials of a sweep failed, and whether they were too many
 
 watching.py     what all stages do while they work

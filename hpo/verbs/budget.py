@@ -1,179 +1,182 @@
-"""A budget at work: the clock of `hpo run --budget`, which says how many trials and seeds there is still time for."""
+"""A budget at work: how many trials and seeds there is still time for, by what trials and runs take."""
 
 from __future__ import annotations
 
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter, ValidationError
 
 from hpo.checking.cost import Cost, full_seconds, measure_cost
 from hpo.errors import NoGo
-from hpo.formatting import count, duration, seconds_of
+from hpo.promotion.gate import MOST, read_gate
 from hpo.promotion.race import Race as PlannedRace
-from hpo.promotion.race import rounds_of, runs_of
-from hpo.promotion.selection import is_judged, read_selection
+from hpo.promotion.race import planner
+from hpo.promotion.selection import is_judged, read_selection, select
 from hpo.promotion.standing import run_key, values_of
 from hpo.search.proposal import begun, used_up
-from hpo.storage.folder import RunFolder
+from hpo.storage.folder import RunFolder, promotion_name
+from hpo.storage.reading import stored_trials
 from hpo.study import StudySpec
 from hpo.task import Check
+from hpo.trial.changes import Change
 from hpo.trial.pausing import spent
 from hpo.trial.record import read_outcome
 from hpo.verbs import plan
-from hpo.verbs.clock import seconds_before
+from hpo.verbs.clock import Budget
+from hpo.verbs.gate import can_be_tested
 from hpo.verbs.opening import Opened
 from hpo.workers import coordinator
 
-REPORT_S = 6.0  # for verdict and report, until one has been written
-MARGIN = 2.0  # times as long as the report of the sweep takes all that comes after the last run
+BESIDE_S = 0.1  # seconds of a trial beside its epochs, until trials have shown them
 BESIDE = 2.0  # times as long as a trial does a run take beside its epochs: it writes weights and scores the test split
 NO_SWEEP = plan.BudgetPlan(trials=0, keep=0, seeds=0, sweep_seconds=0.0, promotion_seconds=0.0)
 RECENT = 12  # trials that the pace of the sweep is taken from
 RECENT_RUNS = 4  # runs that the pace of the promotion is taken from
 
 
-class Budget:
-    """So many seconds from now for a whole study."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        started = seconds_before()
-        self.leaving = started / 2  # the end of a process takes about half as long as its start
-        self.ends = time.monotonic() + seconds - started
-        self.report = REPORT_S
-        self.between = REPORT_S / MARGIN  # for the report of the sweep
-
-    @staticmethod
-    def of(text: str | None) -> Budget | None:
-        """The budget that is given as "2h", from now on; None where none is given or where it is no time."""
-        try:
-            return Budget(seconds_of(text)) if text else None
-        except ValueError:
-            return None
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left for sweep and promotion."""
-        return self.ends - self.leaving - self.report - time.monotonic()
-
-    def measure_report(self, write: Callable[[], object]) -> None:
-        """Write a report, and expect the last one to take the like."""
-        began = time.monotonic()
-        write()
-        self.report = MARGIN * (time.monotonic() - began)
-        self.between = 0.0
-
-
 class Schedule:
     """The plan of a study that has a budget, kept to what its trials and runs really take."""
 
-    def __init__(self, opened: Opened, budget: Budget, cost: Cost, run_seconds: float) -> None:
+    def __init__(self, opened: Opened, budget: Budget, cost: Cost, run_seconds: float, *, gate: int) -> None:
         self.budget = budget
+        self.study, self.folder = opened.study, opened.folder
         self.workers = cost.workers
         self.race_workers = 1 if opened.options.devices > 1 else self.workers
-        self.trial = (cost.trial_seconds + cost.slowest_seconds) / 2
+        self.rounds = planner(self.study)
+        self.default = cost.trial_seconds  # of the epochs of a trial, and of a run, with the default configuration
         self.run = run_seconds
-        self.slower = 1.0  # epochs take so many times as long as preflight has measured
-        self.beside = 0.0  # seconds of a trial beside its epochs
-        self.before = self.epochs_before = 0  # trials of the sweep that had begun before this command, and their epochs
+        self.trial = (cost.trial_seconds + cost.slowest_seconds) / 2  # of a full-length trial's epochs, as measured ...
+        self.recent: float | None = None  # ... and as the last ones took them
+        self.beside = BESIDE_S  # seconds of a trial beside its epochs
+        self.before = self.epochs_before = 0  # trials that had begun before this command, epochs before this sweep
         self.sweeping: float | None = None  # when the sweep began
+        self.epoch_seconds: dict[int, float | None] = {}  # of trials that have ended, by their numbers
         under_way = race_under_way(opened.folder)
         self.is_racing = under_way is not None  # the promotion has begun, so the sweep is over
-        self.plan = self._plan(opened.study.task.folds) if under_way is None else NO_SWEEP
+        self.has_untested = gate > 0  # the gate could say something that is not known
+        self.plan = self._plan(gate) if under_way is None else NO_SWEEP
         self.race = under_way or plan.Race(self.plan.keep, self.plan.seeds)
-        self.study, self.folder = opened.study, opened.folder
-        self.epoch_seconds: dict[int, float | None] = {}  # of trials that have ended, by their numbers
 
-    def _plan(self, folds: int) -> plan.BudgetPlan:
-        costs = plan.Costs(self.trial, self.run, self.budget.report + self.budget.between)
-        seconds = self.budget.left + self.budget.report
-        return plan.plan_budget(seconds, costs, workers=self.workers, race_workers=self.race_workers, folds=folds)
+    def _plan(self, gate: int) -> plan.BudgetPlan:
+        costs = plan.Costs(self.trial + self.beside, self.run_seconds, self.budget.report + self.budget.between)
+        return plan.plan_budget(
+            self.budget.until_end,
+            costs,
+            workers=self.workers,
+            race_workers=self.race_workers,
+            rounds=self.rounds,
+            gate=gate,
+        )
 
     def planned(self, trials: Sequence[FrozenTrial]) -> StudySpec:
         """The study with the numbers of the plan; its sweep has these trials."""
-        self.before, self.epochs_before = begun(trials), _epochs(trials)
+        self.before = begun(trials)
         trials_wanted = used_up(trials, self.study) + (0 if self.is_racing else self.plan.trials)
         return replace(self.study, trials=trials_wanted, keep=self.race.keep, seeds=self.race.seeds)
 
-    @property
-    def sentence(self) -> str:
-        """The plan in words."""
-        rounds = rounds_of(self.race.keep, self.race.seeds, folds=self.study.task.folds)
-        trials = f"about {count(self.plan.trials, 'trial')} of {duration(self.trial)}"
-        sweep = "" if self.is_racing else f"{trials} in {duration(self.plan.sweep_seconds)}, then "
-        ends = datetime.now().astimezone() + timedelta(seconds=self.budget.ends - time.monotonic())
-        return (
-            f"budget of {duration(self.budget.seconds)}: {sweep}a race of {count(runs_of(rounds), 'run')} of "
-            f"{duration(self.run)}, {count(self.race.keep, 'configuration')} and the default, in "
-            f"{duration(self.race_seconds)}, on {count(self.workers, 'worker')}; done by {ends:%H:%M:%S}"
-        )
-
-    def with_race(self) -> StudySpec:
-        """The study with the largest race that fits into what the sweep has left."""
+    def with_race(self, trials: Sequence[FrozenTrial]) -> StudySpec:
+        """The study with the largest race that fits into what its sweep, which has these trials, has left."""
         if not self.is_racing:
-            folds = self.study.task.folds
-            self.race = plan.largest_race(self.budget.left, self.run_seconds, workers=self.race_workers, folds=folds)
+            candidates = select(list(trials), replace(self.study, keep=None))
+            if self.study.goals:  # what is on a front differs in what it costs
+                self._take_epochs([candidate.trial for candidate in candidates if candidate.trial is not None])
+            self.race = self._largest_race(self.budget.left, others=len(candidates) - 1)
         return replace(self.study, keep=self.race.keep, seeds=self.race.seeds)
 
-    @property
-    def race_sentence(self) -> str:
-        """What is left for the promotion, and what it is expected to take, in words."""
-        return (
-            f"{duration(self.budget.left)} are left for the promotion, which takes about "
-            f"{duration(self.race_seconds)} as planned; its last round gets as many seeds as fit"
+    def _largest_race(self, seconds: float, *, others: int) -> plan.Race:
+        """The largest race in so many seconds, of no more than so many configurations and than the gate has found to be
+        enough."""
+        gate = read_gate(self.folder)
+        enough = plan.LARGEST if gate is None or self.study.goals else min(plan.LARGEST, gate.keep)
+        return plan.largest_race(
+            seconds,
+            self.run_seconds,
+            workers=self.race_workers,
+            rounds=self.rounds,
+            most=max(1, min(enough, others)),
         )
 
     @property
     def race_seconds(self) -> float:
         """What the race is expected to take, at the pace of now."""
-        folds = self.study.task.folds
-        return plan.race_seconds(self.race, self.run_seconds, workers=self.race_workers, folds=folds)
+        return plan.race_seconds(self.race, self.run_seconds, workers=self.race_workers, rounds=self.rounds)
 
     @property
     def run_seconds(self) -> float:
         """What a run of the race is expected to take, at the pace of now."""
-        return self.run * self.slower + BESIDE * self.beside
+        slower = 1.0 if self.recent is None else self.recent / self.default
+        return self.run * slower + BESIDE * self.beside
 
     def trials_wanted(self, trials: Sequence[FrozenTrial]) -> int:
         """How many trials the sweep has in all, by the time that its trials take."""
         if self.is_racing:
             return used_up(trials, self.study)
+        ended = [trial for trial in trials if trial.number >= self.before and trial.state.is_finished()]
+        settled = self._take_pace(ended)
         if self.sweeping is None:
-            self.sweeping = time.monotonic()
-        fresh = [trial for trial in trials if trial.number >= self.before]
-        ended = [trial for trial in fresh if trial.state.is_finished()][-RECENT:]
-        self._take_pace(ended)
+            self._begin_sweep(trials)
         left = self.budget.left - self.budget.between - self.race_seconds
         if self.study.is_ladder:  # then `trials` counts the epochs of full-length ones
             return self._full_length_trials(trials, left)
-        trial_seconds = _mean_seconds(ended) or self.trial
+        trial_seconds = _mean_seconds(settled) or (self.recent or self.trial) + self.beside
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
         further = plan.further_trials(left, trial_seconds, workers=self.workers, running=running)
         least = max(0, 2 - begun(trials))  # the default, and one beside it
         return begun(trials) + max(further, least)
 
+    def affords_gate(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether the gate's full runs of these trials, which have ended, fit in at the pace of now."""
+        self._take_pace(trials)
+        self._take_runs()
+        return plan.gate_fits(len(trials), self.run_seconds, self.plan, workers=self.race_workers)
+
+    def _begin_sweep(self, trials: Sequence[FrozenTrial]) -> None:
+        """Share what the gate, if any, has left. It may have ended early, and has shown what runs take."""
+        self.sweeping, self.epochs_before = time.monotonic(), _epochs(trials)
+        if self.plan.gate:
+            self._take_runs()
+            shared = self.budget.left - self.budget.between
+            self.race = self._largest_race(plan.PROMOTION * shared, others=plan.LARGEST)
+
     def _full_length_trials(self, trials: Sequence[FrozenTrial], left: float) -> int:
         epochs, done = self.study.cheap.epochs, _epochs(trials)
-        pace = self.workers * epochs / (self.trial * self.slower)
+        pace = self.workers * epochs / (self.recent or self.trial)
         if done - self.epochs_before >= epochs and self.sweeping is not None:
             pace = (done - self.epochs_before) / (time.monotonic() - self.sweeping)
         return max(2, plan.full_length_trials(done, pace, left, epochs=epochs))
 
-    def _take_pace(self, ended: Sequence[FrozenTrial]) -> None:
-        """How much slower than measured epochs are, and what a trial takes beside them, by trials that have ended."""
-        known = [self._epoch_seconds(trial.number) for trial in ended]
-        epochs = [seconds for seconds in known if seconds is not None]
-        if epochs:
-            self.slower = statistics.median(epochs) * self.study.cheap.epochs / self.trial
+    def _take_pace(self, ended: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """What trials take now, by the last ones that have ended. Returns those that did not wait for their workers to
+        start."""
+        settled = ended[self.workers :][-RECENT:]
+        self._take_epochs([trial.number for trial in ended[-RECENT:]])
+        self._take_beside(settled)
+        return settled
+
+    def _take_epochs(self, numbers: Sequence[int]) -> None:
+        """What the epochs of a full-length trial take, by these trials, which have ended."""
+        known = [seconds for seconds in map(self._epoch_seconds, numbers) if seconds is not None]
+        if known:
+            middle = statistics.mean if self.study.goals else statistics.median
+            self.recent = middle(known) * self.study.cheap.epochs
+
+    def _take_beside(self, ended: Sequence[FrozenTrial]) -> None:
+        """What a trial takes beside its epochs, by trials that have ended."""
         beside = [seconds - trial.user_attrs.get("seconds", 0.0) for trial, seconds in _durations(ended)]
         if beside and not self.study.is_ladder:  # a pause is no work
             self.beside = max(0.0, statistics.median(beside))
+
+    def _take_runs(self) -> None:
+        """What a run takes, by those of the gate."""
+        runs = stored_trials(self.folder, promotion_name(self.study.name))
+        seconds = _mean_seconds([run for run in runs if run.state is TrialState.COMPLETE])
+        if seconds is not None:
+            self.run *= seconds / self.run_seconds
 
     def _epoch_seconds(self, number: int) -> float | None:
         """The median epoch of a trial that has ended, without the first one, which pays for imports."""
@@ -190,10 +193,12 @@ class Schedule:
             return len(last.seeds)
         asked = {run_key(trial): trial for trial in trials if trial.state is not TrialState.WAITING}
         runs = [asked[run] for run in race.runs(values_of(trials)) if run in asked]
+        entrants = max(1, len(stages[-1].entrants))
+        recent = [run for run in runs if run.state.is_finished()][-max(RECENT_RUNS, entrants) :]
         return plan.seeds_in_time(
             self.budget.left,
-            _mean_seconds([run for run in runs if run.state.is_finished()][-RECENT_RUNS:]) or self.run_seconds,
-            entrants=max(1, len(stages[-1].entrants)),
+            _mean_seconds(recent) or self.run_seconds,
+            entrants=entrants,
             begun=sum(run in asked for run in stages[-1].runs),
             running=sum(run.state is TrialState.RUNNING for run in runs),
             workers=self.race_workers,
@@ -225,9 +230,9 @@ def race_under_way(folder: RunFolder) -> plan.Race | None:
     return plan.Race(selection.keep, selection.seeds)
 
 
-def scheduled(opened: Opened, budget: Budget) -> Schedule:
-    """The schedule of a study whose preflight has passed. Raises Refused where the budget is too short, and NoGo where
-    the default configuration cannot be trained."""
+def scheduled(opened: Opened, budget: Budget, change: Change | None) -> Schedule:
+    """The schedule of a study whose preflight has passed, and whose `change` is still to be made. Raises Refused where
+    the budget is too short, and NoGo where the default configuration cannot be trained."""
     study, device = opened.study, opened.options.device
     pool = coordinator.executor(opened.workers, opened.on, device=device)
     cost = _kept_cost(opened) or measure_cost(study, opened.workers, device, pool)
@@ -237,7 +242,9 @@ def scheduled(opened: Opened, budget: Budget) -> Schedule:
             raise NoGo(f"the cost of {study.name} could not be measured: {failed.seen}")
     assert isinstance(cost, Cost)
     assert isinstance(full, float)
-    return Schedule(opened, budget, cost, full)
+    is_tested = change is None and read_gate(opened.folder) is not None
+    gate = MOST if can_be_tested(opened) and not is_tested else 0
+    return Schedule(opened, budget, cost, full, gate=gate)
 
 
 def _kept_cost(opened: Opened) -> Cost | None:

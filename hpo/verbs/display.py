@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 
 class Update(Protocol):
-    """Is called with how many are done, with a note, and with the time left in words, where that is known."""
+    """Is called with how many are done, with a note, with the time left in words, where that is known, and with how
+    many there are in all, where that changes."""
 
-    def __call__(self, done: int, note: str, left: str = "") -> None: ...
+    def __call__(self, done: int, note: str, left: str = "", total: int | None = None) -> None: ...
 
 
 class Display:
@@ -105,8 +106,8 @@ class Bars(Display):
         ):
             task = progress.add_task(title, total=total, note="", left="")
 
-            def update(done: int, note: str, left: str = "") -> None:
-                progress.update(task, completed=done, note=note, left=left)
+            def update(done: int, note: str, left: str = "", total: int | None = None) -> None:
+                progress.update(task, completed=done, note=note, left=left, total=total)
 
             yield update
 

@@ -6,16 +6,29 @@ reuse them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+
+from optuna.trial import FrozenTrial
 
 from hpo.checking.cost import least_share
 from hpo.errors import NoGo, Refused
 from hpo.formatting import count
-from hpo.promotion.gate import FIRST, Gate, GatePair, is_one_fidelity, judge_gate, read_gate, stages, write_gate
+from hpo.promotion.gate import (
+    FIRST,
+    MOST,
+    WORTH,
+    Gate,
+    GatePair,
+    is_one_fidelity,
+    judge_gate,
+    read_gate,
+    stages,
+    write_gate,
+)
 from hpo.promotion.gate_runs import train_at_full_fidelity
-from hpo.promotion.race import rounds_of, runs_of
-from hpo.promotion.selection import KEEP, is_judged, read_selection
+from hpo.promotion.race import planner, runs_of
+from hpo.promotion.selection import default_keep, is_judged, read_selection
 from hpo.search.random_trials import train_random_trials
 from hpo.search.tries import read_tries
 from hpo.storage.database import require_same
@@ -40,7 +53,12 @@ from hpo.verbs.progress import display_for
 from hpo.verbs.watching import in_ledger, say_lines
 from hpo.workers import coordinator
 
-WORTH = 0.2  # the largest share of a study's cost that `run` spends on the gate
+Affordable = Callable[[Sequence[FrozenTrial]], bool]  # whether the configurations of these trials get their full runs
+
+
+def always(_: Sequence[FrozenTrial]) -> bool:
+    """Without a budget of time, the gate has the runs that it needs."""
+    return True
 
 
 @failures_as_halted()
@@ -88,28 +106,46 @@ def gate(
     if change is None:
         _require_no_open_promotion(opened)
     require_go_or_force(opened)
-    return _gate(opened, display_for(progress), change)
+    result = _gate(opened, display_for(progress), change, stages(_random_trials(opened)), always)
+    assert result is not None
+    return result
 
 
-def gate_in_run(opened: Opened, display: Display, change: Change | None) -> Change | None:
-    """Test the cheap setting, where that was not done and costs little. Returns the change that is still to be made.
+def gate_in_run(
+    opened: Opened, display: Display, change: Change | None, most: int, affordable: Affordable = always
+) -> Change | None:
+    """Test the cheap setting on at most so many configurations, where that was not done; 0: it is not worth the cost.
 
-    Raises NoGo where it does not rank like the full one, unless `force` is set, which is recorded.
+    Where the configurations have been trained at the cheap fidelity, `affordable` is asked. Returns the change that is
+    still to be made. Raises NoGo where the cheap setting does not rank like the full one, unless `force` is set, which
+    is recorded.
     """
     before = None if change else read_gate(opened.folder)
-    if before is None and not _is_worth_it(opened):
+    planned = stages(min(_random_trials(opened), most))
+    if before is None and not planned:
         return change
     if before is None:
-        result, change = _gate(opened, display, change), None
+        result, change = _gate(opened, display, change, planned, affordable), None
     else:
         result = before
         display.gate_ended(opened, result)
-    if result.decision == "pass":
+    if result is None or result.decision == "pass":
         return change
     if not opened.options.force:
         raise NoGo(f"{result.sentence}; {result.remedy}, or go on with --force")
     write_gate(opened.folder, replace(result, forced=True))
     return change
+
+
+def gate_worth(opened: Opened) -> int:
+    """How many configurations the gate of a study without a budget of time may try; 0 where it costs too much."""
+    share = gate_share(opened.study)
+    return MOST if share is not None and share <= WORTH and can_be_tested(opened) else 0
+
+
+def can_be_tested(opened: Opened) -> bool:
+    """Whether the study has two fidelities, and no promotion is under way, whose runs the gate would give up."""
+    return not is_one_fidelity(opened.study) and not _has_open_promotion(opened)
 
 
 def gate_share(study: StudySpec) -> float | None:
@@ -121,20 +157,12 @@ def gate_share(study: StudySpec) -> float | None:
         return None  # how many the whole split has is not known
     cheap, full = _cost(study.cheap) * study.cross_validate, _cost(study.full)
     sweep = study.trials * least_share(study) * cheap
-    race = rounds_of(study.keep or KEEP, study.seeds, folds=study.task.folds)
+    race = planner(study)(study.keep or default_keep(study), study.seeds)
     return FIRST * full / (sweep + runs_of(race) * full)
 
 
 def _cost(fidelity: Fidelity) -> int:
     return fidelity.epochs * (fidelity.train or 1)  # the whole split at both fidelities counts as one example
-
-
-def _is_worth_it(opened: Opened) -> bool:
-    study, share = opened.study, gate_share(opened.study)
-    can_be_tested = (
-        bool(stages(_random_trials(opened))) and not is_one_fidelity(study) and not _has_open_promotion(opened)
-    )
-    return can_be_tested and share is not None and share <= WORTH
 
 
 def _random_trials(opened: Opened) -> int:
@@ -163,7 +191,10 @@ def _require_no_open_promotion(opened: Opened) -> None:
         )
 
 
-def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
+def _gate(
+    opened: Opened, display: Display, change: Change | None, planned: Sequence[int], affordable: Affordable
+) -> Gate | None:
+    """What the gate came to, which is kept; None where not even its first runs were affordable."""
     study, folder = opened.study, opened.folder
     full_identity = identity_of_promotion(opened, display)
     if change is None:
@@ -181,28 +212,51 @@ def _gate(opened: Opened, display: Display, change: Change | None) -> Gate:
             hold()
             update_record()
 
-        result = _decide(opened, full_identity, display, stay)
-        write_gate(folder, result)
-    display.gate_ended(opened, result)
+        result = _decide(opened, full_identity, display, stay, planned, affordable)
+        if result is not None:
+            write_gate(folder, result)
+    if result is None:
+        display.say(f"gate of {study.name}: left out, since by its trials its full runs would take too long")
+    else:
+        display.gate_ended(opened, result)
     return result
 
 
-def _decide(opened: Opened, full_identity: Mapping[str, str], display: Display, hold: Callable[[], None]) -> Gate:
-    """Ask for more configurations until the gate passes or refuses."""
-    planned = stages(_random_trials(opened))
-    for configurations in planned[:-1]:
-        result = judge_gate(_pairs(opened, full_identity, configurations, display, hold), opened.study.direction)
+def _decide(
+    opened: Opened,
+    full_identity: Mapping[str, str],
+    display: Display,
+    hold: Callable[[], None],
+    planned: Sequence[int],
+    affordable: Affordable,
+) -> Gate | None:
+    """Ask for more configurations until the gate passes or refuses. `planned` are the numbers after which it may.
+
+    Where further ones are not affordable, those that there are decide; None where there are none.
+    """
+    known: tuple[GatePair, ...] = ()
+    for configurations in planned:
+        pairs = _pairs(opened, full_identity, configurations, display, hold, affordable)
+        if not pairs:
+            break
+        known = pairs
+        result = judge_gate(known, opened.study.direction, last=configurations == planned[-1])
         if result.decision != "open":
             return result
         display.say(f"still open, {result.evidence}")
-    pairs = _pairs(opened, full_identity, planned[-1], display, hold)
-    return judge_gate(pairs, opened.study.direction, last=True)
+    return judge_gate(known, opened.study.direction, last=True) if known else None
 
 
 def _pairs(
-    opened: Opened, full_identity: Mapping[str, str], configurations: int, display: Display, hold: Callable[[], None]
+    opened: Opened,
+    full_identity: Mapping[str, str],
+    configurations: int,
+    display: Display,
+    hold: Callable[[], None],
+    affordable: Affordable,
 ) -> tuple[GatePair, ...]:
-    """So many configurations at both fidelities. What was trained before is not trained again."""
+    """So many configurations at both fidelities; none where their full runs are not affordable. What was trained before
+    is not trained again."""
     study, folder, options = opened.study, opened.folder, opened.options
     pool = coordinator.executor(opened.workers, opened.on, device=options.device, folder=folder)
     shared_pool = pool if options.devices == 1 else coordinator.executor(1, "inline")
@@ -215,6 +269,8 @@ def _pairs(
         trials = train_random_trials(
             study, folder, opened.identity, configurations, pool=pool, device=options.device, watch=look
         )
+        if not affordable(trials):
+            return ()
         pairs = train_at_full_fidelity(
             study,
             folder,

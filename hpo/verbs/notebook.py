@@ -23,11 +23,12 @@ class NotebookBars(Display):
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Update]:
-        line, began = OutputLine(), time.monotonic()
+        line, began, planned = OutputLine(), time.monotonic(), total
 
-        def show(done: int, note: str, left: str = "") -> None:
-            parts = [f"{title}: {done} of {total}", note, duration(time.monotonic() - began), left]
-            line.show(", ".join(filter(None, parts)), done / max(1, total))
+        def show(done: int, note: str, left: str = "", total: int | None = None) -> None:
+            whole = planned if total is None else total
+            parts = [f"{title}: {done} of {whole}", note, duration(time.monotonic() - began), left]
+            line.show(", ".join(filter(None, parts)), done / max(1, whole))
 
         show(0, "")
         yield show

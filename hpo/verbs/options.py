@@ -6,16 +6,12 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from hpo.contract.costs import NO_BUDGET
 from hpo.errors import Refused
 from hpo.formatting import seconds_of
 from hpo.promotion.candidate import Tie
 from hpo.storage.postgresql import check_url
-
-if TYPE_CHECKING:
-    from hpo.study import StudySpec
 
 Folder: TypeAlias = str | Path
 ACCEPTABLE = ("code", "space")  # parts of a study that may change while it goes on
@@ -121,10 +117,8 @@ def _check_budget(options: Options) -> None:
 PLANNED = ("trials", "timeout", "keep", "seeds")  # what a budget plans
 
 
-def require_unplanned(options: Options, study: StudySpec) -> None:
-    """Raise Refused where an option asks for what a budget plans, and where the study has several goals."""
-    if study.goals:
-        raise Refused(f"a budget {NO_BUDGET}")
+def require_unplanned(options: Options) -> None:
+    """Raise Refused where an option asks for what a budget plans."""
     given = [f"--{name}" for name in PLANNED if getattr(options, name) is not None]
     if given:
         raise Refused(f"a budget plans trials, keep and seeds itself; leave out {' and '.join(given)}, or the budget")

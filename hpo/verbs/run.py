@@ -17,21 +17,24 @@ from hpo.trial.changes import Change
 from hpo.trial.guard import quits_as_errors
 from hpo.trial.lifecycle import Standing
 from hpo.trial.warm import Params, require_warm
-from hpo.verbs.budget import Budget, scheduled
+from hpo.verbs.budget import scheduled
 from hpo.verbs.changes import require_same_or_accepted
+from hpo.verbs.clock import Budget
 from hpo.verbs.devices import check_shared
 from hpo.verbs.display import Display
-from hpo.verbs.gate import gate_in_run
+from hpo.verbs.gate import gate_in_run, gate_worth
 from hpo.verbs.go import passed_before, require_passed_or_force
 from hpo.verbs.news.announcer import Announcer, announced
 from hpo.verbs.opening import AnyStudy, Opened, open_study, require_own_trials
 from hpo.verbs.options import Folder, Options, require_unplanned
+from hpo.verbs.plan_words import kept_line, plan_lines, race_line
 from hpo.verbs.preflight import preflight_stage
 from hpo.verbs.progress import display_for
 from hpo.verbs.promote import promote_stage
 from hpo.verbs.report import report_stage
 from hpo.verbs.sweep import sweep_stage
 from hpo.verbs.tries import keep_first, require_tries
+from hpo.verbs.watching import say_lines
 
 
 @failures_as_halted()
@@ -69,8 +72,9 @@ def run(
     its trials are done: what was not searched through is not promoted unasked.
 
     With `budget` ("2h"), or that of the study, all of it ends in that time: trials, `keep` and `seeds` are planned from
-    what preflight measures, and corrected by what trials and runs really take. There is no gate then. Raises Refused
-    where the budget is too short. Called again after an interruption, it has the whole budget again.
+    what preflight measures, and corrected by what trials and runs really take. The gate is part of the plan where its
+    first runs take at most a fifth of the time. Raises Refused where the budget is too short. Called again after an
+    interruption, it has the whole budget again.
     """
     clock = Budget.of(budget)
     options = Options(
@@ -98,7 +102,7 @@ def run(
     opened = open_study("run", study, options, display_for(progress))
     clock = clock or Budget.of(opened.study.budget)
     if clock is not None:
-        require_unplanned(options, opened.study)
+        require_unplanned(options)
     require_own_trials(opened.folder)
     require_warm(opened.study, opened.folder, opened.identity)
     check_shared(devices, opened.study, device=device, backend=backend)
@@ -126,7 +130,7 @@ def _run(
     if budget is not None:
         return _run_in_time(opened, display, news, change, budget)
     with _report_of_failure(opened, display):
-        change = gate_in_run(opened, display, change)
+        change = gate_in_run(opened, display, change, gate_worth(opened))
         standing = sweep_stage(opened, display, news, change)
     if standing.timed_out:
         raise StoppedEarly(_unpromoted(opened, standing))
@@ -137,16 +141,25 @@ def _run(
 
 def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Change | None, budget: Budget) -> Verdict:
     """Sweep, promote and report in what is left of the budget. The first report shows how long the last one takes."""
-    schedule = scheduled(opened, budget)
+    schedule = scheduled(opened, budget, change)
     opened = replace(opened, study=schedule.planned(sweep_trials(opened.study, opened.folder)))
-    display.say(schedule.sentence)
+    budget.end_stage("preflight")
+    say_lines(display, *plan_lines(schedule))
     with _report_of_failure(opened, display):
+        change = gate_in_run(opened, display, change, schedule.plan.gate, schedule.affords_gate)
+        if schedule.plan.gate:
+            budget.end_stage("gate")
         sweep_stage(opened, display, news, change, schedule.trials_wanted)
+        budget.end_stage("sweep")
     budget.measure_report(lambda: report_stage(opened, display))
-    opened = replace(opened, study=schedule.with_race())
-    display.say(schedule.race_sentence)
+    budget.end_stage("reports")
+    opened = replace(opened, study=schedule.with_race(sweep_trials(opened.study, opened.folder)))
+    display.say(race_line(schedule))
     verdict = promote_stage(opened, display, news, schedule.seeds_wanted)
+    budget.end_stage("promotion")
     report_stage(opened, display)
+    budget.end_stage("reports")
+    display.say(kept_line(budget))
     return verdict
 
 

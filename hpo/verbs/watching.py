@@ -25,7 +25,8 @@ def watcher(
     """A function to be called with each summary: it updates the bar, the record in the ledger and the announcements."""
 
     def watch(now: Summary) -> None:
-        update(min(now.done, total), progress_note(now), left_note(now))
+        planned = (now.runs if now.stage == "promotion" else now.trials) or total  # a budget plans anew as it goes on
+        update(min(now.done, planned), progress_note(now), left_note(now), planned)
         update_record()
         news.update(now)
 
