@@ -27,12 +27,13 @@ from hpo.search.tries import checked_tries, keep_tries, require_room
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.storage.summary import Summary, read_summary
+from hpo.storage.summary import Summary, read_summary, write_summary
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
-from hpo.trial.record import read_pause
+from hpo.trial.record import read_asked, read_pause, write_asked
+from hpo.trial.sealed import UNTIL
 from hpo.verbs.budget import Budget, Schedule
 from hpo.verbs.opening import Opened
 from hpo.verbs.options import Options
@@ -313,6 +314,23 @@ def test_a_paused_trial_is_told_from_an_orphan(broken: Path, capsys: pytest.Capt
     assert status.done == standing(stored, STUDY.trials).done
     show_statuses([status], trials=True, every=True)
     assert "paused" in capsys.readouterr().out
+
+
+def test_status_takes_from_the_folders_what_a_killed_sweep_has_not_summarized(broken: Path, tmp_path: Path) -> None:
+    """Trials have paused since the summary was written, and one was sent on."""
+    folder = RunFolder(tmp_path / STUDY.name)
+    shutil.copytree(broken, folder.path)
+    sent_on, *waiting = paused(folder.path)
+    older = read_summary(folder)
+    states = {number: "running" for number in waiting}
+    rows = [replace(row, state=states.get(row.number, row.state)) for row in older.rows]
+    write_summary(folder, replace(older, rows=tuple(rows)))
+    asked = read_asked(folder.trial("sweep", sent_on))
+    write_asked(folder.trial("sweep", sent_on), replace(asked, attributes={**asked.attributes, UNTIL: EPOCHS}))
+    (status,) = statuses(tmp_path, None)
+    assert waiting
+    assert [row.number for row in status.rows if row.state == "paused"] == waiting
+    assert status.paused == len(waiting)
 
 
 def test_a_storage_that_is_rebuilt_goes_on_to_the_same_rows(broken: Path, unbroken: Path, tmp_path: Path) -> None:

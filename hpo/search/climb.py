@@ -16,7 +16,8 @@ from hpo.seeds import derive
 from hpo.storage.optuna_private import fix_params, live_trial, trial_id
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import state_of
-from hpo.trial.pausing import PAUSED_AT, UNTIL, WAY, spent
+from hpo.trial.pausing import PAUSED_AT, WAY, spent
+from hpo.trial.sealed import UNTIL
 
 
 def curves_of(trials: Sequence[FrozenTrial], spec: StudySpec, given: Collection[int]) -> list[Curve]:

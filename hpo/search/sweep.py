@@ -32,9 +32,10 @@ from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing_of
 from hpo.trial.objective import run_trial, settle
 from hpo.trial.over_limit import ended_epochs
-from hpo.trial.pausing import LADDER, UNTIL, WAY, is_paused
+from hpo.trial.pausing import LADDER, WAY, is_paused
 from hpo.trial.record import Outcome, read_pause, summary
 from hpo.trial.retry import finish_retry
+from hpo.trial.sealed import UNTIL
 from hpo.trial.summarize import keep_summary
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
