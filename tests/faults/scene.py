@@ -17,7 +17,7 @@ from pathlib import Path
 import hpo.cli.main
 from hpo import retrying
 from hpo.storage import sqlite
-from tests.faults import processes
+from tests.faults import check, processes
 from tests.faults.processes import alive, children, end_group, forked_workers, start
 from tests.faults.servers import Dask, Postgres
 from tests.faults.studies import at_work
@@ -36,6 +36,7 @@ class Scene:
     mode: str  # "sequential", "parallel" or "many"
     seed: int
     deed: str
+    is_ladder: bool
     rng: random.Random
     disk: Path | None  # the small disk that it lies on, if it does
     server: Postgres | None = None
@@ -69,7 +70,9 @@ class Scene:
         def act() -> None:
             self._redirect()
             sys.argv = words
-            os.environ.update(SOAK_SEED=str(self.seed), SOAK_DEED=self.deed)
+            os.environ.update(
+                SOAK_SEED=str(self.seed), SOAK_DEED=self.deed, SOAK_LADDER="yes" if self.is_ladder else ""
+            )
             sqlite.BUSY_S, retrying.PATIENCE_S = 0.3, 1.0 if hasty else 600.0
             try:
                 if self.mode == "many":
@@ -108,7 +111,7 @@ class Scene:
         """Files that tell of an epoch or of a result."""
         return {
             path
-            for pattern in ("*/*/epoch-*.pt", "*/*/result.json", "verdict.json")
+            for pattern in ("*/*/epoch-*.pt", "*/*/paused.json", "*/*/result.json", "verdict.json")
             for path in self.folder.glob(pattern)
         }
 
@@ -218,8 +221,9 @@ def checkpoint_damaged(scene: Scene) -> bool:
 
 
 def record_damaged(scene: Scene) -> bool:
-    """Of a trial that has ended: what it came to is lost, and it is trained again, among others than before."""
-    records = [path for name in ("result", "trial") for path in scene.folder.glob(f"sweep/*/{name}.json")]
+    """Of a trial that has ended or paused: what it came to is lost, and it is trained again, among others than
+    before."""
+    records = [path for name in ("result", "trial", "paused") for path in scene.folder.glob(f"sweep/*/{name}.json")]
     struck = _spoil(scene, records)
     if struck:
         scene.exact = False
@@ -283,14 +287,14 @@ def older_copy_tries(scene: Scene) -> bool:
 
     def copy(folder: Path) -> None:
         shutil.copytree(scene.folder, folder)
-        shutil.rmtree(scene.rng.choice(_finished(folder)))
+        shutil.rmtree(folder / "sweep" / f"{scene.rng.choice(_finished(scene)):04d}")
 
     return _refused(scene, copy, {DAMAGED, REFUSED})
 
 
 def _refused(scene: Scene, prepare: Callable[[Path], None], codes: set[int]) -> bool:
     """Let another folder sweep and rebuild in the database of this one: both are refused, and nothing changes there."""
-    if not scene.server or not scene.folder.joinpath("owner").exists() or not _finished(scene.folder):
+    if not scene.server or not scene.folder.joinpath("owner").exists() or not _finished(scene):
         return False
     other = replace(scene, runs=scene.runs.with_name(f"{scene.runs.name}-other"), pids=[])
     other.runs.mkdir()
@@ -307,8 +311,10 @@ def _refused(scene: Scene, prepare: Callable[[Path], None], codes: set[int]) -> 
     return True
 
 
-def _finished(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in folder.glob("sweep/*/result.json"))
+def _finished(scene: Scene) -> list[int]:
+    """The trials that have ended, says the server. A record that was damaged since is no end: its trial goes on."""
+    rows = check.rows(scene.server.query, "soaked")
+    return [number for number, row in rows.items() if row["state"] not in ("RUNNING", "WAITING")]
 
 
 def _spoil(scene: Scene, paths: list[Path]) -> bool:
