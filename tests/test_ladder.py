@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 import pytest
 
+import hpo
 from hpo.checking.cost import Cost, rungs_check
 from hpo.cli.status import show_statuses
 from hpo.contract.pruning import Rungs
@@ -342,6 +343,29 @@ def test_a_storage_that_is_rebuilt_goes_on_to_the_same_rows(broken: Path, unbrok
     assert paused(folder) == before
     run(STUDY, folder)
     assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
+
+
+def test_where_the_space_is_widened_paused_trials_stay_paused_and_go_on(broken: Path, tmp_path: Path) -> None:
+    folder, wider = tmp_path / STUDY.name, replace(STUDY, space=STUDY.space | {"task.shift": uniform(-2, 2)})
+    shutil.copytree(broken, folder)
+    before = {row["number"]: row["params"] for row in rows(folder, STUDY.name)}
+    waiting = paused(folder)
+    how = {"runs": tmp_path, "accept": ["space"], "backend": "inline", "device": "cpu", "force": True}
+    hpo.sweep(wider, timeout=0.0, **how)  # which begins no trial, and sends none on
+    assert set(waiting) <= set(paused(folder))
+    run(wider, folder)
+    found = rows(folder, RunFolder(folder).name_of(STUDY.name))
+    assert {row["number"]: row["params"] for row in found[: len(before)]} == before
+    assert {row["state"] for row in found} == {"COMPLETE", "PRUNED"}
+    assert epochs_of(found) <= STUDY.trials * EPOCHS
+
+
+def test_the_log_of_a_trial_that_was_not_sent_on_says_so(unbroken: Path) -> None:
+    pruned = [row["number"] for row in rows(unbroken, STUDY.name) if row["state"] == "PRUNED"]
+    for number in pruned:
+        last = (RunFolder(unbroken).trial("sweep", number) / "output.log").read_text().splitlines()[-1]
+        assert "pruned after" in last
+        assert "not sent on before the sweep ended" in last
 
 
 def test_after_a_time_limit_paused_trials_stay_paused(tmp_path: Path, unbroken: Path) -> None:

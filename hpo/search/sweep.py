@@ -11,6 +11,7 @@ from functools import partial
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo import events
 from hpo.contract.costs import over_limits
 from hpo.errors import SweepFailed
 from hpo.formatting import count
@@ -30,6 +31,7 @@ from hpo.trial.costs import require_measurable
 from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing_of
+from hpo.trial.log import note_end
 from hpo.trial.objective import run_trial, settle
 from hpo.trial.over_limit import ended_epochs
 from hpo.trial.pausing import LADDER, WAY, is_paused
@@ -185,7 +187,10 @@ class SweepTrials(AskTell):
         job = replace(self._job(live_trial(self.optuna, trial_id(frozen))), pause_at=None)
         paused = read_pause(job.folder, job.inputs) or summary("paused", ended_epochs(job))
         reason = f"paused after {count(paused.epochs, 'epoch')}, and not sent on before the sweep ended"
-        self.tell(job, settle(job, replace(paused, state="pruned", reason=reason)))
+        outcome = settle(job, replace(paused, state="pruned", reason=reason))
+        events.record("end", study=job.study_name, trial=job.number, state=outcome.state, reason=outcome.reason)
+        note_end(job, outcome)
+        self.tell(job, outcome)
 
     def _ask_for(self, trials: int) -> None:
         """Have so many trials in all from now on."""

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.engine.checkpoint_files import reached
 from hpo.epoch import Epoch
-from hpo.trial.sealed import ASKED, PAUSED, RESULT, read_sealed, write_sealed
+from hpo.trial.sealed import ASKED, PAUSED, RESULT, UNTIL, read_sealed, write_sealed
 from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
@@ -113,6 +113,12 @@ def write_pause(folder: Path, outcome: Outcome, inputs: str) -> None:
 def read_pause(folder: Path, inputs: str | None = None) -> Outcome | None:
     """How far the trial had come when it paused last; None as of `read_outcome`."""
     return _read(folder / PAUSED, inputs)
+
+
+def has_paused(folder: Path, asked: Asked) -> bool:
+    """Whether the trial waits where it was last sent to."""
+    paused = read_pause(folder)
+    return paused is not None and paused.epochs == asked.attributes.get(UNTIL)
 
 
 def _read(path: Path, inputs: str | None) -> Outcome | None:
