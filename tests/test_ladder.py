@@ -36,6 +36,7 @@ from hpo.trial.rebuild import rebuild
 from hpo.trial.record import read_asked, read_pause, write_asked
 from hpo.trial.sealed import UNTIL
 from hpo.verbs.budget import Budget, Schedule
+from hpo.verbs.export import export_trials
 from hpo.verbs.opening import Opened
 from hpo.verbs.options import Options
 from tests.faults.processes import code_of, start
@@ -308,6 +309,8 @@ def test_a_paused_trial_is_told_from_an_orphan(broken: Path, capsys: pytest.Capt
         assert not (is_waiting and is_orphan(trial, ()))
         outcome = read_pause(RunFolder(broken).trial("sweep", trial.number))
         assert not is_waiting or outcome.epochs == trial.user_attrs["paused_at"]
+    exported = [row.number for row in export_trials(STUDY.name, runs=broken.parent) if row.state == "paused"]
+    assert exported == paused(broken)
     (status,) = statuses(broken.parent, None)
     assert status.paused == len(paused(broken)) > 0
     assert status.interrupted <= 1
@@ -315,6 +318,22 @@ def test_a_paused_trial_is_told_from_an_orphan(broken: Path, capsys: pytest.Capt
     assert status.done == standing(stored, STUDY.trials).done
     show_statuses([status], trials=True, every=True)
     assert "paused" in capsys.readouterr().out
+
+
+def test_status_says_how_long_a_paused_trial_has_trained(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (status,) = statuses(broken.parent, None)
+    waiting = [replace(row, seconds=2.5, began=0.0) for row in status.rows if row.state == "paused"]
+    show_statuses([replace(status, rows=tuple(waiting[:1]))], trials=True, every=True)
+    assert "2.5 s" in capsys.readouterr().out
+
+
+def test_a_paused_trial_of_an_adopted_study_is_pruned(broken: Path, tmp_path: Path) -> None:
+    """Nobody can send it on there, and it has not failed."""
+    hpo.adopt("theirs", str(broken / "study.db"), runs=tmp_path)
+    theirs = stored_study(RunFolder(tmp_path / "theirs"), "theirs").trials
+    waiting = [theirs[number] for number in paused(broken)]
+    assert {state_of(trial) for trial in waiting} == {"pruned"}
+    assert {trial.user_attrs["reason"] for trial in waiting} == {"it was paused when the study was adopted"}
 
 
 def test_status_takes_from_the_folders_what_a_killed_sweep_has_not_summarized(broken: Path, tmp_path: Path) -> None:

@@ -115,10 +115,10 @@ def read_pause(folder: Path, inputs: str | None = None) -> Outcome | None:
     return _read(folder / PAUSED, inputs)
 
 
-def has_paused(folder: Path, asked: Asked) -> bool:
-    """Whether the trial waits where it was last sent to."""
+def read_waiting(folder: Path, asked: Asked) -> Outcome | None:
+    """How far a trial has come that waits to be sent on; None where it does not wait."""
     paused = read_pause(folder)
-    return paused is not None and paused.epochs == asked.attributes.get(UNTIL)
+    return paused if paused is not None and paused.epochs == asked.attributes.get(UNTIL) else None
 
 
 def _read(path: Path, inputs: str | None) -> Outcome | None:

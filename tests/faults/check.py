@@ -41,7 +41,8 @@ def violations(folder: Path, trials: int, query: Query, ladder: int | None = Non
     if ladder is None:
         yield from _check_count(swept, trials)
     else:
-        yield from _check_ladder(swept, trials, ladder)
+        retried = len(list(folder.glob("sweep/*/result.failed-*.json")))
+        yield from _check_ladder(swept, trials, ladder, retried)
     if promoted:
         yield from _check("promotion", folder, promoted)
     patterns = ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
@@ -136,11 +137,12 @@ def _check_count(swept: dict[int, dict[str, Any]], trials: int) -> Iterator[str]
         yield f"I9 {len(swept)} trials, {trials} asked for"
 
 
-def _check_ladder(swept: dict[int, dict[str, Any]], trials: int, epochs: int) -> Iterator[str]:
-    """`epochs` are those of a trial that does not pause. One that fails at once counts one epoch."""
+def _check_ladder(swept: dict[int, dict[str, Any]], trials: int, epochs: int, retried: int) -> Iterator[str]:
+    """`epochs` are those of a trial that does not pause. One that fails at once counts one epoch, and takes more where
+    it is `retried`, when the others may have been given its epochs."""
     ended = {number: row["attributes"].get("epochs", 0) for number, row in swept.items()}
     taken = sum(max(1, each) for each in ended.values())
-    if not (trials - 1) * epochs < taken <= trials * epochs:
+    if not (trials - 1) * epochs < taken <= trials * epochs + retried * (epochs - 1):
         yield f"I9 {taken} epochs, {trials} trials of {epochs} asked for"
     allowed = {"COMPLETE": {epochs}, "PRUNED": {epochs >> power for power in range(1, epochs.bit_length())}}
     for number, row in swept.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -10,9 +11,10 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import hpo.cli.main
 from hpo import retrying
@@ -63,8 +65,10 @@ class Scene:
             words += ["--force"]
         if self.server:
             words += ["--storage", self.server.url]
-        if verb != "rebuild":
+        if verb in ("sweep", "promote"):
             words += ["--device", "cpu", *self._where()]
+        if verb == "retry":
+            words += ["--failed"]
         hasty = self.rng.random() < 0.3
 
         def act() -> None:
@@ -277,6 +281,26 @@ def log_cut(scene: Scene) -> bool:
     return True
 
 
+def failed_trials_retried(scene: Scene) -> bool:
+    """By their owner, who does not know that some of them fail on purpose. Those that hang would take too long."""
+    if scene.deed == "hang" or not any(record["state"] == "failed" for record in _results(scene)):
+        return False
+    code = processes.code_of(scene.command("retry"))
+    if code not in (0, DAMAGED, REFUSED, *scene.excused):
+        raise AssertionError(f"hpo retry ended with {code}")
+    scene.exact = False
+    return True
+
+
+def _results(scene: Scene) -> list[dict[str, Any]]:
+    """The records of the trials that have ended, without those that were damaged."""
+    records = []
+    for path in scene.folder.glob("sweep/*/result.json"):
+        with suppress(ValueError):
+            records.append(json.loads(path.read_bytes()))
+    return records
+
+
 def namesake_tries(scene: Scene) -> bool:
     """A colleague's study of the same name, in a folder of his own: he is told that the name is taken."""
     return _refused(scene, lambda folder: None, {REFUSED})
@@ -351,6 +375,8 @@ WHILE_IT_IS_STOPPED: list[Fault] = [
     record_damaged,
     database_damaged,
     log_cut,
+    failed_trials_retried,
+    failed_trials_retried,
     namesake_tries,
     older_copy_tries,
 ]
