@@ -21,13 +21,16 @@ from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.page.status import statuses
 from hpo.promotion.selection import freeze
+from hpo.search.climb import curves_of
 from hpo.search.ladder import Begin, Curve, GoOn, Ladder
 from hpo.search.points import drawn_params, sobol_params
-from hpo.search.sweep import sweep
+from hpo.search.random_trials import RandomTrials
+from hpo.search.sweep import SweepTrials, sweep
 from hpo.search.tries import checked_tries, keep_tries, require_room
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
+from hpo.storage.locks import study_lock
 from hpo.storage.summary import Summary, read_summary, write_summary
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
@@ -385,6 +388,18 @@ def test_the_log_of_a_trial_that_was_not_sent_on_says_so(unbroken: Path) -> None
         last = (RunFolder(unbroken).trial("sweep", number) / "output.log").read_text().splitlines()[-1]
         assert "pruned after" in last
         assert "not sent on before the sweep ended" in last
+
+
+def test_a_trial_that_the_gate_was_killed_in_counts_all_its_epochs(tmp_path: Path) -> None:
+    """It goes on to its end: what another worker begins meanwhile must leave it its epochs."""
+    folder = RunFolder(tmp_path / STUDY.name)
+    with study_lock(folder):
+        begun = RandomTrials(STUDY, folder, identity(STUDY), configurations=3, device="cpu").next()
+    with study_lock(folder):
+        swept = SweepTrials(STUDY, folder, identity(STUDY), device="cpu")
+        job = swept.next()
+    assert (job.number, job.params, job.pause_at) == (begun.number, begun.params, None)
+    assert [curve.spent for curve in curves_of(swept.trials(), STUDY, {0})] == [EPOCHS]
 
 
 def test_after_a_time_limit_paused_trials_stay_paused(tmp_path: Path, unbroken: Path) -> None:

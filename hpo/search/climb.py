@@ -89,8 +89,8 @@ def begin_again(
     if not orphan.params and step.way != "given":
         fix_params(study, orphan, _drawn(spec, trials, step, orphan.number))
     trial = live_trial(study, trial_id(orphan))
-    trial.set_user_attr(UNTIL, step.epochs)
     trial.set_user_attr(WAY, step.way)
+    trial.set_user_attr(UNTIL, step.epochs)  # the last step counts: where it is lacking, all of this is done again
 
 
 def send_on(study: optuna.Study, trials: Sequence[FrozenTrial], step: GoOn) -> optuna.Trial:

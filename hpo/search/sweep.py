@@ -209,11 +209,15 @@ class SweepTrials(AskTell):
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
-        if self.spec.is_ladder and WAY not in orphan.user_attrs and not orphan.params:
-            trials = [trial for trial in self.trials() if trial.number != orphan.number]
-            step = self._step(trials, is_given=orphan.number in self.firsts)
-            first_rung = Begin(self._ladder.rungs[0], "ladder", "sobol")
-            begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
+        if not self.spec.is_ladder or UNTIL in orphan.user_attrs:
+            return
+        if orphan.params:  # the fidelity gate has begun it
+            live_trial(self.optuna, trial_id(orphan)).set_user_attr(UNTIL, self.spec.cheap.epochs)
+            return
+        trials = [trial for trial in self.trials() if trial.number != orphan.number]
+        step = self._step(trials, is_given=orphan.number in self.firsts)
+        first_rung = Begin(self._ladder.rungs[0], "ladder", "sobol")
+        begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         self.optuna.sampler = self.spec.sampler(job.number)  # some samplers take note of each result
