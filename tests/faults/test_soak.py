@@ -25,10 +25,12 @@ import pytest
 from hpo.study import StudySpec
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, group
-from tests.faults.scene import DAMAGED, REFUSED, TRIALS_FAILED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
+from tests.faults.running import WHILE_IT_RUNS
+from tests.faults.scene import DAMAGED, REFUSED, TRIALS_FAILED, Fault, Scene
 from tests.faults.servers import Dask, Postgres
 from tests.faults.soaked import soaked
 from tests.faults.standstill import check_standstill
+from tests.faults.stopped import WHILE_IT_IS_STOPPED
 from tests.faults.studies import asked, curve, events
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", 3600))
