@@ -19,7 +19,7 @@ from hpo.cli.status import show_statuses
 from hpo.contract.pruning import Rungs
 from hpo.direction import Direction
 from hpo.errors import Refused
-from hpo.page.status import statuses
+from hpo.page.status import status_of, statuses
 from hpo.promotion.selection import freeze
 from hpo.search.climb import curves_of
 from hpo.search.ladder import Begin, Curve, GoOn, Ladder
@@ -31,7 +31,7 @@ from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
-from hpo.storage.summary import Summary, read_summary, write_summary
+from hpo.storage.summary import Row, Summary, read_summary, write_summary
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
 from hpo.trial.provenance import identity
@@ -328,6 +328,19 @@ def test_status_says_how_long_a_paused_trial_has_trained(broken: Path, capsys: p
     waiting = [replace(row, seconds=2.5, began=0.0) for row in status.rows if row.state == "paused"]
     show_statuses([replace(status, rows=tuple(waiting[:1]))], trials=True, every=True)
     assert "2.5 s" in capsys.readouterr().out
+
+
+def test_status_says_what_the_rest_of_a_ladder_takes_that_stands_still(broken: Path, tmp_path: Path) -> None:
+    """Of the 20 epochs of 5 trials 15 are left, of a second each."""
+    rows = (
+        Row("sweep", 0, "complete", epoch=4, epochs=EPOCHS, value=1.0, seconds=4.0),
+        Row("sweep", 1, "running", epoch=1, epochs=EPOCHS),
+    )
+    summary = replace(read_summary(RunFolder(broken)), seconds_left=None, workers=1, rows=rows)
+    folder = RunFolder(tmp_path / STUDY.name)
+    folder.path.mkdir()
+    write_summary(folder, summary)
+    assert status_of(folder).seconds_left == pytest.approx(15.0)
 
 
 def test_a_paused_trial_of_an_adopted_study_is_pruned(broken: Path, tmp_path: Path) -> None:
