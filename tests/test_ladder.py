@@ -6,19 +6,21 @@ import random
 import shutil
 import signal
 import tempfile
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from torch import nn
 
 import hpo
 from hpo.checking.cost import Cost, rungs_check
 from hpo.cli.status import show_statuses
 from hpo.contract.pruning import Rungs
 from hpo.direction import Direction
-from hpo.errors import Refused
+from hpo.errors import Refused, SweepFailed
 from hpo.page.status import status_of, statuses
 from hpo.promotion.selection import freeze
 from hpo.search.climb import curves_of
@@ -44,7 +46,7 @@ from hpo.verbs.opening import Opened
 from hpo.verbs.options import Options
 from tests.faults.processes import code_of, start
 from tests.sweeper import rows
-from tests.toy import CHEAP, FULL, toy_study
+from tests.toy import CHEAP, FULL, Toy, toy_study
 
 LADDER = Ladder(epochs=8, budget=80)
 
@@ -429,6 +431,23 @@ def test_a_sweep_may_stop_after_the_epochs_of_fruitless_trials(tmp_path: Path) -
     assert now.is_stopped
     assert now.unfinished == 0
     assert epochs_of(rows(tmp_path / STUDY.name, STUDY.name)) < 20 * EPOCHS
+
+
+@dataclass(frozen=True)
+class Narrow(Toy):
+    def model(self) -> nn.Module:
+        if self.shift > 0.6:
+            raise OSError("the disk is away")
+        return super().model()
+
+
+@pytest.mark.parametrize(("seed", "said"), [(0, ""), (6, "2 of 7 trials failed, more than a quarter")])
+def test_the_share_of_failed_trials_is_one_of_all_that_have_ended(seed: int, said: str, tmp_path: Path) -> None:
+    """Two fail, of eleven or of seven trials, which take the epochs of five full-length ones."""
+    study = replace(STUDY, task=Narrow(), seed=seed)
+    with pytest.raises(SweepFailed, match=said) if said else nullcontext():
+        now = hpo.sweep(study, runs=tmp_path, backend="inline", device="cpu", force=True)
+        assert (now.done, now.ended, now.failed) == (5, 11, 2)
 
 
 def test_there_is_room_for_a_configuration_where_its_epochs_are_left(broken: Path, tmp_path: Path) -> None:

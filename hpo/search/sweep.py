@@ -88,9 +88,9 @@ def sweep(
             look()
         now = source.standing(source.trials())
         now = replace(now, timed_out=timeout is not None and not now.is_over)
-    if now.done and not now.complete:
+    if now.ended and not now.complete:
         reasons = [outcome.reason for outcome in source.outcomes if outcome.reason]
-        raise SweepFailed(f"none of {now.done} trials was completed: {reasons[-1] if reasons else ''}")
+        raise SweepFailed(f"none of {now.ended} trials was completed: {reasons[-1] if reasons else ''}")
     return now
 
 

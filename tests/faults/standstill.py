@@ -35,6 +35,12 @@ def check_standstill(scene: Scene) -> None:
     assert not wrong, f"I14 nobody works at it, and status says {wrong} of what has begun"
 
 
+def is_over(scene: Scene) -> bool:
+    """Whether the sweep has nothing more to do. Where too many of its trials failed it says so each time."""
+    (status,) = statuses(scene.runs, None)
+    return status.done == status.trials and not status.paused and not status.interrupted and not status.unknown
+
+
 def _stored(scene: Scene) -> dict[int, dict[str, Any]]:
     """The rows of the sweep; none where there is no sweep yet, or its database is away."""
     name = RunFolder(scene.folder).name_of("soaked")
