@@ -361,6 +361,22 @@ def test_unfinished_trials_do_not_go_on_with_other_code(disc: Path, tmp_path: Pa
     assert sweep(disc, runs, "code", trials=3).done == 3
 
 
+def test_paused_trials_do_not_go_on_with_other_code(disc: Path, tmp_path: Path) -> None:
+    runs, folder = tmp_path / "runs", RunFolder(tmp_path / "runs" / "disc")
+    edit(disc, {"pruning=None": "pruning='auto'"})
+    sweep(disc, runs, trials=3)
+    swept = stored_study(folder, "disc").get_trials()
+    number = next(trial.number for trial in swept if trial.state is optuna.trial.TrialState.PRUNED)
+    (folder.trial("sweep", number) / "result.json").unlink()
+    with closing(sqlite3.connect(folder.database)) as connection:
+        connection.execute(f"UPDATE trials SET state = 'RUNNING' WHERE number = {number}")
+        connection.commit()
+    edit(disc.with_name("net.py"), {"1.0": "1.5"})
+    with pytest.raises(Refused, match=rf"set aside: trial {number} \(it was paused, and would go on with other code\)"):
+        sweep(disc, runs, trials=3)
+    assert sweep(disc, runs, "code", trials=3).done == 3
+
+
 def test_what_was_set_aside_is_moved_once_even_where_it_was_removed_since(runs: Path) -> None:
     """Its name is that of a new trial by then, which a rebuilding must leave where it is."""
     folder, narrower = RunFolder(runs / "toy"), study_of(space={**SPACE, "task.shift": uniform(0, 0.3)})

@@ -6,39 +6,47 @@ import random
 import shutil
 import signal
 import tempfile
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from torch import nn
 
+import hpo
 from hpo.checking.cost import Cost, rungs_check
 from hpo.cli.status import show_statuses
 from hpo.contract.pruning import Rungs
 from hpo.direction import Direction
-from hpo.errors import Refused
-from hpo.page.status import statuses
+from hpo.errors import Refused, SweepFailed
+from hpo.page.status import status_of, statuses
 from hpo.promotion.selection import freeze
+from hpo.search.climb import curves_of
 from hpo.search.ladder import Begin, Curve, GoOn, Ladder
 from hpo.search.points import drawn_params, sobol_params
-from hpo.search.sweep import sweep
+from hpo.search.random_trials import RandomTrials
+from hpo.search.sweep import SweepTrials, sweep
 from hpo.search.tries import checked_tries, keep_tries, require_room
 from hpo.space import choose, integer, log, uniform, when
 from hpo.storage.database import stored_study
 from hpo.storage.folder import RunFolder
-from hpo.storage.summary import Summary, read_summary
+from hpo.storage.locks import study_lock
+from hpo.storage.summary import Row, Summary, read_summary, write_summary
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import Standing, is_orphan, standing, state_of
 from hpo.trial.provenance import identity
 from hpo.trial.rebuild import rebuild
-from hpo.trial.record import read_pause
+from hpo.trial.record import read_asked, read_pause, write_asked
+from hpo.trial.sealed import UNTIL
 from hpo.verbs.budget import Budget, Schedule
+from hpo.verbs.export import export_trials
 from hpo.verbs.opening import Opened
 from hpo.verbs.options import Options
 from tests.faults.processes import code_of, start
 from tests.sweeper import rows
-from tests.toy import CHEAP, FULL, toy_study
+from tests.toy import CHEAP, FULL, Toy, toy_study
 
 LADDER = Ladder(epochs=8, budget=80)
 
@@ -306,6 +314,8 @@ def test_a_paused_trial_is_told_from_an_orphan(broken: Path, capsys: pytest.Capt
         assert not (is_waiting and is_orphan(trial, ()))
         outcome = read_pause(RunFolder(broken).trial("sweep", trial.number))
         assert not is_waiting or outcome.epochs == trial.user_attrs["paused_at"]
+    exported = [row.number for row in export_trials(STUDY.name, runs=broken.parent) if row.state == "paused"]
+    assert exported == paused(broken)
     (status,) = statuses(broken.parent, None)
     assert status.paused == len(paused(broken)) > 0
     assert status.interrupted <= 1
@@ -313,6 +323,52 @@ def test_a_paused_trial_is_told_from_an_orphan(broken: Path, capsys: pytest.Capt
     assert status.done == standing(stored, STUDY.trials).done
     show_statuses([status], trials=True, every=True)
     assert "paused" in capsys.readouterr().out
+
+
+def test_status_says_how_long_a_paused_trial_has_trained(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (status,) = statuses(broken.parent, None)
+    waiting = [replace(row, seconds=2.5, began=0.0) for row in status.rows if row.state == "paused"]
+    show_statuses([replace(status, rows=tuple(waiting[:1]))], trials=True, every=True)
+    assert "2.5 s" in capsys.readouterr().out
+
+
+def test_status_says_what_the_rest_of_a_ladder_takes_that_stands_still(broken: Path, tmp_path: Path) -> None:
+    """Of the 20 epochs of 5 trials 15 are left, of a second each."""
+    rows = (
+        Row("sweep", 0, "complete", epoch=4, epochs=EPOCHS, value=1.0, seconds=4.0),
+        Row("sweep", 1, "running", epoch=1, epochs=EPOCHS),
+    )
+    summary = replace(read_summary(RunFolder(broken)), seconds_left=None, workers=1, rows=rows)
+    folder = RunFolder(tmp_path / STUDY.name)
+    folder.path.mkdir()
+    write_summary(folder, summary)
+    assert status_of(folder).seconds_left == pytest.approx(15.0)
+
+
+def test_a_paused_trial_of_an_adopted_study_is_pruned(broken: Path, tmp_path: Path) -> None:
+    """Nobody can send it on there, and it has not failed."""
+    hpo.adopt("theirs", str(broken / "study.db"), runs=tmp_path)
+    theirs = stored_study(RunFolder(tmp_path / "theirs"), "theirs").trials
+    waiting = [theirs[number] for number in paused(broken)]
+    assert {state_of(trial) for trial in waiting} == {"pruned"}
+    assert {trial.user_attrs["reason"] for trial in waiting} == {"it was paused when the study was adopted"}
+
+
+def test_status_takes_from_the_folders_what_a_killed_sweep_has_not_summarized(broken: Path, tmp_path: Path) -> None:
+    """Trials have paused since the summary was written, and one was sent on."""
+    folder = RunFolder(tmp_path / STUDY.name)
+    shutil.copytree(broken, folder.path)
+    sent_on, *waiting = paused(folder.path)
+    older = read_summary(folder)
+    states = {number: "running" for number in waiting}
+    rows = [replace(row, state=states.get(row.number, row.state)) for row in older.rows]
+    write_summary(folder, replace(older, rows=tuple(rows)))
+    asked = read_asked(folder.trial("sweep", sent_on))
+    write_asked(folder.trial("sweep", sent_on), replace(asked, attributes={**asked.attributes, UNTIL: EPOCHS}))
+    (status,) = statuses(tmp_path, None)
+    assert waiting
+    assert [row.number for row in status.rows if row.state == "paused"] == waiting
+    assert status.paused == len(waiting)
 
 
 def test_a_storage_that_is_rebuilt_goes_on_to_the_same_rows(broken: Path, unbroken: Path, tmp_path: Path) -> None:
@@ -324,6 +380,41 @@ def test_a_storage_that_is_rebuilt_goes_on_to_the_same_rows(broken: Path, unbrok
     assert paused(folder) == before
     run(STUDY, folder)
     assert rows(folder, STUDY.name) == rows(unbroken, STUDY.name)
+
+
+def test_where_the_space_is_widened_paused_trials_stay_paused_and_go_on(broken: Path, tmp_path: Path) -> None:
+    folder, wider = tmp_path / STUDY.name, replace(STUDY, space=STUDY.space | {"task.shift": uniform(-2, 2)})
+    shutil.copytree(broken, folder)
+    before = {row["number"]: row["params"] for row in rows(folder, STUDY.name)}
+    waiting = paused(folder)
+    how = {"runs": tmp_path, "accept": ["space"], "backend": "inline", "device": "cpu", "force": True}
+    hpo.sweep(wider, timeout=0.0, **how)  # which begins no trial, and sends none on
+    assert set(waiting) <= set(paused(folder))
+    run(wider, folder)
+    found = rows(folder, RunFolder(folder).name_of(STUDY.name))
+    assert {row["number"]: row["params"] for row in found[: len(before)]} == before
+    assert {row["state"] for row in found} == {"COMPLETE", "PRUNED"}
+    assert epochs_of(found) <= STUDY.trials * EPOCHS
+
+
+def test_the_log_of_a_trial_that_was_not_sent_on_says_so(unbroken: Path) -> None:
+    pruned = [row["number"] for row in rows(unbroken, STUDY.name) if row["state"] == "PRUNED"]
+    for number in pruned:
+        last = (RunFolder(unbroken).trial("sweep", number) / "output.log").read_text().splitlines()[-1]
+        assert "pruned after" in last
+        assert "not sent on before the sweep ended" in last
+
+
+def test_a_trial_that_the_gate_was_killed_in_counts_all_its_epochs(tmp_path: Path) -> None:
+    """It goes on to its end: what another worker begins meanwhile must leave it its epochs."""
+    folder = RunFolder(tmp_path / STUDY.name)
+    with study_lock(folder):
+        begun = RandomTrials(STUDY, folder, identity(STUDY), configurations=3, device="cpu").next()
+    with study_lock(folder):
+        swept = SweepTrials(STUDY, folder, identity(STUDY), device="cpu")
+        job = swept.next()
+    assert (job.number, job.params, job.pause_at) == (begun.number, begun.params, None)
+    assert [curve.spent for curve in curves_of(swept.trials(), STUDY, {0})] == [EPOCHS]
 
 
 def test_after_a_time_limit_paused_trials_stay_paused(tmp_path: Path, unbroken: Path) -> None:
@@ -340,6 +431,23 @@ def test_a_sweep_may_stop_after_the_epochs_of_fruitless_trials(tmp_path: Path) -
     assert now.is_stopped
     assert now.unfinished == 0
     assert epochs_of(rows(tmp_path / STUDY.name, STUDY.name)) < 20 * EPOCHS
+
+
+@dataclass(frozen=True)
+class Narrow(Toy):
+    def model(self) -> nn.Module:
+        if self.shift > 0.6:
+            raise OSError("the disk is away")
+        return super().model()
+
+
+@pytest.mark.parametrize(("seed", "said"), [(0, ""), (6, "2 of 7 trials failed, more than a quarter")])
+def test_the_share_of_failed_trials_is_one_of_all_that_have_ended(seed: int, said: str, tmp_path: Path) -> None:
+    """Two fail, of eleven or of seven trials, which take the epochs of five full-length ones."""
+    study = replace(STUDY, task=Narrow(), seed=seed)
+    with pytest.raises(SweepFailed, match=said) if said else nullcontext():
+        now = hpo.sweep(study, runs=tmp_path, backend="inline", device="cpu", force=True)
+        assert (now.done, now.ended, now.failed) == (5, 11, 2)
 
 
 def test_there_is_room_for_a_configuration_where_its_epochs_are_left(broken: Path, tmp_path: Path) -> None:

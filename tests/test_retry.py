@@ -285,6 +285,28 @@ def test_after_its_code_was_mended_a_trial_is_retried_with_the_new_one(disc: Pat
     assert not (folder.path / "set-aside").exists(), "none was given up"
 
 
+def test_what_a_failed_trial_of_a_ladder_had_reported_is_not_expected_of_mended_code(
+    disc: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Some trials pause after an epoch, and fail in the next one."""
+    broken = "SLOPE / (not 0 < abs(self.shift) < 0.4 or at.epoch < 1) * term"
+    edit(disc, {"SLOPE * term": broken, "pruning=None": "pruning='auto'"})
+    runs, folder = tmp_path / "runs", RunFolder(tmp_path / "runs" / "disc")
+    sweep(disc, runs, trials=4)
+    late = [number for number in folder.numbers("sweep") if has_failed_after_a_pause(folder.trial("sweep", number))]
+    edit(disc, {broken: "SLOPE * term"})
+    edit(disc.with_name("net.py"), {"1.0": "1.5"})
+    assert set(late) & set(hpo.retry(disc, failed=True, runs=runs, accept=["code"]).trials)
+    after = sweep(disc, runs, trials=4)
+    assert (after.done, after.failed) == (4, 0)
+
+
+def has_failed_after_a_pause(trial: Path) -> bool:
+    outcome = read_outcome(trial)
+    return outcome is not None and outcome.state == "failed" and outcome.epochs == 1
+
+
 def test_the_command_says_what_is_trained_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (runs.parent / "retried_toy.py").write_text("from tests.test_retry import STUDY as study\n")
     monkeypatch.chdir(runs.parent)

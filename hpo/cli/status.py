@@ -186,7 +186,7 @@ def _row_cells(row: Row) -> tuple[Cell, ...]:
 
 
 def _time(row: Row) -> str:
-    """How long it has trained; of one that has not ended, how long ago it began."""
-    if row.has_ended:
+    """How long it has trained; of one that runs or was interrupted, how long ago it began."""
+    if row.has_ended or row.state == "paused":
         return "" if row.seconds is None else duration(row.seconds)
     return "" if row.began is None else duration(max(0.0, time.time() - row.began))

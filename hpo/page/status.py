@@ -19,7 +19,7 @@ from hpo.promotion.glance import PromotionGlance, PromotionState, glance
 from hpo.storage.folder import RunFolder
 from hpo.storage.held import Sight, sight_of_lock
 from hpo.storage.summary import Row, Summary, best_of, front_of, read_summary
-from hpo.storage.time_left import left_in_words, seconds_left
+from hpo.storage.time_left import ladder_seconds_left, left_in_words, seconds_left
 from hpo.trial.ended_rows import with_folders
 
 BEGUN: dict[Sight, str] = {"held": "running", "free": "interrupted", "hidden": "unknown"}  # the state of what has begun
@@ -148,6 +148,8 @@ def _seconds_left(summary: Summary, sweep: Sequence[Row], sight: Sight) -> float
         return max(0.0, summary.seconds_left - (time.time() - summary.written))
     if summary.seconds_left is not None or summary.stage != "sweep" or summary.trials is None:
         return summary.seconds_left
+    if summary.ladder is not None:
+        return ladder_seconds_left(sweep, summary.trials * summary.ladder, workers=summary.workers, is_over=False)
     epochs = max((row.epoch for row in sweep), default=0)
     return seconds_left(sweep, (max(summary.trials, len(sweep)),), workers=summary.workers, epochs=epochs)
 

@@ -16,7 +16,8 @@ from hpo.seeds import derive
 from hpo.storage.optuna_private import fix_params, live_trial, trial_id
 from hpo.study import StudySpec
 from hpo.trial.lifecycle import state_of
-from hpo.trial.pausing import PAUSED_AT, UNTIL, WAY, spent
+from hpo.trial.pausing import PAUSED_AT, WAY, spent
+from hpo.trial.sealed import UNTIL
 
 
 def curves_of(trials: Sequence[FrozenTrial], spec: StudySpec, given: Collection[int]) -> list[Curve]:
@@ -88,8 +89,8 @@ def begin_again(
     if not orphan.params and step.way != "given":
         fix_params(study, orphan, _drawn(spec, trials, step, orphan.number))
     trial = live_trial(study, trial_id(orphan))
-    trial.set_user_attr(UNTIL, step.epochs)
     trial.set_user_attr(WAY, step.way)
+    trial.set_user_attr(UNTIL, step.epochs)  # the last step counts: where it is lacking, all of this is done again
 
 
 def send_on(study: optuna.Study, trials: Sequence[FrozenTrial], step: GoOn) -> optuna.Trial:

@@ -11,6 +11,7 @@ from functools import partial
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo import events
 from hpo.contract.costs import over_limits
 from hpo.errors import SweepFailed
 from hpo.formatting import count
@@ -30,11 +31,13 @@ from hpo.trial.costs import require_measurable
 from hpo.trial.failures import is_fault, kind_of, largest_kind
 from hpo.trial.job import Job
 from hpo.trial.lifecycle import Standing, fruitless, standing_of
+from hpo.trial.log import note_end
 from hpo.trial.objective import run_trial, settle
 from hpo.trial.over_limit import ended_epochs
-from hpo.trial.pausing import LADDER, UNTIL, WAY, is_paused
+from hpo.trial.pausing import LADDER, WAY, is_paused
 from hpo.trial.record import Outcome, read_pause, summary
 from hpo.trial.retry import finish_retry
+from hpo.trial.sealed import UNTIL
 from hpo.trial.summarize import keep_summary
 from hpo.trial.warm import first_configurations, keep_warm
 from hpo.workers import coordinator
@@ -86,9 +89,9 @@ def sweep(
             look()
         now = source.standing(source.trials())
         now = replace(now, timed_out=timeout is not None and not now.is_over)
-    if now.done and not now.complete:
+    if now.ended and not now.complete:
         reasons = [outcome.reason for outcome in source.outcomes if outcome.reason]
-        raise SweepFailed(f"none of {now.done} trials was completed: {reasons[-1] if reasons else ''}")
+        raise SweepFailed(f"none of {now.ended} trials was completed: {reasons[-1] if reasons else ''}")
     return now
 
 
@@ -185,7 +188,10 @@ class SweepTrials(AskTell):
         job = replace(self._job(live_trial(self.optuna, trial_id(frozen))), pause_at=None)
         paused = read_pause(job.folder, job.inputs) or summary("paused", ended_epochs(job))
         reason = f"paused after {count(paused.epochs, 'epoch')}, and not sent on before the sweep ended"
-        self.tell(job, settle(job, replace(paused, state="pruned", reason=reason)))
+        outcome = settle(job, replace(paused, state="pruned", reason=reason))
+        events.record("end", study=job.study_name, trial=job.number, state=outcome.state, reason=outcome.reason)
+        note_end(job, outcome)
+        self.tell(job, outcome)
 
     def _ask_for(self, trials: int) -> None:
         """Have so many trials in all from now on."""
@@ -204,11 +210,15 @@ class SweepTrials(AskTell):
 
     def adopt(self, orphan: FrozenTrial) -> None:
         self.optuna.sampler = self.spec.sampler(orphan.number)
-        if self.spec.is_ladder and WAY not in orphan.user_attrs and not orphan.params:
-            trials = [trial for trial in self.trials() if trial.number != orphan.number]
-            step = self._step(trials, is_given=orphan.number in self.firsts)
-            first_rung = Begin(self._ladder.rungs[0], "ladder", "sobol")
-            begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
+        if not self.spec.is_ladder or UNTIL in orphan.user_attrs:
+            return
+        if orphan.params:  # the fidelity gate has begun it
+            live_trial(self.optuna, trial_id(orphan)).set_user_attr(UNTIL, self.spec.cheap.epochs)
+            return
+        trials = [trial for trial in self.trials() if trial.number != orphan.number]
+        step = self._step(trials, is_given=orphan.number in self.firsts)
+        first_rung = Begin(self._ladder.rungs[0], "ladder", "sobol")
+        begin_again(self.optuna, self.spec, orphan, trials, step if isinstance(step, Begin) else first_rung)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         self.optuna.sampler = self.spec.sampler(job.number)  # some samplers take note of each result

@@ -155,6 +155,8 @@ def _state(trial: FrozenTrial, direction: Direction) -> tuple[State, str]:
     """The state that the trial has here, and the reason for it."""
     if trial.state is TrialState.COMPLETE and value_of(trial, direction) is None:
         return "failed", f"its value is {trial.value}"
+    if state_of(trial) == "paused":  # in a study of hpo's own
+        return "pruned", "it was paused when the study was adopted"
     return _ENDED.get(state_of(trial), "failed"), _UNENDED.get(trial.state, reason_of(trial))
 
 

@@ -1,7 +1,8 @@
 """Attempts at a trial: one that has failed may be trained again, under its own number.
 
-How it failed stays in its folder, as result.failed-1.json and so on. The rename is the moment that counts: a folder
-with a failed attempt and without a result is a trial that is to be trained again.
+How it failed stays in its folder, as result.failed-1.json and so on, and where it had paused before, as
+paused.failed-1.json. The rename of the result is the moment that counts: a folder with a failed attempt and without a
+result is a trial that is to be trained again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from hpo.engine.checkpoint_files import reached
 from hpo.engine.own_training import OWN
 from hpo.storage.locks import lease
-from hpo.trial.sealed import RESULT, read_sealed
+from hpo.trial.sealed import PAUSED, RESULT, read_sealed
 
 FAILED_ATTEMPT = re.compile(r"result\.failed-([1-9]\d*)\.json")
 FAILED_BEFORE = "failed_before"  # why earlier attempts failed, as a user attribute of Optuna's trial
@@ -34,10 +35,12 @@ def has_begun(folder: Path) -> bool:
 
 
 def set_failure_aside(folder: Path) -> None:
-    """Keep how a trial failed under another name, so that it is trained again."""
+    """Keep how a trial failed under another name, so that it is trained again, from its first epoch."""
     with lease(folder):
         (folder / "deaths.json").unlink(missing_ok=True)  # no worker has died of the new attempt
         number = max(_numbers(folder), default=0) + 1
+        if (folder / PAUSED).exists():  # nor has it paused: mended code reports other values
+            (folder / PAUSED).rename(folder / f"paused.failed-{number}.json")
         (folder / RESULT).rename(folder / f"result.failed-{number}.json")
         (folder / "lock").unlink(missing_ok=True)
 

@@ -8,26 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hpo.engine.checkpoint_files import reached
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.summary import ENDED, Row
-from hpo.trial.sealed import PAUSED, RESULT, read_sealed
+from hpo.trial.sealed import ASKED, PAUSED, RESULT, UNTIL, read_sealed
 
 
 def with_folders(rows: Iterable[Row], folder: RunFolder, kind: Kind) -> list[Row]:
-    """The rows of a sweep, or of a promotion, with what has ended, or has begun, since they were made."""
+    """The rows of a sweep, or of a promotion, with what has begun, paused or ended since they were made."""
     known = [_from_folder(row, folder, kind) for row in rows]
     numbers = {row.number for row in known}
-    new = [number for number in folder.numbers(kind) if number not in numbers]
     epochs = known[0].epochs if known else None
-    return known + [_from_folder(_new_row(kind, number, epochs, folder), folder, kind) for number in new]
-
-
-def _new_row(kind: Kind, number: int, epochs: int | None, folder: RunFolder) -> Row:
-    is_paused = (folder.trial(kind, number) / PAUSED).exists()  # a trial that paused may go on: nobody says it here
-    return Row(kind, number, "paused" if is_paused else "running", epochs=epochs)
+    new = [Row(kind, number, "running", epochs=epochs) for number in folder.numbers(kind) if number not in numbers]
+    return known + [_from_folder(row, folder, kind) for row in new]
 
 
 def _from_folder(row: Row, folder: RunFolder, kind: Kind) -> Row:
@@ -37,7 +33,24 @@ def _from_folder(row: Row, folder: RunFolder, kind: Kind) -> Row:
     record = read_sealed(path / RESULT)
     if record is not None and record.get("state") in ENDED:
         return _ended(row, record, _written(path / RESULT))
-    return replace(row, epoch=max(row.epoch, reached(path) + 1), began=row.began or _written(path / "trial.json"))
+    begun = replace(row, epoch=max(row.epoch, reached(path) + 1), began=row.began or _written(path / ASKED))
+    if begun.state not in ("running", "paused"):
+        return begun
+    paused = _pause(path)
+    return replace(begun, state="running") if paused is None else _paused(begun, paused)
+
+
+def _pause(path: Path) -> dict[str, Any] | None:
+    """The record of a trial that has paused where it was last sent to; None where it has gone on since."""
+    asked, paused = read_sealed(path / ASKED), read_sealed(path / PAUSED)
+    if asked is None or paused is None or paused.get("epochs") != asked.get("attributes", {}).get(UNTIL):
+        return None
+    return paused
+
+
+def _paused(row: Row, record: dict[str, Any]) -> Row:
+    """The row of a trial that waits to be sent on."""
+    return replace(row, state="paused", epoch=record["epochs"], best=record.get("value"), seconds=record.get("seconds"))
 
 
 def _ended(row: Row, record: dict[str, Any], ended: float | None) -> Row:

@@ -21,7 +21,7 @@ from hpo.trial.attempts import has_begun, is_to_be_retried
 from hpo.trial.carry import misfit
 from hpo.trial.changes import Change, move_aside, read_changes
 from hpo.trial.rebuild import make_generation
-from hpo.trial.record import read_asked, read_outcome
+from hpo.trial.record import read_asked, read_outcome, read_waiting
 
 OF_PROMOTION = (
     "promotion",
@@ -85,7 +85,8 @@ def _unfit(study: StudySpec, trial: Path, parts: tuple[str, ...]) -> str:
         return ""  # it has not begun
     is_new_attempt = is_to_be_retried(trial) and not has_begun(trial)
     if "code" in parts and read_outcome(trial) is None and not is_new_attempt:
-        return "it was interrupted, and would go on with other code"
+        was = "paused" if read_waiting(trial, asked) else "interrupted"
+        return f"it was {was}, and would go on with other code"
     return misfit(study, asked.params)
 
 

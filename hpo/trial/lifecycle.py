@@ -63,6 +63,11 @@ class Standing:
     timed_out: bool = False  # a time limit has ended the sweep before its trials were done
 
     @property
+    def ended(self) -> int:
+        """How many trials have ended, whole ones and short ones alike."""
+        return self.complete + self.pruned + self.failed
+
+    @property
     def is_stopped(self) -> bool:
         """Whether so many trials in a row were no better that the sweep ends before its budget is used up."""
         is_fruitless = self.stop_after is not None and self.fruitless >= self.stop_after

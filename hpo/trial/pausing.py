@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.storage.optuna_private import trial_id
 from hpo.storage.summary import full_length_trials
 from hpo.trial.record import Outcome
+from hpo.trial.sealed import UNTIL
 
-UNTIL = "until"  # the epochs to which a trial was last sent
 PAUSED_AT = "paused_at"  # the epochs at which it paused last
 WAY = "way"  # how it came to be: see hpo/search/ladder.py
 LADDER = "ladder"  # the epochs of a full-length trial, as an attribute of a study whose trials pause

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.engine.checkpoint_files import reached
 from hpo.epoch import Epoch
-from hpo.trial.sealed import PAUSED, RESULT, read_sealed, write_sealed
+from hpo.trial.sealed import ASKED, PAUSED, RESULT, UNTIL, read_sealed, write_sealed
 from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
@@ -87,12 +87,12 @@ def summary(state: State, history: Sequence[Epoch], **more: Any) -> Outcome:
 
 
 def write_asked(folder: Path, asked: Asked) -> None:
-    write_sealed(folder / "trial.json", asdict(asked))
+    write_sealed(folder / ASKED, asdict(asked))
 
 
 def read_asked(folder: Path) -> Asked | None:
     """What was asked of a trial; None where that was not written, or the file is damaged."""
-    return _decode(Asked, read_sealed(folder / "trial.json"))
+    return _decode(Asked, read_sealed(folder / ASKED))
 
 
 def write_outcome(folder: Path, outcome: Outcome, inputs: str) -> None:
@@ -113,6 +113,12 @@ def write_pause(folder: Path, outcome: Outcome, inputs: str) -> None:
 def read_pause(folder: Path, inputs: str | None = None) -> Outcome | None:
     """How far the trial had come when it paused last; None as of `read_outcome`."""
     return _read(folder / PAUSED, inputs)
+
+
+def read_waiting(folder: Path, asked: Asked) -> Outcome | None:
+    """How far a trial has come that waits to be sent on; None where it does not wait."""
+    paused = read_pause(folder)
+    return paused if paused is not None and paused.epochs == asked.attributes.get(UNTIL) else None
 
 
 def _read(path: Path, inputs: str | None) -> Outcome | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from hpo.files import write_json
 
+ASKED = "trial.json"  # in a trial's folder: what was asked
+UNTIL = "until"  # there, among its attributes, and a user attribute of Optuna's trial: the epochs it was last sent to
 RESULT = "result.json"  # in a trial's folder: how it has ended
 PAUSED = "paused.json"  # how far it had come when it paused last
 MAX_BYTES = 2**26  # of a record that is read: thousands of epochs fit

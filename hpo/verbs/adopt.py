@@ -73,9 +73,9 @@ def adopt(
     """Make an Optuna study that hpo did not run a study of ours, runs/NAME, and return its record.
 
     `url` and `study` are as for `report_on`, and nothing is written there. Trials that ended are kept with their
-    curves and attributes, those that did not as failed ones. With `task`, a study file whose space has the
-    parameters, they can be promoted: a trial outside that space is set aside. `rename` maps their names of parameters
-    to ours, and to "" what is set aside in every trial.
+    curves and attributes, those that did not as failed ones, or as pruned where hpo had paused them. With `task`, a
+    study file whose space has the parameters, they can be promoted: a trial outside that space is set aside. `rename`
+    maps their names of parameters to ours, and to "" what is set aside in every trial.
 
     Raises Refused where there is a study of that name, or where the parameters do not fit the task.
     """

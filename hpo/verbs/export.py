@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hpo.errors import Refused
 from hpo.storage.folder import Kind, RunFolder
-from hpo.trial.record import Asked, State, read_asked, read_outcome
+from hpo.trial.record import Asked, State, read_asked, read_outcome, read_waiting
 
 Folder = str | Path
 CANDIDATE = "candidate"  # attribute of a run
@@ -23,7 +23,7 @@ class TrialRow:
     """One trial of a sweep, or one run of a promotion."""
 
     number: int
-    state: State | Literal["unfinished"]  # complete, pruned, failed; unfinished: it runs, or was interrupted
+    state: State | Literal["unfinished"]  # unfinished: it runs, or was interrupted
     value: float | None = None  # the goal on validation, of the best epoch; None where the trial failed
     seconds: float | None = None  # spent in its epochs
     epochs: int | None = None  # that were trained
@@ -72,7 +72,7 @@ def _row(path: Path, number: int, asked: Asked | None, names: Mapping[str, str])
         return TrialRow(number, "unfinished")
     candidate = asked.attributes.get(CANDIDATE, names.get(asked.attributes.get("key", "")))
     begun = TrialRow(number, "unfinished", params=asked.params, candidate=candidate, seed=asked.attributes.get("seed"))
-    outcome = read_outcome(path)
+    outcome = read_outcome(path) or read_waiting(path, asked)
     if outcome is None:
         return begun
     return replace(

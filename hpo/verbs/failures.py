@@ -34,12 +34,12 @@ def require_few_faults(opened: Opened, display: Display, standing: Standing) -> 
         return
     groups = _groups(opened)
     display.trials_failed(groups)
-    if not too_many(groups, standing.done):
+    if not too_many(groups, standing.ended):
         return
     worst = next(group for group in groups if group.is_fault)
     not_promoted = "nothing was promoted; " if opened.verb == "run" else ""
     raise SweepFailed(
-        f"{faulty(groups)} of {standing.done} trials failed, more than a quarter (most often {worst.reason}); "
+        f"{faulty(groups)} of {standing.ended} trials failed, more than a quarter (most often {worst.reason}); "
         f"{not_promoted}mend that and train them again ({opened.help_command('retry')} --failed), or promote what was "
         f"completed ({opened.help_command('promote')})\n{worst.traceback}"
     )

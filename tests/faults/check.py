@@ -1,4 +1,7 @@
-"""The invariants of a study, read by a process that shares no code with hpo: `python check.py FOLDER TRIALS [URL]`.
+"""The invariants of a study, read by a process that shares no code with hpo: `python check.py FOLDER TRIALS`.
+
+`--url` says in which database the study is, where not in the folder; `--ladder EPOCHS`, that its trials pause, and how
+many epochs a trial has that does not.
 
 Prints a JSON list of violations. Each begins with the number of an invariant:
 
@@ -8,20 +11,21 @@ I3   one process at a time trains a trial
 I4   storage and folders agree
 I5   no trial is left running
 I6   the epochs of a trial follow each other
-I9   there are as many trials as were asked for
+I9   there are as many trials as were asked for; a ladder's have at most as many epochs as those, and no trial fits more
 I10  the database is sound
 I11  no temporary file is left
 I12  the log can be read
+I13  a trial of a ladder has ended at a rung, or has failed
 
 The tests themselves check I7: every trial comes out as if nothing had happened.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,17 +34,22 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def violations(folder: Path, trials: int, query: Query) -> Iterator[str]:
+def violations(folder: Path, trials: int, query: Query, ladder: int | None = None) -> Iterator[str]:
     name = folder.name
-    yield from _check("sweep", folder, rows(query, name), trials)
-    promoted = rows(query, f"{name}.promotion")
+    swept, promoted = rows(query, name), rows(query, f"{name}.promotion")
+    yield from _check("sweep", folder, swept)
+    if ladder is None:
+        yield from _check_count(swept, trials)
+    else:
+        retried = len(list(folder.glob("sweep/*/result.failed-*.json")))
+        yield from _check_ladder(swept, trials, ladder, retried)
     if promoted:
-        yield from _check("promotion", folder, promoted, None)
+        yield from _check("promotion", folder, promoted)
     patterns = ("**/*.tmp", "**/*-journal", "*/*/lock", "*/*/epoch-*.pt")
     leftovers = [str(path) for pattern in patterns for path in folder.glob(pattern)]
     if leftovers:
         yield f"I11 left behind: {leftovers}"
-    yield from _logged(folder, {"sweep": rows(query, name), "promotion": promoted})
+    yield from _logged(folder, {"sweep": swept, "promotion": promoted})
 
 
 def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Iterator[str]:
@@ -63,6 +72,8 @@ def _logged(folder: Path, stored: dict[str, dict[int, dict[str, Any]]]) -> Itera
             started.append(process)
         else:
             states[trial] = event["state"]
+            if states[trial] == "paused":  # how it ends is yet to come
+                del states[trial]
             if process in started and started[-1] != process:
                 yield f"I3 {trial} was ended by {process} after {started[-1]} had started it"
     for (kind, number), state in states.items():
@@ -108,19 +119,35 @@ def rows(query: Query, study: str) -> dict[int, dict[str, Any]]:
     return by_number
 
 
-def _check(kind: str, folder: Path, stored: dict[int, dict[str, Any]], trials: int | None) -> Iterator[str]:
+def _check(kind: str, folder: Path, stored: dict[int, dict[str, Any]]) -> Iterator[str]:
     numbers = sorted(stored)
     folders = sorted(int(path.name) for path in (folder / kind).iterdir())
     if numbers != list(range(len(numbers))) or folders != numbers:
         yield f"I2 {kind}: numbers {numbers}, folders {folders}"
-    if trials is not None and len(numbers) != trials:
-        yield f"I9 {kind}: {len(numbers)} trials, {trials} asked for"
     for number, row in stored.items():
         if row["state"] not in ("COMPLETE", "PRUNED", "FAIL"):
             yield f"I5 {kind} {number} is {row['state']}"
             continue
         for violation in _check_trial(row, folder / kind / f"{number:04d}", promoted=kind == "promotion"):
             yield f"{violation} ({kind} {number})"
+
+
+def _check_count(swept: dict[int, dict[str, Any]], trials: int) -> Iterator[str]:
+    if len(swept) != trials:
+        yield f"I9 {len(swept)} trials, {trials} asked for"
+
+
+def _check_ladder(swept: dict[int, dict[str, Any]], trials: int, epochs: int, retried: int) -> Iterator[str]:
+    """`epochs` are those of a trial that does not pause. One that fails at once counts one epoch, and takes more where
+    it is `retried`, when the others may have been given its epochs."""
+    ended = {number: row["attributes"].get("epochs", 0) for number, row in swept.items()}
+    taken = sum(max(1, each) for each in ended.values())
+    if not (trials - 1) * epochs < taken <= trials * epochs + retried * (epochs - 1):
+        yield f"I9 {taken} epochs, {trials} trials of {epochs} asked for"
+    allowed = {"COMPLETE": {epochs}, "PRUNED": {epochs >> power for power in range(1, epochs.bit_length())}}
+    for number, row in swept.items():
+        if ended[number] not in allowed.get(row["state"], {ended[number]}):
+            yield f"I13 sweep {number} is {row['state']} after {ended[number]} epochs"
 
 
 def _check_trial(row: dict[str, Any], folder: Path, *, promoted: bool) -> Iterator[str]:
@@ -158,17 +185,22 @@ def sqlite_query(path: Path) -> Query:
     return lambda text: connection.execute(text).fetchall()
 
 
-def main(folder: Path, trials: int, url: str = "") -> list[str]:
+def main(folder: Path, trials: int, url: str, ladder: int | None) -> list[str]:
     if url:
         import psycopg
 
         with psycopg.connect(url) as connection:
-            return list(violations(folder, trials, lambda text: connection.execute(text).fetchall()))
+            return list(violations(folder, trials, lambda text: connection.execute(text).fetchall(), ladder))
     query = sqlite_query(folder / "study.db")
     answers = [*query("PRAGMA integrity_check"), *query("PRAGMA foreign_key_check")]
     unsound = [f"I10 {row}" for row in answers if row != ("ok",)]
-    return unsound + list(violations(folder, trials, query))
+    return unsound + list(violations(folder, trials, query, ladder))
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("trials", type=int)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--ladder", type=int)
+    print(json.dumps(main(**vars(parser.parse_args()))))

@@ -14,23 +14,29 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hpo.study import StudySpec
 from tests.faults import check, servers
 from tests.faults.processes import alive, code_of, end_group, group
-from tests.faults.scene import DAMAGED, REFUSED, TRIALS_FAILED, WHILE_IT_IS_STOPPED, WHILE_IT_RUNS, Fault, Scene
+from tests.faults.running import WHILE_IT_RUNS
+from tests.faults.scene import DAMAGED, REFUSED, TRIALS_FAILED, Fault, Scene
 from tests.faults.servers import Dask, Postgres
 from tests.faults.soaked import soaked
+from tests.faults.standstill import check_standstill, is_over
+from tests.faults.stopped import WHILE_IT_IS_STOPPED
 from tests.faults.studies import asked, curve, events
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", 3600))
 SEED = int(os.environ.get("SOAK_RANDOM", 0))
 SHARES = {"sequential": 0.35, "parallel": 0.4, "many": 0.25}
+LADDERS = 0.5  # share of the studies whose trials pause
 PATIENCE_S = 900  # for one command, on a machine that is busy with something else
 
 
@@ -74,7 +80,7 @@ class Soak:
     disk: Path | None
     stack: ExitStack
     figures: Figures = field(default_factory=Figures)
-    references: dict[int, Path] = field(default_factory=dict)
+    references: dict[tuple[int, bool], Path] = field(default_factory=dict)
     server: Postgres | None = None
     cluster: Dask | None = None
 
@@ -88,6 +94,7 @@ class Soak:
             mode,
             rng.randrange(3),
             deed,
+            rng.random() < LADDERS,
             rng,
             self.disk if self.disk in runs.parents else None,
             tainted=bool(deed),
@@ -97,7 +104,7 @@ class Soak:
             if mode == "many":
                 scene.server, scene.cluster = self.machines()
                 scene.server.fresh()
-            reference = self.reference(scene.seed) if mode == "sequential" else None
+            reference = self.reference(scene.seed, is_ladder=scene.is_ladder) if mode == "sequential" else None
             self.through(scene, "sweep", 6, struck)
             self.check(scene, reference)
             if rng.random() < 0.5 and not deed:
@@ -137,8 +144,9 @@ class Soak:
             assert code == 0 or code in scene.excused, f"hpo {verb} ended with {code}; allowed were {scene.excused}"
             if code in (DAMAGED, REFUSED):
                 assert code_of(scene.command("rebuild")) == 0, "hpo rebuild failed"
-            if code == 0:
+            if code == 0 or (code == TRIALS_FAILED and is_over(scene)):
                 return
+            check_standstill(scene)
             broken = True
 
     def strike(self, scene: Scene, fault: Fault, struck: list[str]) -> bool:
@@ -156,7 +164,8 @@ class Soak:
         if scene.log.exists():
             shutil.copy(scene.log, kept / "log")
         print(
-            f"VIOLATION ({scene.mode}, seed {scene.seed}, {scene.deed or 'no deed'}, faults {struck}): {violation}\n"
+            f"VIOLATION ({scene.mode}{', ladder' if scene.is_ladder else ''}, seed {scene.seed}, "
+            f"{scene.deed or 'no deed'}, faults {struck}): {violation}\n"
             f"kept in {kept}",
             flush=True,
         )
@@ -164,9 +173,9 @@ class Soak:
 
     # -- what must hold ------------------------------------------------------------------------------------------------
     def check(self, scene: Scene, reference: Path | None) -> None:
-        study = soaked(scene.seed, scene.deed)
-        self.figures.trials += study.trials
-        where = [scene.server.url] if scene.server else []
+        study = soaked(scene.seed, scene.deed, is_ladder=scene.is_ladder)
+        where = ["--url", scene.server.url] if scene.server else []
+        where += ["--ladder", str(study.cheap.epochs)] if scene.is_ladder else []
         done = subprocess.run(
             [sys.executable, check.__file__, str(scene.folder), str(study.trials), *where],
             capture_output=True,
@@ -176,10 +185,11 @@ class Soak:
         assert json.loads(done.stdout) == [], done.stdout
         query = scene.server.query if scene.server else check.sqlite_query(scene.folder / "study.db")
         rows = check.rows(query, "soaked")
+        self.figures.trials += len(rows)
         for number, row in rows.items():
             died = any(event["trial"] == number and event["deaths"] >= 3 for event in events(scene.folder, "death"))
             assert row["state"] != "FAIL" or died or scene.tainted, f"trial {number} failed: {row['attributes']}"
-        self.undisturbed(scene, study)
+        self.undisturbed(scene, study, rows)
         if reference and scene.exact:
             assert timeless(rows) == timeless(check.rows(check.sqlite_query(reference / "study.db"), "soaked")), "I7"
             if scene.verb == "promote":
@@ -190,9 +200,9 @@ class Soak:
                 time.sleep(0.05)
             assert not group(pid), f"I11 processes are left: {group(pid)}"
 
-    def undisturbed(self, scene: Scene, study) -> None:
-        """I7: every trial's curve is that of a run of its params alone."""
-        for number in range(study.trials):
+    def undisturbed(self, scene: Scene, study: StudySpec, rows: Mapping[int, Any]) -> None:
+        """I7: every trial's curve is that of a run of its params alone, as far as it went."""
+        for number in rows:
             params = asked(scene.folder, number)
             result = json.loads((scene.folder / "sweep" / f"{number:04d}" / "result.json").read_text())
             if params.get("task.deed") or result["state"] == "failed":
@@ -201,15 +211,16 @@ class Soak:
             assert bests == curve(study, params, number)[: len(bests)], f"I7 trial {number} came out otherwise"
 
     # -- what is needed for it -----------------------------------------------------------------------------------------
-    def reference(self, seed: int) -> Path:
+    def reference(self, seed: int, *, is_ladder: bool) -> Path:
         """A sweep and a promotion that nothing happened to."""
-        if seed not in self.references:
-            scene = Scene(self.base / f"reference-{seed}", "sequential", seed, "", random.Random(0), None)
+        if (seed, is_ladder) not in self.references:
+            runs = self.base / f"reference-{seed}{'-ladder' if is_ladder else ''}"
+            scene = Scene(runs, "sequential", seed, "", is_ladder, random.Random(0), None)
             scene.runs.mkdir()
             for verb in ("sweep", "promote"):
                 assert code_of(scene.command(verb)) == 0, scene.log.read_text()
-            self.references[seed] = scene.folder
-        return self.references[seed]
+            self.references[seed, is_ladder] = scene.folder
+        return self.references[seed, is_ladder]
 
     def machines(self) -> tuple[Postgres, Dask]:
         if self.server is None:
