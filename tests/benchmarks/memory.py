@@ -21,7 +21,8 @@ from hpo.trial.provenance import identity
 from tests.benchmarks.measured import Measured, Row, spent
 from tests.benchmarks.quick import study as quick
 
-study = replace(quick, cheap=replace(quick.cheap, epochs=6))
+SHORT = replace(quick.cheap, epochs=6)
+study = replace(quick, smoke=SHORT, cheap=SHORT)
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
