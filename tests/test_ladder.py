@@ -479,7 +479,7 @@ def schedule_of(folder: Path) -> Schedule:
     """Of an hour, where a trial takes a second and a run of the promotion ten."""
     cost = cost_of(trial=1.0)
     opened = Opened("run", STUDY.name, STUDY, RunFolder(folder), {}, workers=1, on="inline", options=Options())
-    return Schedule(opened, Budget(3600.0), cost, run_seconds=10.0)
+    return Schedule(opened, Budget(3600.0), cost, run_seconds=10.0, gate=0)
 
 
 def test_a_budget_of_time_counts_full_length_trials(unbroken: Path) -> None:
