@@ -490,6 +490,7 @@ def test_a_budget_of_time_counts_full_length_trials(unbroken: Path) -> None:
     assert schedule.trials_wanted(trials) == pytest.approx(STUDY.trials + left, abs=2)
     failed = optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED, user_attrs={"epochs": 0})
     more = [*trials, *[failed] * 40]  # of the ladder's budget each of them takes an epoch
+    schedule = schedule_of(unbroken)
     assert schedule.planned(more).trials == STUDY.trials + 40 / EPOCHS + schedule.plan.trials
     assert schedule.trials_wanted(more) == pytest.approx(STUDY.trials + 40 / EPOCHS + left, abs=2)
 
