@@ -6,7 +6,9 @@ import re
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -15,14 +17,17 @@ from optuna.trial import FrozenTrial
 
 import hpo
 from hpo.checking.cost import Cost, cheap_check
+from hpo.contract.tuned import Tuned
 from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.files import write_json
 from hpo.formatting import duration, seconds_of
+from hpo.promotion import tuning
 from hpo.promotion.gate import Gate, RankCorrelation, read_gate, write_gate
 from hpo.promotion.race import RoundsOf, rounds_of, rounds_of_front, runs_of
 from hpo.promotion.selection import read_selection, sweep_trials
-from hpo.space import distributions
+from hpo.promotion.tuning import keep_tunings, tuning_seconds
+from hpo.space import distributions, uniform
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
 from hpo.task import Fidelity
@@ -51,7 +56,7 @@ from hpo.verbs.plan_words import kept_line, plan_lines
 from tests.epochs import epoch
 from tests.test_gate import GO, misleading, started
 from tests.test_limits import FIDELITY, Wide, wide_study
-from tests.toy import FULL, Toy, toy_study
+from tests.toy import FULL, Batch, Toy, toy_study
 
 # -- the plan, by hand -----------------------------------------------------------------------------------------------
 
@@ -415,6 +420,33 @@ def test_preflight_says_where_the_cheap_fidelity_saves_epochs_instead_of_data() 
     assert cheap_check(replace(few_epochs, full=replace(FULL, epochs=2))) == []
 
 
+def test_the_search_of_the_settings_of_classical_methods_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two methods, which take half a second and two, in twelve trials. Once they have been searched nothing is left."""
+    now = [0.0]
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def method(batch: Batch, scale: float = 1.0, *, seconds: float):
+        now[0] += seconds / 4  # the toy has four batches in 64 examples
+        return Toy().judged(scale * batch.y_BO, batch)
+
+    @dataclass(frozen=True)
+    class Rivalled(Toy):
+        def baselines(self, fidelity: Fidelity):
+            rivals = {"quick": 0.5, "slow": 2.0}
+            return {
+                name: Tuned({"scale": uniform(0, 1)}, partial(method, seconds=seconds), examples=64)
+                for name, seconds in rivals.items()
+            }
+
+    study, folder = toy_study(task=Rivalled()), RunFolder(tmp_path / "toy")
+    folder.make()
+    assert tuning_seconds(study, folder) == pytest.approx(12 * 2.5)
+    assert set(keep_tunings(study, folder, 0, lambda _: None)) == {"quick", "slow"}
+    assert tuning_seconds(study, folder) == 0
+
+
 # -- a whole study ---------------------------------------------------------------------------------------------------
 
 
@@ -428,19 +460,16 @@ class Steady(Toy):
             yield batch
 
 
-def test_a_gate_that_refuses_ends_a_study_with_a_budget_too(tmp_path: Path) -> None:
-    """It says so after its own runs, and when the same command is given again; what it found is not asked again."""
+@pytest.mark.slow
+def test_a_gate_that_refuses_is_said_and_the_study_comes_to_its_verdict(tmp_path: Path) -> None:
     study = misleading()
     write_json(tmp_path / "toy/preflight.json", GO | {"identity": identity(study)})
-    for _ in range(2):
-        with pytest.raises(hpo.NoGo, match="does not rank like the full one"):
-            hpo.run(study, budget="10m", runs=tmp_path, backend="inline", device="cpu")
-        assert set(started(tmp_path / "toy").values()) == {1}
+    verdict = hpo.run(study, budget="30s", runs=tmp_path, backend="inline", device="cpu")
     gate = read_gate(RunFolder(tmp_path / "toy"))
     assert gate is not None
-    assert gate.decision == "refuse"
-    assert len(started(tmp_path / "toy")) == 2 * len(gate.pairs)
-    assert not (tmp_path / "toy/verdict.json").exists()
+    assert (gate.decision, gate.forced) == ("refuse", True)
+    assert verdict.sentence
+    assert "does not rank like the full one" in (tmp_path / "toy/report.html").read_text()
 
 
 @pytest.mark.slow

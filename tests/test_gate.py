@@ -396,7 +396,7 @@ def test_run_stops_after_a_refusal_and_goes_on_with_force(refused: Path) -> None
     assert read_gate(RunFolder(refused / "toy")).forced
     words = Words.of(refused / "toy/report.html")
     assert words.count("The cheap setting does not rank like the full one: rank correlation -") == 2
-    assert "The study went on all the same (--force)." in words
+    assert "The study went on all the same." in words
 
 
 # -- the page --------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def refusal(known: GateFindings | None) -> tuple[str, ...]:
     """What stands at the top of the page after a gate that refused; nothing otherwise."""
     if known is None or known.gate is None or known.gate.decision == "pass":
         return ()
-    forced = " The study went on all the same (--force)." if known.gate.forced else ""
+    forced = " The study went on all the same." if known.gate.forced else ""
     return (f"{sentence(known.gate.sentence)}. {sentence(known.gate.remedy)}.{forced}",)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -72,6 +73,17 @@ def tune_baselines(study: StudySpec, fidelity: Fidelity | None = None, *, fold: 
     `fidelity` is the study's full one unless it is given. Raises SweepFailed where a method fails in every trial.
     """
     return {search.name: search.run() for search in _searches(study, fidelity or study.full, fold)}
+
+
+def tuning_seconds(study: StudySpec, folder: RunFolder) -> float:
+    """About how long the search of all settings takes, in all folds: one trial of each method is timed, its defaults.
+
+    0 where the folder keeps settings already.
+    """
+    if folder.baselines.exists():
+        return 0.0
+    one_trial = sum(search.seconds() for search in _searches(study, study.full, 0))
+    return one_trial * study.trials * study.task.folds
 
 
 def keep_tunings(study: StudySpec, folder: RunFolder, fold: int, watch: Watch) -> dict[str, Tuning]:
@@ -181,6 +193,13 @@ class _Search:
             examples=self.examples,
             question=self.question,
         )
+
+    def seconds(self) -> float:
+        """How long a trial takes that is not the first."""
+        self._try(self.method.defaults)
+        began = time.perf_counter()
+        self._try(self.method.defaults)
+        return time.perf_counter() - began
 
     def still_holds(self, tuning: Tuning) -> bool:
         """Whether earlier settings still come to the same score: the code of the method may have changed."""

@@ -47,7 +47,8 @@ class Budget:
         self.stage_began = time.monotonic() - started
         self.ends = self.stage_began + seconds
         self.report = REPORT_S
-        self.between = REPORT_S / MARGIN  # for the report of the sweep
+        self.first_report = REPORT_S / MARGIN  # that of the sweep
+        self.tuning = 0.0  # the search of the settings of classical methods
         self.spent: dict[str, float] = {}  # seconds of each stage that has ended
 
     @staticmethod
@@ -68,6 +69,11 @@ class Budget:
         """Seconds that are left for gate, sweep and promotion."""
         return self.until_end - self.report
 
+    @property
+    def between(self) -> float:
+        """Seconds of what comes between the sweep and the promotion."""
+        return self.first_report + self.tuning
+
     def end_stage(self, name: str) -> None:
         """Count the seconds since the last stage has ended as those of this one. A stage may come twice."""
         now = time.monotonic()
@@ -79,4 +85,4 @@ class Budget:
         began = time.monotonic()
         write()
         self.report = MARGIN * (time.monotonic() - began)
-        self.between = 0.0
+        self.first_report = 0.0

@@ -26,7 +26,9 @@ def plan_lines(schedule: Schedule) -> Iterator[str]:
     trial = duration(schedule.trial + schedule.beside)
     yield f"  sweep: about {count(plan.trials, 'trial')} of {trial}, in {duration(plan.sweep_seconds)}"
     yield f"  promotion: {_race(schedule)}"
-    yield f"  verdict and reports: {duration(budget.report + budget.between)}"
+    if budget.tuning:
+        yield f"  settings of classical methods: {duration(budget.tuning)}"
+    yield f"  verdict and reports: {duration(budget.report + budget.first_report)}"
 
 
 def _gate(schedule: Schedule) -> Iterator[str]:

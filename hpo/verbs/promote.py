@@ -10,7 +10,9 @@ from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.runs import SeedsWanted
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
+from hpo.promotion.test_split import tuned_in_folds
 from hpo.storage.database import package_changes
+from hpo.storage.locks import study_lock
 from hpo.storage.transient import failures_as_halted
 from hpo.trial.adopting import require_fit
 from hpo.trial.adoption import read_adoption
@@ -25,6 +27,7 @@ from hpo.verbs.opening import AnyStudy, Opened, identity_of_promotion, open_stud
 from hpo.verbs.options import Folder, Options
 from hpo.verbs.progress import display_for
 from hpo.verbs.watching import in_ledger, say_lines, watcher
+from hpo.workers.preparation import prepare_worker
 
 
 @failures_as_halted()
@@ -132,6 +135,19 @@ def promote_stage(opened: Opened, display: Display, news: Announcer, wanted: See
     say_lines(display, failed_runs(opened, verdict))
     news.promotion_ended(verdict)
     return verdict
+
+
+def tune_stage(opened: Opened, display: Display) -> None:
+    """Choose the settings of the tuned classical methods, which the promotion then finds in the study's folder."""
+    display.say(f"settings of the classical methods of {opened.study.name}: searched on training examples")
+    prepare_worker()
+    with study_lock(opened.folder) as hold, display.bar("tune", 1) as update:
+
+        def look(note: str) -> None:
+            hold()
+            update(0, note)
+
+        tuned_in_folds(opened.study, opened.folder, look)
 
 
 def _race_in_words(selection: Selection) -> str:

@@ -30,7 +30,7 @@ from hpo.verbs.options import Folder, Options, require_unplanned
 from hpo.verbs.plan_words import kept_line, plan_lines, race_line
 from hpo.verbs.preflight import preflight_stage
 from hpo.verbs.progress import display_for
-from hpo.verbs.promote import promote_stage
+from hpo.verbs.promote import promote_stage, tune_stage
 from hpo.verbs.report import report_stage
 from hpo.verbs.sweep import sweep_stage
 from hpo.verbs.tries import keep_first, require_tries
@@ -146,13 +146,17 @@ def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Chan
     budget.end_stage("preflight")
     say_lines(display, *plan_lines(schedule))
     with _report_of_failure(opened, display):
-        change = gate_in_run(opened, display, change, schedule.plan.gate, schedule.affords_gate)
+        change = gate_in_run(_to_the_end(opened), display, change, schedule.plan.gate, schedule.affords_gate)
         if schedule.plan.gate:
             budget.end_stage("gate")
         sweep_stage(opened, display, news, change, schedule.trials_wanted)
         budget.end_stage("sweep")
     budget.measure_report(lambda: report_stage(opened, display))
     budget.end_stage("reports")
+    if budget.tuning:
+        tune_stage(opened, display)
+        budget.tuning = 0.0
+        budget.end_stage("settings of classical methods")
     opened = replace(opened, study=schedule.with_race(sweep_trials(opened.study, opened.folder)))
     display.say(race_line(schedule))
     verdict = promote_stage(opened, display, news, schedule.seeds_wanted)
@@ -161,6 +165,11 @@ def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Chan
     budget.end_stage("reports")
     display.say(kept_line(budget))
     return verdict
+
+
+def _to_the_end(opened: Opened) -> Opened:
+    """With a budget a study comes to its verdict also where the gate refuses: that is reached at full fidelity."""
+    return replace(opened, options=replace(opened.options, force=True))
 
 
 @contextmanager
