@@ -140,8 +140,9 @@ def score_baselines(
 
     The settings of tuned ones are chosen first, on training examples of the fold. `watch` is called with what is done.
     """
-    tuned = tuned_in_folds(study, folder, watch)
-    scores = [_scores_of_baselines(study, fold, in_fold) for fold, in_fold in enumerate(tuned)]
+    folds = range(study.task.folds)
+    tuned = [keep_tunings(study, folder, fold, watch) for fold in folds]
+    scores = [_scores_of_baselines(study, fold, tuned[fold]) for fold in folds]
     return tuple(
         Baseline(
             name,
@@ -151,11 +152,6 @@ def score_baselines(
         )
         for name in scores[0]
     )
-
-
-def tuned_in_folds(study: StudySpec, folder: RunFolder, watch: Callable[[str], None]) -> list[dict[str, Tuning]]:
-    """The settings of the tuned methods by their names, fold by fold. What the folder keeps is not searched again."""
-    return [keep_tunings(study, folder, fold, watch) for fold in range(study.task.folds)]
 
 
 def _scores_of_baselines(study: StudySpec, fold: int, tuned: Mapping[str, Tuning]) -> dict[str, SplitScores]:

@@ -10,7 +10,7 @@ from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.runs import SeedsWanted
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
-from hpo.promotion.test_split import tuned_in_folds
+from hpo.promotion.tuning import keep_tunings
 from hpo.storage.database import package_changes
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import failures_as_halted
@@ -147,7 +147,8 @@ def tune_stage(opened: Opened, display: Display) -> None:
             hold()
             update(0, note)
 
-        tuned_in_folds(opened.study, opened.folder, look)
+        for fold in range(opened.study.task.folds):
+            keep_tunings(opened.study, opened.folder, fold, look)
 
 
 def _race_in_words(selection: Selection) -> str:
