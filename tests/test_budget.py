@@ -22,11 +22,12 @@ from hpo.direction import Direction
 from hpo.errors import Refused
 from hpo.files import write_json
 from hpo.formatting import duration, seconds_of
-from hpo.promotion import tuning
+from hpo.promotion import rivals, tuning
 from hpo.promotion.gate import Gate, RankCorrelation, read_gate, write_gate
 from hpo.promotion.race import RoundsOf, rounds_of, rounds_of_front, runs_of
+from hpo.promotion.rivals import rival_seconds
 from hpo.promotion.selection import read_selection, sweep_trials
-from hpo.promotion.tuning import keep_tunings, tuning_seconds
+from hpo.promotion.test_split import score_baselines
 from hpo.space import distributions, uniform
 from hpo.storage.folder import RunFolder
 from hpo.study import StudySpec
@@ -420,31 +421,39 @@ def test_preflight_says_where_the_cheap_fidelity_saves_epochs_instead_of_data() 
     assert cheap_check(replace(few_epochs, full=replace(FULL, epochs=2))) == []
 
 
-def test_the_search_of_the_settings_of_classical_methods_is_planned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two methods, which take half a second and two, in twelve trials. Once they have been searched nothing is left."""
+def test_what_classical_methods_take_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two methods, which take half a second and two on 64 examples, in twelve trials, and then on 200 test examples."""
     now = [0.0]
-    monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    for module in (tuning, rivals):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def method(batch: Batch, scale: float = 1.0, *, seconds: float):
-        now[0] += seconds / 4  # the toy has four batches in 64 examples
+        now[0] += seconds / 64 * len(batch.y_BO)
         return Toy().judged(scale * batch.y_BO, batch)
 
     @dataclass(frozen=True)
     class Rivalled(Toy):
         def baselines(self, fidelity: Fidelity):
-            rivals = {"quick": 0.5, "slow": 2.0}
             return {
                 name: Tuned({"scale": uniform(0, 1)}, partial(method, seconds=seconds), examples=64)
-                for name, seconds in rivals.items()
+                for name, seconds in {"quick": 0.5, "slow": 2.0}.items()
             }
 
     study, folder = toy_study(task=Rivalled()), RunFolder(tmp_path / "toy")
     folder.make()
-    assert tuning_seconds(study, folder) == pytest.approx(12 * 2.5)
-    assert set(keep_tunings(study, folder, 0, lambda _: None)) == {"quick", "slow"}
-    assert tuning_seconds(study, folder) == 0
+    scoring = 200 / 64 * 2.5
+    assert rival_seconds(study, folder) == pytest.approx(12 * 2.5 + scoring)
+    assert {baseline.name for baseline in score_baselines(study, folder)} == {"quick", "slow"}
+    assert rival_seconds(study, folder) == pytest.approx(scoring)
+    assert rival_seconds(replace(study, task=Bare()), folder) == 0
+
+
+@dataclass(frozen=True)
+class Bare(Toy):
+    """The toy without classical methods."""
+
+    def baselines(self, fidelity: Fidelity):
+        return {}
 
 
 # -- a whole study ---------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from hpo.promotion.runs import PromotionRuns, Runs, SeedsWanted, run_candidate, 
 from hpo.promotion.selection import NOTHING_ELSE, Selection, Wish, freeze, sweep_trials
 from hpo.promotion.sentence import with_failed_checks
 from hpo.promotion.standing import plan_of
-from hpo.promotion.test_split import SplitBatches, score_baselines
+from hpo.promotion.test_split import Baseline, SplitBatches, score_baselines
 from hpo.promotion.verdict import judge
 from hpo.storage.folder import RunFolder
 from hpo.storage.locks import study_lock
@@ -59,6 +59,7 @@ def promote(
     wish: Wish = NOTHING_ELSE,
     tie: Tie = "default",
     wanted: SeedsWanted | None = None,
+    baselines: tuple[Baseline, ...] | None = None,
     watch: Callable[[Summary], None] = lambda _: None,
 ) -> Verdict:
     """Let `study.keep` configurations and the default race at full fidelity, with `study.seeds` in the last round, and
@@ -68,8 +69,8 @@ def promote(
     promotion continues with the selection that it began with. `wish` asks for more seeds or for a new promotion, and
     `tie` for what is exported where the leader's lead is not sure. With `devices` above 1 there is one run at a time,
     on that many devices. Where `wanted` is given, it says how many seeds the last round has, and is asked again before
-    each run of it. `watch` is called with the summary, which is kept in the folder too, about twice a
-    second.
+    each run of it. `baselines` are the classical methods, where they have been scored before. `watch` is called with
+    the summary, which is kept in the folder too, about once a second.
 
     Raises Refused where no trial of the sweep is complete or `wish` cannot be met, and SweepFailed where every
     candidate has a failed run.
@@ -91,7 +92,8 @@ def promote(
             coordinator.drive(source, run, pool=pool, watch=look)
             look()
             prepare_worker()
-            return _judged(study, folder, source.selection, source.finished(), tie=tie, device=device, watch=look)
+            rivals = score_baselines(study, folder, look) if baselines is None else baselines
+            return _judged(study, folder, source.selection, source.finished(), rivals, tie=tie, device=device)
 
 
 def _judged(
@@ -99,13 +101,13 @@ def _judged(
     folder: RunFolder,
     selection: Selection,
     runs: Runs,
+    baselines: tuple[Baseline, ...],
     *,
     tie: Tie,
     device: str,
-    watch: Callable[[str], None],
 ) -> Verdict:
     """The verdict on a race that is over, which is written with all that belongs to it."""
-    verdict = judge(study, selection, runs, score_baselines(study, folder, watch), tie=tie)
+    verdict = judge(study, selection, runs, baselines, tie=tie)
     winner = export_winner(study, folder, verdict, device=device)
     race = EndedRace(study, selection, runs)
     checks = (

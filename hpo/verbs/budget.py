@@ -16,9 +16,9 @@ from hpo.errors import NoGo
 from hpo.promotion.gate import MOST, read_gate
 from hpo.promotion.race import Race as PlannedRace
 from hpo.promotion.race import planner
+from hpo.promotion.rivals import rival_seconds
 from hpo.promotion.selection import is_judged, read_selection, select
 from hpo.promotion.standing import run_key, values_of
-from hpo.promotion.tuning import tuning_seconds
 from hpo.search.proposal import begun, used_up
 from hpo.storage.folder import RunFolder, promotion_name
 from hpo.storage.reading import stored_trials
@@ -243,7 +243,7 @@ def scheduled(opened: Opened, budget: Budget, change: Change | None) -> Schedule
             raise NoGo(f"the cost of {study.name} could not be measured: {failed.seen}")
     assert isinstance(cost, Cost)
     assert isinstance(full, float)
-    budget.tuning = tuning_seconds(study, opened.folder)
+    budget.rivals = rival_seconds(study, opened.folder)
     is_tested = change is None and read_gate(opened.folder) is not None
     gate = MOST if can_be_tested(opened) and not is_tested else 0
     return Schedule(opened, budget, cost, full, gate=gate)

@@ -48,7 +48,7 @@ class Budget:
         self.ends = self.stage_began + seconds
         self.report = REPORT_S
         self.first_report = REPORT_S / MARGIN  # that of the sweep
-        self.tuning = 0.0  # the search of the settings of classical methods
+        self.rivals = 0.0  # classical methods are tuned and scored
         self.spent: dict[str, float] = {}  # seconds of each stage that has ended
 
     @staticmethod
@@ -72,7 +72,7 @@ class Budget:
     @property
     def between(self) -> float:
         """Seconds of what comes between the sweep and the promotion."""
-        return self.first_report + self.tuning
+        return self.first_report + self.rivals
 
     def end_stage(self, name: str) -> None:
         """Count the seconds since the last stage has ended as those of this one. A stage may come twice."""

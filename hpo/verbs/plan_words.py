@@ -26,8 +26,8 @@ def plan_lines(schedule: Schedule) -> Iterator[str]:
     trial = duration(schedule.trial + schedule.beside)
     yield f"  sweep: about {count(plan.trials, 'trial')} of {trial}, in {duration(plan.sweep_seconds)}"
     yield f"  promotion: {_race(schedule)}"
-    if budget.tuning:
-        yield f"  settings of classical methods: {duration(budget.tuning)}"
+    if budget.rivals:
+        yield f"  classical methods, tuned and scored: {duration(budget.rivals)}"
     yield f"  verdict and reports: {duration(budget.report + budget.first_report)}"
 
 

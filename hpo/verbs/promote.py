@@ -10,7 +10,7 @@ from hpo.promotion.race import runs_of
 from hpo.promotion.results import Verdict
 from hpo.promotion.runs import SeedsWanted
 from hpo.promotion.selection import Selection, Wish, next_selection, require_trials, sweep_trials
-from hpo.promotion.tuning import keep_tunings
+from hpo.promotion.test_split import Baseline, score_baselines
 from hpo.storage.database import package_changes
 from hpo.storage.locks import study_lock
 from hpo.storage.transient import failures_as_halted
@@ -101,9 +101,19 @@ def _require_same_sweep(opened: Opened) -> None:
         require_fit(adoption, sweep_trials(opened.study, opened.folder), opened.study)
 
 
-def promote_stage(opened: Opened, display: Display, news: Announcer, wanted: SeedsWanted | None = None) -> Verdict:
-    """The promotion of a study whose sweep may be promoted. `wanted` is asked how many seeds the last round has; None:
-    those of the study. Raises Refused where the full fidelity has changed and no new promotion was asked for."""
+def promote_stage(
+    opened: Opened,
+    display: Display,
+    news: Announcer,
+    wanted: SeedsWanted | None = None,
+    baselines: tuple[Baseline, ...] | None = None,
+) -> Verdict:
+    """The promotion of a study whose sweep may be promoted.
+
+    `wanted` is asked how many seeds the last round has; None: those of the study. `baselines` are the scores of the
+    classical methods, where they are known. Raises Refused where the full fidelity has changed and no new promotion was
+    asked for.
+    """
     study = opened.study
     full_identity = identity_of_promotion(opened, display)
     change = require_same_promotion_or_again(opened, full_identity)
@@ -129,6 +139,7 @@ def promote_stage(opened: Opened, display: Display, news: Announcer, wanted: See
             wish=wish,
             tie=opened.options.tie,
             wanted=wanted,
+            baselines=baselines,
             watch=watcher(runs_of(selection.rounds), update, update_record, news),
         )
     display.promotion_ended(opened, verdict)
@@ -137,18 +148,16 @@ def promote_stage(opened: Opened, display: Display, news: Announcer, wanted: See
     return verdict
 
 
-def tune_stage(opened: Opened, display: Display) -> None:
-    """Choose the settings of the tuned classical methods, which the promotion then finds in the study's folder."""
-    display.say(f"settings of the classical methods of {opened.study.name}: searched on training examples")
+def rivals_stage(opened: Opened, display: Display) -> tuple[Baseline, ...]:
+    """The classical methods, tuned and scored before the race: a budget knows then what is left for it."""
     prepare_worker()
-    with study_lock(opened.folder) as hold, display.bar("tune", 1) as update:
+    with study_lock(opened.folder) as hold, display.bar("classical methods", opened.study.task.folds) as update:
 
         def look(note: str) -> None:
             hold()
             update(0, note)
 
-        for fold in range(opened.study.task.folds):
-            keep_tunings(opened.study, opened.folder, fold, look)
+        return score_baselines(opened.study, opened.folder, look)
 
 
 def _race_in_words(selection: Selection) -> str:

@@ -30,7 +30,7 @@ from hpo.verbs.options import Folder, Options, require_unplanned
 from hpo.verbs.plan_words import kept_line, plan_lines, race_line
 from hpo.verbs.preflight import preflight_stage
 from hpo.verbs.progress import display_for
-from hpo.verbs.promote import promote_stage, tune_stage
+from hpo.verbs.promote import promote_stage, rivals_stage
 from hpo.verbs.report import report_stage
 from hpo.verbs.sweep import sweep_stage
 from hpo.verbs.tries import keep_first, require_tries
@@ -153,13 +153,13 @@ def _run_in_time(opened: Opened, display: Display, news: Announcer, change: Chan
         budget.end_stage("sweep")
     budget.measure_report(lambda: report_stage(opened, display))
     budget.end_stage("reports")
-    if budget.tuning:
-        tune_stage(opened, display)
-        budget.tuning = 0.0
-        budget.end_stage("settings of classical methods")
+    baselines = None
+    if budget.rivals:
+        baselines, budget.rivals = rivals_stage(opened, display), 0.0
+        budget.end_stage("classical methods")
     opened = replace(opened, study=schedule.with_race(sweep_trials(opened.study, opened.folder)))
     display.say(race_line(schedule))
-    verdict = promote_stage(opened, display, news, schedule.seeds_wanted)
+    verdict = promote_stage(opened, display, news, schedule.seeds_wanted, baselines)
     budget.end_stage("promotion")
     report_stage(opened, display)
     budget.end_stage("reports")
