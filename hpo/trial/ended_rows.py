@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hpo.engine.checkpoint_files import reached
 from hpo.storage.folder import Kind, RunFolder
 from hpo.storage.summary import ENDED, Row
-from hpo.trial.sealed import ASKED, PAUSED, RESULT, UNTIL, read_sealed
+from hpo.trial.sealed import ASKED, RESULT, read_sealed, read_waiting
 
 
 def with_folders(rows: Iterable[Row], folder: RunFolder, kind: Kind) -> list[Row]:
@@ -36,16 +35,8 @@ def _from_folder(row: Row, folder: RunFolder, kind: Kind) -> Row:
     begun = replace(row, epoch=max(row.epoch, reached(path) + 1), began=row.began or _written(path / ASKED))
     if begun.state not in ("running", "paused"):
         return begun
-    paused = _pause(path)
+    paused = read_waiting(path)
     return replace(begun, state="running") if paused is None else _paused(begun, paused)
-
-
-def _pause(path: Path) -> dict[str, Any] | None:
-    """The record of a trial that has paused where it was last sent to; None where it has gone on since."""
-    asked, paused = read_sealed(path / ASKED), read_sealed(path / PAUSED)
-    if asked is None or paused is None or paused.get("epochs") != asked.get("attributes", {}).get(UNTIL):
-        return None
-    return paused
 
 
 def _paused(row: Row, record: dict[str, Any]) -> Row:

@@ -85,7 +85,7 @@ def _unfit(study: StudySpec, trial: Path, parts: tuple[str, ...]) -> str:
         return ""  # it has not begun
     is_new_attempt = is_to_be_retried(trial) and not has_begun(trial)
     if "code" in parts and read_outcome(trial) is None and not is_new_attempt:
-        was = "paused" if read_waiting(trial, asked) else "interrupted"
+        was = "paused" if read_waiting(trial) else "interrupted"
         return f"it was {was}, and would go on with other code"
     return misfit(study, asked.params)
 

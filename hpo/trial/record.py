@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpo.engine.checkpoint_files import reached
 from hpo.epoch import Epoch
-from hpo.trial.sealed import ASKED, PAUSED, RESULT, UNTIL, read_sealed, write_sealed
+from hpo.trial import sealed
+from hpo.trial.sealed import ASKED, PAUSED, RESULT, read_sealed, write_sealed
 from hpo.watchdog.limit import Reached
 
 T = TypeVar("T")
@@ -115,14 +116,16 @@ def read_pause(folder: Path, inputs: str | None = None) -> Outcome | None:
     return _read(folder / PAUSED, inputs)
 
 
-def read_waiting(folder: Path, asked: Asked) -> Outcome | None:
+def read_waiting(folder: Path) -> Outcome | None:
     """How far a trial has come that waits to be sent on; None where it does not wait."""
-    paused = read_pause(folder)
-    return paused if paused is not None and paused.epochs == asked.attributes.get(UNTIL) else None
+    return _outcome(sealed.read_waiting(folder))
 
 
 def _read(path: Path, inputs: str | None) -> Outcome | None:
-    record = read_sealed(path)
+    return _outcome(read_sealed(path), inputs)
+
+
+def _outcome(record: dict[str, Any] | None, inputs: str | None = None) -> Outcome | None:
     if record is None or inputs not in (None, record.get("inputs")):
         return None
     did_not_fit = record.pop("memory", False)  # written until 0.1: a trial without enough memory was called pruned

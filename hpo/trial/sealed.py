@@ -38,6 +38,15 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def read_waiting(folder: Path) -> dict[str, Any] | None:
+    """The record of a trial that has paused where it was last sent to; None where it has not, or has gone on since."""
+    paused = read_sealed(folder / PAUSED)
+    asked = None if paused is None else read_sealed(folder / ASKED)
+    if paused is None or asked is None or paused.get("epochs") != asked.get("attributes", {}).get(UNTIL):
+        return None
+    return paused
+
+
 def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 

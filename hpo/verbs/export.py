@@ -72,7 +72,7 @@ def _row(path: Path, number: int, asked: Asked | None, names: Mapping[str, str])
         return TrialRow(number, "unfinished")
     candidate = asked.attributes.get(CANDIDATE, names.get(asked.attributes.get("key", "")))
     begun = TrialRow(number, "unfinished", params=asked.params, candidate=candidate, seed=asked.attributes.get("seed"))
-    outcome = read_outcome(path) or read_waiting(path, asked)
+    outcome = read_outcome(path) or read_waiting(path)
     if outcome is None:
         return begun
     return replace(
