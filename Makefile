@@ -37,7 +37,7 @@ docs-test: setup postgresql
 soak: setup postgresql
 	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak --timeout=0 -s
 
-# docs/bench.md and the table of README.md, in about half an hour; BENCH="overhead startup" measures these parts alone.
+# docs/bench.md and the table of README.md, in about an hour; BENCH="overhead startup" measures these parts alone.
 bench: setup
 	$(BIN)/python -m tests.benchmarks.page $(BENCH)
 

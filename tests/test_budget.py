@@ -459,14 +459,18 @@ class Bare(Toy):
 # -- a whole study ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Steady(Toy):
-    """The toy, with batches that take their time."""
+class Unhurried:
+    """Before a task: its batches take their time."""
 
     def batches(self, split, fidelity, batch_size, rng):
         for batch in super().batches(split, fidelity, batch_size, rng):
             time.sleep(0.01)
             yield batch
+
+
+@dataclass(frozen=True)
+class Steady(Unhurried, Toy):
+    """The toy, with such batches."""
 
 
 @pytest.mark.slow
@@ -499,13 +503,8 @@ def test_a_study_ends_in_its_budget_with_a_verdict(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class SteadyWide(Wide):
-    """The task with a front of error and parameters, with batches that take their time."""
-
-    def batches(self, split, fidelity, batch_size, rng):
-        for batch in super().batches(split, fidelity, batch_size, rng):
-            time.sleep(0.01)
-            yield batch
+class SteadyWide(Unhurried, Wide):
+    """The task with a front of error and parameters, with such batches."""
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.page [--draw] [PART ...]
 
-Without names all parts are measured, in about half an hour on two idle cores. The results are kept in docs/bench.json,
+Without names all parts are measured, in about an hour on two idle cores. The results are kept in docs/bench.json,
 a part at a time, and docs/bench.md and the table of README.md are made from it: so a part can be measured alone.
 `--draw` measures nothing and makes both anew.
 """

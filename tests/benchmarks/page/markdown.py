@@ -9,7 +9,7 @@ from tests.benchmarks.page.kept import Kept
 BEGIN, END = "<!-- bench: made by `make bench` -->", "<!-- /bench -->"
 INTRODUCTION = """# Measured
 
-Made by `make bench`, which takes about half an hour on two idle cores; `python -m tests.benchmarks.page PART` measures
+Made by `make bench`, which takes about an hour on two idle cores; `python -m tests.benchmarks.page PART` measures
 one part again. Ratios are of runs that were done in turn, as median (least to largest in how many), since the speed of
 a machine changes by the hour. Below each table stands how many cores other processes kept busy meanwhile: above 0.2,
 wall times say little. What needs a GPU is measured by `python -m tests.benchmarks.gpu`."""
